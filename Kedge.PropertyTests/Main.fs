@@ -1,0 +1,6 @@
+module Kedge.PropertyTests.Main
+
+open Expecto
+
+[<EntryPoint>]
+let main arguments = runTestsInAssemblyWithCLIArgs [] arguments
