@@ -2,6 +2,7 @@ namespace Kedge.Tests.Harness
 
 open System
 open System.Collections.Concurrent
+open System.Net
 open System.Threading
 open System.Threading.Tasks
 open Grpc.Core
@@ -127,7 +128,7 @@ type EchoService(name: string, calls: ConcurrentQueue<ReceivedCall>) =
         }
 
 /// A gRPC backend: `EchoService` over h2c, or over TLS when given an identity.
-type GrpcPeer(name: string, tls: Identity option, port: int) =
+type GrpcPeer(name: string, tls: Identity option, at: IPEndPoint) =
     let calls = ConcurrentQueue<ReceivedCall>()
 
     let app =
@@ -141,13 +142,17 @@ type GrpcPeer(name: string, tls: Identity option, port: int) =
                 builder.Services.AddSingleton(EchoService(name, calls)) |> ignore),
             HttpProtocols.Http2,
             tls,
-            port
+            at
         )
             .Start(fun app -> app.MapGrpcService<EchoService>() |> ignore)
 
     let mutable disposed = 0
 
-    new(name) = new GrpcPeer(name, None, 0)
+    /// On a free port of 127.0.0.1.
+    new(name, tls) = new GrpcPeer(name, tls, IPEndPoint(IPAddress.Loopback, 0))
+
+    /// h2c on a free port of 127.0.0.1.
+    new(name) = new GrpcPeer(name, None)
 
     member _.Name = name
     member _.Port = PeerHost.PortOf app

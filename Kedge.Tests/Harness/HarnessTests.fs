@@ -16,7 +16,7 @@ let tests =
             case "a client and a TLS peer exchange a request over HTTP/1.1 and HTTP/2" (fun () ->
                 task {
                     use peer =
-                        new HttpPeer("direct", HttpProtocols.Http1AndHttp2, Some Certificates.server.Value, 0)
+                        new HttpPeer("direct", HttpProtocols.Http1AndHttp2, Some Certificates.server.Value)
 
                     for client in
                         [
@@ -45,7 +45,7 @@ let tests =
             case "a client refuses a server of another CA" (fun () ->
                 task {
                     use peer =
-                        new HttpPeer("foreign", HttpProtocols.Http1, Some(Certificates.stranger.Value.Server()), 0)
+                        new HttpPeer("foreign", HttpProtocols.Http1, Some(Certificates.stranger.Value.Server()))
 
                     use client = Clients.http1 peer.Port None
 
@@ -58,7 +58,7 @@ let tests =
 
             case "a gRPC client and the echo peer exchange a call" (fun () ->
                 task {
-                    use peer = new GrpcPeer("direct", Some Certificates.server.Value, 0)
+                    use peer = new GrpcPeer("direct", Some Certificates.server.Value)
                     use channel = Clients.grpc peer.Port None "any.example:443"
                     let! reply = Echo.EchoClient(channel).UnaryAsync(EchoRequest(Text = "hi"))
                     Expect.equal (reply.Text, reply.Backend) ("hi", "direct") "reply"

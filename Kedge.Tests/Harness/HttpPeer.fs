@@ -44,7 +44,7 @@ type ReceivedRequest =
     member request.Header(name: string) = String.Join(", ", request.Values name)
 
 /// The ports and lifetime of an in-process ASP.NET Core server on 127.0.0.1.
-type PeerHost(configure: WebApplicationBuilder -> unit, protocols: HttpProtocols, tls: Identity option, port: int) =
+type PeerHost(configure: WebApplicationBuilder -> unit, protocols: HttpProtocols, tls: Identity option, at: IPEndPoint) =
     let start (wire: WebApplication -> unit) =
         let builder = WebApplication.CreateSlimBuilder()
         builder.Logging.ClearProviders() |> ignore
@@ -56,8 +56,7 @@ type PeerHost(configure: WebApplicationBuilder -> unit, protocols: HttpProtocols
             kestrel.Limits.MinResponseDataRate <- null
 
             kestrel.Listen(
-                IPAddress.Loopback,
-                port,
+                at,
                 fun listen ->
                     listen.Protocols <- protocols
 
@@ -103,7 +102,7 @@ type PeerHost(configure: WebApplicationBuilder -> unit, protocols: HttpProtocols
 
 /// An HTTP backend that records what it gets. Unless a path was given a behaviour of its own, it reads the whole body
 /// and answers 200 with its name as the body.
-type HttpPeer(name: string, protocols: HttpProtocols, tls: Identity option, port: int) =
+type HttpPeer(name: string, protocols: HttpProtocols, tls: Identity option, at: IPEndPoint) =
     let received = ConcurrentQueue<ReceivedRequest>()
     let behaviours = ConcurrentDictionary<string, HttpContext -> Task>()
 
@@ -158,15 +157,18 @@ type HttpPeer(name: string, protocols: HttpProtocols, tls: Identity option, port
         | _ -> answer context
 
     let app =
-        PeerHost(ignore, protocols, tls, port)
+        PeerHost(ignore, protocols, tls, at)
             .Start(fun app ->
                 app.UseWebSockets() |> ignore
                 app.Run(RequestDelegate handle))
 
     let mutable disposed = 0
 
-    /// Clear text, HTTP/1.1, any free port.
-    new(name) = new HttpPeer(name, HttpProtocols.Http1, None, 0)
+    /// On a free port of 127.0.0.1.
+    new(name, protocols, tls) = new HttpPeer(name, protocols, tls, IPEndPoint(IPAddress.Loopback, 0))
+
+    /// Clear text, HTTP/1.1, on a free port of 127.0.0.1.
+    new(name) = new HttpPeer(name, HttpProtocols.Http1, None)
 
     member _.Name = name
     member _.Port = PeerHost.PortOf app
