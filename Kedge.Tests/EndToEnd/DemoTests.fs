@@ -2,6 +2,7 @@ module Kedge.Tests.EndToEnd.DemoTests
 
 open System
 open System.Diagnostics
+open System.Runtime.InteropServices
 open System.Threading.Tasks
 open Expecto
 open Kedge.Tests.Harness
@@ -58,7 +59,7 @@ let tests =
                             // Its trailers are shown, too.
                             Expect.stringContains (output + errors) "grpc-status: 0" line
 
-                    demo.Signal "INT"
+                    demo.Signal PosixSignal.SIGINT
                     let! code = demo.Exit()
                     Expect.equal code 0 demo.Output
                 })

@@ -3,6 +3,7 @@ module Kedge.Tests.EndToEnd.ShutdownTests
 open System
 open System.Net
 open System.Net.Http
+open System.Runtime.InteropServices
 open System.Threading.Tasks
 open Expecto
 open Grpc.Core
@@ -70,7 +71,7 @@ let tests =
                     do! call.RequestStream.WriteAsync(EchoRequest(Text = "before"))
                     let! _ = within "the first reply" (call.ResponseStream.MoveNext Threading.CancellationToken.None)
                     do! finishes "the slow request" entered.Task
-                    kedge.Program.Signal "TERM"
+                    kedge.Program.Signal PosixSignal.SIGTERM
                     do! eventually "health failing" (fun () -> health kedge = 503)
 
                     do!
@@ -109,7 +110,7 @@ let tests =
                     let asked = client.GetAsync "https://hanging.example/"
                     do! eventually "the request at the backend" (fun () -> hanging.Accepted = 1)
                     let before = DateTime.UtcNow
-                    kedge.Program.Signal "TERM"
+                    kedge.Program.Signal PosixSignal.SIGTERM
                     let! code = kedge.Program.Exit()
                     Expect.equal code 0 kedge.Program.Output
                     Expect.isLessThan (DateTime.UtcNow - before) (TimeSpan.FromSeconds 10.0) "about the drain time"
@@ -124,7 +125,7 @@ let tests =
             case "SIGINT with nothing in flight ends at once, exit code 0" (fun () ->
                 task {
                     use! kedge = Kedge.Start("{}", "{}", [])
-                    kedge.Program.Signal "INT"
+                    kedge.Program.Signal PosixSignal.SIGINT
                     let! code = kedge.Program.Exit()
                     Expect.equal code 0 kedge.Program.Output
                 })

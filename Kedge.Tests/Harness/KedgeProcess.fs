@@ -5,9 +5,14 @@ open System.Collections.Concurrent
 open System.Diagnostics
 open System.IO
 open System.Net.Http
+open System.Runtime.InteropServices
 open System.Text.Json
 open System.Threading
 open System.Threading.Tasks
+
+module private Posix =
+    [<DllImport "libc">]
+    extern int kill(int pid, int signal)
 
 /// A `kedge` that was started with any arguments: its output, its end, signals. Killed on dispose.
 type KedgeProgram(arguments: string list, workingDirectory: string, environment: (string * string) list) =
@@ -74,10 +79,16 @@ type KedgeProgram(arguments: string list, workingDirectory: string, environment:
             return started.ExitCode
         }
 
-    /// `TERM`, `HUP`, `INT`, …
-    member _.Signal(name: string) =
-        use kill = Process.Start("kill", [ $"-{name}"; string started.Id ])
-        kill.WaitForExit()
+    /// Sends a signal; nothing happens when the program has ended.
+    member _.Signal(signal: PosixSignal) =
+        let number =
+            match signal with
+            | PosixSignal.SIGHUP -> 1
+            | PosixSignal.SIGINT -> 2
+            | PosixSignal.SIGTERM -> 15
+            | other -> failwithf "the number of %A is not known here" other
+
+        Posix.kill (started.Id, number) |> ignore
 
     /// Resident set in bytes, from /proc.
     member _.ResidentBytes: int64 =
