@@ -69,7 +69,6 @@ type internal FieldsBuilder() =
             Take = fields.Take >> map
         }
 
-[<RequireQualifiedAccess>]
 module internal Decode =
 
     let fields = FieldsBuilder()
@@ -89,7 +88,7 @@ module internal Decode =
                         ""
         }
 
-    let bool: Decoder<bool> =
+    let flag: Decoder<bool> =
         {
             Default = false
             Read =
@@ -102,7 +101,7 @@ module internal Decode =
         }
 
     /// An unsigned 32-bit number, as a number or a text (proto3 JSON).
-    let uint32: Decoder<uint32> =
+    let number: Decoder<uint32> =
         {
             Default = 0u
             Read =
@@ -180,7 +179,7 @@ module internal Decode =
                     match node.Value with
                     | JsonArray items ->
                         items
-                        |> Seq.mapi (fun i node -> item.Read decoding (Index i :: path) node)
+                        |> Seq.mapi (fun i node -> item.Read decoding (Step.Index i :: path) node)
                         |> List.ofSeq
                     | _ ->
                         wrongType "a list" decoding path node

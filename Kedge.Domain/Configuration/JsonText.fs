@@ -184,8 +184,7 @@ module internal Json =
 
         at
 
-    let private isBlank (bytes: ReadOnlySpan<byte>) =
-        bytes.IndexOfAnyExcept(" \t\r\n"B.AsSpan() |> Span.op_Implicit) < 0
+    let private isBlank (bytes: ReadOnlySpan<byte>) = bytes.IndexOfAnyExcept(ReadOnlySpan " \t\r\n"B) < 0
 
     /// The reader's own words, without the place, which the error has already.
     let private detailOf (problem: JsonException) =
@@ -212,14 +211,14 @@ module internal Json =
 
     /// Never throws, whatever the bytes are.
     let parse (text: JsonText) : Result<JsonNode, JsonFault> =
-        let bytes = text.Bytes.Span
-
         let fault offset detail =
             Error
                 {
                     Offset = offset
                     Detail = $"{detail} ({text.Excerpt(offset, offset + 30)})"
                 }
+
+        let bytes = text.Bytes.Span
 
         if not (Unicode.Utf8.IsValid bytes) then
             let offset = firstInvalid bytes
