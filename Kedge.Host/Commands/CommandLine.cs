@@ -1,6 +1,6 @@
 using System.CommandLine;
-using System.CommandLine.Completions;
 using System.CommandLine.Help;
+using System.CommandLine.Parsing;
 using Kedge.Host.Flags;
 
 namespace Kedge.Host.Commands;
@@ -14,38 +14,38 @@ public static class CommandLine
     /// <summary>Runs the command that the arguments ask for, and returns the exit code of the process.</summary>
     public static async Task<int> RunAsync(string[] arguments, TextWriter output, TextWriter error)
     {
+        var root = Build();
+        var parser = new ParserConfiguration { EnablePosixBundling = false, ResponseFileTokenReplacer = null };
+        var plain = new InvocationConfiguration { Output = output, Error = error };
+        // A directive, [suggest], is the shell's question for completions; what follows is an unfinished line.
+        if (arguments is [['[', ..], ..])
+        {
+            return await root.Parse(arguments, parser).InvokeAsync(plain);
+        }
         var words = FlagWords.Read(
             arguments, Commands.SelectMany(command => command.Flags).Distinct(), Commands.Select(command => command.Name));
-        var parsed = Build(output, error).Parse(
-            words.Words, new ParserConfiguration { EnablePosixBundling = false, ResponseFileTokenReplacer = null });
-        var invocation = new InvocationConfiguration
+        var parsed = root.Parse(words.Words, parser);
+        if (parsed.Action is HelpTextAction or VersionAction)
         {
-            Output = output,
-            Error = error,
-            EnableDefaultExceptionHandler = false,
-            // Signals are the server's own business: it drains.
-            ProcessTerminationTimeout = null,
-        };
-        if (parsed.Action is HelpTextAction or VersionAction or { Terminating: true })
-        {
-            return await parsed.InvokeAsync(invocation);
+            return await parsed.InvokeAsync(plain);
         }
         var command = Commands.FirstOrDefault(command => command.Name == parsed.CommandResult.Command.Name, Serve);
-        _ = Read(parsed, command, out var unreadable);
+        var flags = Read(parsed, command, out var unreadable);
         // Behind an unknown flag nobody can tell values from arguments; then those are not complained of.
         IReadOnlyList<string> errors =
             [.. words.Errors, .. unreadable, .. words.Errors.Count > 0 ? [] : Unmatched(parsed, command)];
-        return errors.Count > 0 ? new Invocation(new(new Dictionary<Flag, FlagValue>()), output, error).Refuse(errors) : await parsed.InvokeAsync(invocation);
+        var invocation = new Invocation(flags, output, error);
+        return errors.Count > 0 ? invocation.Refuse(errors) : await command.RunAsync(invocation);
     }
 
-    private static RootCommand Build(TextWriter output, TextWriter error)
+    private static RootCommand Build()
     {
         var root = new RootCommand("Kubernetes edge proxy for HTTP and gRPC");
-        Fill(root, Serve, output, error);
+        Fill(root, Serve);
         foreach (var command in Commands)
         {
             var child = new Command(command.Name, command.Summary);
-            Fill(child, command, output, error);
+            Fill(child, command);
             root.Subcommands.Add(child);
         }
         foreach (var option in root.Options)
@@ -60,13 +60,12 @@ public static class CommandLine
         return root;
     }
 
-    private static void Fill(Command target, ICommand command, TextWriter output, TextWriter error)
+    private static void Fill(Command target, ICommand command)
     {
         foreach (var flag in command.Flags)
         {
             target.Options.Add(flag.ToOption());
         }
-        target.SetAction(parsed => command.RunAsync(new Invocation(Read(parsed, command, out _), output, error)));
     }
 
     /// <summary>The values of the flags that are given, and a line for each that cannot be read.</summary>
@@ -76,7 +75,7 @@ public static class CommandLine
         var problems = new List<string>();
         foreach (var flag in command.Flags)
         {
-            var words = parsed.GetResult($"--{flag.Name}") is System.CommandLine.Parsing.OptionResult { Implicit: false } result
+            var words = parsed.GetResult($"--{flag.Name}") is OptionResult { Implicit: false } result
                 ? result.Tokens.Select(token => FlagWords.ValueOf(token.Value)).ToArray()
                 : [];
             if (words.Length == 0)

@@ -7,6 +7,9 @@ namespace Kedge.Host.Listeners;
 /// <summary>Reads the PEM files of the TLS listeners.</summary>
 public static class TlsFiles
 {
+    private const string RsaKey = "1.2.840.113549.1.1.1";
+    private const string EllipticCurveKey = "1.2.840.10045.2.1";
+
     /// <summary>The identity that the files make.</summary>
     /// <param name="options">Which files.</param>
     /// <param name="errors">A line for each flag whose file is missing or wrong.</param>
@@ -79,19 +82,35 @@ public static class TlsFiles
             problems.Add($"{FlagCatalogue.KeyFile}: {file}: the key is encrypted");
             return null;
         }
+        using AsymmetricAlgorithm? key = certificate.PublicKey.Oid.Value switch
+        {
+            RsaKey => RSA.Create(),
+            EllipticCurveKey => ECDsa.Create(),
+            _ => null,
+        };
+        if (key is null)
+        {
+            problems.Add($"{FlagCatalogue.CertFile}: the key of the certificate is neither RSA nor ECDSA");
+            return null;
+        }
         try
         {
-            return X509Certificate2.CreateFromPem(certificate.ExportCertificatePem(), text);
+            key.ImportFromPem(text);
         }
-        catch (ArgumentException)
+        catch (Exception e) when (e is ArgumentException or CryptographicException)
         {
-            problems.Add($"{FlagCatalogue.KeyFile}: {file}: the key is not that of the certificate");
+            problems.Add($"{FlagCatalogue.KeyFile}: {file}: holds no PEM private key of the certificate's kind");
+            return null;
         }
-        catch (CryptographicException)
+        try
         {
-            problems.Add($"{FlagCatalogue.KeyFile}: {file}: holds no PEM private key that fits the certificate");
+            return key is RSA rsa ? certificate.CopyWithPrivateKey(rsa) : certificate.CopyWithPrivateKey((ECDsa)key);
         }
-        return null;
+        catch (Exception e) when (e is ArgumentException or CryptographicException)
+        {
+            problems.Add($"{FlagCatalogue.KeyFile}: {file}: is not the key of the certificate");
+            return null;
+        }
     }
 
     private static string? ReadText(Flag flag, string file, List<string> problems)
