@@ -28,7 +28,8 @@ type private Occupied() =
         ]
 
     member _.Ports =
-        listeners |> List.map (fun listener -> (listener.LocalEndpoint :?> IPEndPoint).Port)
+        listeners
+        |> List.map (fun listener -> (listener.LocalEndpoint :?> IPEndPoint).Port)
 
     interface IDisposable with
         member _.Dispose() =
@@ -147,7 +148,8 @@ let mistakes =
 
             case "a configuration file that is not there" (fun () ->
                 isRefused
-                    (goodCertificate () @ [ "--kedge_config_director_config_path=/nowhere/director.json" ])
+                    (goodCertificate ()
+                     @ [ "--kedge_config_director_config_path=/nowhere/director.json" ])
                     [ "kedge_config_director_config_path"; "/nowhere/director.json" ])
 
             case "the same configuration inline and from a file" (fun () ->
@@ -165,9 +167,7 @@ let mistakes =
                 })
 
             case "an OIDC flag without the provider" (fun () ->
-                isRefused
-                    (goodCertificate () @ [ "--server_oidc_required_perm=admin" ])
-                    [ "server_oidc_provider_url" ])
+                isRefused (goodCertificate () @ [ "--server_oidc_required_perm=admin" ]) [ "server_oidc_provider_url" ])
         ]
 
 /// Three mistakes of three kinds.
@@ -224,7 +224,9 @@ let configuration =
                 task {
                     use scratch = new Scratch()
                     let director = scratch.Write("director.json", """{ "htp": {} }""")
-                    let pool = scratch.Write("backendpool.json", """{ "http": { "backends": [ { "name": "x" } ] } }""")
+
+                    let pool =
+                        scratch.Write("backendpool.json", """{ "http": { "backends": [ { "name": "x" } ] } }""")
 
                     let! code, _, errors =
                         run (
@@ -245,7 +247,10 @@ let configuration =
                 task {
                     use scratch = new Scratch()
                     let bad = scratch.Write("bad.json", threeMistakes)
-                    let! code, out, errors = run [ "check"; $"--kedge_config_director_config_path={bad}" ]
+
+                    let! code, out, errors =
+                        run [ "check"; $"--kedge_config_director_config_path={bad}" ]
+
                     Expect.equal code 1 "with errors"
 
                     isLocated bad (Array.append out errors |> Array.filter (fun l -> l.Contains bad))
@@ -270,7 +275,11 @@ let configuration =
             case "check: a route to a backend that does not exist is a warning, 2 with --strict" (fun () ->
                 task {
                     let arguments =
-                        [ "check"; "--kedge_config_director_config=" + Json.director [ Json.httpRoute "ghost" "a.example" ] [] ]
+                        [
+                            "check"
+                            "--kedge_config_director_config="
+                            + Json.director [ Json.httpRoute "ghost" "a.example" ] []
+                        ]
 
                     let! lenient, _, _ = run arguments
                     let! strict, out, errors = run (arguments @ [ "--strict" ])
@@ -290,11 +299,13 @@ let ports =
                     let! code, out, errors = run arguments
                     Expect.notEqual code 0 "exit code"
                     let all = Array.append out errors
-                    let about = 
+
+                    let about =
                         all
                         |> Array.filter (fun line ->
                             line.Contains "in use"
                             && occupied.Value.Ports |> List.exists (fun port -> line.Contains(string port)))
+
                     Expect.isNonEmpty about $"names the port: %A{all}"
                     Expect.isFalse (all |> Array.exists (fun line -> line.Contains "   at ")) "no stack trace"
                 })
@@ -322,7 +333,10 @@ let ports =
                     do!
                         eventually "an answer on the debug port" (fun () ->
                             try
-                                (client.GetAsync $"http://127.0.0.1:{debug}/_healthz").GetAwaiter().GetResult().IsSuccessStatusCode
+                                (client.GetAsync $"http://127.0.0.1:{debug}/_healthz")
+                                    .GetAwaiter()
+                                    .GetResult()
+                                    .IsSuccessStatusCode
                             with :? Http.HttpRequestException ->
                                 Expect.isFalse program.HasExited program.Output
                                 false)
