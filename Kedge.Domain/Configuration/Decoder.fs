@@ -69,7 +69,6 @@ type internal FieldsBuilder() =
             Take = fields.Take >> map
         }
 
-[<RequireQualifiedAccess>]
 module internal Decode =
 
     let fields = FieldsBuilder()
@@ -89,7 +88,7 @@ module internal Decode =
                         ""
         }
 
-    let bool: Decoder<bool> =
+    let flag: Decoder<bool> =
         {
             Default = false
             Read =
@@ -101,8 +100,9 @@ module internal Decode =
                         false
         }
 
-    /// An unsigned 32-bit number, as a number or a text (proto3 JSON).
-    let uint32: Decoder<uint32> =
+    /// An unsigned 32-bit number, as a number or a text (proto3 JSON). The bounds are for the message when it is not even
+    /// that; whether a number lies within them is for validation to say.
+    let number (least: uint32) (most: uint32) : Decoder<uint32> =
         {
             Default = 0u
             Read =
@@ -119,9 +119,15 @@ module internal Decode =
                         wrongType "a whole number" decoding path node
                         0u
                     | Error Scalar.OutOfBounds ->
-                        decoding.Report(node.Start, path, OutOfRange("0 to 4294967295", decoding.Found node))
+                        decoding.Report(node.Start, path, OutOfRange($"{least} to {most}", decoding.Found node))
                         0u
         }
+
+    /// 0 or absent = unset.
+    let optionalPort = number 0u 65535u
+
+    /// One that is to be there.
+    let port = number 1u 65535u
 
     let duration: Decoder<TimeSpan> =
         {
@@ -180,7 +186,7 @@ module internal Decode =
                     match node.Value with
                     | JsonArray items ->
                         items
-                        |> Seq.mapi (fun i node -> item.Read decoding (Index i :: path) node)
+                        |> Seq.mapi (fun i node -> item.Read decoding (Step.Index i :: path) node)
                         |> List.ofSeq
                     | _ ->
                         wrongType "a list" decoding path node

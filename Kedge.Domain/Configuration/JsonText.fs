@@ -184,8 +184,7 @@ module internal Json =
 
         at
 
-    let private isBlank (bytes: ReadOnlySpan<byte>) =
-        bytes.IndexOfAnyExcept(" \t\r\n"B.AsSpan() |> Span.op_Implicit) < 0
+    let private isBlank (bytes: ReadOnlySpan<byte>) = bytes.IndexOfAnyExcept(ReadOnlySpan " \t\r\n"B) < 0
 
     /// The reader's own words, without the place, which the error has already.
     let private detailOf (problem: JsonException) =
@@ -212,14 +211,14 @@ module internal Json =
 
     /// Never throws, whatever the bytes are.
     let parse (text: JsonText) : Result<JsonNode, JsonFault> =
-        let bytes = text.Bytes.Span
-
         let fault offset detail =
             Error
                 {
                     Offset = offset
                     Detail = $"{detail} ({text.Excerpt(offset, offset + 30)})"
                 }
+
+        let bytes = text.Bytes.Span
 
         if not (Unicode.Utf8.IsValid bytes) then
             let offset = firstInvalid bytes
@@ -248,5 +247,8 @@ module internal Json =
                 let offset =
                     text.Offset(problem.LineNumber.GetValueOrDefault(), problem.BytePositionInLine.GetValueOrDefault())
 
-                fault offset (detailOf problem)
+                if isBlank (text.Bytes.Span.Slice offset) then
+                    fault text.Length "the file ends too early: something is not closed"
+                else
+                    fault offset (detailOf problem)
             | Unreadable(offset, detail) -> fault offset detail

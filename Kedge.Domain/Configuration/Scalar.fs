@@ -12,8 +12,7 @@ module internal Scalar =
         | NotWhole
         | OutOfBounds
 
-    let private isDigits (text: string) =
-        text <> "" && text |> String.forall Char.IsAsciiDigit
+    let private isDigits (text: string) = text <> "" && text |> String.forall Char.IsAsciiDigit
 
     /// An unsigned 32-bit number in any way that JSON can write one: `443`, `443.0`, `4.43e2`.
     let wholeNumber (text: string) : Result<uint32, NumberFault> =
@@ -54,8 +53,7 @@ module internal Scalar =
 
                 // The value is `significant` times ten to the power of `zeros`.
                 let zeros =
-                    (if exponent.StartsWith '-' then -size else size)
-                    - int64 fraction.Length
+                    (if exponent.StartsWith '-' then -size else size) - int64 fraction.Length
                     + int64 (digits.Length - significant.Length)
 
                 if zeros < 0L then

@@ -64,9 +64,10 @@ type SourceMap internal (file: string, text: JsonText, root: JsonNode voption) =
                     | Some child -> walk child rest (Field alias :: walked)
                     | None -> struct (node, List.rev path @ walked)
                 | None -> struct (node, List.rev path @ walked)
-        | Index index :: rest ->
+        | Step.Index index :: rest ->
             match node.Value with
-            | JsonArray items when index >= 0 && index < items.Length -> walk items[index] rest (Index index :: walked)
+            | JsonArray items when index >= 0 && index < items.Length ->
+                walk items[index] rest (Step.Index index :: walked)
             | _ -> struct (node, List.rev path @ walked)
 
     /// The name under which the file was given, for messages.
@@ -105,6 +106,11 @@ type SourceMap internal (file: string, text: JsonText, root: JsonNode voption) =
                 Path = path
             }
 
+    /// The line of a value, from 1; 0 in a file that was not given.
+    member internal map.Line(path: JsonPath) : int =
+        match root with
+        | ValueSome _ -> text.Line(map.Offset path)
+        | ValueNone -> 0
+
     /// That of a file that was not given, or of entries that no file has.
-    static member None(name: string) =
-        SourceMap(name, JsonText ReadOnlyMemory.Empty, ValueNone)
+    static member None(name: string) = SourceMap(name, JsonText ReadOnlyMemory.Empty, ValueNone)

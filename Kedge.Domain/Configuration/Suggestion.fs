@@ -67,7 +67,11 @@ module Suggestion =
 
             match near with
             | [] ->
-                match known |> Seq.filter (fun candidate -> (plain candidate).Contains wanted) |> Seq.toList with
+                match
+                    known
+                    |> Seq.filter (fun candidate -> (plain candidate).Contains wanted)
+                    |> Seq.toList
+                with
                 | [ only ] when wanted.Length >= 4 -> Some only
                 | _ -> None
             | _ ->
