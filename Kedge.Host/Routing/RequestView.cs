@@ -7,9 +7,6 @@ namespace Kedge.Host.Routing;
 /// <summary>What routing needs to know of a request, read once. SPEC section 3.</summary>
 internal readonly struct RequestView
 {
-    private const string GrpcContentType = "application/grpc";
-    private const string GrpcWebContentType = "application/grpc-web";
-
     private readonly int _hostStart;
     private readonly int _hostLength;
 
@@ -41,14 +38,15 @@ internal readonly struct RequestView
     /// <summary>Whether the target was in absolute form: a forward-proxy request.</summary>
     public bool IsForward { get; }
 
+    /// <summary>Without port and brackets; empty when there is none.</summary>
     public ReadOnlySpan<char> Host => Authority.AsSpan(_hostStart, _hostLength);
 
     /// <summary>Reads the request. Not null: the answer to a request that cannot be routed.</summary>
     public static Answer? TryRead(HttpContext context, ListenerKind listener, out RequestView view)
     {
         var request = context.Request;
-        var isHttp2 = request.Protocol.StartsWith("HTTP/2", StringComparison.Ordinal);
-        var isGrpc = IsGrpcContentType(request.ContentType);
+        var isHttp2 = ReferenceEquals(request.Protocol, HttpProtocol.Http2) || HttpProtocol.IsHttp2(request.Protocol);
+        var isGrpc = GrpcContent.IsGrpc(request.ContentType);
         view = new RequestView("", default, default, "", "", isGrpc && isHttp2, false);
         if (isGrpc && !isHttp2)
         {
@@ -65,100 +63,55 @@ internal readonly struct RequestView
         }
 
         var target = context.Features.Get<IHttpRequestFeature>()!.RawTarget;
-        string authority;
-        string rawPath;
-        string query;
-        ushort schemePort = 0;
-        var isForward = false;
-        if (target.Length > 0 && target[0] == '/')
-        {
-            authority = request.Headers.Host.ToString();
-            // The server has cut the target at the first question mark already: take its strings when they are verbatim.
-            query = request.QueryString.Value ?? "";
-            var raw = target.AsSpan(0, target.Length - query.Length);
-            if (!target.EndsWith(query, StringComparison.Ordinal) || raw.Contains('?'))
-            {
-                var mark = target.IndexOf('?');
-                query = mark < 0 ? "" : target[mark..];
-                raw = target.AsSpan(0, target.Length - query.Length);
-            }
-            rawPath = request.Path.Value is { } path && raw.SequenceEqual(path) ? path : raw.ToString();
-        }
-        else if (!isHttp2 && TrySplitAbsolute(target, out authority, out rawPath, out query, out schemePort))
-        {
-            isForward = true;
-        }
-        else
+        if (!RequestTarget.TryParse(target, isConnect: false, out var form))
         {
             return Answer.BadRequest("the request target is neither a path nor an absolute http or https URL");
         }
+        var isForward = form.Form == TargetForm.Absolute;
+        if (form.Form == TargetForm.Asterisk || (isForward && isHttp2))
+        {
+            // `OPTIONS *` asks about kedge itself, which has nothing to say; `:path` has no absolute form (RFC 9113, 8.3.1).
+            return Answer.BadRequest("the request target is not a path");
+        }
 
+        var authority = isForward
+            ? target.Substring(form.AuthorityStart, form.AuthorityLength)
+            : request.Headers.Host.ToString();
         var parts = default(Authority);
         AuthorityPorts ports;
-        if (authority.Length == 0)
+        if (Domain.Authority.TryParse(authority, out parts))
         {
-            // No host is no error; a host matcher does not hold for it.
+            ports = form.PortsOf(parts);
+        }
+        else if (authority.Length == 0 && !isForward)
+        {
+            // No host is no error; but no host matcher holds for it.
             ports = AuthorityPorts.Unspecified;
-        }
-        else if (!Domain.Authority.TryParse(authority, ref parts))
-        {
-            return Answer.MalformedAuthority;
-        }
-        else if (parts.Port >= 0)
-        {
-            ports = AuthorityPorts.Of((ushort)parts.Port);
         }
         else
         {
-            ports = schemePort == 0 ? AuthorityPorts.Unspecified : AuthorityPorts.Of(schemePort);
+            return Answer.MalformedAuthority;
         }
 
-        var canonical = RequestPath.canonicalise(rawPath);
+        var path = form.PathLength == 0 ? "/" : Text(target, form.PathStart, form.PathLength, request.Path.Value);
+        var canonical = RequestPath.canonicalise(path);
         if (canonical.IsError)
         {
             return Answer.BadRequest(canonical.ErrorValue);
         }
+        var query = form.QueryLength <= 1 ? "" : Text(target, form.QueryStart, form.QueryLength, request.QueryString.Value);
         view = new RequestView(authority, parts, ports, canonical.ResultValue, query, isGrpc, isForward);
         return null;
     }
 
-    /// <summary>Whether it is gRPC, which gRPC-Web is not.</summary>
-    public static bool IsGrpcContentType(string? contentType) =>
-        contentType is not null
-        && contentType.StartsWith(GrpcContentType, StringComparison.OrdinalIgnoreCase)
-        && !contentType.StartsWith(GrpcWebContentType, StringComparison.OrdinalIgnoreCase);
-
-    /// <summary><c>http://authority/path?query</c> in parts; the path is <c>/</c> when the target has none.</summary>
-    private static bool TrySplitAbsolute(string target, out string authority, out string path, out string query, out ushort schemePort)
+    /// <summary>A part of the target as a string; <paramref name="made"/>, which the server has made already, when it is the same.</summary>
+    private static string Text(string target, int start, int length, string? made)
     {
-        authority = path = query = "";
-        int start;
-        if (target.StartsWith("http://", StringComparison.OrdinalIgnoreCase))
+        if (length == target.Length)
         {
-            start = 7;
-            schemePort = 80;
+            return target;
         }
-        else if (target.StartsWith("https://", StringComparison.OrdinalIgnoreCase))
-        {
-            start = 8;
-            schemePort = 443;
-        }
-        else
-        {
-            schemePort = 0;
-            return false;
-        }
-        var rest = target.AsSpan(start);
-        var end = rest.IndexOfAny('/', '?');
-        authority = (end < 0 ? rest : rest[..end]).ToString();
-        if (authority.Length == 0)
-        {
-            return false;
-        }
-        rest = end < 0 ? "" : rest[end..];
-        var mark = rest.IndexOf('?');
-        query = mark < 0 ? "" : rest[mark..].ToString();
-        path = (mark < 0 ? rest : rest[..mark]) is { Length: > 0 } p ? p.ToString() : "/";
-        return true;
+        var part = target.AsSpan(start, length);
+        return part.SequenceEqual(made) ? made! : part.ToString();
     }
 }
