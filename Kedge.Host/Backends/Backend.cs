@@ -5,7 +5,7 @@ using Kedge.Host.Backends.Resolvers;
 namespace Kedge.Host.Backends;
 
 /// <summary>A backend of the configuration, alive: it keeps its endpoints resolved and spreads requests over them.</summary>
-internal sealed class Backend : IEndpointSink
+internal sealed class Backend : IEndpointSink, IDisposable
 {
     private readonly ILogger _logger;
     private readonly CancellationTokenSource _stop = new();
@@ -80,7 +80,11 @@ internal sealed class Backend : IEndpointSink
     }
 
     /// <summary>Stops resolving. Requests that have its endpoints finish.</summary>
-    public void Retire() => _stop.Cancel();
+    public void Dispose()
+    {
+        _stop.Cancel();
+        _stop.Dispose();
+    }
 
     public void Resolved(IReadOnlyList<ResolvedEndpoint> endpoints)
     {
@@ -130,14 +134,15 @@ internal sealed class Backend : IEndpointSink
 
     private async Task ResolveAsync(IEndpointResolver resolver)
     {
-        while (!_stop.IsCancellationRequested)
+        var stop = _stop.Token;
+        while (!stop.IsCancellationRequested)
         {
             try
             {
-                await resolver.RunAsync(this, _stop.Token);
+                await resolver.RunAsync(this, stop);
                 return;
             }
-            catch (OperationCanceledException) when (_stop.IsCancellationRequested)
+            catch (OperationCanceledException) when (stop.IsCancellationRequested)
             {
                 return;
             }

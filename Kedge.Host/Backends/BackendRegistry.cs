@@ -24,8 +24,8 @@ internal sealed class BackendRegistry(ProxySettings settings, DnsLookup dns, ILo
     public (Backend[] Http, Backend[] Grpc) Apply(Configuration configuration)
     {
         var next = new Dictionary<(bool, string), Backend>();
-        var http = Bring(configuration.HttpBackends, isGrpc: false, next);
-        var grpc = Bring(configuration.GrpcBackends, isGrpc: true, next);
+        var http = Bring(configuration.HttpBackends!, isGrpc: false, next);
+        var grpc = Bring(configuration.GrpcBackends!, isGrpc: true, next);
         foreach (var (key, old) in _live)
         {
             if (next.GetValueOrDefault(key) != old)
@@ -41,7 +41,7 @@ internal sealed class BackendRegistry(ProxySettings settings, DnsLookup dns, ILo
     {
         foreach (var backend in _live.Values)
         {
-            backend.Retire();
+            backend.Dispose();
         }
         _live = [];
         _clients.Dispose();
@@ -75,7 +75,7 @@ internal sealed class BackendRegistry(ProxySettings settings, DnsLookup dns, ILo
 
     private void End(Backend backend)
     {
-        backend.Retire();
+        backend.Dispose();
         _clients.Release(TlsIdentity.Of(backend.Info.Tls), backend.IsGrpc);
     }
 

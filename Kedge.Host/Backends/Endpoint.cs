@@ -19,7 +19,7 @@ public sealed record ResolvedEndpoint(IPEndPoint Address, string DnsName, Endpoi
 /// </summary>
 public sealed class Endpoint
 {
-    private EndpointHealth _health = EndpointHealth.Initial;
+    private EndpointHealth _health = EndpointHealth.Initial!;
     private int _inFlight;
 
     public Endpoint(ResolvedEndpoint resolved, bool tls)
@@ -48,7 +48,7 @@ public sealed class Endpoint
         do
         {
             seen = Health;
-            next = seen.ConnectFailed(policy, now);
+            next = seen.ConnectFailed(policy, now)!;
         }
         while (Interlocked.CompareExchange(ref _health, next, seen) != seen);
     }
@@ -57,7 +57,7 @@ public sealed class Endpoint
     public void Succeeded()
     {
         var seen = Health;
-        var next = seen.Succeeded();
+        var next = seen.Succeeded()!;
         if (!ReferenceEquals(seen, next))
         {
             // Losing a race against another event only means that the other event counts.

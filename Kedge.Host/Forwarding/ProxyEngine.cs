@@ -42,7 +42,7 @@ public sealed class ProxyEngine : IAsyncDisposable
         _adhoc = new AdhocTargets(dns, settings.AdhocAllowLoopback);
         _adhocPolicy = new HealthPolicy(Math.Max(0, settings.FailedTargetBackoff.Ticks), 0, 0, 100, 1, 1);
         _monitor = new InactivityMonitor(settings.MaxReadTimeout, settings.MaxWriteTimeout);
-        _state = new State(Configuration.Empty, [], []);
+        _state = new State(Configuration.Empty!, [], []);
     }
 
     /// <summary>Who may pass; null = everyone.</summary>
@@ -271,8 +271,8 @@ public sealed class ProxyEngine : IAsyncDisposable
     {
         private readonly HttpRouteTable _httpTable = configuration.HttpRouteTable;
         private readonly GrpcRouteTable _grpcTable = configuration.GrpcRouteTable;
-        private readonly RouteInfo[] _httpRoutes = [.. configuration.HttpRoutes];
-        private readonly RouteInfo[] _grpcRoutes = [.. configuration.GrpcRoutes];
+        private readonly RouteInfo[] _httpRoutes = [.. configuration.HttpRoutes!];
+        private readonly RouteInfo[] _grpcRoutes = [.. configuration.GrpcRoutes!];
 
         public Configuration Configuration { get; } = configuration;
 
