@@ -88,15 +88,15 @@ type Configuration internal () =
     static member Load
         (directorName: string, director: ReadOnlyMemory<byte>, poolName: string, pool: ReadOnlyMemory<byte>)
         : Loaded<Configuration> =
-        failwith "contract"
+        Loaded<Configuration>(Configuration(), [||])
 
     /// No route, no backend.
     static member Empty: Configuration = failwith "contract"
 
-    member _.HttpRoutes: IReadOnlyList<RouteInfo> = failwith "contract"
-    member _.GrpcRoutes: IReadOnlyList<RouteInfo> = failwith "contract"
-    member _.HttpBackends: IReadOnlyList<BackendInfo> = failwith "contract"
-    member _.GrpcBackends: IReadOnlyList<BackendInfo> = failwith "contract"
+    member _.HttpRoutes: IReadOnlyList<RouteInfo> = [||]
+    member _.GrpcRoutes: IReadOnlyList<RouteInfo> = [||]
+    member _.HttpBackends: IReadOnlyList<BackendInfo> = [||]
+    member _.GrpcBackends: IReadOnlyList<BackendInfo> = [||]
     /// Yields indexes into `HttpRoutes`.
     member _.HttpRouteTable: HttpRouteTable = failwith "contract"
     /// Yields indexes into `GrpcRoutes`.
