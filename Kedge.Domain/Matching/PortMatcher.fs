@@ -11,3 +11,12 @@ type PortMatcher =
         match matcher with
         | AnyPort -> true
         | ExactPort expected -> ports.Includes expected
+
+[<RequireQualifiedAccess>]
+module PortMatcher =
+
+    /// Reads `port_matcher`; 0 = any. The error is the rule that the number breaks.
+    let tryParse (port: uint32) : Result<PortMatcher, string> =
+        if port = 0u then Ok AnyPort
+        elif port <= 65535u then Ok(ExactPort(uint16 port))
+        else Error "a port from 1 to 65535, or 0 for any"

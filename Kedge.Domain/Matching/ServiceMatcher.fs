@@ -15,7 +15,7 @@ type ServiceMatcher =
     /// What stands before the trailing `*`, with a `/` in it; compared with `package.Service/Method`.
     | MethodPrefix of methodPrefix: string
 
-    /// `service` is `package.Service`, `fullMethod` is `package.Service/Method`.
+    /// `service` is `package.Service`, `fullMethod` is `package.Service/Method`. Case counts. Never allocates.
     member matcher.Holds(service: ReadOnlySpan<char>, fullMethod: ReadOnlySpan<char>) : bool =
         match matcher with
         | AnyService -> true
@@ -23,3 +23,36 @@ type ServiceMatcher =
         | ServicePrefix prefix -> service.StartsWith(prefix.AsSpan(), StringComparison.Ordinal)
         | ExactMethod expected -> fullMethod.SequenceEqual(expected.AsSpan())
         | MethodPrefix prefix -> fullMethod.StartsWith(prefix.AsSpan(), StringComparison.Ordinal)
+
+[<RequireQualifiedAccess>]
+module ServiceMatcher =
+
+    let private rule =
+        "`package.Service` or `package.Service/Method`, either with a trailing `*`, or `*` or empty for any"
+
+    /// Reads `service_name_matcher`; empty or `*` = any. The error is the rule that the text breaks.
+    let tryParse (text: string) : Result<ServiceMatcher, string> =
+        let isPrefix = text.EndsWith '*'
+
+        let name =
+            if isPrefix then
+                text.Substring(0, text.Length - 1)
+            else
+                text
+
+        let slash = name.IndexOf '/'
+
+        if name = "" then
+            Ok AnyService
+        elif name |> Seq.exists (fun c -> c <= ' ' || c > '~' || c = '*') then
+            Error rule
+        elif slash < 0 then
+            Ok(if isPrefix then ServicePrefix name else ExactService name)
+        elif
+            slash = 0
+            || slash <> name.LastIndexOf '/'
+            || (slash = name.Length - 1 && not isPrefix)
+        then
+            Error rule
+        else
+            Ok(if isPrefix then MethodPrefix name else ExactMethod name)

@@ -16,7 +16,32 @@ type HttpRouteTable(routes: HttpRoute array) =
             mode: Decoded.ProxyMode,
             headers: inref<'headers>
         ) : int =
-        failwith "contract"
+        let mutable found = -1
+        let mutable index = 0
+
+        while found < 0 && index < routes.Length do
+            let route = routes[index]
+            let mutable pathHolds = route.Paths.Length = 0
+
+            for rule in route.Paths do
+                pathHolds <- pathHolds || rule.Holds path
+
+            let mutable holds =
+                pathHolds
+                && (HostName.withoutTrailingDot host).Length > 0
+                && route.Host.Holds host
+                && route.Port.Holds ports
+                && (route.Mode = Decoded.ProxyMode.Any || route.Mode = mode)
+
+            for matcher in route.Headers do
+                holds <- holds && matcher.Holds &headers
+
+            if holds then
+                found <- index
+
+            index <- index + 1
+
+        found
 
 /// gRPC routes compiled for lookup: indexed by authority host, port and service.
 [<Sealed>]
@@ -32,4 +57,23 @@ type GrpcRouteTable(routes: GrpcRoute array) =
             fullMethod: ReadOnlySpan<char>,
             metadata: inref<'headers>
         ) : int =
-        failwith "contract"
+        let mutable found = -1
+        let mutable index = 0
+
+        while found < 0 && index < routes.Length do
+            let route = routes[index]
+
+            let mutable holds =
+                route.Host.Holds host
+                && route.Port.Holds ports
+                && route.Service.Holds(service, fullMethod)
+
+            for matcher in route.Metadata do
+                holds <- holds && matcher.Holds &metadata
+
+            if holds then
+                found <- index
+
+            index <- index + 1
+
+        found

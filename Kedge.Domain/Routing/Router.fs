@@ -13,7 +13,7 @@ module Router =
 
     /// Whether all of the route's conditions hold. A request without a host matches nothing.
     let httpRouteHolds (route: HttpRoute) (request: HttpRequest) : bool =
-        request.Host <> ""
+        (HostName.withoutTrailingDot (request.Host.AsSpan())).Length > 0
         && route.Host.Holds(request.Host.AsSpan())
         && route.Port.Holds request.Ports
         && (route.Paths.Length = 0
