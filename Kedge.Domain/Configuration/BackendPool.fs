@@ -22,9 +22,6 @@ module BackendPool =
                 HttpBackends = []
             }
 
-    let private mostRequests = uint32 Int32.MaxValue
-    let private mostThreshold = 1000u
-
     let private required (checks: Checks) path (field: string) (rule: string) (text: string) holds =
         if text = "" then
             checks.Report(path, Missing field)
@@ -42,7 +39,7 @@ module BackendPool =
 
             let rule =
                 if dnsName.Contains ':' then
-                    "must be a DNS name or IP address without a port; write the port in port"
+                    "must be a DNS name or IP address without a port; write the port in the field port"
                 else
                     "must be a DNS name or IP address"
 
@@ -93,13 +90,13 @@ module BackendPool =
 
         checks.Durations(Field "interval" :: path, TimeSpan.FromMilliseconds 10.0, day, check.Interval)
         checks.Durations(Field "timeout" :: path, TimeSpan.FromMilliseconds 1.0, day, check.Timeout)
-        checks.InRange(Field "healthy_threshold" :: path, 0u, mostThreshold, check.HealthyThreshold)
-        checks.InRange(Field "unhealthy_threshold" :: path, 0u, mostThreshold, check.UnhealthyThreshold)
+        checks.InRange(Field "healthy_threshold" :: path, 0u, BackendLimit.threshold, check.HealthyThreshold)
+        checks.InRange(Field "unhealthy_threshold" :: path, 0u, BackendLimit.threshold, check.UnhealthyThreshold)
 
     let private outlierDetection (checks: Checks) path (outlier: OutlierDetection) =
         let path = Field "outlier_detection" :: path
-        checks.InRange(Field "consecutive_failures" :: path, 0u, mostThreshold, outlier.ConsecutiveFailures)
-        checks.InRange(Field "max_ejection_percent" :: path, 0u, 100u, outlier.MaxEjectionPercent)
+        checks.InRange(Field "consecutive_failures" :: path, 0u, BackendLimit.threshold, outlier.ConsecutiveFailures)
+        checks.InRange(Field "max_ejection_percent" :: path, 0u, BackendLimit.percent, outlier.MaxEjectionPercent)
 
         checks.Durations(
             Field "ejection_time" :: path,
@@ -111,14 +108,20 @@ module BackendPool =
     let internal backend (checks: Checks) path (isGrpc: bool) (configNames: Set<string>) (backend: Backend) =
         required checks path "name" NameRule.backend backend.Name NameRule.isBackend
         resolver checks path backend.Resolver
-        checks.InRange(Field "max_requests" :: path, 0u, mostRequests, backend.MaxRequests)
+        checks.InRange(Field "max_requests" :: path, 0u, BackendLimit.requests, backend.MaxRequests)
         backend.Security |> Option.iter (security checks path configNames)
         backend.HealthCheck |> Option.iter (healthCheck checks path isGrpc)
         backend.OutlierDetection |> Option.iter (outlierDetection checks path)
 
         if not isGrpc && not backend.Interceptors.IsEmpty then
             let rule = "is for gRPC backends only; HTTP backends are measured without it"
-            checks.Report(Field "interceptors" :: path, Malformed(rule, $"{backend.Interceptors.Length} entries"))
+
+            let found =
+                backend.Interceptors
+                |> List.map (fun i -> if i.Prometheus then "prometheus" else "none")
+                |> String.concat ", "
+
+            checks.Report(Field "interceptors" :: path, Malformed(rule, found))
 
     let private tlsServerConfig (checks: Checks) path (config: TlsServerConfig) =
         required checks path "name" NameRule.tlsConfig config.Name NameRule.isTlsConfig

@@ -100,8 +100,9 @@ module internal Decode =
                         false
         }
 
-    /// An unsigned 32-bit number, as a number or a text (proto3 JSON).
-    let number: Decoder<uint32> =
+    /// An unsigned 32-bit number, as a number or a text (proto3 JSON). The bounds are for the message when it is not even
+    /// that; whether a number lies within them is for validation to say.
+    let number (least: uint32) (most: uint32) : Decoder<uint32> =
         {
             Default = 0u
             Read =
@@ -118,9 +119,15 @@ module internal Decode =
                         wrongType "a whole number" decoding path node
                         0u
                     | Error Scalar.OutOfBounds ->
-                        decoding.Report(node.Start, path, OutOfRange("0 to 4294967295", decoding.Found node))
+                        decoding.Report(node.Start, path, OutOfRange($"{least} to {most}", decoding.Found node))
                         0u
         }
+
+    /// 0 or absent = unset.
+    let optionalPort = number 0u 65535u
+
+    /// One that is to be there.
+    let port = number 1u 65535u
 
     let duration: Decoder<TimeSpan> =
         {

@@ -40,7 +40,7 @@ module internal DirectorJson =
             fields {
                 let! backendName = field "backend_name" text
                 and! host = field "host_matcher" text
-                and! port = field "port_matcher" number
+                and! port = field "port_matcher" optionalPort
                 and! paths = field "path_rules" (list text)
                 and! headers = field "header_matcher" textMap
                 and! mode = field "proxy_mode" (enumeration proxyModes enum<ProxyMode>)
@@ -79,7 +79,7 @@ module internal DirectorJson =
     /// The authority's host and port. `authority_matcher` is the seed's name for the host, and may have the port in it.
     let private authority: Fields<struct (string * uint32)> =
         let host = field "authority_host_matcher" text
-        let port = field "authority_port_matcher" number
+        let port = field "authority_port_matcher" optionalPort
         let both = FieldName.Of "authority_matcher"
 
         {
@@ -149,8 +149,8 @@ module internal DirectorJson =
     let private portRange =
         message (
             fields {
-                let! from = field "from" number
-                and! until = field "to" number
+                let! from = field "from" port
+                and! until = field "to" port
                 return { From = from; To = until }
             }
         )
@@ -158,8 +158,8 @@ module internal DirectorJson =
     let private adhocPort =
         message (
             fields {
-                let! standard = field "default" number
-                and! allowed = field "allowed" (list number)
+                let! standard = field "default" optionalPort
+                and! allowed = field "allowed" (list port)
                 and! ranges = field "allowed_ranges" (list portRange)
 
                 return

@@ -247,5 +247,8 @@ module internal Json =
                 let offset =
                     text.Offset(problem.LineNumber.GetValueOrDefault(), problem.BytePositionInLine.GetValueOrDefault())
 
-                fault offset (detailOf problem)
+                if isBlank (text.Bytes.Span.Slice offset) then
+                    fault text.Length "the file ends too early: something is not closed"
+                else
+                    fault offset (detailOf problem)
             | Unreadable(offset, detail) -> fault offset detail
