@@ -26,6 +26,8 @@
       "Routing/RequestTarget.fs"
       "Routing/Request.fs"
       "Routing/Router.fs"
+      "Routing/TextMap.fs"
+      "Routing/RouteIndex.fs"
       "Routing/RouteTable.fs"
       "Routing/Adhoc.fs"
       "Routing/AddressPolicy.fs"

@@ -45,7 +45,12 @@ let tests =
                 case $"gRPC, {kind}: {authority}" (fun () ->
                     task {
                         for name, port in grpcPorts () do
-                            let authority = if authority.Contains ':' then authority else $"{authority}:443"
+                            let authority =
+                                if authority.Contains ':' then
+                                    authority
+                                else
+                                    $"{authority}:443"
+
                             let client = Echo.EchoClient(Clients.grpc port None authority)
 
                             let! error =
@@ -86,9 +91,12 @@ let tests =
 
                     use! kedge =
                         Kedge.Start(
-                            Json.directorWithAdhoc [] [] [
-                                """{ "dns_name_matcher": "*", "port": { "allowed_ranges": [{ "from": 1, "to": 65535 }] } }"""
-                            ],
+                            Json.directorWithAdhoc
+                                []
+                                []
+                                [
+                                    """{ "dns_name_matcher": "*", "port": { "allowed_ranges": [{ "from": 1, "to": 65535 }] } }"""
+                                ],
                             "{}",
                             []
                         )
@@ -115,7 +123,11 @@ let tests =
 
                     use client = Clients.http1 kedge.HttpsPort None
                     let! answer = get client "https://hanging.example/" []
-                    Expect.equal (answer.Status, answer.Header "X-Kedge-Error-Type") (504, "transport-timeout") "answer"
+
+                    Expect.equal
+                        (answer.Status, answer.Header "X-Kedge-Error-Type")
+                        (504, "transport-timeout")
+                        "answer"
                 })
 
             case "a stream that moves is not cut by the inactivity limit" (fun () ->

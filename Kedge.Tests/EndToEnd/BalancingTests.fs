@@ -69,7 +69,12 @@ let tests =
                     let! first = get client "https://forgetful.example/1" []
                     let! second = post client "https://forgetful.example/2" ""
                     Expect.equal first.Status 200 "first"
-                    Expect.equal (second.Status, second.Header "X-Kedge-Error-Type") (502, "transport-unknown-error") "2nd"
+
+                    Expect.equal
+                        (second.Status, second.Header "X-Kedge-Error-Type")
+                        (502, "transport-unknown-error")
+                        "2nd"
+
                     Expect.equal heads.Count 2 "sent once"
                 })
 
@@ -79,7 +84,12 @@ let tests =
                     use! kedge = single "resetting" peer.Port
                     use client = Clients.http1 kedge.HttpsPort None
                     let! answer = get client "https://resetting.example/" []
-                    Expect.equal (answer.Status, answer.Header "X-Kedge-Error-Type") (502, "transport-unknown-error") "502"
+
+                    Expect.equal
+                        (answer.Status, answer.Header "X-Kedge-Error-Type")
+                        (502, "transport-unknown-error")
+                        "502"
+
                     Expect.equal peer.Accepted 1 "connections"
                 })
 

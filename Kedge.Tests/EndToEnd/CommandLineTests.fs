@@ -17,18 +17,33 @@ let private run (arguments: string list) =
         return code, program.Stdout, program.Stderr
     }
 
+/// Three listeners on ports of their own.
+type private Occupied() =
+    let listeners =
+        [
+            for _ in 1..3 do
+                let listener = new TcpListener(IPAddress.Any, 0)
+                listener.Start()
+                listener
+        ]
+
+    member _.Ports =
+        listeners
+        |> List.map (fun listener -> (listener.LocalEndpoint :?> IPEndPoint).Port)
+
+    interface IDisposable with
+        member _.Dispose() =
+            for listener in listeners do
+                listener.Stop()
+
 /// Ports that are taken, so that an attempt to open one before the end of all checks would show as another error.
-let private takenPort = Shared.make (fun () -> new TcpListener(IPAddress.Any, 0))
+let private occupied = Shared.make (fun () -> new Occupied())
 
 let private onTakenPorts () =
-    lock takenPort (fun () -> takenPort.Value.Start())
-    let port = (takenPort.Value.LocalEndpoint :?> IPEndPoint).Port
-
-    [
-        $"--server_grpc_tls_port={port}"
-        $"--server_http_tls_port={port}"
-        $"--server_http_port={port}"
-    ]
+    List.map2
+        (fun (flag: string) (port: int) -> $"--{flag}={port}")
+        [ "server_grpc_tls_port"; "server_http_tls_port"; "server_http_port" ]
+        occupied.Value.Ports
 
 let private goodCertificate () =
     [
@@ -133,7 +148,8 @@ let mistakes =
 
             case "a configuration file that is not there" (fun () ->
                 isRefused
-                    (goodCertificate () @ [ "--kedge_config_director_config_path=/nowhere/director.json" ])
+                    (goodCertificate ()
+                     @ [ "--kedge_config_director_config_path=/nowhere/director.json" ])
                     [ "kedge_config_director_config_path"; "/nowhere/director.json" ])
 
             case "the same configuration inline and from a file" (fun () ->
@@ -151,9 +167,7 @@ let mistakes =
                 })
 
             case "an OIDC flag without the provider" (fun () ->
-                isRefused
-                    (goodCertificate () @ [ "--server_oidc_required_perm=admin" ])
-                    [ "server_oidc_provider_url" ])
+                isRefused (goodCertificate () @ [ "--server_oidc_required_perm=admin" ]) [ "server_oidc_provider_url" ])
         ]
 
 /// Three mistakes of three kinds.
@@ -161,10 +175,10 @@ let private threeMistakes =
     """{
   "http": {
     "routes": [
-      { "backend_name": "a", "host_matcher": "a.example" },
-      { "backend_name": "a", "host_matchr": "b.example" },
-      { "backend_name": "a", "port_matcher": "many" },
-      { "backend_name": "a", "proxy_mode": "SIDEWAYS" }
+      { "backend_name": "controller", "host_matcher": "a.example" },
+      { "backend_name": "controller", "host_matchr": "b.example" },
+      { "backend_name": "controller", "port_matcher": "many" },
+      { "backend_name": "controller", "proxy_mode": "SIDEWAYS" }
     ]
   }
 }
@@ -210,7 +224,9 @@ let configuration =
                 task {
                     use scratch = new Scratch()
                     let director = scratch.Write("director.json", """{ "htp": {} }""")
-                    let pool = scratch.Write("backendpool.json", """{ "http": { "backends": [ { "name": "x" } ] } }""")
+
+                    let pool =
+                        scratch.Write("backendpool.json", """{ "http": { "backends": [ { "name": "x" } ] } }""")
 
                     let! code, _, errors =
                         run (
@@ -231,7 +247,10 @@ let configuration =
                 task {
                     use scratch = new Scratch()
                     let bad = scratch.Write("bad.json", threeMistakes)
-                    let! code, out, errors = run [ "check"; $"--kedge_config_director_config_path={bad}" ]
+
+                    let! code, out, errors =
+                        run [ "check"; $"--kedge_config_director_config_path={bad}" ]
+
                     Expect.equal code 1 "with errors"
 
                     isLocated bad (Array.append out errors |> Array.filter (fun l -> l.Contains bad))
@@ -256,7 +275,11 @@ let configuration =
             case "check: a route to a backend that does not exist is a warning, 2 with --strict" (fun () ->
                 task {
                     let arguments =
-                        [ "check"; "--kedge_config_director_config=" + Json.director [ Json.httpRoute "ghost" "a.example" ] [] ]
+                        [
+                            "check"
+                            "--kedge_config_director_config="
+                            + Json.director [ Json.httpRoute "ghost" "a.example" ] []
+                        ]
 
                     let! lenient, _, _ = run arguments
                     let! strict, out, errors = run (arguments @ [ "--strict" ])
@@ -274,10 +297,15 @@ let ports =
                 task {
                     let arguments = onTakenPorts () @ goodCertificate ()
                     let! code, out, errors = run arguments
-                    let port = (takenPort.Value.LocalEndpoint :?> IPEndPoint).Port
                     Expect.notEqual code 0 "exit code"
                     let all = Array.append out errors
-                    let about = all |> Array.filter (fun line -> line.Contains(string port) && line.Contains "in use")
+
+                    let about =
+                        all
+                        |> Array.filter (fun line ->
+                            line.Contains "in use"
+                            && occupied.Value.Ports |> List.exists (fun port -> line.Contains(string port)))
+
                     Expect.isNonEmpty about $"names the port: %A{all}"
                     Expect.isFalse (all |> Array.exists (fun line -> line.Contains "   at ")) "no stack trace"
                 })
@@ -305,7 +333,10 @@ let ports =
                     do!
                         eventually "an answer on the debug port" (fun () ->
                             try
-                                (client.GetAsync $"http://127.0.0.1:{debug}/_healthz").GetAwaiter().GetResult().IsSuccessStatusCode
+                                (client.GetAsync $"http://127.0.0.1:{debug}/_healthz")
+                                    .GetAwaiter()
+                                    .GetResult()
+                                    .IsSuccessStatusCode
                             with :? Http.HttpRequestException ->
                                 Expect.isFalse program.HasExited program.Output
                                 false)

@@ -38,7 +38,9 @@ let tests =
                     use demo = new KedgeProgram([ "demo" ], scratch.Path, [])
 
                     let commands () =
-                        demo.Stdout |> Array.map _.Trim() |> Array.filter (fun line -> line.Contains "curl ")
+                        demo.Stdout
+                        |> Array.map _.Trim()
+                        |> Array.filter (fun line -> line.Contains "curl ")
 
                     do!
                         eventually "the last line of the guide" (fun () ->

@@ -35,8 +35,7 @@ let private onBothPorts name (test: int -> Task<unit>) =
                     failtestf "through the %s: %O" port error
         })
 
-let private client authority port =
-    Echo.EchoClient(Clients.grpc port None authority)
+let private client authority port = Echo.EchoClient(Clients.grpc port None authority)
 
 /// The status with which a call ends.
 let private statusOf (call: unit -> Task) =
@@ -84,7 +83,10 @@ let shapes =
                         ("x-data-bin", Convert.ToBase64String [| 0uy; 200uy; 255uy |])
                         "binary"
 
-                    Expect.isFalse (call.Metadata |> List.exists (fun (key, _) -> key = "proxy-authorization")) "secret"
+                    Expect.isFalse
+                        (call.Metadata |> List.exists (fun (key, _) -> key = "proxy-authorization"))
+                        "secret"
+
                     Expect.isTrue (call.Metadata |> List.exists (fun (key, _) -> key = "x-kedge-request-id")) "id"
                 })
 
@@ -238,15 +240,16 @@ let ends =
                     use leave = new CancellationTokenSource()
 
                     use call =
-                        (client "echo.example:443" port)
-                            .Bidi(metadata [ "x-id", id ], cancellationToken = leave.Token)
+                        (client "echo.example:443" port).Bidi(metadata [ "x-id", id ], cancellationToken = leave.Token)
 
                     do! call.RequestStream.WriteAsync(EchoRequest(Text = "1"))
-                    let! _ = within "the first reply" (call.ResponseStream.MoveNext CancellationToken.None)
+
+                    let! _ =
+                        within "the first reply" (call.ResponseStream.MoveNext CancellationToken.None)
+
                     leave.Cancel()
 
-                    let! error =
-                        statusOf (fun () -> call.ResponseStream.MoveNext CancellationToken.None)
+                    let! error = statusOf (fun () -> call.ResponseStream.MoveNext CancellationToken.None)
 
                     Expect.equal error.StatusCode StatusCode.Cancelled "status"
                     do! finishes "the cancellation" (echo.Value.CallWith("x-id", id)).Cancelled

@@ -32,7 +32,9 @@ let private requests =
         "bare line feeds in a header", "GET / HTTP/1.1\r\nHost: alpha.example\r\nX: a\nY: b\r\n\r\n"
         "no HTTP at all", "\u0000\u0001\u0002\u0003\r\n\r\n"
         "headers of 100 kB",
-        "GET / HTTP/1.1\r\nHost: alpha.example\r\nX: " + String('x', 100_000) + "\r\n\r\n"
+        "GET / HTTP/1.1\r\nHost: alpha.example\r\nX: "
+        + String('x', 100_000)
+        + "\r\n\r\n"
     ]
 
 [<Tests>]
@@ -90,8 +92,7 @@ let debugPort =
                     use json = Text.Json.JsonDocument.Parse version
                     Expect.equal json.RootElement.ValueKind Text.Json.JsonValueKind.Object "a JSON object"
 
-                    let request =
-                        new HttpRequestMessage(HttpMethod.Get, kedge.Value.DebugUrl "/")
+                    let request = new HttpRequestMessage(HttpMethod.Get, kedge.Value.DebugUrl "/")
 
                     request.Headers.Host <- "alpha.example"
                     use! proxied = client.SendAsync request

@@ -48,7 +48,11 @@ let forwarding =
                             let! answer =
                                 send
                                     client
-                                    (new HttpRequestMessage(HttpMethod.Put, $"https://alpha.example{path}", Content = content))
+                                    (new HttpRequestMessage(
+                                        HttpMethod.Put,
+                                        $"https://alpha.example{path}",
+                                        Content = content
+                                    ))
 
                             Expect.equal answer.Status 200 $"{protocol}, chunked={chunked}"
                             let got = alpha.Value.One path
@@ -130,7 +134,9 @@ let forwarding =
                     Expect.equal ((alpha.Value.One path).Header "X-Kedge-Request-ID") id "forwarded"
                     let path = unique ()
 
-                    let! kept = get (http2 ()) $"https://alpha.example{path}" [ "X-Kedge-Request-ID", "given-1" ]
+                    let! kept =
+                        get (http2 ()) $"https://alpha.example{path}" [ "X-Kedge-Request-ID", "given-1" ]
+
                     Expect.equal (kept.Header "X-Kedge-Request-ID") "given-1" "returned"
                     Expect.equal ((alpha.Value.One path).Values "X-Kedge-Request-ID") [ "given-1" ] "forwarded"
                 })
@@ -228,7 +234,11 @@ let routing =
             case "the authority of an absolute-form target beats the Host header" (fun () ->
                 task {
                     use! raw = RawClient.Connect kedge.Value.HttpsPort
-                    do! raw.Write "GET http://alpha.example/ HTTP/1.1\r\nHost: beta.example\r\nConnection: close\r\n\r\n"
+
+                    do!
+                        raw.Write
+                            "GET http://alpha.example/ HTTP/1.1\r\nHost: beta.example\r\nConnection: close\r\n\r\n"
+
                     let! text = raw.ReadToEnd()
                     Expect.stringContains text "X-Kedge-Backend-Name: alpha" "alpha"
                 })

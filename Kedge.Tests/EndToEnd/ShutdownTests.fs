@@ -12,8 +12,7 @@ open Kedge.Tests.Harness
 open Kedge.Tests.Peers
 open Microsoft.AspNetCore.Http
 
-let private signal () =
-    TaskCompletionSource TaskCreationOptions.RunContinuationsAsynchronously
+let private signal () = TaskCompletionSource TaskCreationOptions.RunContinuationsAsynchronously
 
 /// The status of the health page; 0 when nobody answers.
 let private health (kedge: Kedge) =
@@ -69,7 +68,10 @@ let tests =
                     use channel = Clients.grpc kedge.GrpcPort None "drained.example:443"
                     use call = Echo.EchoClient(channel).Bidi()
                     do! call.RequestStream.WriteAsync(EchoRequest(Text = "before"))
-                    let! _ = within "the first reply" (call.ResponseStream.MoveNext Threading.CancellationToken.None)
+
+                    let! _ =
+                        within "the first reply" (call.ResponseStream.MoveNext Threading.CancellationToken.None)
+
                     do! finishes "the slow request" entered.Task
                     kedge.Program.Signal PosixSignal.SIGTERM
                     do! eventually "health failing" (fun () -> health kedge = 503)
@@ -81,7 +83,10 @@ let tests =
                     Expect.isFalse kedge.Program.HasExited "waits for what is in flight"
                     Expect.equal (health kedge) 503 "the debug port answers to the end"
                     do! call.RequestStream.WriteAsync(EchoRequest(Text = "during"))
-                    let! more = within "the second reply" (call.ResponseStream.MoveNext Threading.CancellationToken.None)
+
+                    let! more =
+                        within "the second reply" (call.ResponseStream.MoveNext Threading.CancellationToken.None)
+
                     Expect.isTrue more "the stream goes on"
                     Expect.equal call.ResponseStream.Current.Text "during" "reply"
                     do! call.RequestStream.CompleteAsync()

@@ -25,8 +25,12 @@ let private pool () =
         ]
 
     Json.pool
-        (Json.backend "alpha" alpha.Value.Port :: Json.backend "beta" beta.Value.Port :: shared)
-        (Json.backend "echo" echo.Value.Port :: Json.backend "other_echo" otherEcho.Value.Port :: shared)
+        (Json.backend "alpha" alpha.Value.Port
+         :: Json.backend "beta" beta.Value.Port
+         :: shared)
+        (Json.backend "echo" echo.Value.Port
+         :: Json.backend "other_echo" otherEcho.Value.Port
+         :: shared)
 
 let private director () =
     Json.directorWithAdhoc
@@ -66,8 +70,7 @@ let private director () =
         ]
 
 let kedge =
-    Shared.make (fun () ->
-        Kedge.Start(director (), pool (), [ "--adhoc_allow_loopback" ]).GetAwaiter().GetResult())
+    Shared.make (fun () -> Kedge.Start(director (), pool (), [ "--adhoc_allow_loopback" ]).GetAwaiter().GetResult())
 
 let private http1Client = lazy Clients.http1 kedge.Value.HttpsPort None
 let private http2Client = lazy Clients.http2 kedge.Value.HttpsPort None
@@ -77,8 +80,7 @@ let http2 () = http2Client.Value
 let httpClients () = [ "HTTP/1.1", http1 (); "HTTP/2", http2 () ]
 
 /// Both ports that take gRPC, with a name.
-let grpcPorts () =
-    [ "gRPC port", kedge.Value.GrpcPort; "HTTPS port", kedge.Value.HttpsPort ]
+let grpcPorts () = [ "gRPC port", kedge.Value.GrpcPort; "HTTPS port", kedge.Value.HttpsPort ]
 
 /// A response with its whole body.
 type Answer =

@@ -13,8 +13,7 @@ open Kedge.Tests.EndToEnd.Stage
 open Kedge.Tests.Harness
 open Microsoft.AspNetCore.Http
 
-let private signal () =
-    TaskCompletionSource TaskCreationOptions.RunContinuationsAsynchronously
+let private signal () = TaskCompletionSource TaskCreationOptions.RunContinuationsAsynchronously
 
 let private unique () = $"/{Guid.NewGuid():N}"
 
@@ -150,18 +149,14 @@ let steps =
                     for size in [ 1; 100; 60_000 ] do
                         let message = RandomNumberGenerator.GetBytes size
 
-                        do!
-                            socket.SendAsync(ArraySegment message, WebSocketMessageType.Binary, true, limit.Token)
+                        do! socket.SendAsync(ArraySegment message, WebSocketMessageType.Binary, true, limit.Token)
 
                         let mutable filled = 0
                         let mutable finished = false
 
                         while not finished do
                             let! got =
-                                socket.ReceiveAsync(
-                                    ArraySegment(buffer, filled, buffer.Length - filled),
-                                    limit.Token
-                                )
+                                socket.ReceiveAsync(ArraySegment(buffer, filled, buffer.Length - filled), limit.Token)
 
                             filled <- filled + got.Count
                             finished <- got.EndOfMessage
@@ -193,8 +188,7 @@ let steps =
 
                         use leave = new CancellationTokenSource()
 
-                        let asked =
-                            client.GetAsync($"https://alpha.example{path}", leave.Token)
+                        let asked = client.GetAsync($"https://alpha.example{path}", leave.Token)
 
                         do! finishes $"{protocol}: the request" entered.Task
                         leave.Cancel()
@@ -229,7 +223,9 @@ module private Large =
             let mutable last = -1L
             let mutable since = DateTime.UtcNow
 
-            while count () <> last || last = 0L || DateTime.UtcNow - since < TimeSpan.FromMilliseconds 500.0 do
+            while count () <> last
+                  || last = 0L
+                  || DateTime.UtcNow - since < TimeSpan.FromMilliseconds 500.0 do
                 if count () <> last then
                     last <- count ()
                     since <- DateTime.UtcNow
@@ -277,95 +273,89 @@ let largeBodies =
         "large bodies"
         [
             for protocol in [ "HTTP/1.1"; "HTTP/2" ] do
-                case
-                    $"{protocol}: 200 MB pass in both directions, with back-pressure and bounded memory"
-                    (fun () ->
-                        task {
-                            use peer = new HttpPeer "large"
+                case $"{protocol}: 200 MB pass in both directions, with back-pressure and bounded memory" (fun () ->
+                    task {
+                        use peer = new HttpPeer "large"
 
-                            use! kedge =
-                                Kedge.Start(
-                                    Json.director [ Json.httpRoute "large" "large.example" ] [],
-                                    Json.pool [ Json.backend "large" peer.Port ] [],
-                                    []
-                                )
-
-                            use client =
-                                if protocol = "HTTP/2" then
-                                    Clients.http2 kedge.HttpsPort None
-                                else
-                                    Clients.http1 kedge.HttpsPort None
-
-                            client.Timeout <- TimeSpan.FromMinutes 2.0
-                            let blocks = int (Large.size / int64 Large.block.Length)
-
-                            // One small exchange, so that the memory compared with is that of a working server.
-                            let! _ = get client "https://large.example/warm" []
-                            let before = kedge.Program.ResidentBytes
-
-                            // Up: the backend does not read until the writer has come to a stand.
-                            let mayRead = signal ()
-                            let mutable written = 0L
-
-                            peer.On(
-                                "/up",
-                                fun context ->
-                                    task {
-                                        do! mayRead.Task
-                                        let! hash = Large.hashOf context.Request.Body
-                                        do! context.Response.WriteAsync hash
-                                    }
+                        use! kedge =
+                            Kedge.Start(
+                                Json.director [ Json.httpRoute "large" "large.example" ] [],
+                                Json.pool [ Json.backend "large" peer.Port ] [],
+                                []
                             )
 
-                            let content =
-                                new PushContent(fun stream ->
-                                    task {
-                                        for _ in 1..blocks do
-                                            do! stream.WriteAsync(Large.block.AsMemory())
-                                            Interlocked.Add(&written, Large.block.LongLength) |> ignore
-                                    })
+                        use client =
+                            if protocol = "HTTP/2" then
+                                Clients.http2 kedge.HttpsPort None
+                            else
+                                Clients.http1 kedge.HttpsPort None
 
-                            let upload =
-                                send
-                                    client
-                                    (new HttpRequestMessage(
-                                        HttpMethod.Post,
-                                        "https://large.example/up",
-                                        Content = content
-                                    ))
+                        client.Timeout <- TimeSpan.FromMinutes 2.0
+                        let blocks = int (Large.size / int64 Large.block.Length)
 
-                            let! buffered = Large.standsStill (fun () -> Interlocked.Read &written)
-                            Expect.isLessThan (megabytes buffered) 50L "upload taken in without a reader, MB"
-                            mayRead.SetResult()
-                            let! answer, peakUp = Large.peak kedge.Program upload
-                            Expect.equal answer.Body Large.hash.Value "what the backend got"
+                        // One small exchange, so that the memory compared with is that of a working server.
+                        let! _ = get client "https://large.example/warm" []
+                        let before = kedge.Program.ResidentBytes
 
-                            // Down: the client does not read until the backend has come to a stand.
-                            let mutable sent = 0L
+                        // Up: the backend does not read until the writer has come to a stand.
+                        let mayRead = signal ()
+                        let mutable written = 0L
 
-                            peer.On(
-                                "/down",
-                                fun context ->
-                                    task {
-                                        for _ in 1..blocks do
-                                            do! context.Response.Body.WriteAsync(Large.block.AsMemory())
-                                            Interlocked.Add(&sent, Large.block.LongLength) |> ignore
-                                    }
-                            )
+                        peer.On(
+                            "/up",
+                            fun context ->
+                                task {
+                                    do! mayRead.Task
+                                    let! hash = Large.hashOf context.Request.Body
+                                    do! context.Response.WriteAsync hash
+                                }
+                        )
 
-                            use! response =
-                                start client (new HttpRequestMessage(HttpMethod.Get, "https://large.example/down"))
+                        let content =
+                            new PushContent(fun stream ->
+                                task {
+                                    for _ in 1..blocks do
+                                        do! stream.WriteAsync(Large.block.AsMemory())
+                                        Interlocked.Add(&written, Large.block.LongLength) |> ignore
+                                })
 
-                            let! buffered = Large.standsStill (fun () -> Interlocked.Read &sent)
-                            Expect.isLessThan (megabytes buffered) 50L "download taken in without a reader, MB"
-                            use! stream = response.Content.ReadAsStreamAsync()
-                            let! hash, peakDown = Large.peak kedge.Program (Large.hashOf stream)
-                            Expect.equal hash Large.hash.Value "what the client got"
+                        let upload =
+                            send
+                                client
+                                (new HttpRequestMessage(HttpMethod.Post, "https://large.example/up", Content = content))
 
-                            Expect.isLessThan
-                                (megabytes (max peakUp peakDown - before))
-                                100L
-                                "growth of kedge's resident set, MB"
-                        })
+                        let! buffered = Large.standsStill (fun () -> Interlocked.Read &written)
+                        Expect.isLessThan (megabytes buffered) 50L "upload taken in without a reader, MB"
+                        mayRead.SetResult()
+                        let! answer, peakUp = Large.peak kedge.Program upload
+                        Expect.equal answer.Body Large.hash.Value "what the backend got"
+
+                        // Down: the client does not read until the backend has come to a stand.
+                        let mutable sent = 0L
+
+                        peer.On(
+                            "/down",
+                            fun context ->
+                                task {
+                                    for _ in 1..blocks do
+                                        do! context.Response.Body.WriteAsync(Large.block.AsMemory())
+                                        Interlocked.Add(&sent, Large.block.LongLength) |> ignore
+                                }
+                        )
+
+                        use! response =
+                            start client (new HttpRequestMessage(HttpMethod.Get, "https://large.example/down"))
+
+                        let! buffered = Large.standsStill (fun () -> Interlocked.Read &sent)
+                        Expect.isLessThan (megabytes buffered) 50L "download taken in without a reader, MB"
+                        use! stream = response.Content.ReadAsStreamAsync()
+                        let! hash, peakDown = Large.peak kedge.Program (Large.hashOf stream)
+                        Expect.equal hash Large.hash.Value "what the client got"
+
+                        Expect.isLessThan
+                            (megabytes (max peakUp peakDown - before))
+                            100L
+                            "growth of kedge's resident set, MB"
+                    })
         ]
     |> testSequencedGroup "memory"

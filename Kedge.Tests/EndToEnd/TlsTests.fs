@@ -16,9 +16,7 @@ let private certified (flags: string list) =
     Shared.make (fun () ->
         Kedge
             .Start(
-                Json.director
-                    [ Json.httpRoute "alpha" "alpha.example" ]
-                    [ Json.grpcRoute "echo" "echo.example" ],
+                Json.director [ Json.httpRoute "alpha" "alpha.example" ] [ Json.grpcRoute "echo" "echo.example" ],
                 Json.pool [ Json.backend "alpha" alpha.Value.Port ] [ Json.backend "echo" echo.Value.Port ],
                 $"--server_tls_client_ca_files={Certificates.authority.Value.File}" :: flags
             )
@@ -54,7 +52,11 @@ let private passes (kedge: Kedge) identity =
 
 let private isRefused (kedge: Kedge) identity what =
     task {
-        for client in [ Clients.http1 kedge.HttpsPort identity; Clients.http2 kedge.HttpsPort identity ] do
+        for client in
+            [
+                Clients.http1 kedge.HttpsPort identity
+                Clients.http2 kedge.HttpsPort identity
+            ] do
             use client = client
 
             let! _ =
@@ -66,8 +68,7 @@ let private isRefused (kedge: Kedge) identity what =
             use channel = Clients.grpc port identity "echo.example:443"
 
             let! error =
-                failure<RpcException> what (fun () ->
-                    Echo.EchoClient(channel).UnaryAsync(EchoRequest()).ResponseAsync)
+                failure<RpcException> what (fun () -> Echo.EchoClient(channel).UnaryAsync(EchoRequest()).ResponseAsync)
 
             Expect.equal error.StatusCode StatusCode.Unavailable what
             Expect.isNull (error.Trailers.GetValue "x-kedge-error-type") "not an answer of kedge, but no connection"

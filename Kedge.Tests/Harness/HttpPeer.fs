@@ -44,7 +44,8 @@ type ReceivedRequest =
     member request.Header(name: string) = String.Join(", ", request.Values name)
 
 /// The ports and lifetime of an in-process ASP.NET Core server on 127.0.0.1.
-type PeerHost(configure: WebApplicationBuilder -> unit, protocols: HttpProtocols, tls: Identity option, at: IPEndPoint) =
+type PeerHost(configure: WebApplicationBuilder -> unit, protocols: HttpProtocols, tls: Identity option, at: IPEndPoint)
+    =
     let start (wire: WebApplication -> unit) =
         let builder = WebApplication.CreateSlimBuilder()
         builder.Logging.ClearProviders() |> ignore

@@ -114,6 +114,8 @@ type KedgeSettings =
         /// Beside ports, certificate and configuration files.
         Flags: string list
         Environment: (string * string) list
+        /// The debug page whose 200 says that the server is up.
+        UpWhen: string
     }
 
 /// A serving `kedge` on three ports of its own, with two configuration files in a directory of its own.
@@ -122,10 +124,10 @@ type Kedge private (scratch: Scratch, program: KedgeProgram, grpcPort: int, http
     static let probe =
         lazy new HttpClient(new SocketsHttpHandler(UseProxy = false), Timeout = TimeSpan.FromSeconds 5.0)
 
-    static let isHealthy (debugPort: int) =
+    static let answers (debugPort: int) (page: string) =
         task {
             try
-                use! response = probe.Value.GetAsync $"http://127.0.0.1:{debugPort}/_healthz"
+                use! response = probe.Value.GetAsync $"http://127.0.0.1:{debugPort}{page}"
                 return response.IsSuccessStatusCode
             with
             | :? HttpRequestException
@@ -138,9 +140,10 @@ type Kedge private (scratch: Scratch, program: KedgeProgram, grpcPort: int, http
             BackendPool = "{}"
             Flags = []
             Environment = []
+            UpWhen = "/_readyz"
         }
 
-    /// Starts it and waits until it answers on `/_healthz`. Another try when a port was taken meanwhile.
+    /// Starts it and waits until its listeners are open. Another try when a port was taken meanwhile.
     static member Start(settings: KedgeSettings) : Task<Kedge> =
         let rec attempt left =
             task {
@@ -174,7 +177,7 @@ type Kedge private (scratch: Scratch, program: KedgeProgram, grpcPort: int, http
                 let mutable healthy = false
 
                 while not healthy && not program.HasExited && DateTime.UtcNow < deadline do
-                    let! answer = isHealthy debugPort
+                    let! answer = answers debugPort settings.UpWhen
                     healthy <- answer
 
                     if not healthy then
