@@ -108,6 +108,13 @@ public sealed record Answer(int HttpStatus, GrpcStatus GrpcStatus, string Type, 
             : response.Body.WriteAsync(body, 0, body.Length);
     }
 
+    /// <summary>The gRPC status behind a response that has started, in place of the backend's trailers.</summary>
+    public void AppendTrailers(HttpContext context)
+    {
+        context.Response.AppendTrailer("grpc-status", ((int)GrpcStatus).ToString());
+        context.Response.AppendTrailer("grpc-message", PercentEncode(Reason));
+    }
+
     /// <summary>grpc-message as the gRPC protocol wants it: visible ASCII but <c>%</c> as it is, other bytes of the UTF-8 form escaped.</summary>
     public static string PercentEncode(string text)
     {
