@@ -1,3 +1,4 @@
+using Microsoft.AspNetCore.Http.Features;
 using System.Buffers;
 using System.Text;
 using Microsoft.Extensions.Primitives;
@@ -108,11 +109,14 @@ public sealed record Answer(int HttpStatus, GrpcStatus GrpcStatus, string Type, 
             : response.Body.WriteAsync(body, 0, body.Length);
     }
 
-    /// <summary>The gRPC status behind a response that has started, in place of the backend's trailers.</summary>
-    public void AppendTrailers(HttpContext context)
+    /// <summary>Sets the gRPC status behind a response that has started, in place of the backend's trailers.</summary>
+    public void SetTrailers(HttpContext context)
     {
-        context.Response.AppendTrailer("grpc-status", ((int)GrpcStatus).ToString());
-        context.Response.AppendTrailer("grpc-message", PercentEncode(Reason));
+        if (context.Features.Get<IHttpResponseTrailersFeature>()?.Trailers is { IsReadOnly: false } trailers)
+        {
+            trailers["grpc-status"] = ((int)GrpcStatus).ToString();
+            trailers["grpc-message"] = PercentEncode(Reason);
+        }
     }
 
     /// <summary>grpc-message as the gRPC protocol wants it: visible ASCII but <c>%</c> as it is, other bytes of the UTF-8 form escaped.</summary>

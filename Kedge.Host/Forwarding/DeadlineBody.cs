@@ -20,7 +20,7 @@ internal sealed class DeadlineBody(Stream source, HttpContext context, Exchange 
         }
         catch (OperationCanceledException) when (exchange.DeadlineHasPassed && !context.RequestAborted.IsCancellationRequested)
         {
-            Answer.DeadlineExceeded.AppendTrailers(context);
+            Answer.DeadlineExceeded.SetTrailers(context);
             return 0;
         }
     }

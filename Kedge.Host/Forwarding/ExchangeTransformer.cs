@@ -113,7 +113,7 @@ internal sealed class ExchangeTransformer(Exchange exchange) : HttpTransformer
             }
             catch (OperationCanceledException) when (exchange.DeadlineHasPassed)
             {
-                Answer.DeadlineExceeded.AppendTrailers(httpContext);
+                Answer.DeadlineExceeded.SetTrailers(httpContext);
                 return false;
             }
             catch (Exception e)

@@ -74,8 +74,8 @@ let tests =
                         (fun line -> line.Contains "--http1.1" && line.Contains "https://")
                         "ello"
 
-                    answered "h2" "2" (fun line -> line.Contains "/hello") "ello"
-                    answered "gRPC" "2" (fun line -> line.Contains "application/grpc") "Kedge"
+                    answered "h2" "2" (fun line -> line.Contains "/hello") "demo_http"
+                    answered "gRPC" "2" (fun line -> line.Contains "application/grpc") "Hello Kedge"
 
                     demo.Signal PosixSignal.SIGINT
                     let! code = demo.Exit()
