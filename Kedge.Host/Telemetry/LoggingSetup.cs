@@ -26,6 +26,8 @@ public static class LoggingSetup
         builder.AddFilter("Yarp", level == LogLevel.Debug ? LogLevel.Debug : LogLevel.Error);
         // While a logger for it is on, hosting makes an activity and a scope for every request.
         builder.AddFilter("Microsoft.AspNetCore.Hosting.Diagnostics", LogLevel.None);
+        // A host that does not start tells its caller, and the caller logs it.
+        builder.AddFilter("Microsoft.Extensions.Hosting", LogLevel.None);
 
         var json = options.Format == LogFormat.Json || (options.Format == LogFormat.Auto && Console.IsErrorRedirected);
         builder.AddConsole(console =>
