@@ -13,7 +13,11 @@ let private script (directory: string) (arguments: string list) =
     use bash =
         nonNull (
             Process.Start(
-                ProcessStartInfo("bash", Path.Combine(directory, "misc", "gen_cert.sh") :: arguments, WorkingDirectory = "/")
+                ProcessStartInfo(
+                    "bash",
+                    Path.Combine(directory, "misc", "gen_cert.sh") :: arguments,
+                    WorkingDirectory = "/"
+                )
             )
         )
 
@@ -46,16 +50,18 @@ let private identity (scratch: Scratch) name =
 /// HTTP/1.1 to kedge; trusts the sample CA, for the name `localhost`.
 let private client (scratch: Scratch) (port: int) (own: Identity option) =
     let handler = Clients.handler port own
-    let authority = X509CertificateLoader.LoadCertificateFromFile(scratch.File "misc/ca.crt")
+
+    let authority =
+        X509CertificateLoader.LoadCertificateFromFile(scratch.File "misc/ca.crt")
+
     handler.SslOptions.RemoteCertificateValidationCallback <- null
 
     handler.SslOptions.CertificateChainPolicy <-
-        X509ChainPolicy(
-            TrustMode = X509ChainTrustMode.CustomRootTrust,
-            RevocationMode = X509RevocationMode.NoCheck
-        )
+        X509ChainPolicy(TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck)
 
-    handler.SslOptions.CertificateChainPolicy.CustomTrustStore.Add authority |> ignore
+    handler.SslOptions.CertificateChainPolicy.CustomTrustStore.Add authority
+    |> ignore
+
     new HttpClient(handler, Timeout = patience)
 
 /// The three-port command with client certificates, certificate paths under `misc/`, on other ports.
@@ -119,7 +125,10 @@ let tests =
                     use peer = new HttpPeer "sample"
                     let pool = scratch.File "misc/backendpool.json"
                     File.WriteAllText(pool, (File.ReadAllText pool).Replace("9080", string peer.Port))
-                    let! program, https = start scratch [ "--kedge_config_backendpool_config_path=misc/backendpool.json" ]
+
+                    let! program, https =
+                        start scratch [ "--kedge_config_backendpool_config_path=misc/backendpool.json" ]
+
                     use _ = program
                     use certified = client scratch https (Some(identity scratch "client"))
                     let! answer = get certified $"https://localhost:{https}/" []
