@@ -3,11 +3,34 @@ namespace Kedge.Domain
 open System
 
 /// HTTP routes compiled for lookup: indexed by host, port and path, the file's order kept among candidates. Allocates
-/// nothing, and its cost does not grow with the number of routes of other hosts.
+/// nothing, and its cost does not grow with the number of routes of other hosts, ports and paths. It means what
+/// `Router.matchHttp` means.
 [<Sealed>]
 type HttpRouteTable(routes: HttpRoute array) =
 
-    /// The index of the first route that holds, or -1.
+    let index =
+        routes
+        |> Array.map (fun route ->
+            {
+                Host = route.Host
+                Port = route.Port
+                Rules =
+                    if route.Paths.Length = 0 then
+                        [| AnyText |]
+                    else
+                        route.Paths
+                        |> Array.map (function
+                            | ExactPath path -> Exact path
+                            | PathPrefix prefix -> Prefix prefix)
+                Conditions =
+                    {
+                        Mode = route.Mode
+                        Headers = route.Headers
+                    }
+            })
+        |> RouteIndex.Build
+
+    /// The index of the first route that holds, or -1. `host` is without port and brackets, `path` canonical.
     member _.Match<'headers when 'headers: struct and 'headers :> IHeaders>
         (
             host: ReadOnlySpan<char>,
@@ -16,39 +39,42 @@ type HttpRouteTable(routes: HttpRoute array) =
             mode: Decoded.ProxyMode,
             headers: inref<'headers>
         ) : int =
-        let mutable found = -1
-        let mutable index = 0
+        let host = HostName.withoutTrailingDot host
 
-        while found < 0 && index < routes.Length do
-            let route = routes[index]
-            let mutable pathHolds = route.Paths.Length = 0
+        if host.Length = 0 then
+            -1
+        else
+            index.Match(host, ports, path, ReadOnlySpan.Empty, mode, &headers)
 
-            for rule in route.Paths do
-                pathHolds <- pathHolds || rule.Holds path
-
-            let mutable holds =
-                pathHolds
-                && (HostName.withoutTrailingDot host).Length > 0
-                && route.Host.Holds host
-                && route.Port.Holds ports
-                && (route.Mode = Decoded.ProxyMode.Any || route.Mode = mode)
-
-            for matcher in route.Headers do
-                holds <- holds && matcher.Holds &headers
-
-            if holds then
-                found <- index
-
-            index <- index + 1
-
-        found
-
-/// gRPC routes compiled for lookup: indexed by authority host, port and service.
+/// gRPC routes compiled for lookup: indexed by authority host, port and service. It means what `Router.matchGrpc` means.
 [<Sealed>]
 type GrpcRouteTable(routes: GrpcRoute array) =
 
-    /// The index of the first route that holds, or -1. `fullMethod` is `package.Service/Method`, of which `service` is
-    /// the first part.
+    let index =
+        routes
+        |> Array.map (fun route ->
+            {
+                Host = route.Host
+                Port = route.Port
+                Rules =
+                    [|
+                        match route.Service with
+                        | AnyService -> AnyText
+                        | ExactService service -> Exact service
+                        | ServicePrefix prefix -> Prefix prefix
+                        | ExactMethod method -> SecondExact method
+                        | MethodPrefix prefix -> SecondPrefix prefix
+                    |]
+                Conditions =
+                    {
+                        Mode = Decoded.ProxyMode.Any
+                        Headers = route.Metadata
+                    }
+            })
+        |> RouteIndex.Build
+
+    /// The index of the first route that holds, or -1. `host` is without port and brackets and may be empty. `fullMethod`
+    /// is `package.Service/Method`, of which `service` is the first part.
     member _.Match<'headers when 'headers: struct and 'headers :> IHeaders>
         (
             host: ReadOnlySpan<char>,
@@ -57,23 +83,4 @@ type GrpcRouteTable(routes: GrpcRoute array) =
             fullMethod: ReadOnlySpan<char>,
             metadata: inref<'headers>
         ) : int =
-        let mutable found = -1
-        let mutable index = 0
-
-        while found < 0 && index < routes.Length do
-            let route = routes[index]
-
-            let mutable holds =
-                route.Host.Holds host
-                && route.Port.Holds ports
-                && route.Service.Holds(service, fullMethod)
-
-            for matcher in route.Metadata do
-                holds <- holds && matcher.Holds &metadata
-
-            if holds then
-                found <- index
-
-            index <- index + 1
-
-        found
+        index.Match(HostName.withoutTrailingDot host, ports, service, fullMethod, Decoded.ProxyMode.Any, &metadata)

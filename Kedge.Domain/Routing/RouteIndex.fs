@@ -1,0 +1,300 @@
+namespace Kedge.Domain
+
+open System
+open System.Collections.Generic
+
+/// What is left to check of a route that an index has found by host, port and text.
+[<Struct; NoComparison; NoEquality>]
+type internal Conditions =
+    {
+        Mode: Decoded.ProxyMode
+        Headers: HeaderMatcher array
+    }
+
+/// What a route asks of the text that it is indexed by: a request's path, or a call's service or full method.
+[<NoComparison>]
+type internal TextRule =
+    | AnyText
+    | Exact of text: string
+    | Prefix of prefix: string
+    /// Of the second text, which only gRPC has: the full method.
+    | SecondExact of secondText: string
+    | SecondPrefix of secondPrefix: string
+
+/// A route as the index sees it; its place in the list is its rank.
+[<NoComparison; NoEquality>]
+type internal IndexedRoute =
+    {
+        Host: HostMatcher
+        Port: PortMatcher
+        /// Alternatives; not empty.
+        Rules: TextRule array
+        Conditions: Conditions
+    }
+
+/// Candidates are ascending ranks of routes. Every search is given the best rank so far and yields a better one or the
+/// same, so that it can stop at the first candidate that would not improve on it.
+module internal Candidates =
+
+    /// The rank of no route: worse than every other.
+    [<Literal>]
+    let None = Int32.MaxValue
+
+    let first<'headers when 'headers: struct and 'headers :> IHeaders>
+        (conditions: Conditions array)
+        (candidates: int array)
+        (mode: Decoded.ProxyMode)
+        (headers: inref<'headers>)
+        (best: int)
+        : int =
+        let mutable best = best
+        let mutable at = 0
+
+        while at < candidates.Length && candidates[at] < best do
+            let rank = candidates[at]
+
+            let mutable holds =
+                conditions[rank].Mode = Decoded.ProxyMode.Any || conditions[rank].Mode = mode
+
+            let matchers = conditions[rank].Headers
+            let mutable next = 0
+
+            while holds && next < matchers.Length do
+                holds <- matchers[next].Holds &headers
+                next <- next + 1
+
+            if holds then
+                best <- rank
+
+            at <- at + 1
+
+        best
+
+/// Routes by a text that they want whole or as a prefix.
+[<Sealed>]
+type internal TextIndex(exact: TextMap<int array>, prefixes: TextMap<int array>, prefixLengths: int array) =
+
+    /// `prefixLengths` are distinct and ascending. The hash of each prefix goes on from that of the one before.
+    member _.Search<'headers when 'headers: struct and 'headers :> IHeaders>
+        (
+            text: ReadOnlySpan<char>,
+            conditions: Conditions array,
+            mode: Decoded.ProxyMode,
+            headers: inref<'headers>,
+            best: int
+        ) : int =
+        let mutable best = best
+        let mutable state = 0UL
+        let mutable taken = 0
+        let mutable at = 0
+
+        while at < prefixLengths.Length && prefixLengths[at] <= text.Length do
+            let length = prefixLengths[at]
+            let blocks = TextHash.blocks length
+            state <- TextHash.advance false text taken blocks state
+            taken <- blocks
+
+            match prefixes.Find(text.Slice(0, length), TextHash.finish false text length state) with
+            | null -> ()
+            | candidates -> best <- Candidates.first conditions candidates mode &headers best
+
+            at <- at + 1
+
+        if exact.Count > 0 then
+            state <- TextHash.advance false text taken (TextHash.blocks text.Length) state
+
+            match exact.Find(text, TextHash.finish false text text.Length state) with
+            | null -> ()
+            | candidates -> best <- Candidates.first conditions candidates mode &headers best
+
+        best
+
+/// Routes of one host and port.
+[<Sealed>]
+type internal RuleIndex(lowest: int, anyText: int array, first: TextIndex | null, second: TextIndex | null) =
+
+    member _.Search<'headers when 'headers: struct and 'headers :> IHeaders>
+        (
+            text: ReadOnlySpan<char>,
+            secondText: ReadOnlySpan<char>,
+            conditions: Conditions array,
+            mode: Decoded.ProxyMode,
+            headers: inref<'headers>,
+            best: int
+        ) : int =
+        if lowest >= best then
+            best
+        else
+            let mutable best = Candidates.first conditions anyText mode &headers best
+
+            match first with
+            | null -> ()
+            | index -> best <- index.Search(text, conditions, mode, &headers, best)
+
+            match second with
+            | null -> ()
+            | index -> best <- index.Search(secondText, conditions, mode, &headers, best)
+
+            best
+
+/// Routes of one host, or those without one. `ports` is ascending and `byPort` parallel to it.
+[<Sealed>]
+type internal PortIndex(ports: uint16 array, byPort: RuleIndex array, anyPort: RuleIndex | null) =
+
+    member private _.Of(port: uint16) : RuleIndex | null =
+        let at = Array.BinarySearch(ports, port)
+        if at < 0 then null else byPort[at]
+
+    member index.Search<'headers when 'headers: struct and 'headers :> IHeaders>
+        (
+            requestPorts: AuthorityPorts,
+            text: ReadOnlySpan<char>,
+            secondText: ReadOnlySpan<char>,
+            conditions: Conditions array,
+            mode: Decoded.ProxyMode,
+            headers: inref<'headers>,
+            best: int
+        ) : int =
+        let mutable best = best
+
+        if ports.Length > 0 then
+            match index.Of requestPorts.First with
+            | null -> ()
+            | rules -> best <- rules.Search(text, secondText, conditions, mode, &headers, best)
+
+            if requestPorts.Second <> requestPorts.First then
+                match index.Of requestPorts.Second with
+                | null -> ()
+                | rules -> best <- rules.Search(text, secondText, conditions, mode, &headers, best)
+
+        match anyPort with
+        | null -> best
+        | rules -> rules.Search(text, secondText, conditions, mode, &headers, best)
+
+/// A list of routes, indexed by host, then port, then text. What holds for a request is in at most two port indexes (its
+/// host, any host), in each in at most three rule indexes (its one or two ports, any port), and there among the routes
+/// without a text, with this text, and with one of its prefixes.
+[<Sealed>]
+type internal RouteIndex private (hosts: TextMap<PortIndex>, anyHost: PortIndex | null, conditions: Conditions array) =
+
+    static let textMap ignoreCase (groups: (string * 'value) array) =
+        TextMap(ignoreCase, groups |> Array.map KeyValuePair)
+
+    /// Rank and rule, by the text that `choose` finds in the rule.
+    static let byText (rules: (int * TextRule) array) (choose: TextRule -> string voption) =
+        rules
+        |> Array.choose (fun (rank, rule) ->
+            match choose rule with
+            | ValueSome text -> Some(text, rank)
+            | ValueNone -> None)
+        |> Array.groupBy fst
+        |> Array.map (fun (text, group) -> text, group |> Array.map snd |> Array.distinct |> Array.sort)
+
+    static let textIndex rules exactText prefixText : TextIndex | null =
+        let exact = byText rules exactText
+        let prefixes = byText rules prefixText
+
+        if exact.Length = 0 && prefixes.Length = 0 then
+            null
+        else
+            let lengths =
+                prefixes
+                |> Array.map (fun (prefix, _) -> prefix.Length)
+                |> Array.distinct
+                |> Array.sort
+
+            TextIndex(textMap false exact, textMap false prefixes, lengths)
+
+    static let ruleIndex (routes: (int * IndexedRoute) array) : RuleIndex =
+        let rules =
+            routes
+            |> Array.collect (fun (rank, route) -> route.Rules |> Array.map (fun rule -> rank, rule))
+
+        let anyText =
+            rules
+            |> Array.choose (fun (rank, rule) -> if rule.IsAnyText then Some rank else None)
+            |> Array.distinct
+            |> Array.sort
+
+        let first =
+            textIndex
+                rules
+                (function
+                | Exact text -> ValueSome text
+                | _ -> ValueNone)
+                (function
+                 | Prefix prefix -> ValueSome prefix
+                 | _ -> ValueNone)
+
+        let second =
+            textIndex
+                rules
+                (function
+                | SecondExact text -> ValueSome text
+                | _ -> ValueNone)
+                (function
+                 | SecondPrefix prefix -> ValueSome prefix
+                 | _ -> ValueNone)
+
+        RuleIndex(routes |> Array.map fst |> Array.min, anyText, first, second)
+
+    static let portIndex (routes: (int * IndexedRoute) array) : PortIndex =
+        let groups = routes |> Array.groupBy (fun (_, route) -> route.Port)
+
+        let byPort =
+            groups
+            |> Array.choose (fun (port, group) ->
+                match port with
+                | ExactPort port -> Some(port, ruleIndex group)
+                | AnyPort -> None)
+            |> Array.sortBy fst
+
+        let anyPort =
+            groups
+            |> Array.tryPick (fun (port, group) -> if port = AnyPort then Some(ruleIndex group) else None)
+
+        PortIndex(Array.map fst byPort, Array.map snd byPort, Option.toObj anyPort)
+
+    static member Build(routes: IndexedRoute array) : RouteIndex =
+        let groups =
+            routes
+            |> Array.indexed
+            |> Array.groupBy (fun (_, route) ->
+                match route.Host with
+                | ExactHost host -> ExactHost(host.ToLowerInvariant())
+                | AnyHost -> AnyHost)
+
+        let hosts =
+            groups
+            |> Array.choose (fun (host, group) ->
+                match host with
+                | ExactHost host -> Some(host, portIndex group)
+                | AnyHost -> None)
+
+        let anyHost =
+            groups
+            |> Array.tryPick (fun (host, group) -> if host = AnyHost then Some(portIndex group) else None)
+
+        RouteIndex(textMap true hosts, Option.toObj anyHost, routes |> Array.map _.Conditions)
+
+    /// The lowest rank whose route holds, or -1. `host` has no trailing dot.
+    member _.Match<'headers when 'headers: struct and 'headers :> IHeaders>
+        (
+            host: ReadOnlySpan<char>,
+            ports: AuthorityPorts,
+            text: ReadOnlySpan<char>,
+            secondText: ReadOnlySpan<char>,
+            mode: Decoded.ProxyMode,
+            headers: inref<'headers>
+        ) : int =
+        let mutable best = Candidates.None
+
+        match hosts.Find host with
+        | null -> ()
+        | index -> best <- index.Search(ports, text, secondText, conditions, mode, &headers, best)
+
+        match anyHost with
+        | null -> ()
+        | index -> best <- index.Search(ports, text, secondText, conditions, mode, &headers, best)
+
+        if best = Candidates.None then -1 else best
