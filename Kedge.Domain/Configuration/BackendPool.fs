@@ -1,5 +1,6 @@
 namespace Kedge.Domain
 
+open System
 open Kedge.Domain.Decoded
 
 /// A backend pool file all of whose entries are sound: names well-formed and unique, one resolver each, every
@@ -21,5 +22,142 @@ module BackendPool =
                 HttpBackends = []
             }
 
+    let private required (checks: Checks) path (field: string) (rule: string) (text: string) holds =
+        if text = "" then
+            checks.Report(path, Missing field)
+        else
+            checks.Holds(Field field :: path, rule, text, holds text)
+
+    let private resolver (checks: Checks) path (resolver: Resolver) =
+        match resolver with
+        | Srv(dnsName, portOverride) ->
+            let path = Field "srv" :: path
+            required checks path "dns_name" "must be a DNS name" dnsName NameRule.isDnsName
+            checks.InRange(Field "port_override" :: path, 0u, 65535u, portOverride)
+        | Host(dnsName, port) ->
+            let path = Field "host" :: path
+
+            let rule =
+                if dnsName.Contains ':' then
+                    "must be a DNS name or IP address without a port; write the port in the field port"
+                else
+                    "must be a DNS name or IP address"
+
+            required checks path "dns_name" rule dnsName NameRule.isHost
+
+            if port = 0u then
+                checks.Report(path, Missing "port")
+            else
+                checks.InRange(Field "port" :: path, 1u, 65535u, port)
+        | K8s dnsPortName ->
+            let path = Field "k8s" :: path
+
+            if dnsPortName = "" then
+                checks.Report(path, Missing "dns_port_name")
+            else
+                match K8sTarget.tryParse dnsPortName with
+                | Ok _ -> ()
+                | Error rule -> checks.Malformed(Field "dns_port_name" :: path, "must be " + rule, dnsPortName)
+
+    let private security (checks: Checks) path (configNames: Set<string>) (security: Security) =
+        let path = Field "security" :: path
+
+        if security.ConfigName <> "" then
+            let configPath = Field "config_name" :: path
+
+            if security.InsecureSkipVerify then
+                // Whoever names a CA bundle believes that it is checked.
+                checks.Malformed(configPath, "has no effect beside insecure_skip_verify: keep one", security.ConfigName)
+
+            if not (configNames.Contains security.ConfigName) then
+                let suggestion = Suggestion.closest configNames security.ConfigName
+                checks.Report(configPath, UnknownReference("tls_server_configs entry", security.ConfigName, suggestion))
+
+    let private healthCheck (checks: Checks) path (isGrpc: bool) (check: HealthCheck) =
+        let path = Field "health_check" :: path
+        let day = TimeSpan.FromDays 1.0
+
+        if isGrpc then
+            if check.HttpPath <> "" then
+                checks.Malformed(Field "http_path" :: path, "is for HTTP backends only", check.HttpPath)
+        else
+            let isPath (text: string) = text.StartsWith '/' && NameRule.isPlainText text && not (text.Contains '#')
+
+            required checks path "http_path" "must be a path that starts with `/`" check.HttpPath isPath
+
+            if check.GrpcService <> "" then
+                checks.Malformed(Field "grpc_service" :: path, "is for gRPC backends only", check.GrpcService)
+
+        checks.Durations(Field "interval" :: path, TimeSpan.FromMilliseconds 10.0, day, check.Interval)
+        checks.Durations(Field "timeout" :: path, TimeSpan.FromMilliseconds 1.0, day, check.Timeout)
+        checks.InRange(Field "healthy_threshold" :: path, 0u, BackendLimit.threshold, check.HealthyThreshold)
+        checks.InRange(Field "unhealthy_threshold" :: path, 0u, BackendLimit.threshold, check.UnhealthyThreshold)
+
+    let private outlierDetection (checks: Checks) path (outlier: OutlierDetection) =
+        let path = Field "outlier_detection" :: path
+        checks.InRange(Field "consecutive_failures" :: path, 0u, BackendLimit.threshold, outlier.ConsecutiveFailures)
+        checks.InRange(Field "max_ejection_percent" :: path, 0u, BackendLimit.percent, outlier.MaxEjectionPercent)
+
+        checks.Durations(
+            Field "ejection_time" :: path,
+            TimeSpan.FromMilliseconds 1.0,
+            TimeSpan.FromDays 1.0,
+            outlier.EjectionTime
+        )
+
+    let internal backend (checks: Checks) path (isGrpc: bool) (configNames: Set<string>) (backend: Backend) =
+        required checks path "name" NameRule.backend backend.Name NameRule.isBackend
+        resolver checks path backend.Resolver
+        checks.InRange(Field "max_requests" :: path, 0u, BackendLimit.requests, backend.MaxRequests)
+        backend.Security |> Option.iter (security checks path configNames)
+        backend.HealthCheck |> Option.iter (healthCheck checks path isGrpc)
+        backend.OutlierDetection |> Option.iter (outlierDetection checks path)
+
+        if not isGrpc && not backend.Interceptors.IsEmpty then
+            let rule = "is for gRPC backends only; HTTP backends are measured without it"
+
+            let found =
+                backend.Interceptors
+                |> List.map (fun i -> if i.Prometheus then "prometheus" else "none")
+                |> String.concat ", "
+
+            checks.Report(Field "interceptors" :: path, Malformed(rule, found))
+
+    let private tlsServerConfig (checks: Checks) path (config: TlsServerConfig) =
+        required checks path "name" NameRule.tlsConfig config.Name NameRule.isTlsConfig
+
+        config.CaFiles
+        |> List.iteri (fun i file ->
+            checks.Holds(Step.Index i :: Field "ca_files" :: path, "must be a file name", file, file <> ""))
+
+        if config.ServerName <> "" then
+            let rule = "must be a DNS name or IP address"
+            checks.Holds(Field "server_name" :: path, rule, config.ServerName, NameRule.isHost config.ServerName)
+
+        if config.ClientCertFile <> "" && config.ClientKeyFile = "" then
+            checks.Report(path, Missing "client_key_file")
+        elif config.ClientKeyFile <> "" && config.ClientCertFile = "" then
+            checks.Report(path, Missing "client_cert_file")
+
     /// All that is wrong with a decoded file, or its second shape.
-    let validate (file: Decoded.BackendPool) : Result<BackendPool, Violation list> = failwith "contract"
+    let validate (file: Decoded.BackendPool) : Result<BackendPool, Violation list> =
+        let checks = Checks()
+        let configs = [ Field "tls_server_configs" ]
+        let configNames = file.TlsServerConfigs |> Seq.map _.Name |> Set.ofSeq
+
+        file.TlsServerConfigs
+        |> List.iteri (fun i config -> tlsServerConfig checks (Step.Index i :: configs) config)
+
+        checks.Unique(configs, "name", file.TlsServerConfigs |> Seq.map _.Name)
+
+        for protocol, backends in [ "grpc", file.GrpcBackends; "http", file.HttpBackends ] do
+            let path = [ Field "backends"; Field protocol ]
+
+            backends
+            |> List.iteri (fun i entry -> backend checks (Step.Index i :: path) (protocol = "grpc") configNames entry)
+
+            checks.Unique(path, "name", backends |> Seq.map _.Name)
+
+        match checks.Violations with
+        | [] -> Ok(BackendPool file)
+        | violations -> Error violations

@@ -1,5 +1,5 @@
-/// The configuration files as they are written: the first of its three shapes (decoded, validated, compiled). Absent
-/// fields have proto3's defaults: an empty text, 0, an empty list. SPEC section 2.
+// The configuration files as they are written: the first of its three shapes (decoded, validated, compiled). Absent
+// fields have proto3's defaults: an empty text, 0, an empty list. SPEC section 2.
 namespace Kedge.Domain.Decoded
 
 open System

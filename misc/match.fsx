@@ -1,0 +1,80 @@
+// Where does this request go? Matches one HTTP request against misc/director.json and prints the rule that takes it.
+//
+//   dotnet fsi misc/match.fsx
+//   dotnet fsi misc/match.fsx localhost:8443 /api/users x-env=canary
+//   dotnet fsi misc/match.fsx [v6-or-host][:port] [path] [header=value …]
+//
+// Nothing runs: the rules are read, and the proxy's own core decides.
+
+#load "../Kedge.Domain/load.fsx"
+
+open System
+open System.IO
+open Kedge.Domain
+
+// 1. The request, from the command line. What is not given has a default, so that the script runs by itself.
+let arguments = fsi.CommandLineArgs |> Array.skip 1 |> Array.toList
+
+let authorityText, pathText, headers =
+    match arguments with
+    | [] -> "localhost:8443", "/api/users", [ ("x-env", "canary") ]
+    | [ authority ] -> authority, "/", []
+    | authority :: path :: headers ->
+        let pair (text: string) =
+            match text.Split('=', 2) with
+            | [| name; value |] -> name, value
+            | _ -> text, ""
+
+        authority, path, List.map pair headers
+
+// 2. An authority is a host and perhaps a port; without one it stands for both default ports. Paths are compared in their
+//    canonical form. Both readers say no instead of throwing.
+let mutable authority = Unchecked.defaultof<Authority>
+
+if not (Authority.TryParse(authorityText.AsSpan(), &authority)) then
+    eprintfn "%s is no host with or without a port" authorityText
+    exit 2
+
+let path =
+    match RequestPath.canonicalise pathText with
+    | Ok path -> path
+    | Error problem ->
+        eprintfn "%s: %s" pathText problem
+        exit 2
+
+let request: HttpRequest =
+    {
+        Host = authorityText.Substring(authority.HostStart, authority.HostLength)
+        Ports = authority.Ports
+        Path = path
+        Mode = Decoded.ProxyMode.ReverseProxy
+        Headers = headers
+    }
+
+// 3. The rules: decoded and validated, or everything that is wrong with the file, each with its place.
+let file = "misc/director.json"
+let json = File.ReadAllBytes(Path.Combine(__SOURCE_DIRECTORY__, "director.json"))
+
+match ConfigFile.loadDirector file (ReadOnlyMemory json) with
+| Error errors ->
+    for error in errors do
+        eprintfn "%s" (ConfigError.describe error)
+
+    exit 1
+| Ok director ->
+    // 4. The router: the first route that holds. When none does, the ad-hoc rules have a word.
+    let routes = director.Value.HttpRoutes
+    let place path = director.Source.Locate(path).Line
+
+    match Router.matchHttp routes request with
+    | Some index ->
+        let line = place [ Field "http"; Field "routes"; Step.Index index ]
+        printfn "%s%s -> backend %s" authorityText path routes[index].Backend
+        printfn "  route %d at %s:%d: %s" index file line (RuleText.httpRoute routes[index])
+    | None ->
+        match Adhoc.decide director.Value.HttpAdhocRules request.Host request.Ports with
+        | Target(rule, name, port) ->
+            let line = place [ Field "http"; Field "adhoc_rules"; Step.Index rule ]
+            printfn "%s%s -> %s:%d, by ad-hoc rule %d at %s:%d" authorityText path name port rule file line
+        | NoRule -> printfn "%s%s -> no route, no ad-hoc rule" authorityText path
+        | refused -> printfn "%s%s -> refused: %A" authorityText path refused
