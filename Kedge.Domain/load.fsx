@@ -37,5 +37,7 @@
       "Analysis/Analysis.fs"
       "Analysis/AdhocAnalysis.fs"
       "Analysis/Diff.fs"
+      "Analysis/AdhocDiff.fs"
       "Configuration/RuleText.fs"
       "Configuration.fs"
+      "Inspection.fs"

@@ -26,13 +26,13 @@ module AdhocAnalysis =
         HostName.isName (name.AsSpan()) || HostName.isIPv6 (name.AsSpan())
 
     /// The names that a rule takes.
-    let names (rule: AdhocRule) : TextRule =
+    let names (rule: AdhocRule) : TextCondition =
         match rule.Name with
         | ExactName name -> Exactly(backwards (name.ToLowerInvariant()))
         | NameSuffix suffix -> StartingWith(backwards (suffix.ToLowerInvariant()))
 
     /// Representative names of these rules, which also avoid the exact hosts given where they can.
-    let nameSpace (rules: AdhocRule seq) (hosts: string seq) : TextRule -> string list =
+    let nameSpace (rules: AdhocRule seq) (hosts: string seq) : TextCondition -> string list =
         let mentioned =
             rules
             |> Seq.map (fun rule ->
@@ -87,7 +87,7 @@ module AdhocAnalysis =
                 else
                     for earlier in 0 .. rule - 1 do
                         let name =
-                            TextRule.meet (names rules[earlier]) (names rules[rule])
+                            TextCondition.meet (names rules[earlier]) (names rules[rule])
                             |> Option.bind (fun both ->
                                 representatives both |> List.tryFind (fun name -> decider rules name = earlier))
 

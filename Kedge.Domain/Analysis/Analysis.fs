@@ -98,8 +98,8 @@ module Analysis =
         |> Array.mapi (fun route _ ->
             reachOf protocol routes winner route (ordered (space.Representatives conditions[route])))
 
-    let private hidden (conditions: Conditions array) (reach: Reach<'request> array) =
-        let first = Dictionary<Conditions, int>()
+    let private hidden (conditions: RequestConditions array) (reach: Reach<'request> array) =
+        let first = Dictionary<RequestConditions, int>()
 
         [
             for route in 0 .. conditions.Length - 1 do
@@ -163,7 +163,7 @@ module Analysis =
 
     /// For a route with a prefix: the first earlier one with a shorter or equal prefix that takes calls of both, among
     /// those of the same host or any host. (A route of one host before one of any host is an exception on purpose.)
-    let private overlaps (routes: GrpcRoute array) (conditions: Conditions array) (space: RequestSpace) reach =
+    let private overlaps (routes: GrpcRoute array) (conditions: RequestConditions array) (space: RequestSpace) reach =
         let winner = Protocol.grpc.Winner routes
         let byPrefix = Dictionary<struct (HostMatcher * string), List<int>>()
 
@@ -177,7 +177,7 @@ module Analysis =
             }
 
         let takenBy route other =
-            Conditions.meet conditions[route] conditions[other]
+            RequestConditions.meet conditions[route] conditions[other]
             |> Option.bind (fun both ->
                 space.Representatives both
                 |> Seq.map Protocol.grpc.Request

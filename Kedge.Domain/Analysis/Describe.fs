@@ -105,7 +105,8 @@ module Describe =
 
         lines passed
 
-    let private decision (adhocLabel: int -> string) (decision: AdhocDecision) =
+    /// What the ad-hoc rules say; the label names a rule by its place.
+    let decision (adhocLabel: int -> string) (decision: AdhocDecision) =
         match decision with
         | NoRule -> "no route and no ad-hoc rule takes it: kedge answers no-route"
         | PortNotAllowed(rule, port) -> $"{adhocLabel rule}: decides, port {port} is not allowed"

@@ -66,7 +66,7 @@ module Diff =
     type private Side<'route, 'request> =
         {
             Routes: 'route array
-            Conditions: Conditions array
+            Conditions: RequestConditions array
             ConditionIds: int array
             OutcomeIds: int array
             Winner: 'request -> int
@@ -75,7 +75,7 @@ module Diff =
         member side.OutcomeOf winner = if winner < 0 then -1 else side.OutcomeIds[winner]
 
     let private sides (protocol: Protocol<'route, 'request>) (before: 'route array) (after: 'route array) =
-        let conditionIds = Dictionary<Conditions, int>()
+        let conditionIds = Dictionary<RequestConditions, int>()
         let outcomeIds = Dictionary<struct (string * Decoded.Authorization option), int>()
 
         let side routes =
@@ -196,7 +196,7 @@ module Diff =
                 && before.OutcomeIds[old] <> after.OutcomeIds[fresh]
                 && not (loses[old] && gains[fresh])
             then
-                match Conditions.meet before.Conditions[old] after.Conditions[fresh] with
+                match RequestConditions.meet before.Conditions[old] after.Conditions[fresh] with
                 | Some both -> tryConditions both
                 | None -> ()
 

@@ -12,12 +12,12 @@ type PortDemand =
     | BothDefaultPorts
 
 /// The conditions of one route, or of two routes together, in a form that HTTP and gRPC share.
-type Conditions =
+type RequestConditions =
     {
         Host: HostMatcher
         Port: PortDemand
         /// Alternatives; never empty.
-        Texts: TextRule list
+        Texts: TextCondition list
         /// Names in lower case; distinct, sorted.
         Headers: (string * string) list
         /// Each is possible; never empty.
@@ -25,15 +25,15 @@ type Conditions =
     }
 
 [<RequireQualifiedAccess>]
-module Conditions =
+module RequestConditions =
 
-    let private normalTexts (rules: TextRule list) =
+    let private normalTexts (rules: TextCondition list) =
         let rules = List.distinct rules
 
         rules
         |> List.filter (fun rule ->
             rules
-            |> List.forall (fun other -> other = rule || not (TextRule.covers other rule)))
+            |> List.forall (fun other -> other = rule || not (TextCondition.covers other rule)))
         |> List.sort
 
     let private normalHeaders (headers: HeaderMatcher array) =
@@ -57,7 +57,7 @@ module Conditions =
     let private anyPath = [ StartingWith "/"; Exactly "*" ]
 
     /// The texts are canonical paths. Two routes with equal conditions take the same requests.
-    let ofHttp (route: HttpRoute) : Conditions =
+    let ofHttp (route: HttpRoute) : RequestConditions =
         {
             Host = ofHost route.Host
             Port = ofPort route.Port
@@ -80,7 +80,7 @@ module Conditions =
         }
 
     /// The texts are `package.Service/Method`. With one slash in each text, a matcher of the service is a prefix too.
-    let ofGrpc (route: GrpcRoute) : Conditions =
+    let ofGrpc (route: GrpcRoute) : RequestConditions =
         {
             Host = ofHost route.Host
             Port = ofPort route.Port
@@ -109,7 +109,7 @@ module Conditions =
         | _ -> ValueNone
 
     /// The conditions of both; None when no request satisfies both.
-    let meet (a: Conditions) (b: Conditions) : Conditions option =
+    let meet (a: RequestConditions) (b: RequestConditions) : RequestConditions option =
         let host =
             match a.Host, b.Host with
             | AnyHost, host
@@ -125,7 +125,8 @@ module Conditions =
                     List.filter (fun mode -> List.contains mode b.Modes) a.Modes
 
             let texts =
-                List.allPairs a.Texts b.Texts |> List.choose (fun (x, y) -> TextRule.meet x y)
+                List.allPairs a.Texts b.Texts
+                |> List.choose (fun (x, y) -> TextCondition.meet x y)
 
             if modes.IsEmpty || texts.IsEmpty then
                 None
@@ -165,7 +166,7 @@ type Point =
 /// - text: `TextSpace`;
 /// - headers: exactly those asked for, which q has too. One name with two values is satisfiable: by both values.
 [<Sealed>]
-type RequestSpace(conditions: Conditions seq, texts: TextSpace, otherHosts: string seq) =
+type RequestSpace(conditions: RequestConditions seq, texts: TextSpace, otherHosts: string seq) =
 
     let freshHost, freshPort =
         let hosts = HashSet<string>(otherHosts, StringComparer.OrdinalIgnoreCase)
@@ -207,7 +208,7 @@ type RequestSpace(conditions: Conditions seq, texts: TextSpace, otherHosts: stri
     member _.Texts = texts
 
     /// Lazy: most routes need only the first.
-    member _.Representatives(c: Conditions) : Point seq =
+    member _.Representatives(c: RequestConditions) : Point seq =
         seq {
             for mode in c.Modes do
                 for ports in portsFor c.Port mode do
@@ -228,7 +229,7 @@ type RequestSpace(conditions: Conditions seq, texts: TextSpace, otherHosts: stri
 /// All that analysis and comparison need to know of a protocol.
 type Protocol<'route, 'request> =
     {
-        Conditions: 'route -> Conditions
+        Conditions: 'route -> RequestConditions
         Request: Point -> 'request
         Holds: 'route -> 'request -> bool
         /// Prepares a table; then the index of the first route that holds, or -1.
@@ -261,7 +262,7 @@ module Protocol =
 
     let http: Protocol<HttpRoute, HttpRequest> =
         {
-            Conditions = Conditions.ofHttp
+            Conditions = RequestConditions.ofHttp
             Request =
                 fun point ->
                     {
@@ -287,7 +288,7 @@ module Protocol =
 
     let grpc: Protocol<GrpcRoute, GrpcRequest> =
         {
-            Conditions = Conditions.ofGrpc
+            Conditions = RequestConditions.ofGrpc
             Request =
                 fun point ->
                     let slash = point.Text.IndexOf '/'
@@ -320,7 +321,7 @@ module Protocol =
         }
 
     /// The representative requests of tables with these conditions.
-    let space (protocol: Protocol<'route, 'request>) (conditions: Conditions seq) (otherHosts: string seq) =
+    let space (protocol: Protocol<'route, 'request>) (conditions: RequestConditions seq) (otherHosts: string seq) =
         let conditions = Seq.cache conditions
 
         let mentioned =

@@ -5,7 +5,7 @@ open System.Collections.Generic
 
 /// A condition on a request's text: its path, its gRPC method, or an ad-hoc name read backwards.
 [<Struct>]
-type TextRule =
+type TextCondition =
     | Exactly of text: string
     | StartingWith of prefix: string
 
@@ -15,7 +15,7 @@ type TextRule =
         | StartingWith prefix -> text.StartsWith(prefix, StringComparison.Ordinal)
 
 [<RequireQualifiedAccess>]
-module TextRule =
+module TextCondition =
 
     /// What both rules take; None when no text satisfies both.
     let meet a b =
@@ -99,7 +99,7 @@ type TextSpace(mentioned: string seq, isText: string -> bool, endings: string li
             texts
 
     /// Empty when no text satisfies the rule.
-    member _.Representatives(rule: TextRule) : string list =
+    member _.Representatives(rule: TextCondition) : string list =
         match rule with
         | Exactly text -> if isText text then [ text ] else []
         | StartingWith prefix -> escape prefix
