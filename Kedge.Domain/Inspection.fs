@@ -375,7 +375,7 @@ type Inspection private () =
                     Difference(kind, entry before old, entry after fresh, witness, went, goes)
             ]
 
-        let adhoc (protocol: Protocol<'route, 'request>) (routesOf: Director -> 'route array) rulesOf toRequest =
+        let adhoc (protocol: Protocol<'route, 'request>) any (routesOf: Director -> 'route array) rulesOf toRequest =
             let winners =
                 [ before; after ] |> List.map (fun c -> protocol.Winner(routesOf c.Director))
 
@@ -384,20 +384,23 @@ type Inspection private () =
                 lazy
                     (Seq.append (routesOf before.Director) (routesOf after.Director)
                      |> Seq.map protocol.Conditions
-                     |> Seq.cache
-                     |> fun conditions -> Protocol.space protocol conditions [])
+                     |> Protocol.space protocol)
 
-            let requests host ports =
-                free.Value.Texts.Representatives(StartingWith "")
-                |> Seq.map (fun text ->
-                    protocol.Request
-                        {
-                            Host = host
-                            Ports = ports
-                            Text = text
-                            Mode = Decoded.ProxyMode.ReverseProxy
-                            Headers = []
-                        })
+            let requests host (ports: AuthorityPorts) =
+                seq {
+                    for mode in any.Modes do
+                        for rule in any.Texts do
+                            for text in free.Value.Texts.Representatives rule do
+                                if mode = Decoded.ProxyMode.ReverseProxy || ports.Explicit <> 0us then
+                                    protocol.Request
+                                        {
+                                            Host = host
+                                            Ports = ports
+                                            Text = text
+                                            Mode = mode
+                                            Headers = []
+                                        }
+                }
                 |> Seq.filter (fun request -> winners |> List.forall (fun winner -> winner request < 0))
 
             AdhocDiff.rules
@@ -427,8 +430,8 @@ type Inspection private () =
                 Diff.routes Protocol.grpc before.Director.GrpcRoutes after.Director.GrpcRoutes
                 |> routes "grpc" _.GrpcRoutes (fun c host ports -> c.DecideGrpcAdhoc(host, ports)) Grpc
 
-            yield! adhoc Protocol.http _.HttpRoutes _.HttpAdhocRules Http
-            yield! adhoc Protocol.grpc _.GrpcRoutes _.GrpcAdhocRules Grpc
+            yield! adhoc Protocol.http RequestConditions.anyHttp _.HttpRoutes _.HttpAdhocRules Http
+            yield! adhoc Protocol.grpc RequestConditions.anyGrpc _.GrpcRoutes _.GrpcAdhocRules Grpc
             yield! backends "http" _.HttpBackends
             yield! backends "grpc" _.GrpcBackends
         |]

@@ -25,6 +25,17 @@ let law name (gen: Gen<'value array>) (atLeast: int) (interesting: 'value array 
 
         Expect.isGreaterThanOrEqual met atLeast "too few of the generated cases say anything about the law")
 
+/// Fails when the work takes more of the processor than the seconds given. In a sequenced test, so that no other test's
+/// work counts; the clock on the wall says little on a busy machine.
+let withinProcessorTime (seconds: float) (work: unit -> 'result) : 'result =
+    use self = System.Diagnostics.Process.GetCurrentProcess()
+    let start = self.TotalProcessorTime
+    let result = work ()
+    self.Refresh()
+    let taken = self.TotalProcessorTime - start
+    Expect.isLessThan taken (System.TimeSpan.FromSeconds seconds) "it must not be quadratic"
+    result
+
 let private subsetOf values = Gen.subListOf values |> Gen.map Seq.toArray
 
 let private mostly usual others = Gen.frequency [ 2, Gen.constant usual; 3, Gen.elements others ]

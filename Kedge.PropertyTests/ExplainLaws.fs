@@ -86,19 +86,14 @@ let private laws
                         Expect.equal authorization (subject.Protocol.Authorization routes[route]) "demands"
                     | AdhocDecides _ -> Expect.equal (subject.Match routes request) None "")
 
-            law
-                "every rule before the winner is passed, in order, for a reason"
-                subject.Table
-                150
-                isMixed
-                (fun routes ->
-                    for request in requestsFor subject.Universe routes do
-                        let explanation = explain routes request
+            law "every rule before the winner is passed, in order, for a reason" subject.Table 60 isMixed (fun routes ->
+                for request in requestsFor subject.Universe routes do
+                    let explanation = explain routes request
 
-                        let tried = subject.Match routes request |> Option.defaultValue routes.Length
+                    let tried = subject.Match routes request |> Option.defaultValue routes.Length
 
-                        Expect.equal (explanation.Passed |> List.map _.Rule) [ 0 .. tried - 1 ] ""
-                        Expect.all explanation.Passed (fun passed -> not passed.Mismatches.IsEmpty) "a reason")
+                    Expect.equal (explanation.Passed |> List.map _.Rule) [ 0 .. tried - 1 ] ""
+                    Expect.all explanation.Passed (fun passed -> not passed.Mismatches.IsEmpty) "a reason")
 
             law "evidence is true: the named matcher fails on the named value" subject.Table 70 isMixed (fun routes ->
                 for request in requestsFor subject.Universe routes do

@@ -31,8 +31,8 @@ module AdhocAnalysis =
         | ExactName name -> Exactly(backwards (name.ToLowerInvariant()))
         | NameSuffix suffix -> StartingWith(backwards (suffix.ToLowerInvariant()))
 
-    /// Representative names of these rules, which also avoid the exact hosts given where they can.
-    let nameSpace (rules: AdhocRule seq) (hosts: string seq) : TextCondition -> string list =
+    /// Representative names of these rules.
+    let nameSpace (rules: AdhocRule seq) : TextCondition -> string list =
         let mentioned =
             rules
             |> Seq.map (fun rule ->
@@ -41,8 +41,7 @@ module AdhocAnalysis =
                 | StartingWith text -> text)
 
         // The last ending makes a name of the end of an IPv6 address.
-        let space =
-            TextSpace(Seq.append mentioned (Seq.map backwards hosts), isBackwardName, [ ""; "x"; "::" ])
+        let space = TextSpace(mentioned, isBackwardName, [ ""; "x"; "::" ])
 
         fun rule -> space.Representatives rule |> List.map backwards
 
@@ -76,7 +75,7 @@ module AdhocAnalysis =
 
     /// Rules that never decide, and ports that a rule allows in vain because an earlier one decides.
     let findings (rules: AdhocRule array) : AdhocFinding list =
-        let representatives = nameSpace rules []
+        let representatives = nameSpace rules
 
         [
             for rule in 0 .. rules.Length - 1 do

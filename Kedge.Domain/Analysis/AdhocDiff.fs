@@ -28,7 +28,7 @@ module AdhocDiff =
     /// each once more with the patterns of `dns_name_replace` in front, since a pattern divides the names of a rule.
     let private names (before: AdhocRule array) (after: AdhocRule array) =
         let all = Array.append before after
-        let representatives = AdhocAnalysis.nameSpace all []
+        let representatives = AdhocAnalysis.nameSpace all
 
         let plain =
             [

@@ -38,7 +38,7 @@ module Analysis =
 
     let private space (protocol: Protocol<'route, 'request>) (routes: 'route array) =
         let conditions = routes |> Array.map protocol.Conditions
-        conditions, Protocol.space protocol conditions []
+        conditions, Protocol.space protocol conditions
 
     /// One earlier route that takes all of them: rather a winner of some of them, which are few, than any earlier route.
     let private single
@@ -161,7 +161,7 @@ module Analysis =
         | ExactService _
         | ExactMethod _ -> ValueNone
 
-    /// For a route with a prefix: the first earlier one with a shorter or equal prefix that takes calls of both, among
+    /// For a route with a prefix: the first earlier one with a shorter prefix that takes calls of both, among
     /// those of the same host or any host. (A route of one host before one of any host is an exception on purpose.)
     let private overlaps (routes: GrpcRoute array) (conditions: RequestConditions array) (space: RequestSpace) reach =
         let winner = Protocol.grpc.Winner routes
@@ -170,7 +170,7 @@ module Analysis =
         let earlier route (prefix: string) =
             seq {
                 for host in List.distinct [ conditions[route].Host; AnyHost ] do
-                    for length in 0 .. prefix.Length do
+                    for length in 0 .. prefix.Length - 1 do
                         match byPrefix.TryGetValue(struct (host, prefix.Substring(0, length))) with
                         | true, routes -> yield! routes
                         | _ -> ()

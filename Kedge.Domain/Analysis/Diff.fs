@@ -147,8 +147,7 @@ module Diff =
 
     /// Requests that go elsewhere: at least one for each route that loses any and for each that gains any.
     let private moves (protocol: Protocol<'route, 'request>) (before: Side<_, 'request>) (after: Side<_, 'request>) =
-        let space =
-            Protocol.space protocol (Seq.append before.Conditions after.Conditions) []
+        let space = Protocol.space protocol (Seq.append before.Conditions after.Conditions)
 
         let found = List<Move<'request>>()
         let loses = Array.zeroCreate<bool> before.Routes.Length

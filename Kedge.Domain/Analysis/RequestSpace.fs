@@ -97,6 +97,23 @@ module RequestConditions =
             Modes = [ Decoded.ProxyMode.ReverseProxy ]
         }
 
+    /// Those of every HTTP request.
+    let anyHttp: RequestConditions =
+        {
+            Host = AnyHost
+            Port = NoPort
+            Texts = anyPath
+            Headers = []
+            Modes = [ Decoded.ProxyMode.ReverseProxy; Decoded.ProxyMode.ForwardProxy ]
+        }
+
+    /// Those of every gRPC call.
+    let anyGrpc: RequestConditions =
+        { anyHttp with
+            Texts = [ StartingWith "" ]
+            Modes = [ Decoded.ProxyMode.ReverseProxy ]
+        }
+
     let private meetPorts a b =
         match a, b with
         | NoPort, port
@@ -166,10 +183,10 @@ type Point =
 /// - text: `TextSpace`;
 /// - headers: exactly those asked for, which q has too. One name with two values is satisfiable: by both values.
 [<Sealed>]
-type RequestSpace(conditions: RequestConditions seq, texts: TextSpace, otherHosts: string seq) =
+type RequestSpace(conditions: RequestConditions seq, texts: TextSpace) =
 
     let freshHost, freshPort =
-        let hosts = HashSet<string>(otherHosts, StringComparer.OrdinalIgnoreCase)
+        let hosts = HashSet<string>(StringComparer.OrdinalIgnoreCase)
         let ports = HashSet<uint16>()
 
         for c in conditions do
@@ -203,8 +220,6 @@ type RequestSpace(conditions: RequestConditions seq, texts: TextSpace, otherHost
         | BothDefaultPorts, Decoded.ProxyMode.ForwardProxy -> []
         | BothDefaultPorts, _ -> [ AuthorityPorts.Unspecified ]
 
-    /// A host that no route names.
-    member _.FreshHost = freshHost
     member _.Texts = texts
 
     /// Lazy: most routes need only the first.
@@ -321,7 +336,7 @@ module Protocol =
         }
 
     /// The representative requests of tables with these conditions.
-    let space (protocol: Protocol<'route, 'request>) (conditions: RequestConditions seq) (otherHosts: string seq) =
+    let space (protocol: Protocol<'route, 'request>) (conditions: RequestConditions seq) =
         let conditions = Seq.cache conditions
 
         let mentioned =
@@ -332,4 +347,4 @@ module Protocol =
                 | Exactly text
                 | StartingWith text -> text)
 
-        RequestSpace(conditions, protocol.Texts mentioned, otherHosts)
+        RequestSpace(conditions, protocol.Texts mentioned)
