@@ -1,14 +1,17 @@
 using Kedge.Domain;
 using Kedge.Host.Flags;
+using Kedge.Host.Forwarding;
 
 namespace Kedge.Host.Authorization;
 
 /// <summary>
 /// Decides for each request whether its caller may use a route: collects what is known of the caller, and asks the core.
 /// </summary>
-public sealed class Authorizer : IAsyncDisposable
+public sealed class Authorizer : IAuthorizer, IAsyncDisposable
 {
     private static readonly TokenState NoVerifier = TokenState.NewBadToken("a token is needed, and this server is not set up to verify any");
+
+    private static readonly RouteDemands NoDemands = RouteDemands.None;
 
     private readonly ServerDemands demands;
     private readonly ITokenVerifier? tokens;
@@ -16,9 +19,6 @@ public sealed class Authorizer : IAsyncDisposable
 
     private Authorizer(ServerDemands demands, ITokenVerifier? tokens, OidcProvider? provider) =>
         (this.demands, this.tokens, this.provider) = (demands, tokens, provider);
-
-    /// <summary>What the flags demand of every caller.</summary>
-    public ServerDemands Demands => demands;
 
     /// <summary>As the flags say. With an OIDC provider, fetching its keys begins.</summary>
     public static Authorizer Create(AuthorizationOptions options, ILoggerFactory loggers)
@@ -40,38 +40,45 @@ public sealed class Authorizer : IAsyncDisposable
     }
 
     /// <summary>
-    /// Whether the caller may use the route. Completes synchronously, and allocates nothing, for a caller who may and whose
-    /// token was seen before.
+    /// Completes synchronously, and allocates nothing, for a caller who may pass and whose token was seen before.
     /// </summary>
-    public ValueTask<AccessDecision> AuthorizeAsync(HttpContext context, RouteDemands route)
+    public ValueTask<Answer?> AuthorizeAsync(HttpContext context, RouteInfo? route)
     {
-        if (!Access.TokenMatters(demands, route))
+        var wanted = route?.Demands ?? NoDemands;
+        if (!Access.TokenMatters(demands, wanted))
         {
-            return new(Decide(context, route, TokenState.NoToken));
+            return new(Decide(context, wanted, TokenState.NoToken));
         }
         if (tokens is null)
         {
-            return new(Decide(context, route, NoVerifier));
+            return new(Decide(context, wanted, NoVerifier));
         }
         if (!BearerHeader.TryRead(context.Request.Headers.ProxyAuthorization, out var token, out var fault))
         {
-            return new(Decide(context, route, fault is null ? TokenState.NoToken : TokenState.NewBadToken(fault)));
+            return new(Decide(context, wanted, fault is null ? TokenState.NoToken : TokenState.NewBadToken(fault)));
         }
         var pending = tokens.VerifyAsync(token, context.RequestAborted);
         return pending.IsCompletedSuccessfully
-            ? new(Decide(context, route, pending.Result))
-            : DecideLaterAsync(context, route, pending);
+            ? new(Decide(context, wanted, pending.Result))
+            : DecideLaterAsync(context, wanted, pending);
     }
 
     public ValueTask DisposeAsync() => provider?.DisposeAsync() ?? ValueTask.CompletedTask;
 
-    private async ValueTask<AccessDecision> DecideLaterAsync(HttpContext context, RouteDemands route, ValueTask<TokenState> pending) =>
-        Decide(context, route, await pending);
+    private async ValueTask<Answer?> DecideLaterAsync(HttpContext context, RouteDemands wanted, ValueTask<TokenState> pending) =>
+        Decide(context, wanted, await pending);
 
-    private AccessDecision Decide(HttpContext context, RouteDemands route, TokenState token)
+    private Answer? Decide(HttpContext context, RouteDemands wanted, TokenState token)
     {
         // Chain and purpose were verified by the handshake, or the connection would not be there.
         var names = context.Connection.ClientCertificate is { } certificate ? CertificateNames.Of(certificate) : null;
-        return Access.Decide(demands, route, new(token, names));
+        return Access.Decide(demands, wanted, new(token, names)) switch
+        {
+            { IsAllowed: true } => null,
+            AccessDecision.Unauthenticated { reason: var reason } => Answer.Unauthorized(reason),
+            AccessDecision.Forbidden { reason: var reason } => Answer.Forbidden(reason),
+            AccessDecision.Undecidable { reason: var reason } => Answer.AuthorizationUnavailable(reason),
+            var unknown => throw new InvalidOperationException($"no answer for {unknown}"),
+        };
     }
 }
