@@ -12,16 +12,13 @@ let law name (gen: Gen<'value array>) (atLeast: int) (interesting: 'value array 
     testCase name (fun () ->
         let mutable met = 0
 
-        let property (value: 'value array) =
+        let shrink (value: 'value array) = Seq.init value.Length (fun at -> Array.removeAt at value)
+
+        Law.check 200 (Arb.fromGenShrink (gen, shrink)) (fun value ->
             if interesting value then
                 met <- met + 1
 
-            check value
-            true
-
-        let shrink (value: 'value array) = Seq.init value.Length (fun at -> Array.removeAt at value)
-
-        Check.One(Config.QuickThrowOnFailure.WithMaxTest 200, Prop.forAll (Arb.fromGenShrink (gen, shrink)) property)
+            check value)
 
         Expect.isGreaterThanOrEqual met atLeast "too few of the generated cases say anything about the law")
 
