@@ -106,6 +106,7 @@ module Generators =
                 (6, Gen.constant host)
                 (3, anyCase host)
                 (2, anyCase host |> Gen.map (fun host -> host + "."))
+                (1, Gen.constant "")
                 (1,
                  Gen.elements
                      [
@@ -479,5 +480,9 @@ module Generators =
 
     /// Texts put together from the given pieces, shrunk by leaving pieces out.
     let textOf (pieces: string list) =
-        Arb.fromGenShrink (Gen.listOf (Gen.elements pieces), withoutMany)
+        let pieces =
+            Gen.choose (0, 8)
+            |> Gen.bind (fun count -> Gen.listOfLength count (Gen.elements pieces))
+
+        Arb.fromGenShrink (pieces, withoutMany)
         |> Arb.convert (String.concat "") (fun text -> [ for c in text -> string c ])
