@@ -1,6 +1,4 @@
-// The whole core in a script: `#load "Kedge.Domain/load.fsx"`, then `open Kedge.Domain`. It needs nothing but FSharp.Core
-// and the base library. The files and their order are those of Kedge.Domain.fsproj; a test compares the two lists.
-#load "Authority.fs"
+// The whole core in a script: `#load "Authority.fs"
       "RequestPath.fs"
       "Errors.fs"
       "Configuration/Suggestion.fs"
@@ -31,6 +29,15 @@
       "Routing/RouteTable.fs"
       "Routing/Adhoc.fs"
       "Routing/AddressPolicy.fs"
+      "Analysis/TextSpace.fs"
+      "Analysis/RequestSpace.fs"
+      "Analysis/RequestText.fs"
+      "Analysis/Explain.fs"
+      "Analysis/Describe.fs"
+      "Analysis/Analysis.fs"
+      "Analysis/AdhocAnalysis.fs"
+      "Analysis/Diff.fs"
+      "Analysis/AdhocDiff.fs"
       "Configuration/RuleText.fs"
       "Balancing/Schedule.fs"
       "Balancing/EndpointPicker.fs"
@@ -39,3 +46,4 @@
       "Authorization/Permissions.fs"
       "Authorization/Access.fs"
       "Configuration.fs"
+      "Inspection.fs"

@@ -78,14 +78,14 @@ module Generators =
 
     /// Upper and lower case at random.
     let anyCase (text: string) =
-        Gen.elements [ false; true ]
-        |> Gen.listOfLength text.Length
-        |> Gen.map (fun uppers ->
-            uppers
-            |> Seq.zip text
-            |> Seq.map (fun (c, upper) -> if upper then Char.ToUpperInvariant c else c)
-            |> Seq.toArray
-            |> String)
+        Gen.choose (0, Int32.MaxValue)
+        |> Gen.map (fun bits ->
+            text
+            |> String.mapi (fun at c ->
+                if bits >>> (at % 31) &&& 1 = 1 then
+                    Char.ToUpperInvariant c
+                else
+                    c))
 
     /// Any characters at all, control characters and lone surrogates among them.
     let anyText =
@@ -225,7 +225,7 @@ module Generators =
         }
 
     let private table route =
-        Gen.frequency [ (1, Gen.choose (0, 2)); (6, Gen.choose (3, 12)); (1, Gen.choose (30, 80)) ]
+        Gen.frequency [ (2, Gen.choose (0, 2)); (14, Gen.choose (3, 10)); (1, Gen.choose (20, 40)) ]
         |> Gen.bind (fun count -> Gen.listOfLength count route)
 
     let private requestPorts =

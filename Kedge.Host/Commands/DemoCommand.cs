@@ -47,7 +47,7 @@ public sealed class DemoCommand : ICommand
         return await ServerRun.UntilSignalAsync(
             server,
             loggers.CreateLogger<DemoCommand>(),
-            () => DemoGuide.Write(invocation.Output, options.Listeners, backends));
+            () => DemoGuide.Write(invocation.Output, options.Listeners));
     }
 
     /// <summary>The port itself, or any free one when it is taken.</summary>

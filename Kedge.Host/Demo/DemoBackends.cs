@@ -91,6 +91,7 @@ public sealed class DemoBackends : IAsyncDisposable
         builder.WebHost.UseKestrelCore().ConfigureKestrel(options =>
         {
             options.AddServerHeader = false;
+            options.Limits.MaxRequestBodySize = null;
             options.Listen(IPAddress.Loopback, 0, listen => listen.Protocols = protocols);
         });
         builder.Services.AddRoutingCore();

@@ -34,7 +34,10 @@ public static class FlagCatalogue
 
     public static readonly Flag<IPAddress> BindAddress = Add(new Flag<IPAddress>
     {
-        Name = "server_bind_address", Group = FlagGroup.Listeners, Type = FlagTypes.Address, Default = IPAddress.Any,
+        Name = "server_bind_address",
+        Group = FlagGroup.Listeners,
+        Type = FlagTypes.Address,
+        Default = IPAddress.Any,
         Help = "the address of all listeners; :: = IPv6 and IPv4",
     });
     public static readonly Flag<int> GrpcTlsPort = Port("server_grpc_tls_port", 8444,
@@ -78,13 +81,20 @@ public static class FlagCatalogue
         "debug pages need the same authorization; health and metrics stay open");
     public static readonly Flag<string> BearerToken = Add(new Flag<string>
     {
-        Name = "unsafe_bearer_token_proxy_auth", Group = FlagGroup.Authorization, Type = FlagTypes.Text, Default = "", IsSecret = true,
+        Name = "unsafe_bearer_token_proxy_auth",
+        Group = FlagGroup.Authorization,
+        Type = FlagTypes.Text,
+        Default = "",
+        IsSecret = true,
         Help = "one static token for all callers, instead of OIDC",
     });
 
     public static readonly Flag<IReadOnlyList<IPNetwork>> TrustedProxies = Add(new Flag<IReadOnlyList<IPNetwork>>
     {
-        Name = "trusted_proxies", Group = FlagGroup.Forwarding, Type = FlagTypes.Networks, Default = [],
+        Name = "trusted_proxies",
+        Group = FlagGroup.Forwarding,
+        Type = FlagTypes.Networks,
+        Default = [],
         Help = "networks whose X-Forwarded-* headers are believed",
     });
     public static readonly Flag<bool> AdhocAllowLoopback = Switch("adhoc_allow_loopback", FlagGroup.Forwarding,
@@ -109,8 +119,12 @@ public static class FlagCatalogue
 
     public static readonly Flag<Uri?> KubeApiUrl = Add(new Flag<Uri?>
     {
-        Name = "k8sclient_kubeapi_url", Group = FlagGroup.Kubernetes, Type = FlagTypes.Url, Default = KubeApiFromEnvironment(),
-        DefaultHelp = "from KUBERNETES_SERVICE_HOST and _PORT", Help = "the API server",
+        Name = "k8sclient_kubeapi_url",
+        Group = FlagGroup.Kubernetes,
+        Type = FlagTypes.Url,
+        Default = KubeApiFromEnvironment(),
+        DefaultHelp = "from KUBERNETES_SERVICE_HOST and _PORT",
+        Help = "the API server",
     });
     public static readonly Flag<bool> KubeTlsInsecure = Switch("k8sclient_tls_insecure", FlagGroup.Kubernetes,
         "does not verify the API server's certificate");
@@ -129,13 +143,20 @@ public static class FlagCatalogue
 
     public static readonly Flag<LogVerbosity> LogLevel = Add(new Flag<LogVerbosity>
     {
-        Name = "log_level", Group = FlagGroup.Logging, Type = FlagTypes.OneOf<LogVerbosity>(), Default = LogVerbosity.Info,
+        Name = "log_level",
+        Group = FlagGroup.Logging,
+        Type = FlagTypes.OneOf<LogVerbosity>(),
+        Default = LogVerbosity.Info,
         Help = "the least level that is logged",
     });
     public static readonly Flag<LogFormat> LogFormatFlag = Add(new Flag<LogFormat>
     {
-        Name = "log_format", Group = FlagGroup.Logging, Type = FlagTypes.OneOf<LogFormat>(), Default = LogFormat.Auto,
-        DefaultHelp = "text on a terminal, else json", Help = "how log lines are written to standard error",
+        Name = "log_format",
+        Group = FlagGroup.Logging,
+        Type = FlagTypes.OneOf<LogFormat>(),
+        Default = LogFormat.Auto,
+        DefaultHelp = "text on a terminal, else json",
+        Help = "how log lines are written to standard error",
     });
     public static readonly Flag<string> LogstashHostPort = Text("logstash_hostport", FlagGroup.Logging,
         "also sends log lines as JSON over TCP to this host:port");

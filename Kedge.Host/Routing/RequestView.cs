@@ -62,6 +62,13 @@ internal readonly struct RequestView
             return Answer.ConnectNotSupported;
         }
 
+        if (!isHttp2 && request.Headers.TransferEncoding.Count > 0 && request.Headers.ContainsKey("X-Content-Length"))
+        {
+            // The name under which the server puts a Content-Length aside that came beside Transfer-Encoding: the mark of
+            // request smuggling (RFC 9112, 6.1).
+            return Answer.BadRequest("Content-Length beside Transfer-Encoding");
+        }
+
         var target = context.Features.Get<IHttpRequestFeature>()!.RawTarget;
         if (!RequestTarget.TryParse(target, isConnect: false, out var form))
         {

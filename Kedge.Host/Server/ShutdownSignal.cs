@@ -27,7 +27,11 @@ public sealed class ShutdownSignal : IDisposable
 
     private void Handle(PosixSignalContext context)
     {
-        // A second signal keeps its usual effect.
-        context.Cancel = requested.TrySetResult(context.Signal);
+        context.Cancel = true;
+        if (!requested.TrySetResult(context.Signal))
+        {
+            // As the shell reports a process that died of the signal.
+            Environment.Exit(context.Signal == PosixSignal.SIGINT ? 130 : 143);
+        }
     }
 }
