@@ -39,7 +39,7 @@ public sealed class ResolveCommand : ICommand
         var targets = ResolveTarget.Find(word, configuration);
         if (targets.Count == 0)
         {
-            var names = configuration.HttpBackends.Concat(configuration.GrpcBackends).Select(backend => backend.Name);
+            var names = configuration.HttpBackends!.Concat(configuration.GrpcBackends!).Select(backend => backend!.Name!);
             var suggestion = Suggestion.For(word, names) is { } close ? $" (did you mean {close}?)" : "";
             return invocation.Refuse(
                 [$"'{word}': neither a backend{suggestion} nor a target such as web.example:80, srv:_grpc._tcp.example or k8s:web.default:http"]);
@@ -60,7 +60,8 @@ public sealed class ResolveCommand : ICommand
             printers.Add(printer);
             runs.Add(resolver.RunAsync(printer, stop.Token));
         }
-        await (once ? Task.WhenAny(Task.WhenAll(printers.Select(printer => printer.First)), signal.Requested) : signal.Requested);
+        var answered = once ? Task.WhenAll(printers.Select(printer => printer.First)) : Task.Delay(Timeout.Infinite, stop.Token);
+        await Task.WhenAny(answered, signal.Requested);
         await stop.CancelAsync();
         await Task.WhenAll(runs).ContinueWith(static _ => { }, TaskScheduler.Default);
         return once && !printers.TrueForAll(printer => printer.HasEndpoints) ? ExitCodes.Failure : ExitCodes.Success;

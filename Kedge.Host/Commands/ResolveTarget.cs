@@ -18,8 +18,8 @@ public sealed record ResolveTarget(string Title, Resolver Resolver)
     {
         ResolveTarget[] backends =
         [
-            .. from backend in configuration.HttpBackends where backend.Name == word select new ResolveTarget($"{word} (HTTP)", backend.Resolver),
-            .. from backend in configuration.GrpcBackends where backend.Name == word select new ResolveTarget($"{word} (gRPC)", backend.Resolver),
+            .. from backend in configuration.HttpBackends! where backend.Name == word select new ResolveTarget($"{word} (HTTP)", backend.Resolver),
+            .. from backend in configuration.GrpcBackends! where backend.Name == word select new ResolveTarget($"{word} (gRPC)", backend.Resolver),
         ];
         return backends.Length > 0 ? backends : Parse(word) is { } resolver ? [new(word, resolver)] : [];
     }

@@ -133,7 +133,8 @@ internal sealed class Exchange : HttpMessageInvoker
 
     private bool HasBody => _content is RequestContent;
 
-    private bool BodyStarted => _content is RequestContent { Started: true };
+    /// <summary>Whether the request as a whole can go out, be it for the first time or once more.</summary>
+    private bool CanGoOut => _content is not RequestContent { CanGoOut: false };
 
     public void Moved() => Volatile.Write(ref _lastMove, Environment.TickCount64);
 
@@ -153,9 +154,11 @@ internal sealed class Exchange : HttpMessageInvoker
             return;
         }
         var request = _context.Request;
-        var body = new RequestBody(request.Body, this);
+        // Only HTTP/2 refuses streams.
+        var replay = Client.IsGrpc || Client.IsTls ? new RequestReplay() : null;
+        var body = new RequestBody(request.Body, request.ContentLength, replay, this);
         request.Body = body;
-        _content = new RequestContent(copying, body);
+        _content = new RequestContent(copying, body, replay);
         _isReadingRequest = true;
     }
 
@@ -180,15 +183,23 @@ internal sealed class Exchange : HttpMessageInvoker
             try
             {
                 var response = await invoker.SendAsync(request, cancellationToken);
+                (_content as RequestContent)?.Answered();
                 Judge(endpoint, response);
                 return response;
             }
-            catch (Exception e) when (!cancellationToken.IsCancellationRequested && !BodyStarted && ConnectFailure.Is(e))
+            catch (Exception e) when (!cancellationToken.IsCancellationRequested && CanGoOut && ConnectFailure.Is(e))
             {
                 // No byte was sent: another endpoint may have the request.
                 refusal = e;
                 endpoint.ConnectFailed(_destination.Policy, Clock.Now);
                 _logger.LogDebug("no connection to {Endpoint} of {Target}: {Reason}", endpoint, _destination.Name, ConnectFailure.Reason(e));
+                (tried ??= []).Add(endpoint);
+                next = _destination.Endpoints.Pick(_destination.Ticket, tried);
+            }
+            catch (Exception e) when (!cancellationToken.IsCancellationRequested && CanGoOut && ConnectFailure.IsRefusedStream(e))
+            {
+                // Not processed: another endpoint may have the request, and this one is none the worse.
+                refusal = e;
                 (tried ??= []).Add(endpoint);
                 next = _destination.Endpoints.Pick(_destination.Ticket, tried);
             }
@@ -302,7 +313,7 @@ internal sealed class Exchange : HttpMessageInvoker
     /// </summary>
     private bool MaySendAgain(Exception e) =>
         ConnectionLostException.In(e) is { } lost
-        && !BodyStarted
+        && CanGoOut
         && (lost.NothingSent || (lost.Reused && !HasBody && IsIdempotent(_context.Request.Method)));
 
     private static bool IsIdempotent(string method) =>

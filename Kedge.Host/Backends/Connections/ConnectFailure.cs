@@ -15,11 +15,26 @@ internal static class ConnectFailure
         _ => false,
     };
 
+    /// <summary>Whether the endpoint refused an HTTP/2 stream: it has not processed the request (RFC 9113, 8.7).</summary>
+    public static bool IsRefusedStream(Exception? e)
+    {
+        const long refusedStream = 7;
+        for (; e is not null; e = e.InnerException)
+        {
+            if (e is HttpProtocolException { ErrorCode: refusedStream })
+            {
+                return true;
+            }
+        }
+        return false;
+    }
+
     /// <summary>Why, without addresses: callers read it, too.</summary>
     public static string Reason(Exception? e) => e switch
     {
         null => "no endpoint",
         OperationCanceledException => "the connection timed out",
+        _ when IsRefusedStream(e) => "the endpoint refuses requests",
         { InnerException: SocketException socket } => socket.SocketErrorCode.ToString(),
         { InnerException: AuthenticationException tls } => tls.Message,
         HttpRequestException request => request.HttpRequestError.ToString(),
