@@ -75,11 +75,9 @@ internal sealed class RequestBody(Stream source, long? length, RequestReplay? re
     public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
     {
         _unflushed = true;
-        if (replay is { IsPossible: true })
-        {
-            return replay.WriteAsync(buffer, cancellationToken);
-        }
-        var write = _target!.WriteAsync(buffer, cancellationToken);
+        var write = replay is { IsPossible: true }
+            ? replay.WriteAsync(buffer, cancellationToken)
+            : _target!.WriteAsync(buffer, cancellationToken);
         return write.IsCompletedSuccessfully ? write : WriteAsync(write);
     }
 
@@ -149,7 +147,8 @@ internal sealed class RequestContent(HttpContent copying, RequestBody body, Requ
     private Task? _copy;
 
     /// <summary>Whether the body can go out: it has not yet begun to, or can be sent again.</summary>
-    public bool CanGoOut => !_started || replay is { IsPossible: true };
+    public bool CanGoOut =>
+        !_started || (replay is { IsPossible: true } && _copy is { IsFaulted: false, IsCanceled: false });
 
     /// <summary>An answer has come.</summary>
     public void Answered() => replay?.GiveUp();

@@ -1,4 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
+using Kedge.Host.Backends.Connections;
 
 namespace Kedge.Host.Forwarding;
 
@@ -44,8 +45,9 @@ internal sealed class RequestReplay
                 await _target!.WriteAsync(chunk, cancel);
                 return;
             }
-            catch (Exception) when (IsPossible && !cancel.IsCancellationRequested)
+            catch (Exception e) when (IsPossible && !cancel.IsCancellationRequested && e is not ConnectionLostException)
             {
+                // Not HTTP/1.1, which refuses nothing and waits for this write to end.
                 // Refused, or broken off: which of the two, the exchange learns. In the first case the chunk is among
                 // what is sent again, in the second the copy loop is cancelled.
             }
