@@ -11,6 +11,7 @@ namespace Kedge.Host.Backends;
 /// </summary>
 internal sealed class BackendRegistry(ProxySettings settings, DnsLookup dns, ILogger logger) : IDisposable
 {
+    private readonly ResolverFactory _resolvers = new(dns);
     private readonly UpstreamClients _clients = new(settings.ConnectTimeout);
     private Dictionary<(bool IsGrpc, string Name), Backend> _live = [];
 
@@ -65,7 +66,8 @@ internal sealed class BackendRegistry(ProxySettings settings, DnsLookup dns, ILo
                     isGrpc,
                     _clients.Acquire(tls, isGrpc),
                     HealthPolicy.Of(info.Definition, settings.FailedTargetBackoff),
-                    ResolverOf(info),
+                    _resolvers.For(info.Resolver),
+                    settings.LogResolution,
                     logger);
             }
             backends[i] = next[(isGrpc, info.Name)] = backend;
@@ -78,11 +80,4 @@ internal sealed class BackendRegistry(ProxySettings settings, DnsLookup dns, ILo
         backend.Dispose();
         _clients.Release(TlsIdentity.Of(backend.Info.Tls), backend.IsGrpc);
     }
-
-    private IEndpointResolver? ResolverOf(BackendInfo info) => info.Resolver switch
-    {
-        Domain.Decoded.Resolver.Host host => new HostResolver(dns, host.dnsName, (ushort)host.port),
-        Domain.Decoded.Resolver.Srv srv => new SrvResolver(dns, srv.dnsName, (ushort)srv.portOverride),
-        _ => null,
-    };
 }

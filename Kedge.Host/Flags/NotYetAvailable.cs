@@ -9,7 +9,6 @@ public static class NotYetAvailable
         FlagCatalogue.HttpConnectEnabled,
         FlagCatalogue.GrpcHealthPort,
         FlagCatalogue.LogstashHostPort,
-        FlagCatalogue.LogResolution,
     ];
 
     /// <summary>An error for each of them that is asked for.</summary>

@@ -84,6 +84,11 @@ internal sealed class ExchangeTransformer(Exchange exchange) : HttpTransformer
         }
         var response = httpContext.Response;
         CopyHeaders(proxyResponse, response.Headers);
+        if (httpContext.Features.Get<IHttpResponseTrailersFeature>() is null)
+        {
+            // Trailers go to HTTP/2 callers only; to others they are not announced either.
+            response.Headers.Remove(HeaderNames.Trailer);
+        }
         response.Headers[Answer.RequestIdHeader] = exchange.RequestId;
         if (exchange.BackendName is { } backend)
         {
@@ -137,6 +142,7 @@ internal sealed class ExchangeTransformer(Exchange exchange) : HttpTransformer
     public override ValueTask TransformResponseTrailersAsync(
         HttpContext httpContext, HttpResponseMessage proxyResponse, CancellationToken cancellationToken)
     {
+        exchange.Judge(proxyResponse.TrailingHeaders);
         if (httpContext.Features.Get<IHttpResponseTrailersFeature>()?.Trailers is { IsReadOnly: false } trailers)
         {
             foreach (var (name, values) in proxyResponse.TrailingHeaders.NonValidated)

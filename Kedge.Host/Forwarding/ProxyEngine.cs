@@ -242,6 +242,10 @@ public sealed class ProxyEngine : IAsyncDisposable
                 exchange.Endpoint,
                 failure.Type);
         }
+        if (ReferenceEquals(failure, Answer.BrokenOff))
+        {
+            exchange.EndpointFailed();
+        }
         // When the response has started the forwarder has reset the stream or closed the connection.
         return context.Response.HasStarted || context.RequestAborted.IsCancellationRequested
             ? Task.CompletedTask
