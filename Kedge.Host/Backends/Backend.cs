@@ -1,6 +1,7 @@
 using Kedge.Domain;
 using Kedge.Host.Backends.Connections;
 using Kedge.Host.Backends.Resolvers;
+using Kedge.Host.Telemetry;
 
 namespace Kedge.Host.Backends;
 
@@ -15,9 +16,10 @@ internal sealed class Backend : IEndpointSink, IDisposable
     private ulong _tickets;
     private int _inFlight;
 
-    public Backend(BackendInfo info, bool isGrpc, UpstreamClient client, HealthPolicy policy, IEndpointResolver? resolver, ILogger logger)
+    public Backend(BackendInfo info, bool isGrpc, UpstreamClient client, HealthPolicy policy, IEndpointResolver? resolver, BackendCounters counters, ILogger logger)
     {
         Info = info;
+        Counters = counters;
         Name = info.Name;
         IsGrpc = isGrpc;
         Client = client;
@@ -36,6 +38,8 @@ internal sealed class Backend : IEndpointSink, IDisposable
     public BackendInfo Info { get; }
 
     public string Name { get; }
+
+    public BackendCounters Counters { get; }
 
     public bool IsGrpc { get; }
 
