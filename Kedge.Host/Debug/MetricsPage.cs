@@ -19,5 +19,11 @@ public sealed class MetricsPage : IDebugPage
 
     public bool IsOpen => true;
 
-    public Task AnswerAsync(HttpContext context) => _scrape(context);
+    public Task AnswerAsync(HttpContext context)
+    {
+        // Prometheus would rather have OpenMetrics, whose counters must end in `_total`: not all of the names do that
+        // existing dashboards ask for.
+        context.Request.Headers.Accept = "text/plain; version=0.0.4";
+        return _scrape(context);
+    }
 }

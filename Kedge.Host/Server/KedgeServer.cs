@@ -49,12 +49,13 @@ public sealed class KedgeServer : IAsyncDisposable
         logger = loggers.CreateLogger<KedgeServer>();
         authorizer = Authorizer.Create(options.Authorization, loggers);
         telemetry = new(new RequestLog(loggers.CreateLogger("kedge.requests"), options.Logging.AccessLog));
+        // Before anything is counted: a counter tells nothing of the time when nobody listened.
+        metrics = MetricsExport.Create();
         engine = new(SettingsOf(options), telemetry, loggers) { Authorizer = authorizer };
         var store = new ConfigurationStore(
             start.Configuration, engine.Apply, loggers.CreateLogger("kedge.configuration"), TimeProvider.System);
         reloader = new(options, start.Files, store, certificates, loggers.CreateLogger<Reloader>());
         ServerMetrics.Register(telemetry, engine, store, certificates, () => shipper?.Dropped ?? 0);
-        metrics = MetricsExport.Create();
         traces = Tracing.Export();
         if (certificates is not null && options.Listeners.HasTls)
         {
