@@ -1,6 +1,7 @@
 using Kedge.Domain;
 using Kedge.Host.Forwarding;
 using Microsoft.AspNetCore.Http.Features;
+using Microsoft.Extensions.Primitives;
 
 namespace Kedge.Host.Routing;
 
@@ -62,11 +63,9 @@ internal readonly struct RequestView
             return Answer.ConnectNotSupported;
         }
 
-        if (!isHttp2 && request.Headers.TransferEncoding.Count > 0 && request.Headers.ContainsKey("X-Content-Length"))
+        if (request.Headers.TransferEncoding is { Count: > 0 } coding && BadTransferEncoding(request, coding) is { } reason)
         {
-            // The name under which the server puts a Content-Length aside that came beside Transfer-Encoding: the mark of
-            // request smuggling (RFC 9112, 6.1).
-            return Answer.BadRequest("Content-Length beside Transfer-Encoding");
+            return Answer.BadFraming(reason);
         }
 
         var target = context.Features.Get<IHttpRequestFeature>()!.RawTarget;
@@ -110,6 +109,18 @@ internal readonly struct RequestView
         view = new RequestView(authority, parts, ports, canonical.ResultValue, query, isGrpc, isForward);
         return null;
     }
+
+    /// <summary>
+    /// What is wrong with a message that says how it is framed; null when nothing is. RFC 9112, 6.1: more than the server
+    /// itself insists on, because what another hop may read otherwise is the way of request smuggling.
+    /// </summary>
+    private static string? BadTransferEncoding(HttpRequest request, StringValues coding) =>
+        !HttpProtocol.IsHttp11(request.Protocol) ? $"Transfer-Encoding in {request.Protocol}"
+        // The name under which the server puts a Content-Length aside that came beside Transfer-Encoding.
+        : request.Headers.ContainsKey("X-Content-Length") ? "Content-Length beside Transfer-Encoding"
+        : coding.Count != 1 || !string.Equals(coding[0], "chunked", StringComparison.OrdinalIgnoreCase)
+            ? "a transfer coding other than chunked"
+        : null;
 
     /// <summary>A part of the target as a string; <paramref name="made"/>, which the server has made already, when it is the same.</summary>
     private static string Text(string target, int start, int length, string? made)

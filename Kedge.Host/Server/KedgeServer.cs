@@ -108,6 +108,7 @@ public sealed class KedgeServer : IAsyncDisposable
         FailedTargetBackoff = options.Forwarding.FailedTargetBackoff,
         TrustedProxies = options.Forwarding.TrustedProxies,
         Nameservers = options.Forwarding.DnsNameservers,
+        ForwardClientCert = options.Forwarding.ForwardClientCert,
         AdhocAllowLoopback = options.Forwarding.AdhocAllowLoopback,
     };
 
