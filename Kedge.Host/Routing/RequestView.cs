@@ -114,7 +114,7 @@ internal readonly struct RequestView
     /// What is wrong with a message that says how it is framed; null when nothing is. RFC 9112, 6.1: more than the server
     /// itself insists on, because what another hop may read otherwise is the way of request smuggling.
     /// </summary>
-    private static string? BadTransferEncoding(HttpRequest request, StringValues coding) =>
+    private static string? BadTransferEncoding(Microsoft.AspNetCore.Http.HttpRequest request, StringValues coding) =>
         !HttpProtocol.IsHttp11(request.Protocol) ? $"Transfer-Encoding in {request.Protocol}"
         // The name under which the server puts a Content-Length aside that came beside Transfer-Encoding.
         : request.Headers.ContainsKey("X-Content-Length") ? "Content-Length beside Transfer-Encoding"
