@@ -6,7 +6,6 @@ public static class NotYetAvailable
     private static readonly IReadOnlyList<Flag> Flags =
     [
         FlagCatalogue.DynamicRoutings,
-        FlagCatalogue.HttpConnectEnabled,
         FlagCatalogue.GrpcHealthPort,
         FlagCatalogue.LogstashHostPort,
         FlagCatalogue.LogResolution,

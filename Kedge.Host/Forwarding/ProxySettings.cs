@@ -33,6 +33,9 @@ public sealed record ProxySettings
     /// <summary>Whether backends are told of the caller's verified client certificate.</summary>
     public bool ForwardClientCert { get; init; }
 
+    /// <summary>Whether CONNECT opens tunnels where ad-hoc rules allow it.</summary>
+    public bool HttpConnectEnabled { get; init; }
+
     /// <summary>Whether ad-hoc rules may lead to loopback, unspecified, link-local and multicast addresses.</summary>
     public bool AdhocAllowLoopback { get; init; }
 

@@ -39,6 +39,9 @@ internal readonly struct RequestView
     /// <summary>Whether the target was in absolute form: a forward-proxy request.</summary>
     public bool IsForward { get; }
 
+    /// <summary>Whether the caller asks for a tunnel to the authority by CONNECT; there is no path then.</summary>
+    public bool IsTunnel { get; private init; }
+
     /// <summary>Without port and brackets; empty when there is none.</summary>
     public ReadOnlySpan<char> Host => Authority.AsSpan(_hostStart, _hostLength);
 
@@ -60,7 +63,7 @@ internal readonly struct RequestView
         if (HttpMethods.IsConnect(request.Method)
             && context.Features.Get<IHttpExtendedConnectFeature>() is not { IsExtendedConnect: true, Protocol: "websocket" })
         {
-            return Answer.ConnectNotSupported;
+            return TryReadConnect(context, out view);
         }
 
         if (request.Headers.TransferEncoding is { Count: > 0 } coding && BadTransferEncoding(request, coding) is { } reason)
@@ -107,6 +110,25 @@ internal readonly struct RequestView
         }
         var query = form.QueryLength <= 1 ? "" : Text(target, form.QueryStart, form.QueryLength, request.QueryString.Value);
         view = new RequestView(authority, parts, ports, canonical.ResultValue, query, isGrpc, isForward);
+        return null;
+    }
+
+    /// <summary>
+    /// A tunnel is for HTTP/1.1, whose clients speak to proxies so; its target is a host and a port (RFC 9110, 9.3.6).
+    /// </summary>
+    private static Answer? TryReadConnect(HttpContext context, out RequestView view)
+    {
+        view = default;
+        var target = context.Features.Get<IHttpRequestFeature>()!.RawTarget;
+        if (!HttpProtocol.IsHttp11(context.Request.Protocol))
+        {
+            return Answer.ConnectNotSupported;
+        }
+        if (!Domain.Authority.TryParse(target, out var parts) || parts.Port < 0)
+        {
+            return Answer.MalformedAuthority;
+        }
+        view = new RequestView(target, parts, parts.Ports, "", "", isGrpc: false, isForward: true) { IsTunnel = true };
         return null;
     }
 

@@ -109,6 +109,7 @@ public sealed class KedgeServer : IAsyncDisposable
         TrustedProxies = options.Forwarding.TrustedProxies,
         Nameservers = options.Forwarding.DnsNameservers,
         ForwardClientCert = options.Forwarding.ForwardClientCert,
+        HttpConnectEnabled = options.Forwarding.HttpConnectEnabled,
         AdhocAllowLoopback = options.Forwarding.AdhocAllowLoopback,
     };
 

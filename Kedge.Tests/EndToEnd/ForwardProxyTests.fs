@@ -102,4 +102,58 @@ let tests =
                     Expect.stringContains answer "X-Kedge-Error: CONNECT" "reason"
                     Expect.stringContains answer "Allow: GET" "methods"
                 })
+
+            case "CONNECT with --http_connect_enabled: a tunnel, both ways, to where an ad-hoc rule allows it" (fun () ->
+                task {
+                    use! kedge =
+                        Kedge.Start(
+                            Json.directorWithAdhoc
+                                [ Json.httpRoute "alpha" "127.0.0.1" ]
+                                []
+                                [
+                                    """{ "dns_name_matcher": "127.0.0.1", "port": { "allowed_ranges": [{ "from": 1024, "to": 65535 }] } }"""
+                                ],
+                            Json.pool [ Json.backend "alpha" alpha.Value.Port ] [],
+                            [ "--http_connect_enabled"; "--adhoc_allow_loopback" ]
+                        )
+
+                    let connect (target: string) =
+                        task {
+                            let! client = RawClient.Connect kedge.HttpsPort
+                            do! client.Write $"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n"
+                            return client
+                        }
+
+                    // Says what it heard, and ends.
+                    use peer =
+                        new RawPeer(fun stream ->
+                            task {
+                                let! said = RawPeer.ReadHead stream
+                                do! RawPeer.Write(stream, "heard " + said)
+                            })
+
+                    use! tunnel = connect $"127.0.0.1:{peer.Port}"
+                    let! head = RawPeer.ReadHead tunnel.Stream
+                    Expect.equal head "HTTP/1.1 200 Connection established\r\n\r\n" "answer"
+                    do! tunnel.Write "\000\001 no HTTP\r\n\r\n"
+                    let! heard = tunnel.ReadToEnd()
+                    Expect.equal heard "heard \000\001 no HTTP\r\n\r\n" "all that the target said, and its end"
+
+                    for target, status in
+                        [
+                            "127.0.0.1:80", "400"
+                            "127.0.0.1", "400"
+                            "nowhere.example:4430", "502"
+                            $"127.0.0.1:{Ports.free ()}", "502"
+                        ] do
+                        use! refused = connect target
+                        let! answer = RawPeer.ReadHead refused.Stream
+                        Expect.stringStarts answer $"HTTP/1.1 {status} " target
+
+                    let! still = RawClient.Connect kedge.HttpsPort
+                    use still = still
+                    do! still.Write "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+                    let! answer = still.ReadToEnd()
+                    Expect.stringStarts answer "HTTP/1.1 200" "other requests are what they were"
+                })
         ]

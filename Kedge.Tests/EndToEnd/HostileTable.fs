@@ -123,5 +123,5 @@ let private read (file: string) =
 let all: (string * HostileCase list) list =
     Directory.GetFiles(SourceTree.path "Kedge.Tests/testassets/hostile", "*.txt")
     |> Array.sort
-    |> Array.map (fun file -> Path.GetFileNameWithoutExtension file, read file)
+    |> Array.map (fun file -> string (Path.GetFileNameWithoutExtension file), read file)
     |> List.ofArray

@@ -141,8 +141,8 @@ type Http2Frames private (client: RawClient) =
                     | 7uy -> add (GoAway(number payload 4))
                     | _ -> ()
             with
-            | :? IOException
-            | :? OperationCanceledException -> add Closed
+            | :? IOException -> add Closed
+            | :? OperationCanceledException -> ()
 
             return List.ofSeq events
         }
