@@ -35,6 +35,8 @@ public static class FlagTypes
 
     public static FlagType<int> Count { get; } = Integer("number", 0, int.MaxValue);
 
+    public static FlagType<int> AtLeast(int least) => Integer("number", least, int.MaxValue);
+
     /// <summary>A duration of zero or more.</summary>
     public static FlagType<TimeSpan> Duration { get; } = new("duration", ReadDuration, GoDuration.Format);
 
