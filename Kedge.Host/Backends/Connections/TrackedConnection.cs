@@ -1,0 +1,112 @@
+using System.Runtime.CompilerServices;
+
+namespace Kedge.Host.Backends.Connections;
+
+/// <summary>
+/// An HTTP/1.1 connection that knows whether a request is under way on it. When it ends then, the error is one that the
+/// handler does not answer with a second try of its own; SPEC section 5 says when there may be one, and the exchange decides.
+/// </summary>
+internal sealed class TrackedConnection(Stream inner) : Stream
+{
+    // Written since the last byte that was read: a request is under way.
+    private volatile bool _awaiting;
+    // A byte was read: an exchange before this one has come to an answer.
+    private volatile bool _answered;
+    // The other side ended it while no request was under way.
+    private volatile bool _ended;
+    private bool _reused;
+
+    public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        if (_ended)
+        {
+            throw new ConnectionLostException(_answered, nothingSent: true, null);
+        }
+        if (!_awaiting)
+        {
+            _reused = _answered;
+            _awaiting = true;
+        }
+        try
+        {
+            await inner.WriteAsync(buffer, cancellationToken);
+        }
+        catch (IOException e)
+        {
+            throw Lost(e);
+        }
+    }
+
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        int read;
+        try
+        {
+            read = await inner.ReadAsync(buffer, cancellationToken);
+        }
+        catch (IOException e) when (_awaiting)
+        {
+            throw Lost(e);
+        }
+        if (read > 0)
+        {
+            _answered = true;
+            _awaiting = false;
+        }
+        else if (buffer.Length > 0)
+        {
+            if (_awaiting)
+            {
+                throw Lost(null);
+            }
+            _ended = true;
+        }
+        return read;
+    }
+
+    private ConnectionLostException Lost(Exception? cause) => new(_reused, nothingSent: false, cause);
+
+    public override Task FlushAsync(CancellationToken cancellationToken) => inner.FlushAsync(cancellationToken);
+
+    public override Task WriteAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
+        WriteAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
+
+    public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
+        ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
+
+    public override bool CanRead => true;
+
+    public override bool CanWrite => true;
+
+    public override bool CanSeek => false;
+
+    public override long Length => throw new NotSupportedException();
+
+    public override long Position { get => throw new NotSupportedException(); set => throw new NotSupportedException(); }
+
+    public override void Flush() => inner.Flush();
+
+    public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException("asynchronous only");
+
+    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException("asynchronous only");
+
+    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+    public override void SetLength(long value) => throw new NotSupportedException();
+
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing)
+        {
+            inner.Dispose();
+        }
+        base.Dispose(disposing);
+    }
+
+    public override async ValueTask DisposeAsync()
+    {
+        await inner.DisposeAsync();
+        await base.DisposeAsync();
+    }
+}

@@ -1,0 +1,118 @@
+using System.CommandLine;
+using System.CommandLine.Help;
+using System.CommandLine.Parsing;
+using Kedge.Host.Flags;
+
+namespace Kedge.Host.Commands;
+
+/// <summary>The command line of the executable: its commands, their flags, help and version.</summary>
+public static class CommandLine
+{
+    private static readonly ServeCommand Serve = new();
+    private static readonly IReadOnlyList<ICommand> Commands = [Serve, new DemoCommand(), new CheckCommand()];
+
+    /// <summary>Runs the command that the arguments ask for, and returns the exit code of the process.</summary>
+    public static async Task<int> RunAsync(string[] arguments, TextWriter output, TextWriter error)
+    {
+        var root = Build();
+        var parser = new ParserConfiguration { EnablePosixBundling = false, ResponseFileTokenReplacer = null };
+        var plain = new InvocationConfiguration { Output = output, Error = error };
+        // A directive, [suggest], is the shell's question for completions; what follows is an unfinished line.
+        if (arguments is [['[', ..], ..])
+        {
+            return await root.Parse(arguments, parser).InvokeAsync(plain);
+        }
+        var words = FlagWords.Read(
+            arguments, Commands.SelectMany(command => command.Flags).Distinct(), Commands.Select(command => command.Name));
+        var parsed = root.Parse(words.Words, parser);
+        if (parsed.Action is HelpTextAction or VersionAction)
+        {
+            return await parsed.InvokeAsync(plain);
+        }
+        var command = Commands.FirstOrDefault(command => command.Name == parsed.CommandResult.Command.Name, Serve);
+        var flags = Read(parsed, command, out var unreadable);
+        // Behind an unknown flag nobody can tell values from arguments; then those are not complained of.
+        IReadOnlyList<string> errors =
+            [.. words.Errors, .. unreadable, .. words.Errors.Count > 0 ? [] : Unmatched(parsed, command)];
+        var invocation = new Invocation(flags, output, error);
+        return errors.Count > 0 ? invocation.Refuse(errors) : await command.RunAsync(invocation);
+    }
+
+    private static RootCommand Build()
+    {
+        var root = new RootCommand("Kubernetes edge proxy for HTTP and gRPC");
+        Fill(root, Serve);
+        foreach (var command in Commands)
+        {
+            var child = new Command(command.Name, command.Summary);
+            Fill(child, command);
+            root.Subcommands.Add(child);
+        }
+        foreach (var option in root.Options)
+        {
+            option.Action = option switch
+            {
+                HelpOption => new HelpTextAction(Commands, Serve),
+                VersionOption => new VersionAction(),
+                _ => option.Action,
+            };
+        }
+        return root;
+    }
+
+    private static void Fill(Command target, ICommand command)
+    {
+        foreach (var flag in command.Flags)
+        {
+            target.Options.Add(flag.ToOption());
+        }
+    }
+
+    /// <summary>The values of the flags that are given, and a line for each that cannot be read.</summary>
+    private static FlagValues Read(ParseResult parsed, ICommand command, out IReadOnlyList<string> errors)
+    {
+        var values = new Dictionary<Flag, FlagValue>();
+        var problems = new List<string>();
+        foreach (var flag in command.Flags)
+        {
+            var words = parsed.GetResult($"--{flag.Name}") is OptionResult { Implicit: false } result
+                ? result.Tokens.Select(token => FlagWords.ValueOf(token.Value)).ToArray()
+                : [];
+            if (words.Length == 0)
+            {
+                continue;
+            }
+            if (flag.Read(words, out var value) is { } problem)
+            {
+                problems.Add($"{flag}: {problem}");
+            }
+            else
+            {
+                values[flag] = value;
+            }
+        }
+        errors = problems;
+        return new(values);
+    }
+
+    /// <summary>A line for each word that is not this command's: another command's flag, or an argument too many.</summary>
+    private static IEnumerable<string> Unmatched(ParseResult parsed, ICommand command)
+    {
+        foreach (var word in parsed.UnmatchedTokens)
+        {
+            if (word.StartsWith('='))
+            {
+                continue;
+            }
+            if (word.StartsWith("--", StringComparison.Ordinal))
+            {
+                yield return $"{word}: is not a flag of kedge {command.Name}";
+            }
+            else
+            {
+                var suggestion = Suggestion.For(word, Commands.Select(known => known.Name));
+                yield return $"'{word}': unexpected argument" + (suggestion is null ? "" : $" (did you mean {suggestion}?)");
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+using System.CommandLine;
+using System.CommandLine.Invocation;
+using Kedge.Host.Flags;
+
+namespace Kedge.Host.Commands;
+
+/// <summary>Prints what a command does and its flags, by group.</summary>
+public sealed class HelpTextAction(IReadOnlyList<ICommand> commands, ICommand byDefault) : SynchronousCommandLineAction
+{
+    private const int Width = 100;
+    private const string Indent = "      ";
+
+    public override bool Terminating => true;
+
+    public override int Invoke(ParseResult parseResult)
+    {
+        var output = parseResult.InvocationConfiguration.Output;
+        var name = parseResult.CommandResult.Command.Name;
+        var command = commands.FirstOrDefault(command => command.Name == name);
+        if (command is null)
+        {
+            WriteOverview(output);
+        }
+        else
+        {
+            output.WriteLine($"kedge {command.Name}: {command.Summary}");
+            output.WriteLine();
+            output.WriteLine($"Usage: kedge {command.Name} [flags]");
+        }
+        WriteFlags(output, (command ?? byDefault).Flags);
+        return ExitCodes.Success;
+    }
+
+    private void WriteOverview(TextWriter output)
+    {
+        output.WriteLine("kedge: Kubernetes edge proxy for HTTP and gRPC");
+        output.WriteLine();
+        output.WriteLine("Usage: kedge [command] [flags]");
+        output.WriteLine();
+        output.WriteLine("Commands (kedge <command> --help tells more)");
+        foreach (var command in commands)
+        {
+            var note = command == byDefault ? " (the default)" : "";
+            output.WriteLine($"  {command.Name,-10}{command.Summary}{note}");
+        }
+        output.WriteLine();
+        output.WriteLine("Flags are written --name=value or --name value, switches also bare: --name. Lists are separated by");
+        output.WriteLine("commas, or the flag is repeated. Durations look like 300ms, 2s, 1m30s or 1h.");
+    }
+
+    private static void WriteFlags(TextWriter output, IEnumerable<Flag> flags)
+    {
+        foreach (var group in flags.GroupBy(flag => flag.Group))
+        {
+            output.WriteLine();
+            output.WriteLine(TitleOf(group.Key));
+            foreach (var flag in group)
+            {
+                output.WriteLine($"  --{flag.Name}{(flag.IsSwitch ? "" : $"=<{flag.Placeholder}>")}");
+                var byDefault = flag.DefaultHelp ?? flag.DefaultText;
+                var text = flag.Help + (byDefault.Length == 0 || (flag.IsSwitch && byDefault == "false") ? "" : $" [{byDefault}]");
+                WriteWrapped(output, text);
+                if (flag.Aliases.Count > 0)
+                {
+                    WriteWrapped(output, "also --" + string.Join(", --", flag.Aliases));
+                }
+            }
+        }
+        output.WriteLine();
+        output.WriteLine("Other");
+        output.WriteLine("  --help, -h, -?");
+        output.WriteLine("  --version");
+    }
+
+    private static void WriteWrapped(TextWriter output, string text)
+    {
+        var line = Indent;
+        foreach (var word in text.Split(' '))
+        {
+            if (line.Length + word.Length + 1 > Width && line.Length > Indent.Length)
+            {
+                output.WriteLine(line.TrimEnd());
+                line = Indent;
+            }
+            line += word + " ";
+        }
+        output.WriteLine(line.TrimEnd());
+    }
+
+    private static string TitleOf(FlagGroup group) => group switch
+    {
+        FlagGroup.Command => "Of this command",
+        FlagGroup.Configuration => "Configuration",
+        FlagGroup.Listeners => "Listeners",
+        FlagGroup.Tls => "TLS",
+        FlagGroup.Authorization => "Authorization of callers",
+        FlagGroup.Forwarding => "Forwarding",
+        FlagGroup.Discovery => "Dynamic discovery of routes",
+        FlagGroup.Kubernetes => "Kubernetes client",
+        FlagGroup.Logging => "Logging",
+        FlagGroup.WithoutEffect => "Accepted for existing deployments, without effect",
+        _ => throw new ArgumentOutOfRangeException(nameof(group), group, null),
+    };
+}

@@ -1,0 +1,44 @@
+using Kedge.Host.Flags;
+
+namespace Kedge.Host.Commands;
+
+/// <summary>A sub-command of the executable.</summary>
+public interface ICommand
+{
+    string Name { get; }
+
+    /// <summary>One line for the list of commands.</summary>
+    string Summary { get; }
+
+    /// <summary>The flags that it takes, in the order of its help text.</summary>
+    IEnumerable<Flag> Flags { get; }
+
+    /// <summary>Runs it. What is wrong with its flags is an error of use: <see cref="ExitCodes.Usage"/>.</summary>
+    Task<int> RunAsync(Invocation invocation);
+}
+
+/// <summary>What a command is run with.</summary>
+public sealed record Invocation(FlagValues Flags, TextWriter Output, TextWriter Error)
+{
+    /// <summary>Prints a line for each error of use.</summary>
+    /// <returns>The exit code for it.</returns>
+    public int Refuse(IEnumerable<string> errors)
+    {
+        foreach (var error in errors)
+        {
+            Error.WriteLine($"kedge: {error}");
+        }
+        return ExitCodes.Usage;
+    }
+}
+
+public static class ExitCodes
+{
+    public const int Success = 0;
+
+    /// <summary>The command was understood and failed: a port in use, errors found by a check.</summary>
+    public const int Failure = 1;
+
+    /// <summary>A flag, a file or the configuration is wrong; nothing was started.</summary>
+    public const int Usage = 2;
+}

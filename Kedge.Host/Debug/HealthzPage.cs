@@ -1,0 +1,11 @@
+namespace Kedge.Host.Debug;
+
+/// <summary>Whether the process is well: 503 from the moment it drains.</summary>
+public sealed class HealthzPage(ServerHealth health) : IDebugPage
+{
+    public string Path => "/_healthz";
+
+    public Task AnswerAsync(HttpContext context) => health.IsDraining
+        ? Answers.TextAsync(context, StatusCodes.Status503ServiceUnavailable, "kedge is draining")
+        : Answers.TextAsync(context, StatusCodes.Status200OK, "kedge isok");
+}

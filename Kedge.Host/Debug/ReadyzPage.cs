@@ -1,0 +1,11 @@
+namespace Kedge.Host.Debug;
+
+/// <summary>Whether traffic may be sent here.</summary>
+public sealed class ReadyzPage(ServerHealth health) : IDebugPage
+{
+    public string Path => "/_readyz";
+
+    public Task AnswerAsync(HttpContext context) => health.IsReady
+        ? Answers.TextAsync(context, StatusCodes.Status200OK, "kedge is ready")
+        : Answers.TextAsync(context, StatusCodes.Status503ServiceUnavailable, health.IsDraining ? "kedge is draining" : "kedge is starting");
+}

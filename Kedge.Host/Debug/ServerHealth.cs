@@ -1,0 +1,18 @@
+namespace Kedge.Host.Debug;
+
+/// <summary>What the health pages tell of the server's life: starting, then ready, then draining.</summary>
+public sealed class ServerHealth
+{
+    private volatile bool ready;
+    private volatile bool draining;
+
+    /// <summary>Whether traffic may come: the configuration is loaded and the listeners are open.</summary>
+    public bool IsReady => ready && !draining;
+
+    public bool IsDraining => draining;
+
+    public void MarkReady() => ready = true;
+
+    /// <summary>There is no way back.</summary>
+    public void MarkDraining() => draining = true;
+}

@@ -1,0 +1,18 @@
+using System.Runtime.InteropServices;
+using Kedge.Host.Telemetry;
+
+namespace Kedge.Host.Debug;
+
+/// <summary>What runs here, as JSON.</summary>
+public sealed class VersionPage(DateTimeOffset started) : IDebugPage
+{
+    public string Path => "/_version";
+
+    public Task AnswerAsync(HttpContext context) => Answers.JsonAsync(context, new
+    {
+        BuildInfo.Version,
+        BuildInfo.Commit,
+        Runtime = RuntimeInformation.FrameworkDescription,
+        Started = started,
+    });
+}

@@ -1,0 +1,25 @@
+using System.Net;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using Kedge.Host.Listeners;
+
+namespace Kedge.Host.Demo;
+
+/// <summary>A certificate for this machine alone, made in memory and gone with the process.</summary>
+public static class DemoCertificate
+{
+    public static TlsIdentity Create(TimeProvider clock)
+    {
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var request = new CertificateRequest("CN=localhost", key, HashAlgorithmName.SHA256);
+        var names = new SubjectAlternativeNameBuilder();
+        names.AddDnsName("localhost");
+        names.AddIpAddress(IPAddress.Loopback);
+        names.AddIpAddress(IPAddress.IPv6Loopback);
+        request.CertificateExtensions.Add(names.Build());
+        request.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension([new Oid("1.3.6.1.5.5.7.3.1")], critical: false));
+        var now = clock.GetUtcNow();
+        var certificate = request.CreateSelfSigned(now.AddMinutes(-5), now.AddDays(7));
+        return new(certificate, [], [], clientCertificateRequired: false);
+    }
+}

@@ -1,0 +1,245 @@
+using System.Net;
+
+namespace Kedge.Host.Flags;
+
+public enum LogVerbosity
+{
+    Debug,
+    Info,
+    Warning,
+    Error,
+}
+
+public enum LogFormat
+{
+    Auto,
+    Text,
+    Json,
+}
+
+/// <summary>Every flag of the server. Parsing, help, completion and the flags page are made from this list.</summary>
+public static class FlagCatalogue
+{
+    private const string ServiceAccount = "/var/run/secrets/kubernetes.io/serviceaccount";
+    private static readonly List<Flag> Flags = [];
+
+    public static readonly Flag<string> DirectorConfigPath = File("kedge_config_director_config_path", FlagGroup.Configuration,
+        "the routes and ad-hoc rules (JSON)");
+    public static readonly Flag<string> PoolConfigPath = File("kedge_config_backendpool_config_path", FlagGroup.Configuration,
+        "the backends that routes name (JSON)");
+    public static readonly Flag<string> DirectorConfig = Text("kedge_config_director_config", FlagGroup.Configuration,
+        "the routes as JSON on the command line, instead of a file");
+    public static readonly Flag<string> PoolConfig = Text("kedge_config_backendpool_config", FlagGroup.Configuration,
+        "the backends as JSON on the command line, instead of a file");
+
+    public static readonly Flag<IPAddress> BindAddress = Add(new Flag<IPAddress>
+    {
+        Name = "server_bind_address",
+        Group = FlagGroup.Listeners,
+        Type = FlagTypes.Address,
+        Default = IPAddress.Any,
+        Help = "the address of all listeners; :: = IPv6 and IPv4",
+    });
+    public static readonly Flag<int> GrpcTlsPort = Port("server_grpc_tls_port", 8444,
+        "gRPC over TLS, nothing else; 0 = off");
+    public static readonly Flag<int> HttpTlsPort = Port("server_http_tls_port", 8443,
+        "HTTPS (HTTP/1.1 and HTTP/2), gRPC included; 0 = off");
+    public static readonly Flag<int> HttpPort = Port("server_http_port", 8080,
+        "plain HTTP for health, metrics and debug pages, never for proxied traffic; 0 = off");
+    public static readonly Flag<int> GrpcHealthPort = Port("server_grpc_health_port", 0,
+        "grpc.health.v1 in clear-text HTTP/2; 0 = off");
+    public static readonly Flag<string> MetricsPath = Text("server_metrics_path", FlagGroup.Listeners,
+        "the path of the Prometheus metrics on the debug port", "/metrics");
+    public static readonly Flag<TimeSpan> MaxReadTimeout = Duration("server_http_max_read_timeout", FlagGroup.Listeners, 10,
+        "ends an exchange when no byte of its request has come for so long; gRPC streams and WebSockets are exempt");
+    public static readonly Flag<TimeSpan> MaxWriteTimeout = Duration("server_http_max_write_timeout", FlagGroup.Listeners, 10,
+        "ends an exchange when no byte of its response could be written for so long; gRPC streams and WebSockets are exempt");
+    public static readonly Flag<TimeSpan> SigtermTimeout = Duration("server_sigterm_timeout", FlagGroup.Listeners, 40,
+        "how long exchanges in flight may take to finish after SIGTERM or SIGINT");
+
+    public static readonly Flag<string> CertFile = File("server_tls_cert_file", FlagGroup.Tls,
+        "the server's certificate, with its intermediates (PEM)", "misc/localhost.crt");
+    public static readonly Flag<string> KeyFile = File("server_tls_key_file", FlagGroup.Tls,
+        "the private key of the certificate (PEM, not encrypted)", "misc/localhost.key");
+    public static readonly Flag<IReadOnlyList<string>> ClientCaFiles = Files("server_tls_client_ca_files", FlagGroup.Tls,
+        "CA bundles (PEM) that client certificates must chain to; empty = none is asked for");
+    public static readonly Flag<bool> ClientCertRequired = Switch("server_tls_client_cert_required", FlagGroup.Tls,
+        "with CA files: whether a client must have a certificate; false = it may have none, but one that it sends must be valid",
+        true);
+
+    public static readonly Flag<Uri?> OidcProviderUrl = Url("server_oidc_provider_url", FlagGroup.Authorization,
+        "the issuer whose ID tokens callers must bring in Proxy-Authorization; empty = no token is asked for");
+    public static readonly Flag<string> OidcClientId = Text("server_oidc_client_id", FlagGroup.Authorization,
+        "the audience that the tokens must be for");
+    public static readonly Flag<string> OidcPermsClaim = Text("server_oidc_perms_claim", FlagGroup.Authorization,
+        "the claim that lists the caller's permissions");
+    public static readonly Flag<string> OidcRequiredPerm = Text("server_oidc_required_perm", FlagGroup.Authorization,
+        "the permission that every caller needs");
+    public static readonly Flag<IReadOnlyList<string>> OidcWhitelistPerms = Texts("server_oidc_whitelist_perms", FlagGroup.Authorization,
+        "any one of these permissions is enough; with a required one, both must hold");
+    public static readonly Flag<bool> OidcForDebug = Switch("server_enable_oidc_for_debug_endpoints", FlagGroup.Authorization,
+        "debug pages need the same authorization; health and metrics stay open");
+    public static readonly Flag<string> BearerToken = Add(new Flag<string>
+    {
+        Name = "unsafe_bearer_token_proxy_auth",
+        Group = FlagGroup.Authorization,
+        Type = FlagTypes.Text,
+        Default = "",
+        IsSecret = true,
+        Help = "one static token for all callers, instead of OIDC",
+    });
+
+    public static readonly Flag<IReadOnlyList<IPNetwork>> TrustedProxies = Add(new Flag<IReadOnlyList<IPNetwork>>
+    {
+        Name = "trusted_proxies",
+        Group = FlagGroup.Forwarding,
+        Type = FlagTypes.Networks,
+        Default = [],
+        Help = "networks whose X-Forwarded-* headers are believed",
+    });
+    public static readonly Flag<bool> AdhocAllowLoopback = Switch("adhoc_allow_loopback", FlagGroup.Forwarding,
+        "lets ad-hoc rules lead to loopback and link-local addresses: only for trying things out");
+    public static readonly Flag<bool> HttpConnectEnabled = Switch("http_connect_enabled", FlagGroup.Forwarding,
+        "lets clients open tunnels with CONNECT where an ad-hoc rule allows the target");
+    public static readonly Flag<TimeSpan> FailedTargetBackoff = Duration("lbtransport_failed_target_backoff_duration", FlagGroup.Forwarding, 2,
+        "how long an endpoint that refused a connection is left out; 0 = never");
+    public static readonly Flag<bool> LogResolution = Switch("log_backend_resolution_on_addition", FlagGroup.Forwarding,
+        "resolves each new backend once and logs its endpoints");
+
+    public static readonly Flag<bool> DynamicRoutings = Switch("kedge_dynamic_routings_enabled", FlagGroup.Discovery,
+        "adds routes and backends for annotated services of the cluster");
+    public static readonly Flag<string> DiscoverySuffix = Text("discovery_external_domain_suffix", FlagGroup.Discovery,
+        "the external domain of generated routes; required with discovery");
+    public static readonly Flag<string> DiscoveryPrefix = Text("discovery_label_annotation_prefix", FlagGroup.Discovery,
+        "prefix of the label and the annotations that are looked for", "kedge.com/");
+    public static readonly Flag<string> DiscoveryHostTemplate = Text("discovery_host_template", FlagGroup.Discovery,
+        "the host of a generated route; {service}.{namespace}.svc.{suffix} is the other usual choice", "{service}.{suffix}");
+    public static readonly Flag<TimeSpan> DiscoveryResync = Duration("discovery_resync_timeout", FlagGroup.Discovery, 15 * 60,
+        "a watch of services that is silent for so long is restarted", alias: "discovery_resync_timouet");
+
+    public static readonly Flag<Uri?> KubeApiUrl = Add(new Flag<Uri?>
+    {
+        Name = "k8sclient_kubeapi_url",
+        Group = FlagGroup.Kubernetes,
+        Type = FlagTypes.Url,
+        Default = KubeApiFromEnvironment(),
+        DefaultHelp = "from KUBERNETES_SERVICE_HOST and _PORT",
+        Help = "the API server",
+    });
+    public static readonly Flag<bool> KubeTlsInsecure = Switch("k8sclient_tls_insecure", FlagGroup.Kubernetes,
+        "does not verify the API server's certificate");
+    public static readonly Flag<string> KubeCaFile = File("k8sclient_ca_file", FlagGroup.Kubernetes,
+        "CA bundle for the API server", $"{ServiceAccount}/ca.crt");
+    public static readonly Flag<string> KubeTokenFile = File("k8sclient_token_file", FlagGroup.Kubernetes,
+        "bearer token for the API server, read again as it rotates", $"{ServiceAccount}/token", "k8client_token_file");
+    public static readonly Flag<string> KubeConfigUser = Text("k8sclient_kubeconfig_user", FlagGroup.Kubernetes,
+        "takes the credentials of this user of a kubeconfig instead of the token file");
+    public static readonly Flag<string> KubeConfigPath = File("k8sclient_kubeconfig_path", FlagGroup.Kubernetes,
+        "that kubeconfig", "~/.kube/config");
+    public static readonly Flag<TimeSpan> KubeAuthTimeout = Duration("k8sclient_auth_timeout", FlagGroup.Kubernetes, 10,
+        "limit on obtaining credentials");
+    public static readonly Flag<TimeSpan> KubeResolverResync = Duration("k8sresolver_resync_timeout", FlagGroup.Kubernetes, 30 * 60,
+        "a watch of endpoints that is silent for so long is restarted", alias: "k8sresolver_resync_timouet");
+
+    public static readonly Flag<LogVerbosity> LogLevel = Add(new Flag<LogVerbosity>
+    {
+        Name = "log_level",
+        Group = FlagGroup.Logging,
+        Type = FlagTypes.OneOf<LogVerbosity>(),
+        Default = LogVerbosity.Info,
+        Help = "the least level that is logged",
+    });
+    public static readonly Flag<LogFormat> LogFormatFlag = Add(new Flag<LogFormat>
+    {
+        Name = "log_format",
+        Group = FlagGroup.Logging,
+        Type = FlagTypes.OneOf<LogFormat>(),
+        Default = LogFormat.Auto,
+        DefaultHelp = "text on a terminal, else json",
+        Help = "how log lines are written to standard error",
+    });
+    public static readonly Flag<string> LogstashHostPort = Text("logstash_hostport", FlagGroup.Logging,
+        "also sends log lines as JSON over TCP to this host:port");
+    public static readonly Flag<IReadOnlyList<string>> LogstashTags = Texts("logstash_log_tags", FlagGroup.Logging,
+        "the tags of these lines", "kedge");
+    public static readonly Flag<TimeSpan> LogstashWriteTimeout = Duration("logstash_write_timeout", FlagGroup.Logging, 2,
+        "limit on sending one of them");
+    public static readonly Flag<int> LogstashBufferSize = Count("logstash_write_buffer_size", FlagGroup.Logging, 5000,
+        "how many of them may wait; more are dropped and counted");
+
+    public static readonly Flag<TimeSpan> FlushingInterval = Duration("http_reverseproxy_flushing_interval", FlagGroup.WithoutEffect, 0.01,
+        "every chunk is flushed when it arrives");
+    public static readonly Flag<int> BufferSizeBytes = Count("http_reverseproxy_buffer_size_bytes", FlagGroup.WithoutEffect, 32 * 1024,
+        "buffers are pooled by the runtime");
+    public static readonly Flag<int> BufferCount = Count("http_reverseproxy_buffer_count", FlagGroup.WithoutEffect, 2 * 1024,
+        "buffers are pooled by the runtime");
+    public static readonly Flag<TimeSpan> TrialDialTimeout = Duration("lbtransport_trial_dial_timeout", FlagGroup.WithoutEffect, 0.5,
+        "there is no trial dial: a refused connection tells the same");
+    public static readonly Flag<TimeSpan> FirstUpdateTimeout = Duration("k8sresolver_first_update_timeout", FlagGroup.WithoutEffect, 10,
+        "a request does not wait for the first list of endpoints", alias: "k8sresolver_first_update_timouet");
+    public static readonly Flag<bool> TracingGrpc = Switch("server_tracing_grpc_enabled", FlagGroup.WithoutEffect,
+        "there is no page of gRPC traces");
+
+    /// <summary>In the order of the help text.</summary>
+    public static IReadOnlyList<Flag> All => Flags;
+
+    /// <summary>Taken so that an existing deployment starts, and otherwise ignored.</summary>
+    public static IEnumerable<Flag> WithoutEffect => Flags.Where(flag => flag.Group == FlagGroup.WithoutEffect);
+
+    public static IEnumerable<Flag> Of(params FlagGroup[] groups) => Flags.Where(flag => groups.Contains(flag.Group));
+
+    private static Flag<T> Add<T>(Flag<T> flag)
+    {
+        Flags.Add(flag);
+        return flag;
+    }
+
+    private static Flag<string> Text(string name, FlagGroup group, string help, string value = "") =>
+        Add(new Flag<string> { Name = name, Group = group, Help = help, Type = FlagTypes.Text, Default = value });
+
+    private static Flag<string> File(string name, FlagGroup group, string help, string value = "", string? alias = null) =>
+        Add(new Flag<string> { Name = name, Group = group, Help = help, Type = FlagTypes.File, Default = value, Aliases = Names(alias) });
+
+    private static Flag<IReadOnlyList<string>> Files(string name, FlagGroup group, string help) =>
+        Add(new Flag<IReadOnlyList<string>> { Name = name, Group = group, Help = help, Type = FlagTypes.Files, Default = [] });
+
+    private static Flag<IReadOnlyList<string>> Texts(string name, FlagGroup group, string help, params string[] values) =>
+        Add(new Flag<IReadOnlyList<string>> { Name = name, Group = group, Help = help, Type = FlagTypes.Texts, Default = values });
+
+    private static Flag<bool> Switch(string name, FlagGroup group, string help, bool value = false) =>
+        Add(new Flag<bool> { Name = name, Group = group, Help = help, Type = FlagTypes.Switch, Default = value });
+
+    private static Flag<int> Port(string name, int value, string help) =>
+        Add(new Flag<int> { Name = name, Group = FlagGroup.Listeners, Help = help, Type = FlagTypes.Port, Default = value });
+
+    private static Flag<int> Count(string name, FlagGroup group, int value, string help) =>
+        Add(new Flag<int> { Name = name, Group = group, Help = help, Type = FlagTypes.Count, Default = value });
+
+    private static Flag<Uri?> Url(string name, FlagGroup group, string help) =>
+        Add(new Flag<Uri?> { Name = name, Group = group, Help = help, Type = FlagTypes.Url, Default = null });
+
+    private static Flag<TimeSpan> Duration(string name, FlagGroup group, double seconds, string help, string? alias = null) =>
+        Add(new Flag<TimeSpan>
+        {
+            Name = name,
+            Group = group,
+            Help = help,
+            Type = FlagTypes.Duration,
+            Default = TimeSpan.FromSeconds(seconds),
+            Aliases = Names(alias),
+        });
+
+    private static string[] Names(string? alias) => alias is null ? [] : [alias];
+
+    private static Uri? KubeApiFromEnvironment()
+    {
+        var host = Environment.GetEnvironmentVariable("KUBERNETES_SERVICE_HOST");
+        var port = Environment.GetEnvironmentVariable("KUBERNETES_SERVICE_PORT");
+        if (string.IsNullOrEmpty(host))
+        {
+            return null;
+        }
+        var authority = host.Contains(':', StringComparison.Ordinal) ? $"[{host}]" : host;
+        return Uri.TryCreate($"https://{authority}:{(string.IsNullOrEmpty(port) ? "443" : port)}", UriKind.Absolute, out var url) ? url : null;
+    }
+}

@@ -1,0 +1,105 @@
+namespace Kedge.Host.Flags;
+
+/// <summary>What must hold between flags. Each rule yields lines that name the flag to change.</summary>
+public static class FlagChecks
+{
+    /// <summary>All that is wrong with flags that are each well-formed.</summary>
+    public static IEnumerable<string> Errors(FlagValues flags) =>
+    [
+        .. Sources(flags),
+        .. Ports(flags),
+        .. Paths(flags),
+        .. Authorization(flags),
+        .. Discovery(flags),
+        .. NotYetAvailable.Errors(flags),
+    ];
+
+    /// <summary>The rules for the flags that name the configuration.</summary>
+    public static IEnumerable<string> Sources(FlagValues flags)
+    {
+        (Flag<string> Inline, Flag<string> Path)[] pairs =
+        [
+            (FlagCatalogue.DirectorConfig, FlagCatalogue.DirectorConfigPath),
+            (FlagCatalogue.PoolConfig, FlagCatalogue.PoolConfigPath),
+        ];
+        foreach (var (inline, path) in pairs)
+        {
+            if (flags.IsChanged(inline) && flags.IsChanged(path))
+            {
+                yield return $"{inline}: cannot be used together with {path}";
+            }
+        }
+    }
+
+    private static IEnumerable<string> Ports(FlagValues flags)
+    {
+        Flag<int>[] ports =
+            [FlagCatalogue.GrpcTlsPort, FlagCatalogue.HttpTlsPort, FlagCatalogue.HttpPort, FlagCatalogue.GrpcHealthPort];
+        var open = ports.Where(port => flags.Get(port) != 0).ToArray();
+        if (open.Length == 0)
+        {
+            yield return $"{FlagCatalogue.HttpTlsPort}: every listener is off";
+        }
+        for (var i = 0; i < open.Length; i++)
+        {
+            if (Array.Find(open[..i], earlier => flags.Get(earlier) == flags.Get(open[i])) is { } same)
+            {
+                yield return $"{open[i]}: {flags.Get(same)} is already the port of {same}";
+            }
+        }
+    }
+
+    private static IEnumerable<string> Paths(FlagValues flags)
+    {
+        var path = flags.Get(FlagCatalogue.MetricsPath);
+        if (path.Length < 2 || path[0] != '/')
+        {
+            yield return $"{FlagCatalogue.MetricsPath}: '{path}' is not a path such as {FlagCatalogue.MetricsPath.Default}";
+        }
+    }
+
+    private static IEnumerable<string> Authorization(FlagValues flags)
+    {
+        Flag[] needProvider =
+        [
+            FlagCatalogue.OidcClientId,
+            FlagCatalogue.OidcPermsClaim,
+            FlagCatalogue.OidcRequiredPerm,
+            FlagCatalogue.OidcWhitelistPerms,
+        ];
+        var provider = flags.Get(FlagCatalogue.OidcProviderUrl) is not null;
+        var token = flags.IsChanged(FlagCatalogue.BearerToken);
+        var changed = needProvider.Where(flags.IsChanged).ToArray();
+        // Nobody runs open by a slip: a flag of OIDC says that tokens are wanted.
+        if (!provider && changed.Length > 0)
+        {
+            yield return $"{FlagCatalogue.OidcProviderUrl}: is empty, but {string.Join(", ", changed.Select(flag => flag.ToString()))} "
+                + "need an OIDC provider";
+        }
+        if (provider && !flags.IsChanged(FlagCatalogue.OidcClientId))
+        {
+            yield return $"{FlagCatalogue.OidcClientId}: is required with {FlagCatalogue.OidcProviderUrl}";
+        }
+        if (provider && !flags.IsChanged(FlagCatalogue.OidcPermsClaim)
+            && (flags.IsChanged(FlagCatalogue.OidcRequiredPerm) || flags.IsChanged(FlagCatalogue.OidcWhitelistPerms)))
+        {
+            yield return $"{FlagCatalogue.OidcPermsClaim}: is required with permissions to look for";
+        }
+        if (provider && token)
+        {
+            yield return $"{FlagCatalogue.BearerToken}: cannot be used together with {FlagCatalogue.OidcProviderUrl}";
+        }
+        if (!provider && !token && flags.Get(FlagCatalogue.OidcForDebug))
+        {
+            yield return $"{FlagCatalogue.OidcForDebug}: needs {FlagCatalogue.OidcProviderUrl} or {FlagCatalogue.BearerToken}";
+        }
+    }
+
+    private static IEnumerable<string> Discovery(FlagValues flags)
+    {
+        if (flags.Get(FlagCatalogue.DynamicRoutings) && !flags.IsChanged(FlagCatalogue.DiscoverySuffix))
+        {
+            yield return $"{FlagCatalogue.DiscoverySuffix}: is required with {FlagCatalogue.DynamicRoutings}";
+        }
+    }
+}

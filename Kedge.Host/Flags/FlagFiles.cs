@@ -1,0 +1,32 @@
+namespace Kedge.Host.Flags;
+
+/// <summary>Reads the files that flags name.</summary>
+public static class FlagFiles
+{
+    /// <summary>The content of a file, or null and a line that names the flag and says why.</summary>
+    public static byte[]? Read(Flag flag, string path, out string problem)
+    {
+        problem = "";
+        try
+        {
+            return File.ReadAllBytes(path);
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            problem = $"{flag}: {path}: no such file";
+        }
+        catch (ArgumentException)
+        {
+            problem = $"{flag}: '{path}' is not a file name";
+        }
+        catch (UnauthorizedAccessException)
+        {
+            problem = Directory.Exists(path) ? $"{flag}: {path}: is a directory" : $"{flag}: {path}: permission denied";
+        }
+        catch (IOException e)
+        {
+            problem = $"{flag}: {path}: {e.Message}";
+        }
+        return null;
+    }
+}

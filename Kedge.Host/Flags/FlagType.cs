@@ -1,0 +1,144 @@
+using System.Globalization;
+using System.Net;
+
+namespace Kedge.Host.Flags;
+
+/// <summary>How the values of a flag are written and read.</summary>
+/// <param name="Placeholder">What stands for a value in the help text.</param>
+/// <param name="Read">Reads one word. Null, or what is wrong with it: "'x' is not …".</param>
+/// <param name="Write">Writes a value as the command line would have it.</param>
+public sealed record FlagType<T>(string Placeholder, FlagType<T>.Reader Read, Func<T, string> Write)
+{
+    public delegate string? Reader(string word, out T value);
+
+    /// <summary>Joins the values of a flag that was given several times. Null: the last one counts.</summary>
+    public Func<T, T, T>? Join { get; init; }
+
+    /// <summary>The words that a shell may complete.</summary>
+    public IReadOnlyList<string> Choices { get; init; } = [];
+}
+
+/// <summary>The types of the flags.</summary>
+public static class FlagTypes
+{
+    public static FlagType<bool> Switch { get; } = new("true|false", ReadSwitch, value => value ? "true" : "false")
+    {
+        Choices = ["true", "false"],
+    };
+
+    public static FlagType<string> Text { get; } = new("text", ReadText, value => value);
+
+    public static FlagType<string> File { get; } = new("file", ReadText, value => value);
+
+    /// <summary>A TCP port; 0 = off.</summary>
+    public static FlagType<int> Port { get; } = Integer("port", 0, IPEndPoint.MaxPort);
+
+    public static FlagType<int> Count { get; } = Integer("number", 0, int.MaxValue);
+
+    /// <summary>A duration of zero or more.</summary>
+    public static FlagType<TimeSpan> Duration { get; } = new("duration", ReadDuration, GoDuration.Format);
+
+    public static FlagType<IPAddress> Address { get; } = new("address", ReadAddress, value => value.ToString());
+
+    /// <summary>An absolute http or https URL. Null = none, written as the empty string.</summary>
+    public static FlagType<Uri?> Url { get; } = new("url", ReadUrl, value => value?.OriginalString ?? "");
+
+    public static FlagType<IReadOnlyList<string>> Texts { get; } = ListOf("text,…", Text);
+
+    public static FlagType<IReadOnlyList<string>> Files { get; } = ListOf("file,…", File);
+
+    public static FlagType<IReadOnlyList<IPNetwork>> Networks { get; } =
+        ListOf("cidr,…", new FlagType<IPNetwork>("cidr", ReadNetwork, value => value.ToString()));
+
+    /// <summary>One of the members of an enumeration, in lower case.</summary>
+    public static FlagType<T> OneOf<T>() where T : struct, Enum
+    {
+        var names = Enum.GetNames<T>().Select(name => name.ToLowerInvariant()).ToArray();
+        return new(
+            string.Join('|', names),
+            (string word, out T value) =>
+                Array.IndexOf(names, word) < 0
+                    ? Out(out value, $"'{word}' is not one of {string.Join(", ", names)}")
+                    : Out(out value, null, Enum.Parse<T>(word, ignoreCase: true)),
+            value => value.ToString().ToLowerInvariant())
+        {
+            Choices = names,
+        };
+    }
+
+    private static FlagType<IReadOnlyList<T>> ListOf<T>(string placeholder, FlagType<T> element) => new(
+        placeholder,
+        (string words, out IReadOnlyList<T> values) =>
+        {
+            var list = new List<T>();
+            values = list;
+            foreach (var word in words.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries))
+            {
+                if (element.Read(word, out var value) is { } problem)
+                {
+                    return problem;
+                }
+                list.Add(value);
+            }
+            return null;
+        },
+        values => string.Join(',', values.Select(element.Write)))
+    {
+        Join = (before, after) => [.. before, .. after],
+    };
+
+    private static FlagType<int> Integer(string placeholder, int least, int most) => new(
+        placeholder,
+        (string word, out int value) =>
+            int.TryParse(word, NumberStyles.None, CultureInfo.InvariantCulture, out value) && value >= least && value <= most
+                ? null
+                : $"'{word}' is not a number from {least} to {most}",
+        value => value.ToString(CultureInfo.InvariantCulture));
+
+    private static string? ReadSwitch(string word, out bool value)
+    {
+        // The spellings that Go's strconv.ParseBool takes.
+        value = word is "true" or "1" or "t" or "T" or "TRUE" or "True";
+        return value || word is "false" or "0" or "f" or "F" or "FALSE" or "False" ? null : $"'{word}' is not true or false";
+    }
+
+    private static string? ReadText(string word, out string value) => Out(out value, null, word);
+
+    private static string? ReadDuration(string word, out TimeSpan value) =>
+        !GoDuration.TryParse(word, out value) ? $"'{word}' is not a duration such as 300ms, 2s, 1m30s or 1h"
+        : value < TimeSpan.Zero ? $"'{word}' is negative"
+        // Timers take no more than this.
+        : value.TotalMilliseconds > uint.MaxValue - 1 ? $"'{word}' is longer than 49 days"
+        : null;
+
+    private static string? ReadAddress(string word, out IPAddress value) =>
+        IPAddress.TryParse(word, out var address)
+            ? Out(out value, null, address)
+            : Out(out value, $"'{word}' is not an IP address", IPAddress.None);
+
+    private static string? ReadNetwork(string word, out IPNetwork value)
+    {
+        if (IPAddress.TryParse(word, out var one))
+        {
+            return Out(out value, null, new IPNetwork(one, one.GetAddressBytes().Length * 8));
+        }
+        return IPNetwork.TryParse(word, out value)
+            ? null
+            : $"'{word}' is not a network such as 10.0.0.0/8 (no bit may be set beyond the prefix)";
+    }
+
+    private static string? ReadUrl(string word, out Uri? value)
+    {
+        value = null;
+        return word.Length == 0
+            || (Uri.TryCreate(word, UriKind.Absolute, out value) && value.Scheme is "http" or "https" && value.Host.Length > 0)
+            ? null
+            : $"'{word}' is not an http or https URL";
+    }
+
+    private static string? Out<T>(out T target, string? problem, T value = default!)
+    {
+        target = value;
+        return problem;
+    }
+}

@@ -1,0 +1,115 @@
+namespace Kedge.Host.Flags;
+
+/// <summary>
+/// Brings the ways to write a flag to one, before System.CommandLine sees them: <c>--name=value</c>, <c>--name value</c>,
+/// <c>--name = value</c> in three words, and bare <c>--switch</c>.
+/// </summary>
+/// <remarks>
+/// Each flag comes out as two words, <c>--name</c> and <c>=value</c>. The equals sign stays on the value: an empty value,
+/// or one that looks like a flag, is then still a word of its own kind (<see cref="ValueOf"/> takes it off).
+/// </remarks>
+public sealed class FlagWords
+{
+    private readonly Dictionary<string, Flag> flags = new(StringComparer.Ordinal);
+    private readonly HashSet<string> commands;
+    private readonly List<string> words = [];
+    private readonly List<string> errors = [];
+    private string? command;
+
+    private FlagWords(IEnumerable<Flag> known, IEnumerable<string> commands)
+    {
+        this.commands = [.. commands];
+        foreach (var flag in known)
+        {
+            flags.TryAdd($"--{flag.Name}", flag);
+            foreach (var alias in flag.Aliases)
+            {
+                flags.TryAdd($"--{alias}", flag);
+            }
+        }
+    }
+
+    /// <summary>What System.CommandLine parses; a sub-command comes first, also when flags stood before it.</summary>
+    public IReadOnlyList<string> Words => command is null ? words : [command, .. words];
+
+    /// <summary>A line for each unknown flag or missing value.</summary>
+    public IReadOnlyList<string> Errors => errors;
+
+    /// <summary>The value in a word that stands behind a flag.</summary>
+    public static string ValueOf(string word) => word[1..];
+
+    /// <summary>Reads the arguments of the process.</summary>
+    /// <param name="arguments">As the shell hands them over.</param>
+    /// <param name="known">The flags of all commands: whether this command takes a flag is looked at later.</param>
+    /// <param name="commands">The names of the sub-commands.</param>
+    public static FlagWords Read(IReadOnlyList<string> arguments, IEnumerable<Flag> known, IEnumerable<string> commands)
+    {
+        var result = new FlagWords(known, commands);
+        for (var i = 0; i < arguments.Count; i++)
+        {
+            if (arguments[i] == "--")
+            {
+                result.words.AddRange(arguments.Skip(i));
+                break;
+            }
+            i += result.Take(arguments, i);
+        }
+        return result;
+    }
+
+    /// <summary>Takes the argument at an index.</summary>
+    /// <returns>How many arguments behind it belong to it.</returns>
+    private int Take(IReadOnlyList<string> arguments, int index)
+    {
+        var argument = arguments[index];
+        if (!argument.StartsWith("--", StringComparison.Ordinal) || argument is "--help" or "--version")
+        {
+            if (command is null && commands.Contains(argument) && !words.Exists(word => !word.StartsWith('-') && !word.StartsWith('=')))
+            {
+                command = argument;
+            }
+            else
+            {
+                words.Add(argument);
+            }
+            return 0;
+        }
+        var equals = argument.IndexOf('=');
+        var name = equals < 0 ? argument : argument[..equals];
+        var threeWords = equals < 0 && index + 1 < arguments.Count && arguments[index + 1] == "=";
+        if (!flags.TryGetValue(name, out var flag))
+        {
+            var suggestion = Suggestion.For(name, flags.Keys);
+            errors.Add($"{name}: unknown flag" + (suggestion is null ? "" : $" (did you mean {suggestion}?)"));
+            return threeWords ? Math.Min(2, arguments.Count - index - 1) : 0;
+        }
+        if (equals >= 0)
+        {
+            return Add(name, argument[(equals + 1)..], 0);
+        }
+        if (threeWords)
+        {
+            return index + 2 < arguments.Count ? Add(name, arguments[index + 2], 2) : Missing(name, 1);
+        }
+        var next = index + 1 < arguments.Count ? arguments[index + 1] : null;
+        if (flag.IsSwitch)
+        {
+            return next is "true" or "false" ? Add(name, next, 1) : Add(name, "true", 0);
+        }
+        // A flag in the place of a value is a forgotten value; a value that looks so can be joined with an equals sign.
+        return next is null || next.StartsWith("--", StringComparison.Ordinal) ? Missing(name, 0) : Add(name, next, 1);
+    }
+
+    private int Add(string name, string value, int taken)
+    {
+        words.Add(name);
+        words.Add("=" + value);
+        return taken;
+    }
+
+    private int Missing(string name, int taken)
+    {
+        errors.Add($"{name}: a value is missing");
+        return taken;
+    }
+}

@@ -1,0 +1,161 @@
+using System.Net;
+
+namespace Kedge.Host.Flags;
+
+/// <summary>What the server is asked to do: the flags, typed and by subject.</summary>
+public sealed record ServerOptions(
+    ListenerOptions Listeners,
+    TlsOptions Tls,
+    AuthorizationOptions Authorization,
+    ConfigurationOptions Configuration,
+    ForwardingOptions Forwarding,
+    DiscoveryOptions Discovery,
+    KubernetesOptions Kubernetes,
+    LoggingOptions Logging)
+{
+    public static ServerOptions From(FlagValues flags) => new(
+        ListenerOptions.From(flags),
+        TlsOptions.From(flags),
+        AuthorizationOptions.From(flags),
+        ConfigurationOptions.From(flags),
+        ForwardingOptions.From(flags),
+        DiscoveryOptions.From(flags),
+        KubernetesOptions.From(flags),
+        LoggingOptions.From(flags));
+}
+
+/// <summary>A port of 0 is a listener that is off.</summary>
+public sealed record ListenerOptions(
+    IPAddress BindAddress,
+    int GrpcTlsPort,
+    int HttpTlsPort,
+    int HttpPort,
+    int GrpcHealthPort,
+    string MetricsPath,
+    TimeSpan MaxReadTimeout,
+    TimeSpan MaxWriteTimeout,
+    TimeSpan SigtermTimeout)
+{
+    /// <summary>Whether there is a listener that needs a certificate.</summary>
+    public bool HasTls => GrpcTlsPort != 0 || HttpTlsPort != 0;
+
+    public static ListenerOptions From(FlagValues flags) => new(
+        flags.Get(FlagCatalogue.BindAddress),
+        flags.Get(FlagCatalogue.GrpcTlsPort),
+        flags.Get(FlagCatalogue.HttpTlsPort),
+        flags.Get(FlagCatalogue.HttpPort),
+        flags.Get(FlagCatalogue.GrpcHealthPort),
+        flags.Get(FlagCatalogue.MetricsPath),
+        flags.Get(FlagCatalogue.MaxReadTimeout),
+        flags.Get(FlagCatalogue.MaxWriteTimeout),
+        flags.Get(FlagCatalogue.SigtermTimeout));
+}
+
+/// <summary>No CA files: client certificates are not asked for, whatever <paramref name="ClientCertRequired"/> says.</summary>
+public sealed record TlsOptions(string CertFile, string KeyFile, IReadOnlyList<string> ClientCaFiles, bool ClientCertRequired)
+{
+    public static TlsOptions From(FlagValues flags) => new(
+        flags.Get(FlagCatalogue.CertFile),
+        flags.Get(FlagCatalogue.KeyFile),
+        flags.Get(FlagCatalogue.ClientCaFiles),
+        flags.Get(FlagCatalogue.ClientCertRequired));
+}
+
+/// <summary>At most one of provider URL and bearer token is set; neither = everybody may call.</summary>
+public sealed record AuthorizationOptions(
+    Uri? ProviderUrl,
+    string ClientId,
+    string PermsClaim,
+    string RequiredPerm,
+    IReadOnlyList<string> WhitelistPerms,
+    bool ForDebugPages,
+    string BearerToken)
+{
+    public static AuthorizationOptions From(FlagValues flags) => new(
+        flags.Get(FlagCatalogue.OidcProviderUrl),
+        flags.Get(FlagCatalogue.OidcClientId),
+        flags.Get(FlagCatalogue.OidcPermsClaim),
+        flags.Get(FlagCatalogue.OidcRequiredPerm),
+        flags.Get(FlagCatalogue.OidcWhitelistPerms),
+        flags.Get(FlagCatalogue.OidcForDebug),
+        flags.Get(FlagCatalogue.BearerToken));
+
+    /// <summary>Without the token, which a record would print.</summary>
+    public override string ToString() => $"{nameof(AuthorizationOptions)} {{ ProviderUrl = {ProviderUrl} }}";
+}
+
+/// <summary>Each of the two files comes inline, from a path, or (both empty) not at all.</summary>
+public sealed record ConfigurationOptions(string Director, string DirectorPath, string Pool, string PoolPath)
+{
+    public static ConfigurationOptions From(FlagValues flags) => new(
+        flags.Get(FlagCatalogue.DirectorConfig),
+        flags.Get(FlagCatalogue.DirectorConfigPath),
+        flags.Get(FlagCatalogue.PoolConfig),
+        flags.Get(FlagCatalogue.PoolConfigPath));
+}
+
+/// <param name="FailedTargetBackoff">Zero = endpoints are never left out.</param>
+public sealed record ForwardingOptions(
+    IReadOnlyList<IPNetwork> TrustedProxies,
+    bool AdhocAllowLoopback,
+    bool HttpConnectEnabled,
+    TimeSpan FailedTargetBackoff,
+    bool LogResolution)
+{
+    public static ForwardingOptions From(FlagValues flags) => new(
+        flags.Get(FlagCatalogue.TrustedProxies),
+        flags.Get(FlagCatalogue.AdhocAllowLoopback),
+        flags.Get(FlagCatalogue.HttpConnectEnabled),
+        flags.Get(FlagCatalogue.FailedTargetBackoff),
+        flags.Get(FlagCatalogue.LogResolution));
+}
+
+public sealed record DiscoveryOptions(bool Enabled, string DomainSuffix, string Prefix, string HostTemplate, TimeSpan ResyncTimeout)
+{
+    public static DiscoveryOptions From(FlagValues flags) => new(
+        flags.Get(FlagCatalogue.DynamicRoutings),
+        flags.Get(FlagCatalogue.DiscoverySuffix),
+        flags.Get(FlagCatalogue.DiscoveryPrefix),
+        flags.Get(FlagCatalogue.DiscoveryHostTemplate),
+        flags.Get(FlagCatalogue.DiscoveryResync));
+}
+
+/// <param name="ApiUrl">Null = not given, and the process is not in a pod.</param>
+public sealed record KubernetesOptions(
+    Uri? ApiUrl,
+    bool TlsInsecure,
+    string CaFile,
+    string TokenFile,
+    string KubeConfigUser,
+    string KubeConfigPath,
+    TimeSpan AuthTimeout,
+    TimeSpan ResolverResyncTimeout)
+{
+    public static KubernetesOptions From(FlagValues flags) => new(
+        flags.Get(FlagCatalogue.KubeApiUrl),
+        flags.Get(FlagCatalogue.KubeTlsInsecure),
+        flags.Get(FlagCatalogue.KubeCaFile),
+        flags.Get(FlagCatalogue.KubeTokenFile),
+        flags.Get(FlagCatalogue.KubeConfigUser),
+        flags.Get(FlagCatalogue.KubeConfigPath),
+        flags.Get(FlagCatalogue.KubeAuthTimeout),
+        flags.Get(FlagCatalogue.KubeResolverResync));
+}
+
+/// <param name="LogstashHostPort">Empty = log lines go to standard error only.</param>
+public sealed record LoggingOptions(
+    LogVerbosity Level,
+    LogFormat Format,
+    string LogstashHostPort,
+    IReadOnlyList<string> LogstashTags,
+    TimeSpan LogstashWriteTimeout,
+    int LogstashBufferSize)
+{
+    public static LoggingOptions From(FlagValues flags) => new(
+        flags.Get(FlagCatalogue.LogLevel),
+        flags.Get(FlagCatalogue.LogFormatFlag),
+        flags.Get(FlagCatalogue.LogstashHostPort),
+        flags.Get(FlagCatalogue.LogstashTags),
+        flags.Get(FlagCatalogue.LogstashWriteTimeout),
+        flags.Get(FlagCatalogue.LogstashBufferSize));
+}

@@ -1,0 +1,143 @@
+using System.Buffers;
+using System.Text;
+using Microsoft.Extensions.Primitives;
+
+namespace Kedge.Host.Forwarding;
+
+/// <summary>The gRPC status codes that kedge itself gives.</summary>
+public enum GrpcStatus
+{
+    Unknown = 2,
+    InvalidArgument = 3,
+    DeadlineExceeded = 4,
+    PermissionDenied = 7,
+    ResourceExhausted = 8,
+    Unimplemented = 12,
+    Unavailable = 14,
+    Unauthenticated = 16,
+}
+
+/// <summary>
+/// An answer that kedge itself gives (SPEC section 8): to an HTTP request a text body with the reason, to a gRPC call
+/// trailers only. <paramref name="Type"/> is for programs, <paramref name="Reason"/> for people; both are headers, too.
+/// </summary>
+public sealed record Answer(int HttpStatus, GrpcStatus GrpcStatus, string Type, string Reason)
+{
+    public const string ErrorHeader = "X-Kedge-Error";
+    public const string ErrorTypeHeader = "X-Kedge-Error-Type";
+    public const string BackendNameHeader = "X-Kedge-Backend-Name";
+    public const string RequestIdHeader = "X-Kedge-Request-ID";
+
+    private static readonly SearchValues<char> PlainText =
+        SearchValues.Create(" !\"#$&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~");
+
+    /// <summary>The challenge of a 401; null for other answers.</summary>
+    public string? Challenge { get; init; }
+
+    public static readonly Answer NoRoute = new(502, GrpcStatus.Unimplemented, "no-route", "no route takes this request");
+    public static readonly Answer NoGrpcRoute = NoRoute with { Reason = "unknown route to service" };
+    public static readonly Answer GrpcNeedsHttp2 = BadRequest("gRPC needs HTTP/2") with { HttpStatus = 505 };
+    public static readonly Answer NotGrpc = BadRequest("this port takes gRPC only") with { HttpStatus = 415 };
+    public static readonly Answer MalformedAuthority = BadRequest("malformed authority");
+    public static readonly Answer ConnectNotSupported = BadRequest("CONNECT is not supported; send the absolute URL instead") with { HttpStatus = 405 };
+    public static readonly Answer DeadlineExceeded = new(504, GrpcStatus.DeadlineExceeded, "transport-timeout", "deadline exceeded");
+    public static readonly Answer Inactive = new(504, GrpcStatus.DeadlineExceeded, "transport-timeout", "no progress within the inactivity limit");
+    public static readonly Answer BrokenOff = new(502, GrpcStatus.Unavailable, "transport-unknown-error", "the backend broke off");
+    public static readonly Answer BadRequestBody = BadRequest("the request body is malformed or incomplete");
+    public static readonly Answer Internal = new(500, GrpcStatus.Unknown, "internal-error", "internal error");
+
+    public static Answer BadRequest(string reason) => new(400, GrpcStatus.InvalidArgument, "bad-request", reason);
+
+    public static Answer Unauthorized(string reason) =>
+        new(401, GrpcStatus.Unauthenticated, "unauthorized", reason) { Challenge = "Bearer realm=\"kedge\"" };
+
+    public static Answer Forbidden(string reason) => new(403, GrpcStatus.PermissionDenied, "unauthorized", reason);
+
+    public static Answer NoBackend(string name) =>
+        new(502, GrpcStatus.Unavailable, "no-backend", $"the route names backend {name}, which does not exist");
+
+    public static Answer NoResolution(string target) =>
+        new(503, GrpcStatus.Unavailable, "no-resolution-available", $"no endpoint of {target} is known");
+
+    public static Answer NoConnection(string target, string detail) =>
+        new(502, GrpcStatus.Unavailable, "no-connection-to-all-resolved-addresses", $"no endpoint of {target} takes a connection: {detail}");
+
+    public static Answer TooManyRequests(string target) =>
+        new(503, GrpcStatus.ResourceExhausted, "too-many-requests", $"{target} has as many requests under way as it may have");
+
+    /// <summary>Writes the answer. The response must not have started; what was set on it before is cleared.</summary>
+    public Task WriteAsync(HttpContext context, bool asGrpc, string? requestId, string? backendName)
+    {
+        var response = context.Response;
+        response.Clear();
+        var headers = response.Headers;
+        var reason = HeaderSafe(Reason);
+        headers[ErrorHeader] = reason;
+        headers[ErrorTypeHeader] = Type;
+        if (requestId is not null)
+        {
+            headers[RequestIdHeader] = requestId;
+        }
+        if (backendName is not null)
+        {
+            headers[BackendNameHeader] = backendName;
+        }
+        if (Challenge is not null)
+        {
+            headers.WWWAuthenticate = Challenge;
+        }
+        if (asGrpc)
+        {
+            // Nothing is written, so that the headers go out with END_STREAM: "trailers-only".
+            response.StatusCode = StatusCodes.Status200OK;
+            headers.ContentType = "application/grpc";
+            headers["grpc-status"] = ((int)GrpcStatus).ToString();
+            headers["grpc-message"] = PercentEncode(Reason);
+            return response.CompleteAsync();
+        }
+        response.StatusCode = HttpStatus;
+        if (HttpMethods.IsConnect(context.Request.Method))
+        {
+            headers.Allow = new StringValues("GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH");
+        }
+        headers.ContentType = "text/plain; charset=utf-8";
+        var body = Encoding.UTF8.GetBytes(Reason + "\n");
+        headers.ContentLength = body.Length;
+        return HttpMethods.IsHead(context.Request.Method)
+            ? Task.CompletedTask
+            : response.Body.WriteAsync(body, 0, body.Length);
+    }
+
+    /// <summary>grpc-message as the gRPC protocol wants it: visible ASCII but <c>%</c> as it is, other bytes of the UTF-8 form escaped.</summary>
+    public static string PercentEncode(string text)
+    {
+        if (!text.AsSpan().ContainsAnyExcept(PlainText))
+        {
+            return text;
+        }
+        var encoded = new StringBuilder(text.Length + 16);
+        foreach (var b in Encoding.UTF8.GetBytes(text))
+        {
+            if (b is >= 0x20 and < 0x7f and not (byte)'%')
+            {
+                encoded.Append((char)b);
+            }
+            else
+            {
+                encoded.Append('%').Append(b.ToString("X2"));
+            }
+        }
+        return encoded.ToString();
+    }
+
+    private static string HeaderSafe(string text) =>
+        text.AsSpan().ContainsAnyExceptInRange(' ', '~')
+            ? string.Create(text.Length, text, static (span, source) =>
+            {
+                for (var i = 0; i < span.Length; i++)
+                {
+                    span[i] = source[i] is >= ' ' and <= '~' ? source[i] : '?';
+                }
+            })
+            : text;
+}

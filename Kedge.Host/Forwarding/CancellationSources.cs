@@ -1,0 +1,39 @@
+using System.Collections.Concurrent;
+
+namespace Kedge.Host.Forwarding;
+
+/// <summary>Cancellation sources for exchanges, used again when they were not cancelled.</summary>
+internal static class CancellationSources
+{
+    private const int MaxPooled = 1024;
+
+    private static readonly ConcurrentQueue<CancellationTokenSource> Pool = new();
+    private static int _count;
+
+    public static CancellationTokenSource Rent()
+    {
+        if (Pool.TryDequeue(out var source))
+        {
+            Interlocked.Decrement(ref _count);
+            return source;
+        }
+        return new CancellationTokenSource();
+    }
+
+    /// <summary>Nobody may cancel it, or register with it, any more.</summary>
+    public static void Return(CancellationTokenSource source)
+    {
+        if (source.TryReset() && Interlocked.Increment(ref _count) <= MaxPooled)
+        {
+            Pool.Enqueue(source);
+        }
+        else
+        {
+            if (!source.IsCancellationRequested)
+            {
+                Interlocked.Decrement(ref _count);
+            }
+            source.Dispose();
+        }
+    }
+}

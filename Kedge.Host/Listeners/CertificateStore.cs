@@ -1,0 +1,20 @@
+using System.Net.Security;
+
+namespace Kedge.Host.Listeners;
+
+/// <summary>The TLS identity that new connections get. It can be replaced while the server runs.</summary>
+public sealed class CertificateStore(TlsIdentity identity)
+{
+    private static readonly List<SslApplicationProtocol> GrpcProtocols = [SslApplicationProtocol.Http2];
+    private static readonly List<SslApplicationProtocol> HttpProtocols = [SslApplicationProtocol.Http2, SslApplicationProtocol.Http11];
+    private volatile TlsIdentity current = identity;
+
+    public TlsIdentity Current => current;
+
+    /// <summary>Connections that stand keep what they began with.</summary>
+    public void Replace(TlsIdentity identity) => current = identity;
+
+    /// <summary>The options for a connection that begins now.</summary>
+    public SslServerAuthenticationOptions OptionsFor(Forwarding.ListenerKind listener) =>
+        current.OptionsFor(listener == Forwarding.ListenerKind.GrpcTls ? GrpcProtocols : HttpProtocols);
+}
