@@ -26,6 +26,7 @@ type RouteInfo
         rule: string,
         authorization: Decoded.Authorization
     ) =
+    let demands = RouteDemands.Of(Some authorization)
     /// Its place in the list of its protocol, from 0.
     member _.Index = index
     /// Empty for an ad-hoc rule.
@@ -41,6 +42,8 @@ type RouteInfo
     member _.Rule = rule
     /// Who may use it, beyond what the server's flags demand of everyone; without any demand when the file has none.
     member _.Authorization = authorization
+    /// The same, ready to use.
+    member _.Demands = demands
 
 /// How to speak TLS to a backend.
 [<Sealed; AllowNullLiteral>]

@@ -1,6 +1,11 @@
 module Kedge.Tests.Main
 
 open Expecto
+open Kedge.Tests.Harness
 
 [<EntryPoint>]
-let main arguments = runTestsInAssemblyWithCLIArgs [] arguments
+let main arguments =
+    try
+        runTestsInAssemblyWithCLIArgs [] arguments
+    finally
+        Shared.disposeAll ()

@@ -53,7 +53,36 @@ type internal JsonText(bytes: ReadOnlyMemory<byte>) =
 
         starts.ToArray()
 
-    let isAscii = Ascii.IsValid bytes.Span
+    // A file may be one long line with an error in each of its characters, so columns must not be counted from the
+    // line's start each time: how many bytes before each block continue a character is counted once.
+    let blockSize = 1024
+
+    let continuations =
+        lazy
+            (let counts = Array.zeroCreate (bytes.Length / blockSize + 1)
+
+             for block in 1 .. counts.Length - 1 do
+                 let span = bytes.Span.Slice((block - 1) * blockSize, blockSize)
+                 counts[block] <- counts[block - 1] + JsonText.Continuations span
+
+             counts)
+
+    /// Bytes of the form 10xxxxxx before the offset.
+    let continuationsBefore (offset: int) =
+        let block = offset / blockSize
+        let start = block * blockSize
+
+        continuations.Value[block]
+        + JsonText.Continuations(bytes.Span.Slice(start, offset - start))
+
+    static member private Continuations(span: ReadOnlySpan<byte>) : int =
+        let mutable count = 0
+
+        for b in span do
+            if b &&& 0xC0uy = 0x80uy then
+                count <- count + 1
+
+        count
 
     member _.Bytes = bytes
     member _.Length = bytes.Length
@@ -66,18 +95,7 @@ type internal JsonText(bytes: ReadOnlyMemory<byte>) =
     /// From 1, in characters (Unicode code points).
     member text.Column(offset: int) : int =
         let start = lineStarts[text.Line offset - 1]
-
-        if isAscii then
-            offset - start + 1
-        else
-            let mutable column = 1
-
-            for i in start .. (min offset bytes.Length) - 1 do
-                // Bytes of the form 10xxxxxx continue a character.
-                if bytes.Span[i] &&& 0xC0uy <> 0x80uy then
-                    column <- column + 1
-
-            column
+        offset - start + 1 - (continuationsBefore offset - continuationsBefore start)
 
     /// The offset of a place that the JSON reader reports, counted from 0 in lines and bytes.
     member _.Offset(line: int64, byteInLine: int64) : int =
@@ -186,11 +204,25 @@ module internal Json =
 
     let private isBlank (bytes: ReadOnlySpan<byte>) = bytes.IndexOfAnyExcept(ReadOnlySpan " \t\r\n"B) < 0
 
-    /// The reader's own words, without the place, which the error has already.
+    /// The reader's own words, without the place, which the error has already, and without the rest of the file, which
+    /// it quotes when a literal is misspelt.
     let private detailOf (problem: JsonException) =
         let message = problem.Message
-        let place = message.IndexOf(" LineNumber:", StringComparison.Ordinal)
-        (if place > 0 then message.Substring(0, place) else message).TrimEnd '.'
+        let place = message.LastIndexOf(" LineNumber:", StringComparison.Ordinal)
+
+        let message =
+            (if place > 0 then message.Substring(0, place) else message).TrimEnd '.'
+
+        let literal =
+            message.LastIndexOf("' is an invalid JSON literal", StringComparison.Ordinal)
+
+        let message =
+            if literal > 0 then
+                "this" + message.Substring(literal + 1)
+            else
+                message
+
+        String.map (fun c -> if Char.IsControl c then ' ' else c) message
 
     let private options =
         JsonReaderOptions(CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true, MaxDepth = 1000)

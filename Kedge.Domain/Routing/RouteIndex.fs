@@ -239,43 +239,37 @@ type internal RouteIndex private (hosts: TextMap<PortIndex>, anyHost: PortIndex 
         RuleIndex(routes |> Array.map fst |> Array.min, anyText, first, second)
 
     static let portIndex (routes: (int * IndexedRoute) array) : PortIndex =
-        let groups = routes |> Array.groupBy (fun (_, route) -> route.Port)
+        let exact, any =
+            routes |> Array.partition (fun (_, route) -> route.Port.IsExactPort)
 
         let byPort =
-            groups
-            |> Array.choose (fun (port, group) ->
-                match port with
-                | ExactPort port -> Some(port, ruleIndex group)
-                | AnyPort -> None)
+            exact
+            |> Array.groupBy (fun (_, route) ->
+                match route.Port with
+                | ExactPort port -> port
+                | AnyPort -> 0us)
             |> Array.sortBy fst
+            |> Array.map (fun (port, group) -> port, ruleIndex group)
 
-        let anyPort =
-            groups
-            |> Array.tryPick (fun (port, group) -> if port = AnyPort then Some(ruleIndex group) else None)
-
-        PortIndex(Array.map fst byPort, Array.map snd byPort, Option.toObj anyPort)
+        let anyPort = if any.Length = 0 then null else ruleIndex any
+        PortIndex(Array.map fst byPort, Array.map snd byPort, anyPort)
 
     static member Build(routes: IndexedRoute array) : RouteIndex =
-        let groups =
+        let exact, any =
             routes
             |> Array.indexed
-            |> Array.groupBy (fun (_, route) ->
-                match route.Host with
-                | ExactHost host -> ExactHost(host.ToLowerInvariant())
-                | AnyHost -> AnyHost)
+            |> Array.partition (fun (_, route) -> route.Host.IsExactHost)
 
         let hosts =
-            groups
-            |> Array.choose (fun (host, group) ->
-                match host with
-                | ExactHost host -> Some(host, portIndex group)
-                | AnyHost -> None)
+            exact
+            |> Array.groupBy (fun (_, route) ->
+                match route.Host with
+                | ExactHost host -> host.ToLowerInvariant()
+                | AnyHost -> "")
+            |> Array.map (fun (host, group) -> host, portIndex group)
 
-        let anyHost =
-            groups
-            |> Array.tryPick (fun (host, group) -> if host = AnyHost then Some(portIndex group) else None)
-
-        RouteIndex(textMap true hosts, Option.toObj anyHost, routes |> Array.map _.Conditions)
+        let anyHost = if any.Length = 0 then null else portIndex any
+        RouteIndex(textMap true hosts, anyHost, routes |> Array.map _.Conditions)
 
     /// The lowest rank whose route holds, or -1. `host` has no trailing dot.
     member _.Match<'headers when 'headers: struct and 'headers :> IHeaders>

@@ -1,5 +1,6 @@
 using System.Collections.Frozen;
 using Kedge.Host.Flags;
+using Kedge.Host.Forwarding;
 using Kedge.Host.Listeners;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 
@@ -8,7 +9,12 @@ namespace Kedge.Host.Debug;
 /// <summary>The plain-text port for health and debug pages. Nothing is proxied here, and none of it is on the proxy ports.</summary>
 public static class DebugListener
 {
-    public static WebApplication Create(ListenerOptions options, IEnumerable<IDebugPage> pages, ILoggerFactory loggers)
+    /// <param name="options">The address and port.</param>
+    /// <param name="pages">Each at a path of its own.</param>
+    /// <param name="guard">Decides who may see the pages that are not open; null = everyone.</param>
+    /// <param name="loggers">Where it logs.</param>
+    public static WebApplication Create(
+        ListenerOptions options, IEnumerable<IDebugPage> pages, IAuthorizer? guard, ILoggerFactory loggers)
     {
         var byPath = pages.ToFrozenDictionary(page => page.Path, StringComparer.Ordinal);
         return ListenerHost.Create(
@@ -18,22 +24,30 @@ public static class DebugListener
                 kestrel.AddServerHeader = false;
                 kestrel.Listen(options.BindAddress, options.HttpPort, listener => listener.Protocols = HttpProtocols.Http1);
             },
-            context => AnswerAsync(byPath, context));
+            context => AnswerAsync(byPath, guard, context));
     }
 
-    private static Task AnswerAsync(FrozenDictionary<string, IDebugPage> pages, HttpContext context)
+    private static async Task AnswerAsync(FrozenDictionary<string, IDebugPage> pages, IAuthorizer? guard, HttpContext context)
     {
         context.Response.Headers.CacheControl = "no-store";
         context.Response.Headers.XContentTypeOptions = "nosniff";
-        if (!pages.TryGetValue(context.Request.Path.Value ?? "", out var page))
+        var page = pages.GetValueOrDefault(context.Request.Path.Value ?? "");
+        if (guard is not null && page is not { IsOpen: true } && await guard.AuthorizeAsync(context, null) is { } refusal)
         {
-            return Answers.TextAsync(context, StatusCodes.Status404NotFound, "no such page");
+            await refusal.WriteAsync(context, asGrpc: false, requestId: null, backendName: null);
+            return;
+        }
+        if (page is null)
+        {
+            await Answers.TextAsync(context, StatusCodes.Status404NotFound, "no such page");
+            return;
         }
         if (!HttpMethods.IsGet(context.Request.Method) && !HttpMethods.IsHead(context.Request.Method))
         {
             context.Response.Headers.Allow = "GET, HEAD";
-            return Answers.TextAsync(context, StatusCodes.Status405MethodNotAllowed, "only GET and HEAD");
+            await Answers.TextAsync(context, StatusCodes.Status405MethodNotAllowed, "only GET and HEAD");
+            return;
         }
-        return page.AnswerAsync(context);
+        await page.AnswerAsync(context);
     }
 }

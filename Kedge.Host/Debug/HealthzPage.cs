@@ -4,6 +4,7 @@ namespace Kedge.Host.Debug;
 public sealed class HealthzPage(ServerHealth health) : IDebugPage
 {
     public string Path => "/_healthz";
+    public bool IsOpen => true;
 
     public Task AnswerAsync(HttpContext context) => health.IsDraining
         ? Answers.TextAsync(context, StatusCodes.Status503ServiceUnavailable, "kedge is draining")

@@ -6,6 +6,9 @@ public interface IDebugPage
     /// <summary>Where it is: an exact path.</summary>
     string Path { get; }
 
+    /// <summary>Whether everyone may see it, also when debug pages need authorization.</summary>
+    bool IsOpen => false;
+
     /// <summary>Answers a GET or HEAD request.</summary>
     Task AnswerAsync(HttpContext context);
 }

@@ -4,6 +4,7 @@ namespace Kedge.Host.Debug;
 public sealed class ReadyzPage(ServerHealth health) : IDebugPage
 {
     public string Path => "/_readyz";
+    public bool IsOpen => true;
 
     public Task AnswerAsync(HttpContext context) => health.IsReady
         ? Answers.TextAsync(context, StatusCodes.Status200OK, "kedge is ready")

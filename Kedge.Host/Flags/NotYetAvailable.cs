@@ -5,8 +5,6 @@ public static class NotYetAvailable
 {
     private static readonly IReadOnlyList<Flag> Flags =
     [
-        FlagCatalogue.OidcProviderUrl,
-        FlagCatalogue.BearerToken,
         FlagCatalogue.DynamicRoutings,
         FlagCatalogue.HttpConnectEnabled,
         FlagCatalogue.GrpcHealthPort,

@@ -53,6 +53,10 @@ public sealed record Answer(int HttpStatus, GrpcStatus GrpcStatus, string Type, 
 
     public static Answer Forbidden(string reason) => new(403, GrpcStatus.PermissionDenied, "unauthorized", reason);
 
+    /// <summary>Neither a good nor a bad token: what it is to be verified with is not there.</summary>
+    public static Answer AuthorizationUnavailable(string reason) =>
+        new(503, GrpcStatus.Unavailable, "authorization-unavailable", reason);
+
     public static Answer NoBackend(string name) =>
         new(502, GrpcStatus.Unavailable, "no-backend", $"the route names backend {name}, which does not exist");
 

@@ -2,10 +2,10 @@ using Kedge.Domain;
 
 namespace Kedge.Host.Forwarding;
 
-/// <summary>Decides whether a caller may use the proxy, or one of its routes.</summary>
+/// <summary>Decides whether a caller may use the proxy, or one of its routes or ad-hoc rules.</summary>
 public interface IAuthorizer
 {
-    /// <summary>Null = go on. Asked after the route is known, because a route may have demands of its own, and before anything else happens.</summary>
-    /// <param name="route">Null when no route takes the request.</param>
+    /// <summary>Null = go on. Asked after the route is known, because it may have demands of its own, and before anything else happens.</summary>
+    /// <param name="route">A route or an ad-hoc rule; null when none takes the request.</param>
     ValueTask<Answer?> AuthorizeAsync(HttpContext context, RouteInfo? route);
 }

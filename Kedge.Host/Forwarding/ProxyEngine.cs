@@ -45,8 +45,8 @@ public sealed class ProxyEngine : IAsyncDisposable
         _state = new State(Configuration.Empty!, [], []);
     }
 
-    /// <summary>Who may pass; null = everyone.</summary>
-    public IAuthorizer? Authorizer { get; init; }
+    /// <summary>Who may pass.</summary>
+    public required IAuthorizer Authorizer { get; init; }
 
     public Configuration Current => Volatile.Read(ref _state).Configuration;
 
@@ -110,13 +110,13 @@ public sealed class ProxyEngine : IAsyncDisposable
     private async ValueTask<Answer?> ServeAsync(HttpContext context, RequestView view, State state, string requestId)
     {
         var route = state.Match(view, context.Request.Headers);
-        if (Authorizer is { } authorizer && await authorizer.AuthorizeAsync(context, route) is { } refusal)
-        {
-            return refusal;
-        }
         if (route is null)
         {
             return await ServeAdhocAsync(context, view, state, requestId);
+        }
+        if (await Authorizer.AuthorizeAsync(context, route) is { } refusal)
+        {
+            return refusal;
         }
         if (route.BackendIndex < 0)
         {
@@ -157,13 +157,14 @@ public sealed class ProxyEngine : IAsyncDisposable
     {
         var noRoute = view.IsGrpc ? Answer.NoGrpcRoute : Answer.NoRoute;
         var host = view.Host.ToString();
-        if (host.Length == 0)
-        {
-            return noRoute;
-        }
-        var decision = view.IsGrpc
-            ? state.Configuration.DecideGrpcAdhoc(host, view.Ports)
+        var decision = host.Length == 0 ? AdhocDecision.NoRule
+            : view.IsGrpc ? state.Configuration.DecideGrpcAdhoc(host, view.Ports)
             : state.Configuration.DecideHttpAdhoc(host, view.Ports);
+        // Before any answer, so that only callers who may pass learn what there is.
+        if (await Authorizer.AuthorizeAsync(context, state.AdhocRule(view.IsGrpc, decision)) is { } unauthorized)
+        {
+            return unauthorized;
+        }
         switch (decision)
         {
             case AdhocDecision.PortNotAllowed refused:
@@ -279,6 +280,20 @@ public sealed class ProxyEngine : IAsyncDisposable
         public Backend[] HttpBackends { get; } = http;
 
         public Backend[] GrpcBackends { get; } = grpc;
+
+        /// <summary>The rule that decided; null when none did.</summary>
+        public RouteInfo? AdhocRule(bool isGrpc, AdhocDecision decision)
+        {
+            var rule = decision switch
+            {
+                AdhocDecision.PortNotAllowed refused => refused.rule,
+                AdhocDecision.PatternAbsent absent => absent.rule,
+                AdhocDecision.NotAName bad => bad.rule,
+                AdhocDecision.Target target => target.rule,
+                _ => -1,
+            };
+            return rule < 0 ? null : (isGrpc ? Configuration.GrpcAdhocRules! : Configuration.HttpAdhocRules!)[rule];
+        }
 
         /// <summary>The first route that holds; null when none does.</summary>
         public RouteInfo? Match(in RequestView view, IHeaderDictionary headers)

@@ -1,6 +1,7 @@
 using Microsoft.AspNetCore.Http.Features;
 using System.Diagnostics;
 using Kedge.Domain;
+using Kedge.Host.Authorization;
 using Kedge.Host.Debug;
 using Kedge.Host.Flags;
 using Kedge.Host.Forwarding;
@@ -16,6 +17,7 @@ public sealed class KedgeServer : IAsyncDisposable
     private readonly ListenerOptions options;
     private readonly ILogger<KedgeServer> logger;
     private readonly ServerHealth health = new();
+    private readonly Authorizer authorizer;
     private readonly ProxyEngine engine;
     private readonly WebApplication? proxy;
     private readonly WebApplication? debug;
@@ -28,7 +30,8 @@ public sealed class KedgeServer : IAsyncDisposable
     {
         this.options = options.Listeners;
         logger = loggers.CreateLogger<KedgeServer>();
-        engine = new(SettingsOf(options), loggers);
+        authorizer = Authorizer.Create(options.Authorization, loggers);
+        engine = new(SettingsOf(options), loggers) { Authorizer = authorizer };
         engine.Apply(configuration);
         if (certificates is not null && options.Listeners.HasTls)
         {
@@ -37,7 +40,7 @@ public sealed class KedgeServer : IAsyncDisposable
         if (options.Listeners.HttpPort != 0)
         {
             IDebugPage[] pages = [new HealthzPage(health), new ReadyzPage(health), new VersionPage(DateTimeOffset.UtcNow)];
-            debug = DebugListener.Create(options.Listeners, pages, loggers);
+            debug = DebugListener.Create(options.Listeners, pages, options.Authorization.ForDebugPages ? authorizer : null, loggers);
         }
     }
 
@@ -95,6 +98,7 @@ public sealed class KedgeServer : IAsyncDisposable
             await debug.DisposeAsync();
         }
         await engine.DisposeAsync();
+        await authorizer.DisposeAsync();
     }
 
     private static ProxySettings SettingsOf(ServerOptions options) => new()

@@ -24,6 +24,8 @@ public static class LoggingSetup
         builder.AddFilter("System", framework);
         // A failed exchange is the proxy's to report, with its route and backend.
         builder.AddFilter("Yarp", level == LogLevel.Debug ? LogLevel.Debug : LogLevel.Error);
+        // A listener that cannot be opened is told in one line of our own.
+        builder.AddFilter("Microsoft.Extensions.Hosting.Internal.Host", level == LogLevel.Debug ? LogLevel.Debug : LogLevel.Critical);
         // While a logger for it is on, hosting makes an activity and a scope for every request.
         builder.AddFilter("Microsoft.AspNetCore.Hosting.Diagnostics", LogLevel.None);
         // A host that does not start tells its caller, and the caller logs it.

@@ -113,7 +113,7 @@ let tests =
 
             Guarded.law
                 "ejection comes exactly with the last failure of a row, when the limits allow it, and lasts its time"
-                [ "ejected", 8; "held back by the limits", 8; "not yet", 8; "off", 15 ]
+                [ "ejected", 5; "held back by the limits", 8; "not yet", 8; "off", 15 ]
                 (Gen.zip
                     lived
                     (gen {

@@ -1,0 +1,176 @@
+namespace Kedge.Domain
+
+open System
+open System.Collections.Generic
+
+/// What the server's flags demand of every caller (SPEC section 1). Without demands everyone who can connect may pass.
+[<Sealed>]
+type ServerDemands private (token: bool, requiredPerm: string, anyPerms: string array) =
+
+    static member None = ServerDemands(false, "", [||])
+
+    /// A valid token, whatever it permits: the static bearer token.
+    static member Token = ServerDemands(true, "", [||])
+
+    /// A valid OIDC token with `requiredPerm` unless that is empty, and with one of `anyPerms` unless there are none.
+    static member Permissions(requiredPerm: string, anyPerms: IEnumerable<string>) =
+        ServerDemands(true, requiredPerm, Seq.toArray anyPerms)
+
+    /// Whether a valid token is demanded.
+    member _.NeedsToken = token
+    member _.RequiredPerm = requiredPerm
+    member internal _.AnyPerms = anyPerms
+
+/// What a route or ad-hoc rule demands beyond the server's flags, ready to use.
+[<Sealed>]
+type RouteDemands private (anonymous: bool, anyPerms: string array, allPerms: string array, sans: SanMatcher array) =
+
+    /// Nothing beyond the server's demands.
+    static member None = RouteDemands(false, [||], [||], [||])
+
+    static member Of(authorization: Decoded.Authorization option) : RouteDemands =
+        match authorization with
+        | None -> RouteDemands.None
+        | Some rule ->
+            let sans = rule.ClientCertSans |> List.map SanMatcher.Parse |> List.toArray
+            let anyPerms = List.toArray rule.AnyPerms
+            let allPerms = List.toArray rule.AllPerms
+            // Validation refuses `anonymous` beside a demand. Should both get here, the demand counts.
+            let anonymous =
+                rule.Anonymous && anyPerms.Length + allPerms.Length + sans.Length = 0
+
+            RouteDemands(anonymous, anyPerms, allPerms, sans)
+
+    /// Open to everyone, whatever the flags demand.
+    member _.Anonymous = anonymous
+    member internal _.AnyPerms = anyPerms
+    member internal _.AllPerms = allPerms
+    member internal _.Sans = sans
+
+/// What is known of the caller's token.
+type TokenState =
+    /// None was sent.
+    | NoToken
+    /// What is wrong with it, in words that may be shown to the caller.
+    | BadToken of reason: string
+    /// It cannot be told from a bad one now: the provider's keys are not there. The reason is for the caller.
+    | UnverifiableToken of reason: string
+    /// The server's static token. It has no permissions.
+    | StaticToken
+    /// Valid in all respects, with these permissions.
+    | ValidToken of Permissions
+
+/// Who asks.
+[<Struct>]
+type Caller(token: TokenState, certificate: (SubjectAltName array) | null) =
+
+    /// A caller without a client certificate.
+    new(token: TokenState) = Caller(token, null)
+
+    member _.Token =
+        match box token with
+        | null -> NoToken
+        | _ -> token
+
+    /// The names in the client certificate, whose chain and purpose the handshake has verified; null = no certificate.
+    member _.Certificate = certificate
+
+/// Reasons are for the caller: they hold no part of a token or certificate, and nothing that the caller does not know
+/// but for the permissions that are missing.
+type AccessDecision =
+    | Allowed
+    /// No or a bad token: 401, UNAUTHENTICATED.
+    | Unauthenticated of reason: string
+    /// A known caller who may not: 403, PERMISSION_DENIED.
+    | Forbidden of reason: string
+    /// Nobody can tell now: 503, UNAVAILABLE.
+    | Undecidable of reason: string
+
+/// Whether a caller may use a route. A pure function of who asks and what is demanded. Every demand must be seen to be
+/// met, so that what is missing, unreadable or unknown denies; a demand that is added never lets more callers in.
+[<AbstractClass; Sealed>]
+type Access private () =
+
+    static let hasAny (permissions: Permissions) (wanted: string array) =
+        let mutable i = 0
+
+        while i < wanted.Length && not (permissions.Has wanted[i]) do
+            i <- i + 1
+
+        wanted.Length = 0 || i < wanted.Length
+
+    /// The index of the first that is not granted, or -1.
+    static let firstMissing (permissions: Permissions) (wanted: string array) =
+        let mutable i = 0
+
+        while i < wanted.Length && permissions.Has wanted[i] do
+            i <- i + 1
+
+        if i < wanted.Length then i else -1
+
+    static let namesHold (matchers: SanMatcher array) (sans: SubjectAltName array) =
+        let mutable found = false
+
+        for matcher in matchers do
+            for san in sans do
+                found <- found || matcher.Holds san
+
+        found
+
+    static let oneOf (wanted: string array) =
+        if wanted.Length = 1 then
+            $"the permission {wanted[0]} is missing"
+        else
+            let names = String.Join(", ", wanted)
+            $"one of the permissions {names} is needed"
+
+    static let decidePermissions (server: ServerDemands) (route: RouteDemands) permissions =
+        let missing = firstMissing permissions route.AllPerms
+
+        if server.RequiredPerm <> "" && not (permissions.Has server.RequiredPerm) then
+            Forbidden $"the permission {server.RequiredPerm} is missing"
+        elif not (hasAny permissions server.AnyPerms) then
+            Forbidden(oneOf server.AnyPerms)
+        elif missing >= 0 then
+            Forbidden $"the permission {route.AllPerms[missing]} is missing"
+        elif not (hasAny permissions route.AnyPerms) then
+            Forbidden(oneOf route.AnyPerms)
+        else
+            Allowed
+
+    static let decideToken (server: ServerDemands) (route: RouteDemands) token =
+        match token with
+        | NoToken -> Unauthenticated "a token is needed: Proxy-Authorization: Bearer"
+        | BadToken reason -> Unauthenticated reason
+        | UnverifiableToken reason -> Undecidable reason
+        | StaticToken -> decidePermissions server route Permissions.None
+        | ValidToken permissions -> decidePermissions server route permissions
+
+    /// Whether the decision depends on the caller's token. Where it does not, no token need be looked at.
+    static member TokenMatters(server: ServerDemands, route: RouteDemands) : bool =
+        not route.Anonymous
+        && (server.NeedsToken || route.AnyPerms.Length + route.AllPerms.Length > 0)
+
+    /// The token is judged first, then the certificate. A certificate that is missing or has another name forbids: a
+    /// 401 would ask for a token, which could not help. Allocates nothing for a caller who may pass.
+    static member Decide(server: ServerDemands, route: RouteDemands, caller: Caller) : AccessDecision =
+        if route.Anonymous then
+            Allowed
+        else
+            let byToken =
+                if Access.TokenMatters(server, route) then
+                    decideToken server route caller.Token
+                else
+                    Allowed
+
+            match byToken with
+            | Allowed when route.Sans.Length > 0 ->
+                match caller.Certificate with
+                | null -> Forbidden "a client certificate is needed"
+                | names when namesHold route.Sans names -> Allowed
+                | _ -> Forbidden "the client certificate has none of the names that may use this"
+            | decision -> decision
+
+    /// Whether anyone may pass, without token or certificate (beyond one that the listener may demand).
+    static member IsOpen(server: ServerDemands, route: RouteDemands) : bool =
+        Access.Decide(server, route, Caller NoToken).IsAllowed

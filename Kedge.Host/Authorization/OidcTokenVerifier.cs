@@ -1,0 +1,184 @@
+using System.Text.Json;
+using Kedge.Domain;
+using Microsoft.IdentityModel.JsonWebTokens;
+using Microsoft.IdentityModel.Tokens;
+
+namespace Kedge.Host.Authorization;
+
+/// <summary>What tokens must be like.</summary>
+/// <param name="Issuer">Their <c>iss</c>, compared character by character.</param>
+/// <param name="Audience">One of their <c>aud</c>.</param>
+/// <param name="PermsClaim">The claim with the permissions; empty = they have none.</param>
+public sealed record OidcRequirements(string Issuer, string Audience, string PermsClaim);
+
+/// <summary>Verifies signed tokens (RFC 7519) of one OIDC provider for one audience.</summary>
+public sealed class OidcTokenVerifier(OidcRequirements requirements, OidcProvider provider, TimeProvider time) : ITokenVerifier
+{
+    /// <summary>By how much clocks may differ.</summary>
+    public static readonly TimeSpan ClockSkew = TimeSpan.FromSeconds(30);
+
+    // Asymmetric ones only. The key's own type is compared with them by the library.
+    private static readonly string[] Algorithms =
+    [
+        SecurityAlgorithms.RsaSha256, SecurityAlgorithms.RsaSha384, SecurityAlgorithms.RsaSha512,
+        SecurityAlgorithms.EcdsaSha256, SecurityAlgorithms.EcdsaSha384, SecurityAlgorithms.EcdsaSha512,
+        SecurityAlgorithms.RsaSsaPssSha256, SecurityAlgorithms.RsaSsaPssSha384, SecurityAlgorithms.RsaSsaPssSha512,
+    ];
+
+    private static readonly TimeSpan MaxRemembered = TimeSpan.FromHours(1);
+
+    // How long a request waits for keys that are being fetched on its account.
+    private static readonly TimeSpan FetchPatience = TimeSpan.FromSeconds(3);
+
+    private static readonly TokenState Malformed = TokenState.NewBadToken("the token is malformed");
+    private static readonly TokenState WrongAlgorithm = TokenState.NewBadToken("the token's signature algorithm is not accepted");
+    private static readonly TokenState UnknownKey = TokenState.NewBadToken("the token is signed with an unknown key");
+    private static readonly TokenState WrongSignature = TokenState.NewBadToken("the token's signature is wrong");
+    private static readonly TokenState NoKeys = TokenState.NewUnverifiableToken("the token cannot be verified: the OIDC provider is away");
+
+    private readonly JsonWebTokenHandler handler = new() { MaximumTokenSizeInBytes = BearerHeader.MaxTokenLength };
+
+    public ValueTask<TokenState> VerifyAsync(ReadOnlyMemory<char> token, CancellationToken cancellation)
+    {
+        // Two dots: signed. Encrypted tokens have four, and a wild text may have thousands.
+        if (token.Span.Count('.') != 2)
+        {
+            return new(Malformed);
+        }
+        var hash = TokenHash.Of(token.Span);
+        return provider.Keys?.Known.Find(hash) is { } known ? new(known) : VerifyUnknownAsync(token.ToString(), hash, cancellation);
+    }
+
+    private async ValueTask<TokenState> VerifyUnknownAsync(string text, TokenHash hash, CancellationToken cancellation)
+    {
+        if (Read(text) is not { } token)
+        {
+            return Malformed;
+        }
+        if (!Algorithms.Contains(token.Alg))
+        {
+            return WrongAlgorithm;
+        }
+        if (provider.Keys is null)
+        {
+            // The server has only just begun.
+            await Bounded(provider.FirstAttempt, cancellation);
+        }
+        if (provider.Keys is not { } keys)
+        {
+            return NoKeys;
+        }
+        var state = await VerifyWithAsync(keys, token, hash);
+        // A token without a key id that no key fits may be signed with a new one as well.
+        if (state == UnknownKey || (state == WrongSignature && string.IsNullOrEmpty(token.Kid)))
+        {
+            await Bounded(provider.RefreshOnDemandAsync(), cancellation);
+            if (provider.Keys is { } fresh && fresh != keys)
+            {
+                state = await VerifyWithAsync(fresh, token, hash);
+            }
+            else if (state == UnknownKey && provider.IsAway)
+            {
+                state = NoKeys;
+            }
+        }
+        return state;
+    }
+
+    private async ValueTask<TokenState> VerifyWithAsync(SigningKeys keys, JsonWebToken token, TokenHash hash)
+    {
+        var candidates = keys.For(token.Kid);
+        if (candidates.Count == 0)
+        {
+            return UnknownKey;
+        }
+        var result = await handler.ValidateTokenAsync(token, new TokenValidationParameters
+        {
+            ValidIssuer = requirements.Issuer,
+            ValidAudience = requirements.Audience,
+            ValidAlgorithms = Algorithms,
+            IssuerSigningKeys = candidates,
+            TryAllIssuerSigningKeys = true,
+            ValidateIssuerSigningKey = true,
+            RequireExpirationTime = true,
+            RequireSignedTokens = true,
+            ClockSkew = ClockSkew,
+        });
+        if (!result.IsValid)
+        {
+            return Explain(result.Exception);
+        }
+        var state = TokenState.NewValidToken(PermissionsOf(token));
+        keys.Known.Add(hash, state, RememberedUntil(token));
+        return state;
+    }
+
+    /// <summary>Its end; earlier for a token without a near one, which is then verified again.</summary>
+    private DateTimeOffset RememberedUntil(JsonWebToken token)
+    {
+        var latest = time.GetUtcNow() + MaxRemembered;
+        return token.ValidTo < latest.UtcDateTime ? new DateTimeOffset(token.ValidTo, TimeSpan.Zero) + ClockSkew : latest;
+    }
+
+    /// <summary>The token in parts, nothing of which is to be believed yet; null when it is none that this can understand.</summary>
+    private JsonWebToken? Read(string text)
+    {
+        try
+        {
+            var token = handler.ReadJsonWebToken(text);
+            // Extensions that must be understood (RFC 7515, 4.1.11): none is.
+            return token.TryGetHeaderValue<object>("crit", out _) ? null : token;
+        }
+        catch (Exception)
+        {
+            // Anyone can send any text here, and what the library throws for each is nowhere written down.
+            return null;
+        }
+    }
+
+    private static TokenState Explain(Exception? problem) => problem switch
+    {
+        SecurityTokenExpiredException => TokenState.NewBadToken("the token has expired"),
+        SecurityTokenNotYetValidException => TokenState.NewBadToken("the token is not valid yet"),
+        SecurityTokenNoExpirationException => TokenState.NewBadToken("the token has no expiry"),
+        SecurityTokenInvalidIssuerException => TokenState.NewBadToken("the token is of another issuer"),
+        SecurityTokenInvalidAudienceException => TokenState.NewBadToken("the token is for another audience"),
+        SecurityTokenInvalidAlgorithmException => WrongAlgorithm,
+        // The candidates were chosen by key id, so that "key not found" says that none of them fits.
+        SecurityTokenInvalidSignatureException => WrongSignature,
+        _ => TokenState.NewBadToken("the token is not valid"),
+    };
+
+    private Permissions PermissionsOf(JsonWebToken token)
+    {
+        if (requirements.PermsClaim.Length == 0)
+        {
+            return Permissions.None;
+        }
+        // Not from the library's claims, which make one of a list with one entry and a text.
+        using var payload = JsonDocument.Parse(Base64UrlEncoder.DecodeBytes(token.EncodedPayload));
+        if (!payload.RootElement.TryGetProperty(requirements.PermsClaim, out var claim))
+        {
+            return Permissions.None;
+        }
+        return claim.ValueKind switch
+        {
+            JsonValueKind.String => Permissions.OfText(claim.GetString()),
+            JsonValueKind.Array => Permissions.OfList(
+                claim.EnumerateArray().Where(entry => entry.ValueKind == JsonValueKind.String).Select(entry => entry.GetString()!)),
+            _ => Permissions.None,
+        };
+    }
+
+    private async Task Bounded(Task fetch, CancellationToken cancellation)
+    {
+        try
+        {
+            await fetch.WaitAsync(FetchPatience, time, cancellation);
+        }
+        catch (TimeoutException)
+        {
+            // It goes on in the background; this request is decided with what there is.
+        }
+    }
+}

@@ -1,0 +1,334 @@
+module Kedge.PropertyTests.AccessLaws
+
+open System
+open Expecto
+open FsCheck
+open FsCheck.FSharp
+open Kedge.Domain
+
+/// Few names, so that they meet.
+let private perm = Gen.elements [ "read"; "write"; "admin" ]
+
+let private perms =
+    Gen.choose (0, 2) |> Gen.bind (fun count -> Gen.listOfLength count perm)
+
+let private sanNames = [ "a.example"; "b.example"; "c.other" ]
+
+let private sans =
+    Gen.choose (0, 2)
+    |> Gen.bind (fun count -> Gen.listOfLength count (Gen.elements ("*.example" :: sanNames)))
+
+/// The server's demands as they are in the flags.
+type private Server =
+    {
+        Token: bool
+        Required: string
+        Whitelist: string list
+    }
+
+let private demandsOf server =
+    if not server.Token then
+        ServerDemands.None
+    elif server.Required = "" && server.Whitelist = [] then
+        ServerDemands.Token
+    else
+        ServerDemands.Permissions(server.Required, server.Whitelist)
+
+let private server =
+    Gen.frequency
+        [
+            1,
+            Gen.constant
+                {
+                    Token = false
+                    Required = ""
+                    Whitelist = []
+                }
+            4,
+            gen {
+                let! required = Gen.frequency [ 1, Gen.constant ""; 1, perm ]
+                let! whitelist = perms
+
+                return
+                    {
+                        Token = true
+                        Required = required
+                        Whitelist = whitelist
+                    }
+            }
+        ]
+
+let private rule: Gen<Decoded.Authorization> =
+    gen {
+        let! anyPerms = perms
+        let! allPerms = perms
+        let! sans = sans
+        let! anonymous = Gen.frequency [ 3, Gen.constant false; 1, Gen.constant true ]
+
+        return
+            {
+                AnyPerms = anyPerms
+                AllPerms = allPerms
+                ClientCertSans = sans
+                Anonymous = anonymous
+            }
+    }
+
+let private bare: Decoded.Authorization =
+    {
+        AnyPerms = []
+        AllPerms = []
+        ClientCertSans = []
+        Anonymous = false
+    }
+
+let private route =
+    Gen.frequency
+        [
+            1, Gen.constant None
+            1, Gen.constant (Some { bare with Anonymous = true })
+            6, Gen.map Some rule
+        ]
+
+let private token =
+    Gen.frequency
+        [
+            1, Gen.constant NoToken
+            1, Gen.constant (BadToken "it has expired")
+            1, Gen.constant (UnverifiableToken "no keys yet")
+            1, Gen.constant StaticToken
+            8,
+            perms
+            |> Gen.map (fun granted -> ValidToken(Permissions.OfList("read" :: granted)))
+        ]
+
+let private caller =
+    gen {
+        let! token = token
+        let! has = Gen.elements [ true; true; false ]
+        let! names = Gen.listOfLength 2 (Gen.elements sanNames)
+
+        if has then
+            return Caller(token, names |> List.map DnsSan |> List.toArray)
+        else
+            return Caller token
+    }
+
+let private case = Gen.zip3 server route caller
+
+let private decide server route caller = Access.Decide(demandsOf server, RouteDemands.Of route, caller)
+
+/// The rule of the documentation, in sets.
+let private mayPass server (route: Decoded.Authorization option) (caller: Caller) =
+    let rule = defaultArg route bare
+
+    let demands =
+        rule.AnyPerms.Length + rule.AllPerms.Length + rule.ClientCertSans.Length > 0
+
+    let granted =
+        match caller.Token with
+        | ValidToken permissions -> Some(Set.ofSeq permissions.Names)
+        | StaticToken -> Some Set.empty
+        | _ -> None
+
+    let all wanted =
+        wanted |> List.forall (fun perm -> granted |> Option.exists (Set.contains perm))
+
+    let any wanted = wanted = [] || wanted |> List.exists (fun perm -> all [ perm ])
+
+    let names =
+        match caller.Certificate with
+        | null -> []
+        | names -> List.ofArray names
+
+    (rule.Anonymous && not demands)
+    || ((not server.Token || granted.IsSome)
+        && (server.Required = "" || all [ server.Required ])
+        && any server.Whitelist
+        && all rule.AllPerms
+        && any rule.AnyPerms
+        && (rule.ClientCertSans = []
+            || List.allPairs rule.ClientCertSans names
+               |> List.exists (fun (pattern, name) -> SanMatcher.Parse(pattern).Holds name)))
+
+/// Ways to demand more than before. A further alternative in a list that has some is not one.
+let private harder =
+    let set isEmpty change value = if isEmpty value then change value else value
+
+    [
+        (fun perm (s, r: Decoded.Authorization) -> s, { r with AllPerms = perm :: r.AllPerms })
+        (fun perm (s, r) -> s, set (fun r -> r.AnyPerms = []) (fun r -> { r with AnyPerms = [ perm; "x" ] }) r)
+        (fun _ (s, r) ->
+            s,
+            set
+                (fun r -> r.ClientCertSans = [])
+                (fun r ->
+                    { r with
+                        ClientCertSans = [ "*.example" ]
+                    })
+                r)
+        (fun _ (s, r) -> s, { r with Anonymous = false })
+        (fun _ (s, r) -> { s with Token = true }, r)
+        (fun perm (s, r) -> set (fun s -> s.Required = "") (fun s -> { s with Token = true; Required = perm }) s, r)
+        (fun perm (s, r) ->
+            set
+                (fun s -> s.Whitelist = [])
+                (fun s ->
+                    { s with
+                        Token = true
+                        Whitelist = [ perm ]
+                    })
+                s,
+            r)
+    ]
+
+[<Tests>]
+let tests =
+    testList
+        "access"
+        [
+            Guarded.law
+                "the decision is the documented rule"
+                [ "allowed", 10; "not allowed", 30; "allowed with demands", 3; "anonymous", 5 ]
+                case
+                (fun seen (server, route, caller) ->
+                    let expected = mayPass server route caller
+                    seen.When("allowed", expected)
+                    seen.When("not allowed", not expected)
+                    seen.When("anonymous", (RouteDemands.Of route).Anonymous)
+
+                    seen.When(
+                        "allowed with demands",
+                        expected
+                        && server.Token
+                        && route |> Option.exists (fun r -> r <> bare && not r.Anonymous)
+                    )
+
+                    Expect.equal (decide server route caller).IsAllowed expected "allowed")
+
+            Guarded.law
+                "a demand that is added never lets a caller in"
+                [ "was refused", 20; "was allowed", 5; "the demand turns a caller away", 3 ]
+                (Gen.zip3 case (Gen.elements harder) perm)
+                (fun seen ((server, route, caller), add, perm) ->
+                    let rule = defaultArg route bare
+                    let before = (decide server (Some rule) caller).IsAllowed
+                    let server, rule = add perm (server, rule)
+                    let after = (decide server (Some rule) caller).IsAllowed
+                    seen.When("was refused", not before)
+                    seen.When("was allowed", before)
+                    seen.When("the demand turns a caller away", before && not after)
+                    Expect.isTrue (before || not after) "not widened")
+
+            Guarded.law
+                "more permissions never turn a caller away, and a token is needed wherever permissions are"
+                [ "allowed only with more", 3 ]
+                (Gen.zip3 server route perms)
+                (fun seen (server, route, granted) ->
+                    let allowed token = (decide server route (Caller(token, [| DnsSan "a.example" |]))).IsAllowed
+                    let few = allowed (ValidToken(Permissions.OfList granted))
+                    let more = allowed (ValidToken(Permissions.OfList [ "read"; "write"; "admin" ]))
+                    seen.When("allowed only with more", more && not few)
+                    Expect.isTrue (more || not few) "monotonic"
+                    Expect.isTrue (few || not (allowed StaticToken)) "the static token is a token without permissions"
+                    Expect.isTrue (allowed StaticToken || not (allowed NoToken)) "none is less")
+
+            Guarded.law
+                "where tokens do not matter, no token changes the decision; where they do, a caller without one is refused"
+                [ "does not matter", 10; "matters", 30 ]
+                (Gen.zip case token)
+                (fun seen ((server, route, caller), other) ->
+                    let demands = demandsOf server, RouteDemands.Of route
+                    let matters = Access.TokenMatters demands
+                    seen.When("matters", matters)
+                    seen.When("does not matter", not matters)
+
+                    if matters then
+                        Expect.isFalse (decide server route (Caller(NoToken, caller.Certificate))).IsAllowed "refused"
+                        Expect.isFalse (Access.IsOpen demands) "not open"
+                    else
+                        Expect.equal
+                            (decide server route (Caller(other, caller.Certificate)))
+                            (decide server route caller)
+                            "the same")
+
+            Guarded.law
+                "each refusal is of its kind"
+                [ "401", 5; "403", 20; "503", 3 ]
+                case
+                (fun seen (server, route, caller) ->
+                    let matters = Access.TokenMatters(demandsOf server, RouteDemands.Of route)
+
+                    match decide server route caller, caller.Token with
+                    | Allowed, _ -> ()
+                    | Unauthenticated _, (NoToken | BadToken _) ->
+                        seen.When("401", true)
+                        Expect.isTrue matters "only when a token is needed"
+                    | Undecidable _, UnverifiableToken _ ->
+                        seen.When("503", true)
+                        Expect.isTrue matters "only when a token is needed"
+                    | Forbidden reason, token ->
+                        seen.When("403", true)
+                        Expect.isNotEmpty reason "a reason"
+
+                        if matters then
+                            Expect.isTrue (token = StaticToken || token.IsValidToken) "only for a known caller"
+                    | decision, token -> failtest $"{decision} for {token}")
+
+            testCase "an anonymous rule that also demands something is not anonymous" (fun () ->
+                let rule =
+                    { bare with
+                        Anonymous = true
+                        AllPerms = [ "read" ]
+                    }
+
+                let server =
+                    {
+                        Token = false
+                        Required = ""
+                        Whitelist = []
+                    }
+
+                Expect.isFalse (decide server (Some rule) (Caller NoToken)).IsAllowed "closed")
+
+            testCase "a route without demands is as open as the server" (fun () ->
+                Expect.isTrue (Access.IsOpen(ServerDemands.None, RouteDemands.None)) "no flags"
+                Expect.isFalse (Access.IsOpen(ServerDemands.Token, RouteDemands.None)) "a token")
+
+            testCase "a caller made of nothing has neither token nor certificate" (fun () ->
+                let caller = Unchecked.defaultof<Caller>
+                Expect.isTrue caller.Token.IsNoToken "token"
+                Expect.isTrue (isNull caller.Certificate) "certificate")
+
+            testCase "deciding for one who may pass allocates nothing" (fun () ->
+                let server = ServerDemands.Permissions("read", [ "x"; "write" ])
+
+                let rule =
+                    { bare with
+                        AnyPerms = [ "admin"; "write" ]
+                        ClientCertSans = [ "b.example"; "*.example" ]
+                    }
+
+                let route = RouteDemands.Of(Some rule)
+
+                let caller =
+                    Caller(ValidToken(Permissions.OfText "read write"), [| UriSan "x:y"; DnsSan "a.example" |])
+
+                let mutable allowed = Access.Decide(server, route, caller).IsAllowed
+                let before = GC.GetAllocatedBytesForCurrentThread()
+
+                for _ in 1..1000 do
+                    allowed <- allowed && Access.Decide(server, route, caller).IsAllowed
+
+                Expect.equal (GC.GetAllocatedBytesForCurrentThread() - before) 0L "bytes"
+                Expect.isTrue allowed "allowed")
+
+            testCase "a permissions claim is a list of names or a text with spaces" (fun () ->
+                let names (permissions: Permissions) = permissions.Names |> Seq.sort |> List.ofSeq
+                Expect.equal (names (Permissions.OfText "b  a a ")) [ "a"; "b" ] "text"
+                Expect.equal (names (Permissions.OfList [ "b c"; "a"; ""; " " ])) [ "a"; "b c" ] "list"
+                Expect.equal (names (Permissions.OfText null)) [] "null text"
+                Expect.equal (names (Permissions.OfList null)) [] "null list"
+                Expect.isFalse (Permissions.OfText("Read").Has "read") "case counts"
+                Expect.isFalse (Permissions.None.Has "") "nothing")
+        ]

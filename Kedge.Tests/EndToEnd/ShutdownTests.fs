@@ -1,0 +1,137 @@
+module Kedge.Tests.EndToEnd.ShutdownTests
+
+open System
+open System.Net
+open System.Net.Http
+open System.Runtime.InteropServices
+open System.Threading.Tasks
+open Expecto
+open Grpc.Core
+open Kedge.Tests.EndToEnd.Stage
+open Kedge.Tests.Harness
+open Kedge.Tests.Peers
+open Microsoft.AspNetCore.Http
+
+let private signal () = TaskCompletionSource TaskCreationOptions.RunContinuationsAsynchronously
+
+/// The status of the health page; 0 when nobody answers.
+let private health (kedge: Kedge) =
+    use client = new HttpClient()
+
+    try
+        int (client.GetAsync(kedge.DebugUrl "/_healthz").GetAwaiter().GetResult().StatusCode)
+    with :? HttpRequestException ->
+        0
+
+let private accepts (port: int) =
+    use client = new Sockets.TcpClient()
+
+    try
+        client.Connect("127.0.0.1", port)
+        true
+    with :? Sockets.SocketException ->
+        false
+
+[<Tests>]
+let tests =
+    testList
+        "shutdown"
+        [
+            case "SIGTERM: health fails, no new connections, exchanges in flight finish, exit code 0" (fun () ->
+                task {
+                    use peer = new HttpPeer "drained"
+                    use echo = new GrpcPeer "drained-grpc"
+                    let entered = signal ()
+                    let release = signal ()
+
+                    peer.On(
+                        "/slow",
+                        fun context ->
+                            task {
+                                entered.SetResult()
+                                do! release.Task
+                                do! context.Response.WriteAsync "finished"
+                            }
+                    )
+
+                    use! kedge =
+                        Kedge.Start(
+                            Json.director
+                                [ Json.httpRoute "drained" "drained.example" ]
+                                [ Json.grpcRoute "drained" "drained.example" ],
+                            Json.pool [ Json.backend "drained" peer.Port ] [ Json.backend "drained" echo.Port ],
+                            [ "--server_sigterm_timeout=20s" ]
+                        )
+
+                    use client = Clients.http1 kedge.HttpsPort None
+                    let slow = get client "https://drained.example/slow" []
+                    use channel = Clients.grpc kedge.GrpcPort None "drained.example:443"
+                    use call = Echo.EchoClient(channel).Bidi()
+                    do! call.RequestStream.WriteAsync(EchoRequest(Text = "before"))
+
+                    let! _ =
+                        within "the first reply" (call.ResponseStream.MoveNext Threading.CancellationToken.None)
+
+                    do! finishes "the slow request" entered.Task
+                    kedge.Program.Signal PosixSignal.SIGTERM
+                    do! eventually "health failing" (fun () -> health kedge = 503)
+
+                    do!
+                        eventually "closed proxy ports" (fun () ->
+                            not (accepts kedge.HttpsPort) && not (accepts kedge.GrpcPort))
+
+                    Expect.isFalse kedge.Program.HasExited "waits for what is in flight"
+                    Expect.equal (health kedge) 503 "the debug port answers to the end"
+                    do! call.RequestStream.WriteAsync(EchoRequest(Text = "during"))
+
+                    let! more =
+                        within "the second reply" (call.ResponseStream.MoveNext Threading.CancellationToken.None)
+
+                    Expect.isTrue more "the stream goes on"
+                    Expect.equal call.ResponseStream.Current.Text "during" "reply"
+                    do! call.RequestStream.CompleteAsync()
+                    let! more = call.ResponseStream.MoveNext Threading.CancellationToken.None
+                    Expect.isFalse more "the stream's own end"
+                    Expect.equal (call.GetStatus().StatusCode) StatusCode.OK "status"
+                    release.SetResult()
+                    let! answer = slow
+                    Expect.equal (answer.Status, answer.Body) (200, "finished") "the slow answer"
+                    let! code = kedge.Program.Exit()
+                    Expect.equal code 0 kedge.Program.Output
+                })
+
+            case "what is left after the drain time is cut, exit code 0" (fun () ->
+                task {
+                    use hanging = RawPeer.Hanging()
+
+                    use! kedge =
+                        Kedge.Start(
+                            Json.director [ Json.httpRoute "hanging" "hanging.example" ] [],
+                            Json.pool [ Json.backend "hanging" hanging.Port ] [],
+                            [ "--server_sigterm_timeout=500ms"; "--server_http_max_write_timeout=1h" ]
+                        )
+
+                    use client = Clients.http1 kedge.HttpsPort None
+                    let asked = client.GetAsync "https://hanging.example/"
+                    do! eventually "the request at the backend" (fun () -> hanging.Accepted = 1)
+                    let before = DateTime.UtcNow
+                    kedge.Program.Signal PosixSignal.SIGTERM
+                    let! code = kedge.Program.Exit()
+                    Expect.equal code 0 kedge.Program.Output
+                    Expect.isLessThan (DateTime.UtcNow - before) (TimeSpan.FromSeconds 10.0) "about the drain time"
+
+                    try
+                        use! answer = asked
+                        Expect.isGreaterThanOrEqual (int answer.StatusCode) 500 "cut"
+                    with :? HttpRequestException ->
+                        ()
+                })
+
+            case "SIGINT with nothing in flight ends at once, exit code 0" (fun () ->
+                task {
+                    use! kedge = Kedge.Start("{}", "{}", [])
+                    kedge.Program.Signal PosixSignal.SIGINT
+                    let! code = kedge.Program.Exit()
+                    Expect.equal code 0 kedge.Program.Output
+                })
+        ]

@@ -1,0 +1,75 @@
+module Kedge.Tests.HarnessTests
+
+open System.Net
+open System.Net.Http
+open Expecto
+open Kedge.Tests.Harness
+open Kedge.Tests.Peers
+open Microsoft.AspNetCore.Server.Kestrel.Core
+
+/// The peers without kedge between them: when an end-to-end test fails, these say whether the fault is the harness's.
+[<Tests>]
+let tests =
+    testList
+        "harness"
+        [
+            case "a client and a TLS peer exchange a request over HTTP/1.1 and HTTP/2" (fun () ->
+                task {
+                    use peer =
+                        new HttpPeer("direct", HttpProtocols.Http1AndHttp2, Some Certificates.server.Value)
+
+                    for client in
+                        [
+                            Clients.http1 peer.Port (Some Certificates.client.Value)
+                            Clients.http2 peer.Port (Some Certificates.client.Value)
+                        ] do
+                        use client = client
+
+                        use! response =
+                            client.PostAsync("https://any.example/x?y=1", new StringContent "body")
+
+                        let! text = response.Content.ReadAsStringAsync()
+                        Expect.equal response.StatusCode HttpStatusCode.OK "status"
+                        Expect.equal text "direct" "body"
+
+                    let requests = peer.ReceivedOn "/x"
+                    Expect.equal (requests |> Array.map _.Protocol) [| "HTTP/1.1"; "HTTP/2" |] "protocols"
+
+                    for request in requests do
+                        Expect.equal request.RawTarget "/x?y=1" "target"
+                        Expect.equal (request.Header "host") "any.example" "host"
+                        Expect.equal request.BodyLength 4L "length"
+                        Expect.equal request.ClientCertificate "CN=client" "client certificate"
+                })
+
+            case "a client refuses a server of another CA" (fun () ->
+                task {
+                    use peer =
+                        new HttpPeer("foreign", HttpProtocols.Http1, Some(Certificates.stranger.Value.Server()))
+
+                    use client = Clients.http1 peer.Port None
+
+                    let! _ =
+                        failure<HttpRequestException> "trusting a stranger" (fun () ->
+                            client.GetAsync "https://any.example/")
+
+                    ()
+                })
+
+            case "a gRPC client and the echo peer exchange a call" (fun () ->
+                task {
+                    use peer = new GrpcPeer("direct", Some Certificates.server.Value)
+                    use channel = Clients.grpc peer.Port None "any.example:443"
+                    let! reply = Echo.EchoClient(channel).UnaryAsync(EchoRequest(Text = "hi"))
+                    Expect.equal (reply.Text, reply.Backend) ("hi", "direct") "reply"
+                    Expect.equal (Array.length peer.Calls) 1 "calls"
+                })
+
+            case "the DNS server starts, serves other records after a restart, and stops" (fun () ->
+                task {
+                    use dns = new Dns 1
+                    do! dns.Serve [ Address("a.test", "127.0.0.1") ]
+                    do! dns.Serve [ Address("a.test", "127.0.0.2"); Service("_x._tcp.test", "a.test", 1, 1, 1) ]
+                    dns.Stop()
+                })
+        ]

@@ -1,0 +1,57 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Text.RegularExpressions;
+
+namespace Kedge.Bench;
+
+/// <summary>What one run of h2load saw. Times in milliseconds.</summary>
+internal sealed record LoadResult(int Succeeded, int Failed, double Seconds, double P50, double P99);
+
+internal static partial class H2load
+{
+    public static async Task<LoadResult> RunAsync(Workload workload, int requests, int port, string directory)
+    {
+        var log = Path.Combine(directory, "h2load.log");
+        File.Delete(log);
+        var start = new ProcessStartInfo("h2load") { RedirectStandardOutput = true, RedirectStandardError = true };
+        foreach (var word in (string[])["-t", "1", "-n", requests.ToString(CultureInfo.InvariantCulture), "--log-file", log, .. workload.H2loadArguments])
+        {
+            start.ArgumentList.Add(word);
+        }
+
+        if (workload.Grpc)
+        {
+            start.ArgumentList.Add("-d");
+            start.ArgumentList.Add(Path.Combine(directory, "request.grpc"));
+        }
+
+        start.ArgumentList.Add($"https://127.0.0.1:{port}{workload.Path}");
+        var clock = Stopwatch.StartNew();
+        using var process = Process.Start(start)!;
+        var errors = process.StandardError.ReadToEndAsync();
+        var output = await process.StandardOutput.ReadToEndAsync();
+        await process.WaitForExitAsync();
+        var elapsed = clock.Elapsed.TotalSeconds;
+
+        var counts = Counts().Match(output);
+        if (!counts.Success)
+        {
+            throw new InvalidOperationException($"h2load failed: {await errors}{output}");
+        }
+
+        var ok = int.Parse(StatusCounts().Match(output).Groups[1].Value, CultureInfo.InvariantCulture);
+        var times = File.ReadLines(log).Select(line => double.Parse(line.Split('\t')[2], CultureInfo.InvariantCulture) / 1000).Order().ToArray();
+        return new LoadResult(
+            ok,
+            requests - ok,
+            elapsed,
+            times.Length == 0 ? 0 : times[times.Length / 2],
+            times.Length == 0 ? 0 : times[(int)(times.Length * 0.99)]);
+    }
+
+    [GeneratedRegex(@"requests: (\d+) total, \d+ started, \d+ done, (\d+) succeeded, (\d+) failed")]
+    private static partial Regex Counts();
+
+    [GeneratedRegex(@"status codes: (\d+) 2xx")]
+    private static partial Regex StatusCounts();
+}

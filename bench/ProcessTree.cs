@@ -1,0 +1,55 @@
+using System.Diagnostics;
+using System.Globalization;
+
+namespace Kedge.Bench;
+
+/// <summary>CPU time and memory of a process and its children, as the kernel counts them (proc(5)).</summary>
+internal static class ProcessTree
+{
+    private const double TicksPerSecond = 100;
+
+    public static TimeSpan CpuTime(Process root) =>
+        TimeSpan.FromSeconds(Members(root.Id).Sum(pid => Ticks(pid)) / TicksPerSecond);
+
+    public static long ResidentBytes(Process root) =>
+        Members(root.Id).Sum(pid => Fields(pid) is { } fields ? long.Parse(fields[21], CultureInfo.InvariantCulture) * Environment.SystemPageSize : 0);
+
+    private static List<int> Members(int root)
+    {
+        var parents = new Dictionary<int, int>();
+        foreach (var directory in Directory.EnumerateDirectories("/proc"))
+        {
+            if (int.TryParse(Path.GetFileName(directory), out var pid) && Fields(pid) is { } fields)
+            {
+                parents[pid] = int.Parse(fields[1], CultureInfo.InvariantCulture);
+            }
+        }
+
+        var members = new List<int> { root };
+        for (var i = 0; i < members.Count; i++)
+        {
+            members.AddRange(parents.Where(p => p.Value == members[i]).Select(p => p.Key));
+        }
+
+        return members;
+    }
+
+    private static long Ticks(int pid) =>
+        Fields(pid) is { } fields
+            ? long.Parse(fields[11], CultureInfo.InvariantCulture) + long.Parse(fields[12], CultureInfo.InvariantCulture)
+            : 0;
+
+    /// <summary>The fields of /proc/PID/stat from "state" on; the name before them may hold blanks. Null when the process has gone.</summary>
+    private static string[]? Fields(int pid)
+    {
+        try
+        {
+            var stat = File.ReadAllText($"/proc/{pid}/stat");
+            return stat[(stat.LastIndexOf(')') + 2)..].Split(' ');
+        }
+        catch (IOException)
+        {
+            return null;
+        }
+    }
+}

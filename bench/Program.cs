@@ -1,0 +1,19 @@
+using Kedge.Bench;
+
+// kedge-bench run …     the side-by-side bench
+// kedge-bench backend … the backends that all proxies stand in front of
+// kedge-bench bare …    a bare YARP direct forwarder: what the framework costs by itself
+return args switch
+{
+    ["backend", var http, var grpc] => await Backend.RunAsync(Ports.Parse(http), Ports.Parse(grpc)),
+    ["bare", var tls, var grpcTls, var http, var grpc, var certificate, var key] =>
+        await BareForwarder.RunAsync(Ports.Parse(tls), Ports.Parse(grpcTls), Ports.Parse(http), Ports.Parse(grpc), certificate, key),
+    ["run", .. var options] => await Run.MainAsync(RunOptions.Parse(options)),
+    _ => Usage(),
+};
+
+static int Usage()
+{
+    Console.Error.WriteLine(RunOptions.Help);
+    return 2;
+}

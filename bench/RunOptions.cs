@@ -1,0 +1,48 @@
+using System.Globalization;
+
+namespace Kedge.Bench;
+
+/// <summary>What to measure, and how long.</summary>
+internal sealed record RunOptions(int Rounds, double Scale, string Kedge, string[] Proxies, string[] Workloads, string? Output, string[] KedgeFlags)
+{
+    public const string Help = """
+        kedge-bench run [options]      CPU per request of kedge, a bare YARP forwarder, HAProxy and nginx, side by side
+
+          --kedge FILE        the kedge executable to measure (bench/run publishes one and passes it)
+          --rounds N          interleaved rounds; the table shows medians (default 5)
+          --scale X           multiplies the number of requests of each run (default 1; 0.02 is a quick check)
+          --proxies A,B       of kedge,bare,haproxy,nginx (default: all that are installed)
+          --workloads A,B     of h1,h2,grpc,64k,connect (default: all)
+          --kedge-flag FLAG   one more flag for kedge; repeat for several
+          --output FILE       also write the table there
+        """;
+
+    public static RunOptions Parse(string[] words)
+    {
+        var options = new RunOptions(5, 1, "", ["bare", "kedge", "haproxy", "nginx"], ["h1", "h2", "grpc", "64k", "connect"], null, []);
+        for (var i = 0; i < words.Length; i += 2)
+        {
+            if (i + 1 == words.Length)
+            {
+                throw new ArgumentException($"{words[i]} needs a value\n{Help}");
+            }
+
+            var value = words[i + 1];
+            options = words[i] switch
+            {
+                "--kedge" => options with { Kedge = Path.GetFullPath(value) },
+                "--rounds" => options with { Rounds = int.Parse(value, CultureInfo.InvariantCulture) },
+                "--scale" => options with { Scale = double.Parse(value, CultureInfo.InvariantCulture) },
+                "--proxies" => options with { Proxies = value.Split(',') },
+                "--workloads" => options with { Workloads = value.Split(',') },
+                "--kedge-flag" => options with { KedgeFlags = [.. options.KedgeFlags, value] },
+                "--output" => options with { Output = Path.GetFullPath(value) },
+                _ => throw new ArgumentException($"unknown option {words[i]}\n{Help}"),
+            };
+        }
+
+        return options.Kedge == "" && options.Proxies.Contains("kedge")
+            ? throw new ArgumentException($"--kedge is missing\n{Help}")
+            : options;
+    }
+}

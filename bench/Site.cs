@@ -1,0 +1,47 @@
+using System.Net;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+
+namespace Kedge.Bench;
+
+/// <summary>What all proxies share: a scratch directory, the backends, the certificate and the gRPC request.</summary>
+internal sealed class Site : IDisposable
+{
+    public Site()
+    {
+        Directory = System.IO.Directory.CreateTempSubdirectory("kedge-bench-").FullName;
+        HttpBackend = Ports.Free();
+        GrpcBackend = Ports.Free();
+
+        // ECDSA P-256: what a certificate authority issues today.
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var request = new CertificateRequest("CN=localhost", key, HashAlgorithmName.SHA256);
+        var names = new SubjectAlternativeNameBuilder();
+        names.AddDnsName("localhost");
+        names.AddIpAddress(IPAddress.Loopback);
+        request.CertificateExtensions.Add(names.Build());
+        using var certificate = request.CreateSelfSigned(DateTimeOffset.UtcNow.AddHours(-1), DateTimeOffset.UtcNow.AddDays(1));
+        Certificate = Write("server.crt", certificate.ExportCertificatePem());
+        Key = Write("server.key", key.ExportPkcs8PrivateKeyPem() + "\n");
+        File.WriteAllBytes(Path.Combine(Directory, "request.grpc"), [0, 0, 0, 0, 18, .. "\n\x10a request, unary"u8]);
+    }
+
+    public string Directory { get; }
+
+    public int HttpBackend { get; }
+
+    public int GrpcBackend { get; }
+
+    public string Certificate { get; }
+
+    public string Key { get; }
+
+    public string Write(string name, string text)
+    {
+        var file = Path.Combine(Directory, name);
+        File.WriteAllText(file, text.EndsWith('\n') ? text : text + "\n");
+        return file;
+    }
+
+    public void Dispose() => System.IO.Directory.Delete(Directory, recursive: true);
+}
