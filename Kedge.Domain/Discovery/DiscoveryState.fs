@@ -132,9 +132,3 @@ type DiscoveryState private (options: DiscoveryOptions, files: FileClaims, memor
         memories
         |> Seq.map (fun entry -> struct (entry.Key, entry.Value.Reading, entry.Value.Claims))
         |> Settlement.generate files
-
-    /// The ports of a known service, by which an endpoint slice's ports are found.
-    member _.TryPorts(key: ServiceKey) : ServicePort list voption =
-        match memories.TryFind key with
-        | Some memory -> ValueSome memory.Newest.Ports
-        | None -> ValueNone

@@ -67,16 +67,16 @@ type internal FileClaims(director: Director, pool: BackendPool) =
 
     member _.HasBackend(protocol: Protocol, name: string) =
         match protocol with
-        | Http -> httpBackends.Contains name
-        | Grpc -> grpcBackends.Contains name
+        | Protocol.Http -> httpBackends.Contains name
+        | Protocol.Grpc -> grpcBackends.Contains name
 
     /// The first route that takes every request that the claim's would take, alone: its place in its list and its
     /// backend.
     member _.TryCovering(claim: Claim) : struct (int * string) voption =
         let byHost =
             match claim.Protocol with
-            | Http -> http
-            | Grpc -> grpc
+            | Protocol.Http -> http
+            | Protocol.Grpc -> grpc
 
         let firstOf (host: string) =
             match byHost.TryGetValue host with

@@ -37,8 +37,8 @@ type Conflict =
 
         let protocol =
             match conflict.Protocol with
-            | Http -> "http"
-            | Grpc -> "grpc"
+            | Protocol.Http -> "http"
+            | Protocol.Grpc -> "grpc"
 
         $"{protocol} {conflict.Host}:{conflict.Port}{methods}: service {conflict.Loser} loses to {conflict.Winner.Describe()}"
 

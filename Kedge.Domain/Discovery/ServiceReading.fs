@@ -5,7 +5,7 @@ open Kedge.Domain
 open Kedge.Domain.Decoded
 
 /// Which of the two lists of routes and backends a port goes to.
-[<Struct>]
+[<Struct; RequireQualifiedAccess>]
 type Protocol =
     | Http
     | Grpc
@@ -100,10 +100,10 @@ module ServiceReading =
             | hyphen -> portName.Substring(0, hyphen)
 
         match first with
-        | "http" -> ValueSome(struct (Http, false))
-        | "grpc" -> ValueSome(struct (Grpc, false))
-        | "httptls" -> ValueSome(struct (Http, true))
-        | "grpctls" -> ValueSome(struct (Grpc, true))
+        | "http" -> ValueSome(struct (Protocol.Http, false))
+        | "grpc" -> ValueSome(struct (Protocol.Grpc, false))
+        | "httptls" -> ValueSome(struct (Protocol.Http, true))
+        | "grpctls" -> ValueSome(struct (Protocol.Grpc, true))
         | _ -> ValueNone
 
     /// Whether the label is there with any value but `false`.
@@ -222,12 +222,12 @@ module ServiceReading =
                 Port = uint16 port.Port
                 ServiceNameMatcher =
                     match protocol with
-                    | Grpc -> annotated
-                    | Http -> ""
+                    | Protocol.Grpc -> annotated
+                    | Protocol.Http -> ""
                 Methods =
                     match protocol with
-                    | Grpc -> methods
-                    | Http -> AnyService
+                    | Protocol.Grpc -> methods
+                    | Protocol.Http -> AnyService
                 Backend =
                     {
                         Name =

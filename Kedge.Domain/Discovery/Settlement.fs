@@ -160,8 +160,8 @@ module internal Settlement =
         {
             HttpRoutes = http |> Seq.map httpRoute |> List.ofSeq
             GrpcRoutes = grpc |> Seq.map grpcRoute |> List.ofSeq
-            HttpBackends = backends Http http
-            GrpcBackends = backends Grpc grpc
+            HttpBackends = backends Protocol.Http http
+            GrpcBackends = backends Protocol.Grpc grpc
             Conflicts = conflicts
             IgnoredPorts =
                 [

@@ -57,13 +57,13 @@ let tests =
 
                     for conflict in generated.Conflicts do
                         match conflict.Protocol, conflict.Winner with
-                        | Http, FileRoute(index, backend) ->
+                        | Protocol.Http, FileRoute(index, backend) ->
                             seen.When("a file's route wins", true)
                             let file = director.HttpRoutes[index]
                             Expect.equal file.BackendName backend "its backend"
                             Expect.isTrue (hostHolds file.HostMatcher conflict.Host) "its host"
                             Expect.isTrue (portHolds file.PortMatcher conflict.Port) "its port"
-                        | Grpc, FileRoute(index, backend) ->
+                        | Protocol.Grpc, FileRoute(index, backend) ->
                             seen.When("a file's route wins", true)
                             let file = director.GrpcRoutes[index]
                             Expect.equal file.BackendName backend "its backend"

@@ -19,7 +19,7 @@ let private placeOf (claim: Claim) = claim.Protocol, claim.Host, claim.Port, cla
 let private served (generated: Generated) =
     [
         for route in generated.HttpRoutes do
-            (Http, route.HostMatcher, uint16 route.PortMatcher, AnyService), route.BackendName
+            (Protocol.Http, route.HostMatcher, uint16 route.PortMatcher, AnyService), route.BackendName
 
         for route in generated.GrpcRoutes do
             let methods =
@@ -27,7 +27,7 @@ let private served (generated: Generated) =
                 | Ok matcher -> ServicePattern.canonical matcher
                 | Error rule -> failwith rule
 
-            (Grpc, route.AuthorityHostMatcher, uint16 route.AuthorityPortMatcher, methods), route.BackendName
+            (Protocol.Grpc, route.AuthorityHostMatcher, uint16 route.AuthorityPortMatcher, methods), route.BackendName
     ]
 
 /// Two ways to cut one text into a service, a namespace and a target.
@@ -327,7 +327,7 @@ let tests =
                 (fun seen services ->
                     let grpc =
                         served ((start.Replace services).Generate())
-                        |> List.filter (fun ((protocol, _, _, _), _) -> protocol = Grpc)
+                        |> List.filter (fun ((protocol, _, _, _), _) -> protocol = Protocol.Grpc)
 
                     for i, ((_, host, _, methods), _) in List.indexed grpc do
                         for (_, laterHost, _, laterMethods), _ in List.skip (i + 1) grpc do
