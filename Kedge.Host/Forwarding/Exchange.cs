@@ -107,6 +107,11 @@ internal sealed class Exchange : HttpMessageInvoker
     /// <summary>Cancels the exchange.</summary>
     public CancellationTokenSource? Cancellation { get; set; }
 
+    /// <summary>Whether the caller of this gRPC call set a deadline, which then is what cancels it.</summary>
+    public bool HasDeadline { get; set; }
+
+    public bool DeadlineHasPassed => HasDeadline && Cancellation is { IsCancellationRequested: true };
+
     /// <summary>When a byte of the request was read or one of the response written last, as <see cref="Environment.TickCount64"/>.</summary>
     public long LastMove => Volatile.Read(ref _lastMove);
 

@@ -111,6 +111,11 @@ internal sealed class ExchangeTransformer(Exchange exchange) : HttpTransformer
                 await response.Body.FlushAsync(cancellationToken);
                 await first;
             }
+            catch (OperationCanceledException) when (exchange.DeadlineHasPassed)
+            {
+                Answer.DeadlineExceeded.SetTrailers(httpContext);
+                return false;
+            }
             catch (Exception e)
             {
                 // The response has started, and nobody but this place knows that it has failed.
@@ -121,6 +126,10 @@ internal sealed class ExchangeTransformer(Exchange exchange) : HttpTransformer
         if (!exchange.IsExemptFromInactivity)
         {
             proxyResponse.Content = new ResponseContent(proxyResponse.Content, new ResponseBody(body, exchange));
+        }
+        else if (exchange.HasDeadline)
+        {
+            proxyResponse.Content = new ResponseContent(proxyResponse.Content, new DeadlineBody(body, httpContext, exchange));
         }
         return true;
     }

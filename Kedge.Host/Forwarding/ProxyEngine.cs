@@ -194,7 +194,6 @@ public sealed class ProxyEngine : IAsyncDisposable
 
     private async Task ForwardAsync(HttpContext context, Exchange exchange)
     {
-        var hasDeadline = false;
         if (!exchange.IsGrpc)
         {
             exchange.Cancellation = CancellationSources.Rent();
@@ -203,7 +202,7 @@ public sealed class ProxyEngine : IAsyncDisposable
         else if (context.Request.Headers.TryGetValue("grpc-timeout", out var timeout)
             && GrpcTimeout.TryParse(timeout.ToString(), out var left))
         {
-            hasDeadline = true;
+            exchange.HasDeadline = true;
             exchange.Cancellation = CancellationSources.Rent();
             exchange.Cancellation.CancelAfter(left);
         }
@@ -219,7 +218,7 @@ public sealed class ProxyEngine : IAsyncDisposable
                 exchange.Cancellation?.Token ?? CancellationToken.None);
             if (error != ForwarderError.None)
             {
-                var failure = hasDeadline && exchange.Cancellation!.IsCancellationRequested
+                var failure = exchange.DeadlineHasPassed
                     ? Answer.DeadlineExceeded
                     : exchange.Failure ?? FailureOf(error, context);
                 await FailAsync(context, exchange, failure);

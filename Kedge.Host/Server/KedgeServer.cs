@@ -107,6 +107,7 @@ public sealed class KedgeServer : IAsyncDisposable
         MaxWriteTimeout = options.Listeners.MaxWriteTimeout,
         FailedTargetBackoff = options.Forwarding.FailedTargetBackoff,
         TrustedProxies = options.Forwarding.TrustedProxies,
+        Nameservers = options.Forwarding.DnsNameservers,
         AdhocAllowLoopback = options.Forwarding.AdhocAllowLoopback,
     };
 
