@@ -47,16 +47,23 @@ type Difference internal (kind: string, before: string, after: string, witness: 
 
 /// What becomes of one request.
 [<Sealed; AllowNullLiteral>]
-type ExplainReport internal (explanation: Explanation, winner: RouteInfo, backendKnown: bool, lines: string list) =
-    let lines = List.toArray lines
+type ExplainReport
+    internal
+    (explanation: Explanation, winner: RouteInfo, backendKnown: bool, passed: string list, verdict: string list) =
+    let passed = List.toArray passed
+    let verdict = List.toArray verdict
     /// The whole of it, typed, for F#.
     member _.Explanation: Explanation = explanation
     /// The route that wins; null when none does.
     member _.Winner: RouteInfo = winner
     /// Whether the pool has the winner's backend.
     member _.BackendKnown: bool = backendKnown
+    /// A line for each rule that was tried in vain; many in a row for other hosts share one.
+    member _.PassedLines: IReadOnlyList<string> = passed
+    /// The rule that decides, and what becomes of the request.
+    member _.VerdictLines: IReadOnlyList<string> = verdict
     /// A line for each rule that was tried, and the outcome.
-    member _.Lines: IReadOnlyList<string> = lines
+    member _.Lines: IReadOnlyList<string> = Array.append passed verdict
 
 /// Explanations, analysis and comparison of configurations: what `kedge explain`, `kedge check` and `kedge diff` show.
 [<AbstractClass; Sealed>]
@@ -76,7 +83,11 @@ type Inspection private () =
 
     static let routeLabel protocol (infos: IReadOnlyList<RouteInfo>) index = label protocol infos[index] "routes"
 
-    static let adhocLabel protocol (infos: IReadOnlyList<RouteInfo>) index = label protocol infos[index] "adhoc_rules"
+    static let ruleNames protocol (infos: IReadOnlyList<RouteInfo>) list : RuleNames =
+        {
+            Place = fun index -> label protocol infos[index] list
+            Rule = fun index -> infos[index].Rule
+        }
 
     static let locate (configuration: Configuration) (infos: IReadOnlyList<RouteInfo>) (path: JsonPath) index =
         if infos[index].Line > 0 then
@@ -168,8 +179,12 @@ type Inspection private () =
                         | Some name -> $"; did you mean {name}?"
                         | None -> ""
 
+                    // Without a pool's file nobody can tell a wrong name from one that is to come.
                     finding
-                        Severity.Error
+                        (if configuration.PoolSource.File = "" then
+                             Severity.Warning
+                         else
+                             Severity.Error)
                         "dangling-backend"
                         route
                         $"the backend pool has no {protocol} backend {backend}{meant}"
@@ -236,7 +251,7 @@ type Inspection private () =
             }
 
     static let unused
-        (locateInPool: Func<JsonPath, Location>)
+        (pool: SourceMap)
         protocol
         routes
         kind
@@ -251,16 +266,16 @@ type Inspection private () =
                     Finding(
                         Severity.Warning,
                         "unused-backend",
-                        locateInPool.Invoke [ Field kind; Field "backends"; Step.Index backend.Index ],
+                        pool.Locate [ Field kind; Field "backends"; Step.Index backend.Index ],
                         $"no {kind} route names the backend {backend.Name}",
                         []
                     )
         ]
 
-    /// All that is wrong or surprising, first the errors, each kind in the files' order. `locateInPool` finds an entry of
-    /// the backend pool in its file.
-    static member Check(configuration: Configuration, locateInPool: Func<JsonPath, Location>) : IReadOnlyList<Finding> =
+    /// All that is wrong or surprising, first the errors, each kind in the files' order.
+    static member Check(configuration: Configuration) : IReadOnlyList<Finding> =
         let director = configuration.Director
+        let pool = configuration.PoolSource
 
         [|
             yield!
@@ -297,8 +312,8 @@ type Inspection private () =
                     (fun host ports -> RequestText.render (grpcPoint host ports))
                     director.GrpcAdhocRules
 
-            yield! unused locateInPool Protocol.http director.HttpRoutes "http" configuration.HttpBackends
-            yield! unused locateInPool Protocol.grpc director.GrpcRoutes "grpc" configuration.GrpcBackends
+            yield! unused pool Protocol.http director.HttpRoutes "http" configuration.HttpBackends
+            yield! unused pool Protocol.grpc director.GrpcRoutes "grpc" configuration.GrpcBackends
         |]
         |> Array.sortBy (fun finding -> -int finding.Severity)
         :> IReadOnlyList<Finding>
@@ -324,12 +339,14 @@ type Inspection private () =
                 configuration.GrpcRoutes,
                 configuration.GrpcAdhocRules
 
-        let lines =
-            Describe.explanation (routeLabel protocol routes) (adhocLabel protocol adhoc) explanation
+        let routeNames = ruleNames protocol routes "routes"
+        let adhocNames = ruleNames protocol adhoc "adhoc_rules"
+        let passed = Describe.passed routeNames adhocNames explanation
+        let verdict = Describe.verdict routeNames adhocNames explanation
 
         match explanation.Verdict with
-        | RouteWins(route, _, known, _) -> ExplainReport(explanation, routes[route], known, lines)
-        | AdhocDecides _ -> ExplainReport(explanation, null, false, lines)
+        | RouteWins(route, _, known, _) -> ExplainReport(explanation, routes[route], known, passed, verdict)
+        | AdhocDecides _ -> ExplainReport(explanation, null, false, passed, verdict)
 
     /// What the change moves. Empty when every request has the same outcome and no entry came, went or changed.
     static member Diff(before: Configuration, after: Configuration) : IReadOnlyList<Difference> =

@@ -47,3 +47,4 @@
       "Authorization/Access.fs"
       "Configuration.fs"
       "Inspection.fs"
+      "Exposure.fs"

@@ -13,13 +13,28 @@ public interface ICommand
     /// <summary>The flags that it takes, in the order of its help text.</summary>
     IEnumerable<Flag> Flags { get; }
 
+    /// <summary>The names of its arguments, as the help text shows them. Each is required.</summary>
+    IReadOnlyList<string> Arguments => [];
+
+    /// <summary>What its help text says of exit codes and the like, in sentences.</summary>
+    string Notes => "";
+
+    /// <summary>Command lines to learn from; the first is the plainest.</summary>
+    IReadOnlyList<string> Examples => [];
+
     /// <summary>Runs it. What is wrong with its flags is an error of use: <see cref="ExitCodes.Usage"/>.</summary>
     Task<int> RunAsync(Invocation invocation);
 }
 
 /// <summary>What a command is run with.</summary>
-public sealed record Invocation(FlagValues Flags, TextWriter Output, TextWriter Error)
+/// <param name="Arguments">As many as the command has names for.</param>
+/// <param name="Colours">Whether the output is read by a person who likes colours.</param>
+public sealed record Invocation(
+    FlagValues Flags, IReadOnlyList<string> Arguments, TextWriter Output, TextWriter Error, bool Colours)
 {
+    /// <summary>Writes the output's text in colour, or not.</summary>
+    public Paint Paint => new(Colours);
+
     /// <summary>Prints a line for each error of use.</summary>
     /// <returns>The exit code for it.</returns>
     public int Refuse(IEnumerable<string> errors)
