@@ -478,11 +478,17 @@ module Generators =
     let httpCase = Arb.fromGenShrink (httpCaseGen, shrinkHttp)
     let grpcCase = Arb.fromGenShrink (grpcCaseGen, shrinkGrpc)
 
-    /// Texts put together from the given pieces, shrunk by leaving pieces out.
-    let textOf (pieces: string list) =
-        let pieces =
-            Gen.choose (0, 8)
-            |> Gen.bind (fun count -> Gen.listOfLength count (Gen.elements pieces))
+    /// Texts put together from one of the starts and some of the pieces, shrunk by leaving pieces out, then characters.
+    let textAfter (starts: string list) (pieces: string list) =
+        let start = Gen.elements starts
+        let piece = Gen.elements pieces
 
-        Arb.fromGenShrink (pieces, withoutMany)
+        let texts =
+            Gen.choose (0, 6)
+            |> Gen.bind (fun count -> Gen.map2 (fun start rest -> start :: rest) start (Gen.listOfLength count piece))
+
+        Arb.fromGenShrink (texts, withoutMany)
         |> Arb.convert (String.concat "") (fun text -> [ for c in text -> string c ])
+
+    /// Texts put together from the given pieces.
+    let textOf (pieces: string list) = textAfter [ "" ] pieces

@@ -41,7 +41,15 @@ let private oracle (text: string) =
         Some((if name = "" then v6 else name), (if port = "" then -1 else int port))
 
 let private authorities =
-    Generators.textOf
+    Generators.textAfter
+        [
+            ""
+            "a.example"
+            "a.example."
+            "a.example:8080"
+            "[::1]"
+            "[2001:db8::7]:443"
+        ]
         [
             "a"
             "example"

@@ -61,11 +61,13 @@ let private hostilePieces =
 
 /// Mostly paths that are accepted, in all their spellings.
 let private paths =
-    Generators.textOf pieces
-    |> fun arbitrary ->
-        FsCheck.FSharp.Arb.convert (fun text -> "/" + text) (fun (text: string) -> text.Substring 1) arbitrary
+    Generators.textAfter [ "/"; "/"; "/a/"; "/admin/"; "/%61dmin/"; "//admin//"; "/x/../admin/%2e/" ] pieces
 
-let private hostilePaths = Generators.textOf (pieces @ hostilePieces)
+/// One piece in ten is hostile.
+let private hostilePaths =
+    Generators.textAfter
+        [ ""; "/"; "/"; "/"; "*" ]
+        (List.replicate 3 pieces |> List.concat |> List.append hostilePieces)
 
 // An oracle of its own: a path as a list of segments, a segment as a list of octets, of which those that keep their escape
 // are marked.
