@@ -19,8 +19,9 @@ type Finding internal (severity: Severity, kind: string, at: Location, message: 
     member _.Kind: string = kind
     /// Empty for a generated entry.
     member _.File: string = at.File
-    /// From 1; 0 for an entry that no file has.
+    /// From 1; 0 for an entry that no file has. Likewise the column.
     member _.Line: int = at.Line
+    member _.Column: int = at.Column
     /// `$.http.routes[3]`
     member _.Path: string = JsonPath.render at.Path
     member _.Message: string = message
