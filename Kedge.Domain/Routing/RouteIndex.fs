@@ -71,7 +71,7 @@ module internal Candidates =
         best
 
 /// Routes by a text that they want whole or as a prefix.
-[<Sealed; AllowNullLiteral>]
+[<Sealed>]
 type internal TextIndex(exact: TextMap<int array>, prefixes: TextMap<int array>, prefixLengths: int array) =
 
     /// `prefixLengths` are distinct and ascending. The hash of each prefix goes on from that of the one before.
@@ -110,7 +110,7 @@ type internal TextIndex(exact: TextMap<int array>, prefixes: TextMap<int array>,
         best
 
 /// Routes of one host and port.
-[<Sealed; AllowNullLiteral>]
+[<Sealed>]
 type internal RuleIndex(lowest: int, anyText: int array, first: TextIndex | null, second: TextIndex | null) =
 
     member _.Search<'headers when 'headers: struct and 'headers :> IHeaders>
@@ -138,7 +138,7 @@ type internal RuleIndex(lowest: int, anyText: int array, first: TextIndex | null
             best
 
 /// Routes of one host, or those without one. `ports` is ascending and `byPort` parallel to it.
-[<Sealed; AllowNullLiteral>]
+[<Sealed>]
 type internal PortIndex(ports: uint16 array, byPort: RuleIndex array, anyPort: RuleIndex | null) =
 
     member private _.Of(port: uint16) : RuleIndex | null =

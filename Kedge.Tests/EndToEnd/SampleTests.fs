@@ -16,11 +16,13 @@ let private script (directory: string) (arguments: string list) =
                 ProcessStartInfo(
                     "bash",
                     Path.Combine(directory, "misc", "gen_cert.sh") :: arguments,
-                    WorkingDirectory = "/"
+                    WorkingDirectory = "/",
+                    RedirectStandardOutput = true
                 )
             )
         )
 
+    bash.StandardOutput.ReadToEnd() |> ignore
     bash.WaitForExit()
     bash.ExitCode
 
@@ -32,7 +34,7 @@ let private project () =
     for file in Directory.GetFiles(Path.Combine(Executable.root, "misc")) do
         match Path.GetExtension file with
         | ".json"
-        | ".sh" -> File.Copy(file, Path.Combine(misc.FullName, Path.GetFileName file))
+        | ".sh" -> File.Copy(file, Path.Combine(misc.FullName, FileInfo(file).Name))
         | _ -> ()
 
     Expect.equal (script scratch.Path []) 0 "gen_cert.sh"
@@ -56,12 +58,11 @@ let private client (scratch: Scratch) (port: int) (own: Identity option) =
 
     handler.SslOptions.RemoteCertificateValidationCallback <- null
 
-    handler.SslOptions.CertificateChainPolicy <-
+    let policy =
         X509ChainPolicy(TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck)
 
-    handler.SslOptions.CertificateChainPolicy.CustomTrustStore.Add authority
-    |> ignore
-
+    policy.CustomTrustStore.Add authority |> ignore
+    handler.SslOptions.CertificateChainPolicy <- policy
     new HttpClient(handler, Timeout = patience)
 
 /// The three-port command with client certificates, certificate paths under `misc/`, on other ports.
