@@ -10,7 +10,7 @@ type Severity =
     | Error = 2
 
 /// Something that `kedge check` says about a configuration.
-[<Sealed; AllowNullLiteral>]
+[<Sealed>]
 type Finding internal (severity: Severity, kind: string, at: Location, message: string, witnesses: string list) =
     let witnesses = List.toArray witnesses
     member _.Severity: Severity = severity
@@ -30,7 +30,7 @@ type Finding internal (severity: Severity, kind: string, at: Location, message: 
     member _.Witnesses: IReadOnlyList<string> = witnesses
 
 /// One thing that `kedge diff` says about two configurations.
-[<Sealed; AllowNullLiteral>]
+[<Sealed>]
 type Difference internal (kind: string, before: string, after: string, witness: string, moveBefore, moveAfter) =
     /// `route-added`, `route-removed`, `route-changed`, `route-order`, `adhoc-rules`, `backend-added`,
     /// `backend-removed`, `backend-changed`.
@@ -47,7 +47,7 @@ type Difference internal (kind: string, before: string, after: string, witness: 
     member _.WitnessAfter: string = moveAfter
 
 /// What becomes of one request.
-[<Sealed; AllowNullLiteral>]
+[<Sealed>]
 type ExplainReport
     internal
     (explanation: Explanation, winner: RouteInfo, backendKnown: bool, passed: string list, verdict: string list) =

@@ -63,13 +63,13 @@ public static class ExplainText
         info.Rule,
     };
 
-    private static object Passed(string protocol, string list, IReadOnlyList<RouteInfo> infos, Passed passed) => new
+    private static object Passed(string protocol, string list, IReadOnlyList<RouteInfo?> infos, Passed passed) => new
     {
-        Rule = Rule(protocol, list, infos[passed.Rule]),
+        Rule = Rule(protocol, list, infos[passed.Rule]!),
         Reasons = passed.Mismatches.Select(Describe.mismatch),
     };
 
-    private static object Decision(string protocol, IReadOnlyList<RouteInfo> infos, AdhocDecision decision)
+    private static object Decision(string protocol, IReadOnlyList<RouteInfo?> infos, AdhocDecision decision)
     {
         var (kind, rule, host, port) = decision switch
         {
@@ -82,7 +82,7 @@ public static class ExplainText
         return new
         {
             Decision = kind,
-            Rule = rule < 0 ? null : Rule(protocol, "adhoc_rules", infos[rule]),
+            Rule = rule < 0 ? null : Rule(protocol, "adhoc_rules", infos[rule]!),
             Host = host,
             Port = port,
         };
