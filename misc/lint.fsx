@@ -25,7 +25,9 @@ let directorFile, poolFile =
 // 2. Decode, validate and compile both. Everything that is wrong with them is told at once, each with its place.
 let bytes file = ReadOnlyMemory(File.ReadAllBytes file)
 let name (file: string) = Path.GetFileName file
-let loaded = Configuration.Load(name directorFile, bytes directorFile, name poolFile, bytes poolFile)
+
+let loaded =
+    Configuration.Load(name directorFile, bytes directorFile, name poolFile, bytes poolFile)
 
 for error in loaded.Errors do
     printfn "%s" error
@@ -52,9 +54,15 @@ let withoutHost =
     |> Array.filter (fun (_, route) -> route.Host = AnyHost)
 
 for index, route in withoutHost do
-    let place = configuration.DirectorSource.Locate [ Field "http"; Field "routes"; Step.Index index ]
+    let place =
+        configuration.DirectorSource.Locate [ Field "http"; Field "routes"; Step.Index index ]
+
     printfn "%s:%d: house rule: a route for any host (%s)" place.File place.Line (RuleText.httpRoute route)
 
-let errors = findings |> Seq.filter (fun finding -> finding.Severity = Severity.Error) |> Seq.length
+let errors =
+    findings
+    |> Seq.filter (fun finding -> finding.Severity = Severity.Error)
+    |> Seq.length
+
 printfn "%d findings, %d of them errors; %d routes for any host" findings.Count errors withoutHost.Length
 exit (if errors > 0 then 1 else 0)

@@ -51,7 +51,8 @@ let services =
             | _ -> [ root ]
         | _ -> []
 
-    elements |> List.choose (ServiceJson.read options.Prefix >> ValueOption.toOption)
+    elements
+    |> List.choose (ServiceJson.read options.Prefix >> ValueOption.toOption)
 
 // 4. A service takes part when it carries the label. Say so of those that do not.
 for service in services do
@@ -66,7 +67,9 @@ let file name decode =
 
 let director = file "director.json" ConfigFile.decodeDirector
 let pool = file "backendpool.json" ConfigFile.decodeBackendPool
-let generated = DiscoveryState.Create(options, director, pool).Replace(services).Generate()
+
+let generated =
+    DiscoveryState.Create(options, director, pool).Replace(services).Generate()
 
 // 6. Print them as the files would have them, and what discovery has to say.
 printfn "%s" (DiscoveryText.render generated)

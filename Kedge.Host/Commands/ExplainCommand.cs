@@ -79,7 +79,8 @@ public sealed class ExplainCommand : ICommand
         {
             return invocation.Refuse(errors);
         }
-        ExplainText.Write(invocation, configuration, Inspection.Explain(configuration, request));
+        var withoutPool = options.Pool.Length + options.PoolPath.Length == 0;
+        ExplainText.Write(invocation, configuration, Inspection.Explain(configuration, request, withoutPool), withoutPool);
         return ExitCodes.Success;
     }
 }

@@ -5,11 +5,15 @@ namespace Kedge.Host.Commands;
 /// <summary>An explanation as text or JSON.</summary>
 public static class ExplainText
 {
-    public static void Write(Invocation invocation, Configuration configuration, ExplainReport report)
+    /// <param name="invocation">Where to, and how.</param>
+    /// <param name="configuration">The rules.</param>
+    /// <param name="report">What the core says.</param>
+    /// <param name="withoutPool">Whether nobody knows which backends there are.</param>
+    public static void Write(Invocation invocation, Configuration configuration, ExplainReport report, bool withoutPool)
     {
         if (Report.IsJson(invocation))
         {
-            WriteJson(invocation.Output, configuration, report);
+            WriteJson(invocation.Output, configuration, report, withoutPool);
         }
         else
         {
@@ -33,7 +37,7 @@ public static class ExplainText
         }
     }
 
-    private static void WriteJson(TextWriter output, Configuration configuration, ExplainReport report)
+    private static void WriteJson(TextWriter output, Configuration configuration, ExplainReport report, bool withoutPool)
     {
         var explanation = report.Explanation;
         var grpc = explanation.Request.IsGrpc;
@@ -49,7 +53,7 @@ public static class ExplainText
                 .Concat((adhoc?.passed ?? []).Select(passed => Passed(protocol, "adhoc_rules", rules, passed))),
             Winner = report.Winner is { } winner ? Rule(protocol, "routes", winner) : null,
             Backend = report.Winner?.BackendName,
-            BackendKnown = report.Winner is null ? (bool?)null : report.BackendKnown,
+            BackendKnown = report.Winner is null || withoutPool ? (bool?)null : report.BackendKnown,
             Adhoc = adhoc is null ? null : Decision(protocol, rules, adhoc.decision),
             Text = report.VerdictLines,
         });

@@ -36,11 +36,7 @@ let private law name (cases: 'case seq) (check: 'case -> string option) : Outcom
         Broken = broken
     }
 
-let private equal show expected found =
-    if expected = found then
-        None
-    else
-        Some(show expected found)
+let private equal show expected found = if expected = found then None else Some(show expected found)
 
 /// What the laws need of a protocol, so that each is written once.
 type private Face<'route, 'request> =
@@ -72,26 +68,29 @@ let private laws
                 (reference request)
                 (compiled request))
 
-        law (named "explain's winner is the router's, and every rule before it fails for a reason") requests (fun request ->
-            let explanation = (Inspection.Explain(configuration, face.Wrap request)).Explanation
-            let winner = compiled request
+        law
+            (named "explain's winner is the router's, and every rule before it fails for a reason")
+            requests
+            (fun request ->
+                let explanation = (Inspection.Explain(configuration, face.Wrap request)).Explanation
+                let winner = compiled request
 
-            let explained =
-                match explanation.Verdict with
-                | RouteWins(route, _, _, _) -> route
-                | AdhocDecides _ -> -1
+                let explained =
+                    match explanation.Verdict with
+                    | RouteWins(route, _, _, _) -> route
+                    | AdhocDecides _ -> -1
 
-            let tried = if winner < 0 then routes.Length else winner
+                let tried = if winner < 0 then routes.Length else winner
 
-            if explained <> winner then
-                Some $"{show request}: explained as route {explained}, decided by {winner}"
-            elif
-                explanation.Passed.Length <> tried
-                || explanation.Passed |> List.exists _.Mismatches.IsEmpty
-            then
-                Some $"{show request}: not every rule before the winner has a reason"
-            else
-                None)
+                if explained <> winner then
+                    Some $"{show request}: explained as route {explained}, decided by {winner}"
+                elif
+                    explanation.Passed.Length <> tried
+                    || explanation.Passed |> List.exists _.Mismatches.IsEmpty
+                then
+                    Some $"{show request}: not every rule before the winner has a reason"
+                else
+                    None)
 
         law (named "a route has no mismatch exactly when it holds") requests (fun request ->
             // Of the routes before and behind the winner, a few near it.
@@ -200,6 +199,11 @@ let private files (subject: Subject) =
 let check (subject: Subject) (seed: int) (cases: int) : Outcome list * Map<string, int array> =
     let configuration = subject.Configuration
     let random = Random seed
-    let httpLaws, httpWinners = side configuration random cases http configuration.Director.HttpRoutes
-    let grpcLaws, grpcWinners = side configuration random cases grpc configuration.Director.GrpcRoutes
+
+    let httpLaws, httpWinners =
+        side configuration random cases http configuration.Director.HttpRoutes
+
+    let grpcLaws, grpcWinners =
+        side configuration random cases grpc configuration.Director.GrpcRoutes
+
     files subject @ httpLaws @ grpcLaws, Map [ "HTTP", httpWinners; "gRPC", grpcWinners ]

@@ -67,17 +67,14 @@ let private load (arguments: Arguments) : Result<Subject, string list> =
     | Ok director, Ok pool ->
         let loaded = Configuration.Load(arguments.Config, director, arguments.Pool, pool)
 
-        let orEmpty (json: ReadOnlyMemory<byte>) =
-            if json.IsEmpty then
-                ReadOnlyMemory "{}"B
-            else
-                json
+        let orEmpty (json: ReadOnlyMemory<byte>) = if json.IsEmpty then ReadOnlyMemory "{}"B else json
 
         if not loaded.IsValid then
             Error(List.ofSeq loaded.Errors)
         else
             match
-                ConfigFile.decodeDirector arguments.Config director, ConfigFile.decodeBackendPool arguments.Pool (orEmpty pool)
+                ConfigFile.decodeDirector arguments.Config director,
+                ConfigFile.decodeBackendPool arguments.Pool (orEmpty pool)
             with
             | Ok director, Ok pool ->
                 Ok
