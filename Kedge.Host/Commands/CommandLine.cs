@@ -8,11 +8,16 @@ namespace Kedge.Host.Commands;
 /// <summary>The command line of the executable: its commands, their flags, help and version.</summary>
 public static class CommandLine
 {
-    private const string ArgumentsName = "arguments";
-
     private static readonly ServeCommand Serve = new();
     private static readonly IReadOnlyList<ICommand> Commands =
-        [Serve, new DemoCommand(), new CheckCommand(), new ExplainCommand(), new DiffCommand()];
+    [
+        Serve,
+        new DemoCommand(),
+        new CheckCommand(),
+        new ExplainCommand(),
+        new DiffCommand(),
+        new ResolveCommand(),
+    ];
 
     /// <summary>Runs the command that the arguments ask for, and returns the exit code of the process.</summary>
     /// <param name="arguments">As the shell hands them over.</param>
@@ -39,10 +44,14 @@ public static class CommandLine
         var command = Commands.FirstOrDefault(command => command.Name == parsed.CommandResult.Command.Name, Serve);
         var flags = Read(parsed, command, out var unreadable);
         // Behind an unknown flag nobody can tell values from arguments; then those are not complained of.
-        var given = Arguments(parsed, command);
         IReadOnlyList<string> errors =
-            [.. words.Errors, .. unreadable, .. words.Errors.Count > 0 ? [] : Unmatched(parsed, command, given)];
-        var invocation = new Invocation(flags, given, output, error, colours);
+            [.. words.Errors, .. unreadable, .. words.Errors.Count > 0 ? [] : Unmatched(parsed, command)];
+        string[] operands = [.. command.Arguments.Select(parsed.GetValue<string>).OfType<string>()];
+        if (errors.Count == 0 && operands.Length < command.Arguments.Count)
+        {
+            errors = [$"{command.Name}: <{command.Arguments[operands.Length]}> is missing"];
+        }
+        var invocation = new Invocation(flags, output, error) { Arguments = operands, Colours = colours };
         return errors.Count > 0 ? invocation.Refuse(errors) : await command.RunAsync(invocation);
     }
 
@@ -74,17 +83,11 @@ public static class CommandLine
         {
             target.Options.Add(flag.ToOption());
         }
-        if (command.Arguments.Count > 0)
+        foreach (var name in command.Arguments)
         {
-            // Too few are complained of by the name of the first that is missing.
-            target.Arguments.Add(new Argument<string[]>(ArgumentsName) { Arity = new(0, command.Arguments.Count) });
+            target.Arguments.Add(new Argument<string>(name) { Arity = ArgumentArity.ZeroOrOne });
         }
     }
-
-    private static string[] Arguments(ParseResult parsed, ICommand command) =>
-        command.Arguments.Count > 0 && parsed.GetResult(ArgumentsName) is ArgumentResult result
-            ? [.. result.Tokens.Select(token => token.Value)]
-            : [];
 
     /// <summary>The values of the flags that are given, and a line for each that cannot be read.</summary>
     private static FlagValues Read(ParseResult parsed, ICommand command, out IReadOnlyList<string> errors)
@@ -113,13 +116,9 @@ public static class CommandLine
         return new(values);
     }
 
-    /// <summary>A line for a missing argument, and for each word that is not this command's: another's flag, or one too many.</summary>
-    private static IEnumerable<string> Unmatched(ParseResult parsed, ICommand command, string[] given)
+    /// <summary>A line for each word that is not this command's: another command's flag, or an argument too many.</summary>
+    private static IEnumerable<string> Unmatched(ParseResult parsed, ICommand command)
     {
-        if (given.Length < command.Arguments.Count)
-        {
-            yield return $"{command.Arguments[given.Length]}: is missing; kedge {command.Name} --help tells more";
-        }
         foreach (var word in parsed.UnmatchedTokens)
         {
             if (word.StartsWith('='))

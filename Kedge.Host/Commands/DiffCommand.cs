@@ -34,7 +34,7 @@ public sealed class DiffCommand : ICommand
         "What is compared is the meaning, not the text: a change of order that moves no request is no difference. "
         + "Exits with 0, with --exit_code 1 when there is a difference, and with 2 when a configuration is wrong.";
 
-    public IReadOnlyList<string> Arguments => ["<old director.json>", "<new director.json>"];
+    public IReadOnlyList<string> Arguments => ["old director.json", "new director.json"];
 
     public IReadOnlyList<string> Examples =>
     [

@@ -43,7 +43,7 @@ public sealed class ExplainCommand : ICommand
         "Nothing is sent and nothing is looked up: the rules are read and the proxy's own core decides. "
         + "Exits with 0 when the answer is known, whatever it is, and with 2 when the request or the configuration is wrong.";
 
-    public IReadOnlyList<string> Arguments => ["<METHOD>", "<URL>"];
+    public IReadOnlyList<string> Arguments => ["METHOD", "URL"];
 
     public IReadOnlyList<string> Examples =>
     [

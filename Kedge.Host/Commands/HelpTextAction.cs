@@ -25,7 +25,8 @@ public sealed class HelpTextAction(IReadOnlyList<ICommand> commands, ICommand by
         {
             output.WriteLine($"kedge {command.Name}: {command.Summary}");
             output.WriteLine();
-            output.WriteLine($"Usage: {string.Join(' ', (string[])["kedge", command.Name, .. command.Arguments, "[flags]"])}");
+            var arguments = string.Concat(command.Arguments.Select(argument => $"<{argument}> "));
+            output.WriteLine($"Usage: kedge {command.Name} {arguments}[flags]");
             WriteMore(output, command);
         }
         WriteFlags(output, (command ?? byDefault).Flags);

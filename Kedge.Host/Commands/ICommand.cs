@@ -13,7 +13,7 @@ public interface ICommand
     /// <summary>The flags that it takes, in the order of its help text.</summary>
     IEnumerable<Flag> Flags { get; }
 
-    /// <summary>The names of its arguments, as the help text shows them. Each is required.</summary>
+    /// <summary>The words that it wants beside its flags, in order, as the help text names them.</summary>
     IReadOnlyList<string> Arguments => [];
 
     /// <summary>What its help text says of exit codes and the like, in sentences.</summary>
@@ -27,11 +27,14 @@ public interface ICommand
 }
 
 /// <summary>What a command is run with.</summary>
-/// <param name="Arguments">As many as the command has names for.</param>
-/// <param name="Colours">Whether the output is read by a person who likes colours.</param>
-public sealed record Invocation(
-    FlagValues Flags, IReadOnlyList<string> Arguments, TextWriter Output, TextWriter Error, bool Colours)
+public sealed record Invocation(FlagValues Flags, TextWriter Output, TextWriter Error)
 {
+    /// <summary>The words beside the flags, one for each of <see cref="ICommand.Arguments"/>.</summary>
+    public IReadOnlyList<string> Arguments { get; init; } = [];
+
+    /// <summary>Whether the output is read by a person on a terminal that shows colours.</summary>
+    public bool Colours { get; init; }
+
     /// <summary>Writes the output's text in colour, or not.</summary>
     public Paint Paint => new(Colours);
 

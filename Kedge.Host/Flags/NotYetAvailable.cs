@@ -7,9 +7,6 @@ public static class NotYetAvailable
     [
         FlagCatalogue.DynamicRoutings,
         FlagCatalogue.HttpConnectEnabled,
-        FlagCatalogue.GrpcHealthPort,
-        FlagCatalogue.LogstashHostPort,
-        FlagCatalogue.LogResolution,
     ];
 
     /// <summary>An error for each of them that is asked for.</summary>
