@@ -59,4 +59,6 @@
       "Discovery/DiscoveryText.fs"
       "Discovery/EndpointSlices.fs"
       "Configuration.fs"
+      "Findings.fs"
       "Inspection.fs"
+      "Exposure.fs"
