@@ -27,6 +27,8 @@ let private rule: FsCheck.Gen<AdhocRule> =
                     []
                     [ struct (8us, 10us) ]
                     [ struct (10us, 90us) ]
+                    [ struct (8us, 10us); struct (80us, 90us) ]
+                    [ struct (8us, 90us) ]
                     [ struct (1us, 65535us) ]
                 ]
 

@@ -39,10 +39,8 @@ let private reachLaws (subject: Subject<'route, 'request>) =
 
                     reach routes
                     |> Array.iteri (fun route state ->
-                        Expect.equal
-                            (isHidden state)
-                            (not (reached.Contains route))
-                            $"route {route} of {routes}: {state}"))
+                        if isHidden state = reached.Contains route then
+                            failtest $"route {route} of {routes}: {state}"))
 
             law
                 "a route that is not called hidden decides about its witness"
@@ -188,7 +186,7 @@ let private findings =
             law
                 "an overlap's witness is named by both prefixes and goes to the shorter one's backend"
                 (table grpcRoute)
-                30
+                8
                 (fun routes -> grpc routes |> List.exists _.IsPrefixOverlap)
                 (fun routes ->
                     for finding in grpc routes do

@@ -25,9 +25,23 @@ type Tally() =
 
 module Law =
 
+    /// Throws on failure and is silent otherwise. FsCheck's own runners write an empty text to the console for each case,
+    /// which costs more than the case itself where Expecto has redirected it.
+    let private runner =
+        { new IRunner with
+            member _.OnStartFixture _ = ()
+            member _.OnArguments(_, _, _) = ()
+            member _.OnShrink(_, _) = ()
+
+            member _.OnFinished(name, result) =
+                match result with
+                | TestResult.Passed _ -> ()
+                | _ -> failtestNoStack (Runner.onFinishedToString name result)
+        }
+
     /// Runs the law over many cases; fails with the shrunk counterexample.
     let check (cases: int) (arbitrary: Arbitrary<'case>) (law: 'case -> unit) =
-        let config = Config.QuickThrowOnFailure.WithMaxTest(cases).WithQuietOnSuccess(true)
+        let config = Config.Quick.WithMaxTest(cases).WithRunner(runner)
         Check.One(config, Prop.forAll arbitrary law)
 
     /// A test of a law whose cases are counted; `guard` then says how many of each kind there must have been.

@@ -38,7 +38,7 @@ module DnsNameMatcher =
             else
                 name
 
-        if suffix && name.Length = 0 then
+        if text = "*" then
             Ok(NameSuffix "")
         elif HostName.isName bare || HostName.isIPv6 bare then
             let name = name.ToString().ToLowerInvariant()

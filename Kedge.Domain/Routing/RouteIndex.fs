@@ -251,7 +251,7 @@ type internal RouteIndex private (hosts: TextMap<PortIndex>, anyHost: PortIndex 
             |> Array.sortBy fst
             |> Array.map (fun (port, group) -> port, ruleIndex group)
 
-        let anyPort = if any.Length = 0 then null else ruleIndex any
+        let anyPort: RuleIndex | null = if any.Length = 0 then null else ruleIndex any
         PortIndex(Array.map fst byPort, Array.map snd byPort, anyPort)
 
     static member Build(routes: IndexedRoute array) : RouteIndex =
@@ -268,7 +268,7 @@ type internal RouteIndex private (hosts: TextMap<PortIndex>, anyHost: PortIndex 
                 | AnyHost -> "")
             |> Array.map (fun (host, group) -> host, portIndex group)
 
-        let anyHost = if any.Length = 0 then null else portIndex any
+        let anyHost: PortIndex | null = if any.Length = 0 then null else portIndex any
         RouteIndex(textMap true hosts, anyHost, routes |> Array.map _.Conditions)
 
     /// The lowest rank whose route holds, or -1. `host` has no trailing dot.

@@ -27,6 +27,11 @@ public sealed class Authorizer : IAuthorizer, IAsyncDisposable
         {
             // As it was written: a Uri adds a slash to a bare host, and issuers are compared character by character.
             var issuer = url.OriginalString;
+            if (url.Scheme == Uri.UriSchemeHttp && !url.IsLoopback)
+            {
+                loggers.CreateLogger<Authorizer>().LogWarning(
+                    "the OIDC provider {Issuer} is asked for its keys in clear text: whoever can change the answer can make tokens", issuer);
+            }
             var provider = new OidcProvider(issuer, TimeProvider.System, loggers.CreateLogger<OidcProvider>());
             var requirements = new OidcRequirements(issuer, options.ClientId, options.PermsClaim);
             return new(

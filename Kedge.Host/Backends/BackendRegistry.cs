@@ -12,6 +12,7 @@ namespace Kedge.Host.Backends;
 /// </summary>
 internal sealed class BackendRegistry(ProxySettings settings, DnsLookup dns, ProxyTelemetry telemetry, ILogger logger) : IDisposable
 {
+    private readonly ResolverFactory _resolvers = new(dns);
     private readonly UpstreamClients _clients = new(settings.ConnectTimeout);
     private Dictionary<(bool IsGrpc, string Name), Backend> _live = [];
 
@@ -70,14 +71,11 @@ internal sealed class BackendRegistry(ProxySettings settings, DnsLookup dns, Pro
                     isGrpc,
                     _clients.Acquire(tls, isGrpc),
                     HealthPolicy.Of(info.Definition, settings.FailedTargetBackoff),
-                    ResolverOf(info),
+                    _resolvers.For(info.Resolver),
+                    settings.LogResolution,
                     telemetry.CountersOf(isGrpc, info.Name),
                     logger);
                 telemetry.BackendChanged(isGrpc, info.Name, _live.ContainsKey((isGrpc, info.Name)) ? "update" : "create");
-                if (settings.LogResolution)
-                {
-                    _ = LogResolutionAsync(backend);
-                }
             }
             backends[i] = next[(isGrpc, info.Name)] = backend;
         }
@@ -99,11 +97,4 @@ internal sealed class BackendRegistry(ProxySettings settings, DnsLookup dns, Pro
         backend.Dispose();
         _clients.Release(TlsIdentity.Of(backend.Info.Tls), backend.IsGrpc);
     }
-
-    private IEndpointResolver? ResolverOf(BackendInfo info) => info.Resolver switch
-    {
-        Domain.Decoded.Resolver.Host host => new HostResolver(dns, host.dnsName, (ushort)host.port),
-        Domain.Decoded.Resolver.Srv srv => new SrvResolver(dns, srv.dnsName, (ushort)srv.portOverride),
-        _ => null,
-    };
 }

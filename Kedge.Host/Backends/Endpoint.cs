@@ -78,5 +78,44 @@ public sealed class Endpoint
         }
     }
 
+    /// <summary>An answer came, but it may still turn out to be a failure: only the connection is known to be good.</summary>
+    public void Connected()
+    {
+        var seen = Health;
+        var next = seen.Connected()!;
+        if (!ReferenceEquals(seen, next))
+        {
+            Interlocked.CompareExchange(ref _health, next, seen);
+        }
+    }
+
+    /// <summary>A failed answer, or a connection that broke off. <see cref="EndpointSet"/> says how many are ejected already.</summary>
+    /// <returns>Whether it ejected the endpoint.</returns>
+    public bool AnswerFailed(HealthPolicy policy, long now, int ejected, int total)
+    {
+        EndpointHealth seen, next;
+        do
+        {
+            seen = Health;
+            next = seen.AnswerFailed(policy, now, ejected, total)!;
+        }
+        while (Interlocked.CompareExchange(ref _health, next, seen) != seen);
+        return !seen.IsEjected(now) && next.IsEjected(now);
+    }
+
+    /// <summary>An active health check came to an end.</summary>
+    /// <returns>Whether the endpoint is now unwell and was not, or the other way round.</returns>
+    public bool Probed(HealthPolicy policy, bool passed)
+    {
+        EndpointHealth seen, next;
+        do
+        {
+            seen = Health;
+            next = seen.Probed(policy, passed)!;
+        }
+        while (Interlocked.CompareExchange(ref _health, next, seen) != seen);
+        return seen.IsUnwell != next.IsUnwell;
+    }
+
     public override string ToString() => Resolved.Address.ToString();
 }

@@ -25,7 +25,8 @@ public sealed class HelpTextAction(IReadOnlyList<ICommand> commands, ICommand by
         {
             output.WriteLine($"kedge {command.Name}: {command.Summary}");
             output.WriteLine();
-            output.WriteLine($"Usage: kedge {command.Name} [flags]");
+            var arguments = string.Concat(command.Arguments.Select(argument => $"<{argument}> "));
+            output.WriteLine($"Usage: kedge {command.Name} {arguments}[flags]");
         }
         WriteFlags(output, (command ?? byDefault).Flags);
         return ExitCodes.Success;

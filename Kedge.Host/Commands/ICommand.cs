@@ -13,6 +13,9 @@ public interface ICommand
     /// <summary>The flags that it takes, in the order of its help text.</summary>
     IEnumerable<Flag> Flags { get; }
 
+    /// <summary>The words that it wants beside its flags, in order, as the help text names them.</summary>
+    IReadOnlyList<string> Arguments => [];
+
     /// <summary>Runs it. What is wrong with its flags is an error of use: <see cref="ExitCodes.Usage"/>.</summary>
     Task<int> RunAsync(Invocation invocation);
 }
@@ -20,6 +23,9 @@ public interface ICommand
 /// <summary>What a command is run with.</summary>
 public sealed record Invocation(FlagValues Flags, TextWriter Output, TextWriter Error)
 {
+    /// <summary>The words beside the flags, one for each of <see cref="ICommand.Arguments"/>.</summary>
+    public IReadOnlyList<string> Arguments { get; init; } = [];
+
     /// <summary>Prints a line for each error of use.</summary>
     /// <returns>The exit code for it.</returns>
     public int Refuse(IEnumerable<string> errors)

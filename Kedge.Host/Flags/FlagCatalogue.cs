@@ -97,6 +97,15 @@ public static class FlagCatalogue
         Default = [],
         Help = "networks whose X-Forwarded-* headers are believed",
     });
+    public static readonly Flag<IReadOnlyList<IPEndPoint>> DnsNameservers = Add(new Flag<IReadOnlyList<IPEndPoint>>
+    {
+        Name = "dns_nameservers",
+        Group = FlagGroup.Forwarding,
+        Type = FlagTypes.Nameservers,
+        Default = [],
+        DefaultHelp = "those of /etc/resolv.conf",
+        Help = "the DNS servers that backends and ad-hoc names are looked up at",
+    });
     public static readonly Flag<bool> AdhocAllowLoopback = Switch("adhoc_allow_loopback", FlagGroup.Forwarding,
         "lets ad-hoc rules lead to loopback and link-local addresses: only for trying things out");
     public static readonly Flag<bool> HttpConnectEnabled = Switch("http_connect_enabled", FlagGroup.Forwarding,

@@ -50,6 +50,10 @@ public static class FlagTypes
     public static FlagType<IReadOnlyList<IPNetwork>> Networks { get; } =
         ListOf("cidr,…", new FlagType<IPNetwork>("cidr", ReadNetwork, value => value.ToString()));
 
+    /// <summary>DNS servers; without a port, 53.</summary>
+    public static FlagType<IReadOnlyList<IPEndPoint>> Nameservers { get; } =
+        ListOf("address[:port],…", new FlagType<IPEndPoint>("address[:port]", ReadNameserver, value => value.ToString()));
+
     /// <summary>One of the members of an enumeration, in lower case.</summary>
     public static FlagType<T> OneOf<T>() where T : struct, Enum
     {
@@ -125,6 +129,14 @@ public static class FlagTypes
         return IPNetwork.TryParse(word, out value)
             ? null
             : $"'{word}' is not a network such as 10.0.0.0/8 (no bit may be set beyond the prefix)";
+    }
+
+    private static string? ReadNameserver(string word, out IPEndPoint value)
+    {
+        const int dns = 53;
+        return IPEndPoint.TryParse(word, out var server)
+            ? Out(out value, null, server.Port == 0 ? new IPEndPoint(server.Address, dns) : server)
+            : Out(out value, $"'{word}' is not an IP address with or without a port", new IPEndPoint(IPAddress.None, dns));
     }
 
     private static string? ReadUrl(string word, out Uri? value)

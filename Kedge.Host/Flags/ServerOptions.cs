@@ -94,9 +94,11 @@ public sealed record ConfigurationOptions(string Director, string DirectorPath, 
         flags.Get(FlagCatalogue.PoolConfigPath));
 }
 
+/// <param name="DnsNameservers">Empty = those of /etc/resolv.conf.</param>
 /// <param name="FailedTargetBackoff">Zero = endpoints are never left out.</param>
 public sealed record ForwardingOptions(
     IReadOnlyList<IPNetwork> TrustedProxies,
+    IReadOnlyList<IPEndPoint> DnsNameservers,
     bool AdhocAllowLoopback,
     bool HttpConnectEnabled,
     TimeSpan FailedTargetBackoff,
@@ -104,6 +106,7 @@ public sealed record ForwardingOptions(
 {
     public static ForwardingOptions From(FlagValues flags) => new(
         flags.Get(FlagCatalogue.TrustedProxies),
+        flags.Get(FlagCatalogue.DnsNameservers),
         flags.Get(FlagCatalogue.AdhocAllowLoopback),
         flags.Get(FlagCatalogue.HttpConnectEnabled),
         flags.Get(FlagCatalogue.FailedTargetBackoff),

@@ -1,3 +1,4 @@
+using Microsoft.AspNetCore.Http.Features;
 using System.Buffers;
 using System.Text;
 using Microsoft.Extensions.Primitives;
@@ -110,6 +111,16 @@ public sealed record Answer(int HttpStatus, GrpcStatus GrpcStatus, string Type, 
         return HttpMethods.IsHead(context.Request.Method)
             ? Task.CompletedTask
             : response.Body.WriteAsync(body, 0, body.Length);
+    }
+
+    /// <summary>Sets the gRPC status behind a response that has started, in place of the backend's trailers.</summary>
+    public void SetTrailers(HttpContext context)
+    {
+        if (context.Features.Get<IHttpResponseTrailersFeature>()?.Trailers is { IsReadOnly: false } trailers)
+        {
+            trailers["grpc-status"] = ((int)GrpcStatus).ToString();
+            trailers["grpc-message"] = PercentEncode(Reason);
+        }
     }
 
     /// <summary>grpc-message as the gRPC protocol wants it: visible ASCII but <c>%</c> as it is, other bytes of the UTF-8 form escaped.</summary>

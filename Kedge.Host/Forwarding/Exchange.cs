@@ -117,6 +117,11 @@ internal sealed class Exchange : HttpMessageInvoker
     /// <summary>Cancels the exchange.</summary>
     public CancellationTokenSource? Cancellation { get; set; }
 
+    /// <summary>Whether the caller of this gRPC call set a deadline, which then is what cancels it.</summary>
+    public bool HasDeadline { get; set; }
+
+    public bool DeadlineHasPassed => HasDeadline && Cancellation is { IsCancellationRequested: true };
+
     /// <summary>When a byte of the request was read or one of the response written last, as <see cref="Environment.TickCount64"/>.</summary>
     public long LastMove => Volatile.Read(ref _lastMove);
 
@@ -138,7 +143,8 @@ internal sealed class Exchange : HttpMessageInvoker
 
     private bool HasBody => _content is RequestContent;
 
-    private bool BodyStarted => _content is RequestContent { Started: true };
+    /// <summary>Whether the request as a whole can go out, be it for the first time or once more.</summary>
+    private bool CanGoOut => _content is not RequestContent { CanGoOut: false };
 
     public void Moved() => Volatile.Write(ref _lastMove, Environment.TickCount64);
 
@@ -158,9 +164,11 @@ internal sealed class Exchange : HttpMessageInvoker
             return;
         }
         var request = _context.Request;
-        var body = new RequestBody(request.Body, this);
+        // Only HTTP/2 refuses streams.
+        var replay = Client.IsGrpc || Client.IsTls ? new RequestReplay() : null;
+        var body = new RequestBody(request.Body, request.ContentLength, replay, this);
         request.Body = body;
-        _content = new RequestContent(copying, body);
+        _content = new RequestContent(copying, body, replay);
         _isReadingRequest = true;
     }
 
@@ -186,16 +194,24 @@ internal sealed class Exchange : HttpMessageInvoker
             try
             {
                 var response = await invoker.SendAsync(request, cancellationToken);
-                endpoint.Succeeded();
+                (_content as RequestContent)?.Answered();
+                Judge(endpoint, response);
                 return response;
             }
-            catch (Exception e) when (!cancellationToken.IsCancellationRequested && !BodyStarted && IsRefusal(e))
+            catch (Exception e) when (!cancellationToken.IsCancellationRequested && CanGoOut && ConnectFailure.Is(e))
             {
                 // No byte was sent: another endpoint may have the request.
                 refusal = e;
                 endpoint.ConnectFailed(_destination.Policy, Clock.Now);
                 _telemetry.DialFailed(BackendName, endpoint.ToString());
-                _logger.LogDebug("no connection to {Endpoint} of {Target}: {Reason}", endpoint, _destination.Name, Reason(e));
+                _logger.LogDebug("no connection to {Endpoint} of {Target}: {Reason}", endpoint, _destination.Name, ConnectFailure.Reason(e));
+                (tried ??= []).Add(endpoint);
+                next = _destination.Endpoints.Pick(_destination.Ticket, tried);
+            }
+            catch (Exception e) when (!cancellationToken.IsCancellationRequested && CanGoOut && ConnectFailure.IsRefusedStream(e))
+            {
+                // Not processed: another endpoint may have the request, and this one is none the worse.
+                refusal = e;
                 (tried ??= []).Add(endpoint);
                 next = _destination.Endpoints.Pick(_destination.Ticket, tried);
             }
@@ -204,7 +220,7 @@ internal sealed class Exchange : HttpMessageInvoker
                 invoker = Client.Fresh;
             }
         }
-        Failure = Answer.NoConnection(_destination.Name, Reason(refusal));
+        Failure = Answer.NoConnection(_destination.Name, ConnectFailure.Reason(refusal));
         throw refusal!;
     }
 
@@ -216,6 +232,7 @@ internal sealed class Exchange : HttpMessageInvoker
     {
         Failure ??= Answer.BrokenOff;
         Cause = cause;
+        EndpointFailed();
         if (_context.Features.Get<IHttpResetFeature>() is { } reset)
         {
             const int internalError = 2;
@@ -224,6 +241,24 @@ internal sealed class Exchange : HttpMessageInvoker
         else
         {
             _context.Abort();
+        }
+    }
+
+    /// <summary>What the trailers of a gRPC answer say of the endpoint, where the headers said nothing.</summary>
+    public void Judge(HttpResponseHeaders trailers)
+    {
+        if (IsGrpc && JudgesAnswers && _endpoint is { } endpoint && AnswerJudgement.OfStatus(trailers) is { } failed)
+        {
+            Judge(endpoint, failed);
+        }
+    }
+
+    /// <summary>The endpoint broke off: it counts like a failed answer.</summary>
+    public void EndpointFailed()
+    {
+        if (JudgesAnswers && _endpoint is { } endpoint && !_context.RequestAborted.IsCancellationRequested)
+        {
+            Judge(endpoint, failed: true);
         }
     }
 
@@ -239,6 +274,41 @@ internal sealed class Exchange : HttpMessageInvoker
         }
     }
 
+    private bool JudgesAnswers => _destination.Policy.EjectAfter > 0;
+
+    private void Judge(Endpoint endpoint, HttpResponseMessage response)
+    {
+        if (!JudgesAnswers)
+        {
+            endpoint.Succeeded();
+        }
+        else if (AnswerJudgement.OfHeaders(response, IsGrpc) is { } failed)
+        {
+            Judge(endpoint, failed);
+        }
+        else
+        {
+            endpoint.Connected();
+        }
+    }
+
+    private void Judge(Endpoint endpoint, bool failed)
+    {
+        if (!failed)
+        {
+            endpoint.Succeeded();
+        }
+        else if (_destination.Endpoints.AnswerFailed(endpoint, _destination.Policy))
+        {
+            _logger.LogWarning(
+                "endpoint {Endpoint} of {Target} is ejected for {Duration}: {Failures} failures in a row",
+                endpoint,
+                _destination.Name,
+                TimeSpan.FromTicks(_destination.Policy.EjectionTime),
+                _destination.Policy.EjectAfter);
+        }
+    }
+
     private void GoTo(Endpoint endpoint)
     {
         if (!ReferenceEquals(_endpoint, endpoint))
@@ -249,38 +319,18 @@ internal sealed class Exchange : HttpMessageInvoker
         }
     }
 
-    /// <summary>Whether no connection could be made.</summary>
-    private static bool IsRefusal(Exception e) => e switch
-    {
-        HttpRequestException { HttpRequestError: HttpRequestError.ConnectionError or HttpRequestError.NameResolutionError or HttpRequestError.SecureConnectionError } => true,
-        // The handler's own limit on connecting.
-        OperationCanceledException { InnerException: TimeoutException } => true,
-        _ => false,
-    };
-
     /// <summary>
     /// Whether SPEC section 5 allows a second try: nothing was sent, or an idempotent request without a body (RFC 9110, 9.2.2)
     /// met the end of a connection that had been in use before.
     /// </summary>
     private bool MaySendAgain(Exception e) =>
         ConnectionLostException.In(e) is { } lost
-        && !BodyStarted
+        && CanGoOut
         && (lost.NothingSent || (lost.Reused && !HasBody && IsIdempotent(_context.Request.Method)));
 
     private static bool IsIdempotent(string method) =>
         HttpMethods.IsGet(method) || HttpMethods.IsHead(method) || HttpMethods.IsPut(method)
         || HttpMethods.IsDelete(method) || HttpMethods.IsOptions(method) || HttpMethods.IsTrace(method);
-
-    /// <summary>Why no connection could be made, without addresses: callers read it, too.</summary>
-    private static string Reason(Exception? e) => e switch
-    {
-        null => "no endpoint",
-        OperationCanceledException => "the connection timed out",
-        { InnerException: System.Net.Sockets.SocketException socket } => socket.SocketErrorCode.ToString(),
-        { InnerException: System.Security.Authentication.AuthenticationException tls } => tls.Message,
-        HttpRequestException request => request.HttpRequestError.ToString(),
-        _ => e.GetType().Name,
-    };
 
     private sealed class NoHandler : HttpMessageHandler
     {

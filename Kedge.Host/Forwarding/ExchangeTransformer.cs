@@ -91,6 +91,11 @@ internal sealed class ExchangeTransformer(Exchange exchange) : HttpTransformer
         exchange.Record.FirstByte = Stopwatch.GetTimestamp();
         var response = httpContext.Response;
         CopyHeaders(proxyResponse, response.Headers);
+        if (httpContext.Features.Get<IHttpResponseTrailersFeature>() is null)
+        {
+            // Trailers go to HTTP/2 callers only; to others they are not announced either.
+            response.Headers.Remove(HeaderNames.Trailer);
+        }
         response.Headers[Answer.RequestIdHeader] = exchange.RequestId;
         if (exchange.BackendName is { } backend)
         {
@@ -118,6 +123,11 @@ internal sealed class ExchangeTransformer(Exchange exchange) : HttpTransformer
                 await response.Body.FlushAsync(cancellationToken);
                 await first;
             }
+            catch (OperationCanceledException) when (exchange.DeadlineHasPassed)
+            {
+                Answer.DeadlineExceeded.SetTrailers(httpContext);
+                return false;
+            }
             catch (Exception e)
             {
                 // The response has started, and nobody but this place knows that it has failed.
@@ -129,12 +139,17 @@ internal sealed class ExchangeTransformer(Exchange exchange) : HttpTransformer
         {
             proxyResponse.Content = new ResponseContent(proxyResponse.Content, new ResponseBody(body, exchange));
         }
+        else if (exchange.HasDeadline)
+        {
+            proxyResponse.Content = new ResponseContent(proxyResponse.Content, new DeadlineBody(body, httpContext, exchange));
+        }
         return true;
     }
 
     public override ValueTask TransformResponseTrailersAsync(
         HttpContext httpContext, HttpResponseMessage proxyResponse, CancellationToken cancellationToken)
     {
+        exchange.Judge(proxyResponse.TrailingHeaders);
         if (httpContext.Features.Get<IHttpResponseTrailersFeature>()?.Trailers is { IsReadOnly: false } trailers)
         {
             foreach (var (name, values) in proxyResponse.TrailingHeaders.NonValidated)

@@ -221,7 +221,6 @@ public sealed class ProxyEngine : IAsyncDisposable
 
     private async Task ForwardAsync(HttpContext context, Exchange exchange)
     {
-        var hasDeadline = false;
         using var span = Tracing.StartForwarding();
         exchange.Span = span;
         if (!exchange.IsGrpc)
@@ -232,7 +231,7 @@ public sealed class ProxyEngine : IAsyncDisposable
         else if (context.Request.Headers.TryGetValue("grpc-timeout", out var timeout)
             && GrpcTimeout.TryParse(timeout.ToString(), out var left))
         {
-            hasDeadline = true;
+            exchange.HasDeadline = true;
             exchange.Cancellation = CancellationSources.Rent();
             exchange.Cancellation.CancelAfter(left);
         }
@@ -248,7 +247,7 @@ public sealed class ProxyEngine : IAsyncDisposable
                 exchange.Cancellation?.Token ?? CancellationToken.None);
             if (error != ForwarderError.None)
             {
-                var failure = hasDeadline && exchange.Cancellation!.IsCancellationRequested
+                var failure = exchange.DeadlineHasPassed
                     ? Answer.DeadlineExceeded
                     : exchange.Failure ?? FailureOf(error, context);
                 await FailAsync(context, exchange, failure);
@@ -271,6 +270,10 @@ public sealed class ProxyEngine : IAsyncDisposable
         {
             record.Failure = failure;
             record.Cause = exchange.Cause ?? context.GetForwarderErrorFeature()?.Exception;
+        }
+        if (ReferenceEquals(failure, Answer.BrokenOff))
+        {
+            exchange.EndpointFailed();
         }
         // When the response has started the forwarder has reset the stream or closed the connection.
         return context.Response.HasStarted || context.RequestAborted.IsCancellationRequested

@@ -164,6 +164,7 @@ public sealed class KedgeServer : IAsyncDisposable
         MaxWriteTimeout = options.Listeners.MaxWriteTimeout,
         FailedTargetBackoff = options.Forwarding.FailedTargetBackoff,
         TrustedProxies = options.Forwarding.TrustedProxies,
+        Nameservers = options.Forwarding.DnsNameservers,
         LogResolution = options.Forwarding.LogResolution,
         AdhocAllowLoopback = options.Forwarding.AdhocAllowLoopback,
     };

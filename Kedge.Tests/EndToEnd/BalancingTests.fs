@@ -8,6 +8,8 @@ open System.Threading
 open Expecto
 open Kedge.Tests.EndToEnd.Stage
 open Kedge.Tests.Harness
+open Kedge.Tests.Peers
+open Microsoft.AspNetCore.Server.Kestrel.Core
 
 /// Answers the first request of the first connection and breaks off at the second; later connections answer.
 let private forgetful () =
@@ -109,15 +111,119 @@ let tests =
                     Expect.equal early.Status 502 "nothing there"
 
                     use _ =
-                        new HttpPeer(
-                            "late",
-                            Microsoft.AspNetCore.Server.Kestrel.Core.HttpProtocols.Http1,
-                            None,
-                            IPEndPoint(IPAddress.Loopback, port)
-                        )
+                        new HttpPeer("late", HttpProtocols.Http1, None, IPEndPoint(IPAddress.Loopback, port))
 
                     do!
                         eventually "an answer of the backend" (fun () ->
                             (get client "https://late.example/" []).GetAwaiter().GetResult().Status = 200)
+                })
+        ]
+
+/// Peers on the same port of several addresses, which are the addresses of `many.test`.
+let private onAddresses (addresses: string list) =
+    let port = Ports.free ()
+
+    port,
+    [
+        for address in addresses ->
+            new HttpPeer(address, HttpProtocols.Http1, None, IPEndPoint(IPAddress.Parse address, port))
+    ]
+
+let private addressesOf (addresses: string list) = addresses |> List.map (fun address -> Address("many.test", address))
+
+/// A kedge whose HTTP backend `many` and gRPC backend `many` are these ports of `many.test`.
+let private many (dns: Dns) (http: int) (grpc: int) =
+    let backend port =
+        $$"""{ "name": "many", "host": { "dns_name": "many.test", "port": {{port}} } }"""
+
+    Kedge.Start(
+        Json.director [ Json.httpRoute "many" "many.example" ] [ Json.grpcRoute "many" "many.example" ],
+        Json.pool [ backend http ] [ backend grpc ],
+        [ $"--dns_nameservers=127.0.0.1:{dns.Port}" ]
+    )
+
+let private disposeAll (peers: #IDisposable list) =
+    { new IDisposable with
+        member _.Dispose() =
+            for peer in peers do
+                peer.Dispose()
+    }
+
+[<Tests>]
+let endpoints =
+    testList
+        "endpoints from DNS"
+        [
+            case "round robin is fair over every window" (fun () ->
+                task {
+                    let addresses = [ "127.0.0.2"; "127.0.0.3"; "127.0.0.4" ]
+                    let port, peers = onAddresses addresses
+                    use _ = disposeAll peers
+                    use dns = new Dns 60
+                    do! dns.Serve(addressesOf addresses)
+                    use! kedge = many dns port port
+                    use client = Clients.http2 kedge.HttpsPort None
+                    let answers = ResizeArray<string>()
+
+                    for _ in 1..31 do
+                        let! answer = get client "https://many.example/" []
+                        answers.Add answer.Body
+
+                    for window in Seq.windowed 7 answers do
+                        for address in addresses do
+                            let count = window |> Seq.filter ((=) address) |> Seq.length
+                            Expect.isTrue (count = 2 || count = 3) $"{address} in %A{window}"
+                })
+
+            case "an endpoint that refuses the connection: the request goes to the next" (fun () ->
+                task {
+                    let port, peers = onAddresses [ "127.0.0.3" ]
+                    use _ = disposeAll peers
+
+                    use echo =
+                        new GrpcPeer("127.0.0.3", None, IPEndPoint(IPAddress.Parse "127.0.0.3", Ports.free ()))
+
+                    use dns = new Dns 60
+                    do! dns.Serve(addressesOf [ "127.0.0.2"; "127.0.0.3"; "127.0.0.4" ])
+                    use! kedge = many dns port echo.Port
+                    use client = Clients.http1 kedge.HttpsPort None
+
+                    for number in 1..6 do
+                        let! answer = post client $"https://many.example/{number}" "body"
+                        Expect.equal (answer.Status, answer.Body) (200, "127.0.0.3") "HTTP"
+                        Expect.equal (peers.Head.One $"/{number}").BodyLength 4L "the body came along, once"
+
+                    for _, port in [ "gRPC port", kedge.GrpcPort; "HTTPS port", kedge.HttpsPort ] do
+                        use channel = Clients.grpc port None "many.example:443"
+
+                        for _ in 1..6 do
+                            let! reply = Echo.EchoClient(channel).UnaryAsync(EchoRequest(Text = "x"))
+                            Expect.equal (reply.Text, reply.Backend) ("x", "127.0.0.3") "gRPC"
+                })
+
+            case "changed records are followed, and the last answer is kept while the DNS server is away" (fun () ->
+                task {
+                    let port, peers = onAddresses [ "127.0.0.2"; "127.0.0.3" ]
+                    use _ = disposeAll peers
+                    use dns = new Dns 1
+                    do! dns.Serve(addressesOf [ "127.0.0.2" ])
+                    use! kedge = many dns port port
+                    use client = Clients.http1 kedge.HttpsPort None
+                    let! first = get client "https://many.example/" []
+                    Expect.equal first.Body "127.0.0.2" "at first"
+                    do! dns.Serve(addressesOf [ "127.0.0.3" ])
+
+                    do!
+                        eventually "the other address" (fun () ->
+                            (get client "https://many.example/" []).GetAwaiter().GetResult().Body = "127.0.0.3")
+
+                    dns.Stop()
+                    // Three lifetimes of the record.
+                    let until = DateTime.UtcNow.AddSeconds 3.0
+
+                    while DateTime.UtcNow < until do
+                        let! answer = get client "https://many.example/" []
+                        Expect.equal (answer.Status, answer.Body) (200, "127.0.0.3") "kept"
+                        do! Threading.Tasks.Task.Delay 100
                 })
         ]

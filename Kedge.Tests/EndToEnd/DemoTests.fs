@@ -13,7 +13,12 @@ let private paste (line: string) =
         let info =
             ProcessStartInfo(
                 "bash",
-                [ "-c"; $"set -o pipefail; {line}" ],
+                [
+                    "-c"
+                    // Which version of HTTP it was is told on standard error.
+                    "set -o pipefail; curl() { command curl -w '%{stderr}version=%{http_version}\n' \"$@\"; }\n"
+                    + line
+                ],
                 RedirectStandardOutput = true,
                 RedirectStandardError = true
             )
@@ -47,19 +52,30 @@ let tests =
                             Expect.isFalse demo.HasExited demo.Output
                             demo.Stdout |> Array.exists (fun line -> line.Contains "Ctrl-C"))
 
-                    let pasted = commands ()
-                    Expect.exists pasted (fun line -> line.Contains "--http1.1") "an HTTP/1.1 command"
-                    Expect.exists pasted (fun line -> line.Contains "--http2") "an h2 command"
-                    Expect.exists pasted (fun line -> line.Contains "application/grpc") "a gRPC command"
+                    let outcomes = ResizeArray<string * string * string>()
 
-                    for line in pasted do
+                    for line in commands () do
                         let! code, output, errors = paste line
                         Expect.equal code 0 $"{line}\n{output}\n{errors}"
-                        Expect.isNotEmpty (output + errors) line
+                        Expect.isNotEmpty (output.Trim()) line
+                        outcomes.Add(line, output, errors)
 
-                        if line.Contains "application/grpc" then
-                            // Its trailers are shown, too.
-                            Expect.stringContains (output + errors) "grpc-status: 0" line
+                    let answered what version (isMeant: string -> bool) (reply: string) =
+                        let those =
+                            outcomes
+                            |> Seq.filter (fun (line, output, errors) ->
+                                isMeant line && errors.Contains $"version={version}\n" && output.Contains reply)
+
+                        Expect.isNonEmpty those $"{what}: %A{List.ofSeq outcomes}"
+
+                    answered
+                        "HTTP/1.1"
+                        "1.1"
+                        (fun line -> line.Contains "--http1.1" && line.Contains "https://")
+                        "ello"
+
+                    answered "h2" "2" (fun line -> line.Contains "/hello") "demo_http"
+                    answered "gRPC" "2" (fun line -> line.Contains "application/grpc") "Hello Kedge"
 
                     demo.Signal PosixSignal.SIGINT
                     let! code = demo.Exit()

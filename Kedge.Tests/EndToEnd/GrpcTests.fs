@@ -182,6 +182,25 @@ let shapes =
                 })
         ]
 
+/// A call with half a second to go.
+let private callWithTimeout (port: int) (peer: HttpPeer) =
+    task {
+        use http = Clients.http2 port None
+        let content = new ByteArrayContent(Array.zeroCreate<byte> 5)
+        content.Headers.ContentType <- MediaTypeHeaderValue "application/grpc"
+
+        let request =
+            new HttpRequestMessage(
+                HttpMethod.Post,
+                $"https://127.0.0.1:{peer.Port}/kedge.test.Echo/Unary",
+                Content = content
+            )
+
+        request.Headers.TryAddWithoutValidation("grpc-timeout", "500m") |> ignore
+        request.Headers.TryAddWithoutValidation("te", "trailers") |> ignore
+        return! send http request
+    }
+
 [<Tests>]
 let ends =
     testList
@@ -208,31 +227,48 @@ let ends =
                     do! finishes "the end of the backend's work" call.Cancelled
                 })
 
-            onBothPorts "kedge itself ends a call whose backend ignores the deadline" (fun port ->
+            // The next two use a backend that knows no deadlines, reached by the ad-hoc rule for 127.0.0.1, and a plain HTTP
+            // client, so that nobody but kedge watches the clock.
+            onBothPorts "kedge itself ends a call whose backend says nothing" (fun port ->
                 task {
                     use deaf = new HttpPeer("deaf", HttpProtocols.Http2, None)
                     deaf.On("/kedge.test.Echo/Unary", fun context -> Task.Delay(60_000, context.RequestAborted))
-
-                    // Only the ad-hoc rule for 127.0.0.1 leads to this peer. A plain HTTP client, so that nobody but
-                    // kedge watches the clock.
-                    use http = Clients.http2 port None
-
-                    let request =
-                        new HttpRequestMessage(
-                            HttpMethod.Post,
-                            $"https://127.0.0.1:{deaf.Port}/kedge.test.Echo/Unary",
-                            Content = new ByteArrayContent(Array.zeroCreate<byte> 5)
-                        )
-
-                    request.Content <- new ByteArrayContent(Array.zeroCreate<byte> 5)
-                    (nonNull request.Content).Headers.ContentType <- MediaTypeHeaderValue "application/grpc"
-                    request.Headers.TryAddWithoutValidation("grpc-timeout", "500m") |> ignore
-                    request.Headers.TryAddWithoutValidation("te", "trailers") |> ignore
-                    let! answer = send http request
+                    let! answer = callWithTimeout port deaf
                     Expect.equal answer.Status 200 "HTTP status"
                     Expect.equal (answer.Header "grpc-status") "4" "DEADLINE_EXCEEDED"
                     Expect.equal (answer.Header "X-Kedge-Error-Type") "transport-timeout" "type"
                 })
+
+            onBothPorts
+                "a deadline that passes after the headers or a message ends the call in its trailers"
+                (fun port ->
+                    task {
+                        for body in [ [||]; Array.zeroCreate<byte> 5 ] do
+                            use deaf = new HttpPeer("deaf", HttpProtocols.Http2, None)
+
+                            deaf.On(
+                                "/kedge.test.Echo/Unary",
+                                fun context ->
+                                    task {
+                                        context.Response.ContentType <- "application/grpc"
+                                        do! context.Response.StartAsync()
+                                        do! context.Response.Body.WriteAsync(body.AsMemory())
+                                        do! context.Response.Body.FlushAsync()
+                                        do! Task.Delay(60_000, context.RequestAborted)
+                                    }
+                            )
+
+                            let! answer = callWithTimeout port deaf
+                            Expect.equal answer.Status 200 "HTTP status"
+                            Expect.equal answer.Body.Length body.Length "what came before"
+
+                            let status =
+                                match answer.Response.TrailingHeaders.TryGetValues "grpc-status" with
+                                | true, values -> String.Join(",", nonNull values)
+                                | _ -> "none"
+
+                            Expect.equal status "4" "DEADLINE_EXCEEDED"
+                    })
 
             onBothPorts "a cancelled call is cancelled at the backend" (fun port ->
                 task {

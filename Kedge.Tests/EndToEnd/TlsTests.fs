@@ -70,8 +70,11 @@ let private isRefused (kedge: Kedge) identity what =
             let! error =
                 failure<RpcException> what (fun () -> Echo.EchoClient(channel).UnaryAsync(EchoRequest()).ResponseAsync)
 
-            Expect.equal error.StatusCode StatusCode.Unavailable what
-            Expect.isNull (error.Trailers.GetValue "x-kedge-error-type") "not an answer of kedge, but no connection"
+            // In TLS 1.3 the client learns of the refusal only after its own handshake is done: whether the call then failed
+            // to start or broke off is a matter of time.
+            Expect.contains [ StatusCode.Unavailable; StatusCode.Internal ] error.StatusCode what
+            Expect.isNotNull error.Status.DebugException "a failure of the connection"
+            Expect.isNull (error.Trailers.GetValue "x-kedge-request-id") "not an answer of kedge"
     }
 
 [<Tests>]

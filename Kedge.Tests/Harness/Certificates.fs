@@ -53,6 +53,8 @@ type CertificateAuthority(scratch: Scratch, name: string) =
             for name: string in names do
                 match IPAddress.TryParse name with
                 | true, address -> alternative.AddIpAddress(nonNull address)
+                | _ when name.Contains ':' -> alternative.AddUri(Uri name)
+                | _ when name.Contains '@' -> alternative.AddEmailAddress name
                 | _ -> alternative.AddDnsName name
 
             request.CertificateExtensions.Add(alternative.Build())
@@ -81,6 +83,9 @@ type CertificateAuthority(scratch: Scratch, name: string) =
     member _.ServerFor(names: string list) = issue "server" serverAuth (now.AddDays -1.0) (now.AddDays 7.0) names
 
     member _.Client(commonName: string) = issue commonName clientAuth (now.AddDays -1.0) (now.AddDays 7.0) []
+
+    /// With these alternative names: URIs have a `:`, email addresses an `@`, the others are DNS names.
+    member _.ClientNamed(names: string list) = issue "named" clientAuth (now.AddDays -1.0) (now.AddDays 7.0) names
 
     /// Its last day was yesterday.
     member _.ExpiredClient() = issue "expired" clientAuth (now.AddDays -7.0) (now.AddDays -1.0) []
