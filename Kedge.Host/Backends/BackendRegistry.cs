@@ -82,16 +82,6 @@ internal sealed class BackendRegistry(ProxySettings settings, DnsLookup dns, Pro
         return backends;
     }
 
-    private async Task LogResolutionAsync(Backend backend)
-    {
-        await backend.FirstOutcome;
-        logger.LogInformation(
-            "new {Protocol} backend {Backend} resolves to {Endpoints}",
-            backend.IsGrpc ? "gRPC" : "HTTP",
-            backend.Name,
-            backend.Endpoints.Endpoints.Length == 0 ? backend.LastError ?? "nothing" : string.Join(", ", backend.Endpoints.Endpoints.AsEnumerable()));
-    }
-
     private void End(Backend backend)
     {
         backend.Dispose();

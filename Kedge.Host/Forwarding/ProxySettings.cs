@@ -33,9 +33,6 @@ public sealed record ProxySettings
     /// <summary>Whether ad-hoc rules may lead to loopback, unspecified, link-local and multicast addresses.</summary>
     public bool AdhocAllowLoopback { get; init; }
 
-    /// <summary>Whether the endpoints of each new backend are logged once.</summary>
-    public bool LogResolution { get; init; }
-
     /// <summary>DNS servers; empty = those of /etc/resolv.conf.</summary>
     public IReadOnlyList<IPEndPoint> Nameservers { get; init; } = [];
 

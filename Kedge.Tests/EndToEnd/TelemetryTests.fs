@@ -214,15 +214,6 @@ let logs =
                     let! line = within "a line" (reader.ReadLineAsync())
                     Expect.stringContains (nonNull line) "nobody.example" "the line goes on"
                 })
-
-            case "log_backend_resolution_on_addition: the endpoints of each new backend" (fun () ->
-                task {
-                    let! http, grpc, kedge = start [ "--log_backend_resolution_on_addition" ] []
-                    use http = http
-                    use grpc = grpc
-                    use kedge = kedge
-                    do! eventually "the line" (fun () -> kedge.Program.Output.Contains $"new HTTP backend well resolves to 127.0.0.1:{http.Port}")
-                })
         ]
 
 [<Tests>]
