@@ -9,10 +9,22 @@ namespace Kedge.Host.Commands;
 public static class CommandLine
 {
     private static readonly ServeCommand Serve = new();
-    private static readonly IReadOnlyList<ICommand> Commands = [Serve, new DemoCommand(), new CheckCommand(), new ResolveCommand()];
+    private static readonly IReadOnlyList<ICommand> Commands =
+    [
+        Serve,
+        new DemoCommand(),
+        new CheckCommand(),
+        new ExplainCommand(),
+        new DiffCommand(),
+        new ResolveCommand(),
+    ];
 
     /// <summary>Runs the command that the arguments ask for, and returns the exit code of the process.</summary>
-    public static async Task<int> RunAsync(string[] arguments, TextWriter output, TextWriter error)
+    /// <param name="arguments">As the shell hands them over.</param>
+    /// <param name="output">What a command tells.</param>
+    /// <param name="error">What is wrong with the command line.</param>
+    /// <param name="colours">Whether the output is a terminal that shows colours.</param>
+    public static async Task<int> RunAsync(string[] arguments, TextWriter output, TextWriter error, bool colours)
     {
         var root = Build();
         var parser = new ParserConfiguration { EnablePosixBundling = false, ResponseFileTokenReplacer = null };
@@ -39,7 +51,7 @@ public static class CommandLine
         {
             errors = [$"{command.Name}: <{command.Arguments[operands.Length]}> is missing"];
         }
-        var invocation = new Invocation(flags, output, error) { Arguments = operands };
+        var invocation = new Invocation(flags, output, error) { Arguments = operands, Colours = colours };
         return errors.Count > 0 ? invocation.Refuse(errors) : await command.RunAsync(invocation);
     }
 

@@ -16,6 +16,12 @@ public interface ICommand
     /// <summary>The words that it wants beside its flags, in order, as the help text names them.</summary>
     IReadOnlyList<string> Arguments => [];
 
+    /// <summary>What its help text says of exit codes and the like, in sentences.</summary>
+    string Notes => "";
+
+    /// <summary>Command lines to learn from; the first is the plainest.</summary>
+    IReadOnlyList<string> Examples => [];
+
     /// <summary>Runs it. What is wrong with its flags is an error of use: <see cref="ExitCodes.Usage"/>.</summary>
     Task<int> RunAsync(Invocation invocation);
 }
@@ -25,6 +31,12 @@ public sealed record Invocation(FlagValues Flags, TextWriter Output, TextWriter 
 {
     /// <summary>The words beside the flags, one for each of <see cref="ICommand.Arguments"/>.</summary>
     public IReadOnlyList<string> Arguments { get; init; } = [];
+
+    /// <summary>Whether the output is read by a person on a terminal that shows colours.</summary>
+    public bool Colours { get; init; }
+
+    /// <summary>Writes the output's text in colour, or not.</summary>
+    public Paint Paint => new(Colours);
 
     /// <summary>Prints a line for each error of use.</summary>
     /// <returns>The exit code for it.</returns>

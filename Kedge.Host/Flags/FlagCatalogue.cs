@@ -56,6 +56,16 @@ public static class FlagCatalogue
         "ends an exchange when no byte of its response could be written for so long; gRPC streams and WebSockets are exempt");
     public static readonly Flag<TimeSpan> SigtermTimeout = Duration("server_sigterm_timeout", FlagGroup.Listeners, 40,
         "how long exchanges in flight may take to finish after SIGTERM or SIGINT");
+    public static readonly Flag<int> MaxConnections = Count("server_max_connections", FlagGroup.Listeners, 16 * 1024,
+        "how many connections each proxy listener holds at a time; more are closed at once. 0 = no limit");
+    public static readonly Flag<int> MaxStreams = Positive("server_http2_max_streams", FlagGroup.Listeners, 250, 1,
+        "how many requests one HTTP/2 connection may have under way");
+    public static readonly Flag<TimeSpan> HeaderTimeout = Duration("server_header_timeout", FlagGroup.Listeners, 10,
+        "how long a TLS handshake, and how long the headers of a request may take to arrive; 0 = for ever");
+    public static readonly Flag<int> MaxHeaderBytes = Positive("server_max_header_bytes", FlagGroup.Listeners, 64 * 1024, 4 * 1024,
+        "how large the headers of a request may be in all; a request line is limited to a quarter of it");
+    public static readonly Flag<int> MaxHeaderCount = Positive("server_max_header_count", FlagGroup.Listeners, 200, 16,
+        "how many header lines a request may have");
 
     public static readonly Flag<string> CertFile = File("server_tls_cert_file", FlagGroup.Tls,
         "the server's certificate, with its intermediates (PEM)", "misc/localhost.crt");
@@ -97,6 +107,8 @@ public static class FlagCatalogue
         Default = [],
         Help = "networks whose X-Forwarded-* headers are believed",
     });
+    public static readonly Flag<bool> ForwardClientCert = Switch("forward_client_cert", FlagGroup.Forwarding,
+        "tells backends of the caller's verified client certificate in X-Forwarded-Client-Cert: its hash, subject and names");
     public static readonly Flag<IReadOnlyList<IPEndPoint>> DnsNameservers = Add(new Flag<IReadOnlyList<IPEndPoint>>
     {
         Name = "dns_nameservers",
@@ -225,6 +237,9 @@ public static class FlagCatalogue
 
     private static Flag<int> Count(string name, FlagGroup group, int value, string help) =>
         Add(new Flag<int> { Name = name, Group = group, Help = help, Type = FlagTypes.Count, Default = value });
+
+    private static Flag<int> Positive(string name, FlagGroup group, int value, int least, string help) =>
+        Add(new Flag<int> { Name = name, Group = group, Help = help, Type = FlagTypes.AtLeast(least), Default = value });
 
     private static Flag<Uri?> Url(string name, FlagGroup group, string help) =>
         Add(new Flag<Uri?> { Name = name, Group = group, Help = help, Type = FlagTypes.Url, Default = null });

@@ -72,7 +72,8 @@ public static class FlagChecks
         }
     }
 
-    private static IEnumerable<string> Authorization(FlagValues flags)
+    /// <summary>The rules for the flags that say who may call.</summary>
+    public static IEnumerable<string> Authorization(FlagValues flags)
     {
         Flag[] needProvider =
         [

@@ -35,6 +35,8 @@ public static class FlagTypes
 
     public static FlagType<int> Count { get; } = Integer("number", 0, int.MaxValue);
 
+    public static FlagType<int> AtLeast(int least) => Integer("number", least, int.MaxValue);
+
     /// <summary>A duration of zero or more.</summary>
     public static FlagType<TimeSpan> Duration { get; } = new("duration", ReadDuration, GoDuration.Format);
 
@@ -44,6 +46,15 @@ public static class FlagTypes
     public static FlagType<Uri?> Url { get; } = new("url", ReadUrl, value => value?.OriginalString ?? "");
 
     public static FlagType<IReadOnlyList<string>> Texts { get; } = ListOf("text,…", Text);
+
+    /// <summary>Texts with commas in them: repeated, never split.</summary>
+    public static FlagType<IReadOnlyList<string>> WholeTexts { get; } = new(
+        "text",
+        (string word, out IReadOnlyList<string> values) => Out(out values, null, [word]),
+        values => string.Join(", ", values))
+    {
+        Join = (before, after) => [.. before, .. after],
+    };
 
     public static FlagType<IReadOnlyList<string>> Files { get; } = ListOf("file,…", File);
 

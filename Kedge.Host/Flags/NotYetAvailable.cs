@@ -6,7 +6,6 @@ public static class NotYetAvailable
     private static readonly IReadOnlyList<Flag> Flags =
     [
         FlagCatalogue.DynamicRoutings,
-        FlagCatalogue.HttpConnectEnabled,
     ];
 
     /// <summary>An error for each of them that is asked for.</summary>

@@ -34,7 +34,8 @@ public sealed record ListenerOptions(
     string MetricsPath,
     TimeSpan MaxReadTimeout,
     TimeSpan MaxWriteTimeout,
-    TimeSpan SigtermTimeout)
+    TimeSpan SigtermTimeout,
+    ListenerLimits Limits)
 {
     /// <summary>Whether there is a listener that needs a certificate.</summary>
     public bool HasTls => GrpcTlsPort != 0 || HttpTlsPort != 0;
@@ -48,7 +49,22 @@ public sealed record ListenerOptions(
         flags.Get(FlagCatalogue.MetricsPath),
         flags.Get(FlagCatalogue.MaxReadTimeout),
         flags.Get(FlagCatalogue.MaxWriteTimeout),
-        flags.Get(FlagCatalogue.SigtermTimeout));
+        flags.Get(FlagCatalogue.SigtermTimeout),
+        ListenerLimits.From(flags));
+}
+
+/// <summary>What callers may ask of a proxy listener.</summary>
+/// <param name="MaxConnections">Zero = no limit.</param>
+/// <param name="HeaderTimeout">Zero = for ever.</param>
+public sealed record ListenerLimits(
+    int MaxConnections, int MaxStreams, TimeSpan HeaderTimeout, int MaxHeaderBytes, int MaxHeaderCount)
+{
+    public static ListenerLimits From(FlagValues flags) => new(
+        flags.Get(FlagCatalogue.MaxConnections),
+        flags.Get(FlagCatalogue.MaxStreams),
+        flags.Get(FlagCatalogue.HeaderTimeout),
+        flags.Get(FlagCatalogue.MaxHeaderBytes),
+        flags.Get(FlagCatalogue.MaxHeaderCount));
 }
 
 /// <summary>No CA files: client certificates are not asked for, whatever <paramref name="ClientCertRequired"/> says.</summary>
@@ -99,6 +115,7 @@ public sealed record ConfigurationOptions(string Director, string DirectorPath, 
 public sealed record ForwardingOptions(
     IReadOnlyList<IPNetwork> TrustedProxies,
     IReadOnlyList<IPEndPoint> DnsNameservers,
+    bool ForwardClientCert,
     bool AdhocAllowLoopback,
     bool HttpConnectEnabled,
     TimeSpan FailedTargetBackoff,
@@ -107,6 +124,7 @@ public sealed record ForwardingOptions(
     public static ForwardingOptions From(FlagValues flags) => new(
         flags.Get(FlagCatalogue.TrustedProxies),
         flags.Get(FlagCatalogue.DnsNameservers),
+        flags.Get(FlagCatalogue.ForwardClientCert),
         flags.Get(FlagCatalogue.AdhocAllowLoopback),
         flags.Get(FlagCatalogue.HttpConnectEnabled),
         flags.Get(FlagCatalogue.FailedTargetBackoff),

@@ -35,6 +35,9 @@ public sealed record Answer(int HttpStatus, GrpcStatus GrpcStatus, string Type, 
     /// <summary>The challenge of a 401; null for other answers.</summary>
     public string? Challenge { get; init; }
 
+    /// <summary>Whether an HTTP/1.1 connection is of no further use.</summary>
+    public bool EndsConnection { get; init; }
+
     public static readonly Answer NoRoute = new(502, GrpcStatus.Unimplemented, "no-route", "no route takes this request");
     public static readonly Answer NoGrpcRoute = NoRoute with { Reason = "unknown route to service" };
     public static readonly Answer GrpcNeedsHttp2 = BadRequest("gRPC needs HTTP/2") with { HttpStatus = 505 };
@@ -48,6 +51,9 @@ public sealed record Answer(int HttpStatus, GrpcStatus GrpcStatus, string Type, 
     public static readonly Answer Internal = new(500, GrpcStatus.Unknown, "internal-error", "internal error");
 
     public static Answer BadRequest(string reason) => new(400, GrpcStatus.InvalidArgument, "bad-request", reason);
+
+    /// <summary>Where the next request starts is anybody's guess, so there is none on this connection.</summary>
+    public static Answer BadFraming(string reason) => BadRequest(reason) with { EndsConnection = true };
 
     public static Answer Unauthorized(string reason) =>
         new(401, GrpcStatus.Unauthenticated, "unauthorized", reason) { Challenge = "Bearer realm=\"kedge\"" };
@@ -90,6 +96,10 @@ public sealed record Answer(int HttpStatus, GrpcStatus GrpcStatus, string Type, 
         if (Challenge is not null)
         {
             headers.WWWAuthenticate = Challenge;
+        }
+        if (EndsConnection && !HttpProtocol.IsHttp2(context.Request.Protocol))
+        {
+            headers.Connection = "close";
         }
         if (asGrpc)
         {

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Net;
 using System.Net.Http.Headers;
+using System.Security.Cryptography.X509Certificates;
 using Kedge.Domain;
 using Kedge.Host.Backends;
 using Kedge.Host.Backends.Connections;
@@ -85,6 +86,9 @@ internal sealed class Exchange : HttpMessageInvoker
 
     public string PeerText =>
         _context.Connection.RemoteIpAddress is { } address ? ExchangeHeaders.Plain(address).ToString() : "unknown";
+
+    /// <summary>The caller's verified certificate, if the backend is to hear of it and there is one.</summary>
+    public X509Certificate2? ClientCertificate => _settings.ForwardClientCert ? _context.Connection.ClientCertificate : null;
 
     /// <summary>Whether what the peer says of earlier hops is believed.</summary>
     public bool PeerIsTrusted

@@ -32,6 +32,11 @@ internal static class ExchangeHeaders
         outgoing.TryAddWithoutValidation(ForwardedHost, Kept(ForwardedHost) ?? exchange.Authority);
         outgoing.TryAddWithoutValidation(ForwardedProto, Kept(ForwardedProto) ?? exchange.Scheme);
 
+        if (exchange.ClientCertificate is { } certificate)
+        {
+            outgoing.TryAddWithoutValidation(ForwardedClientCert.Name, ForwardedClientCert.Of(certificate));
+        }
+
         string? Kept(string name) => isTrusted && incoming.TryGetValue(name, out var sent) && sent.Count > 0 ? sent[0] : null;
     }
 

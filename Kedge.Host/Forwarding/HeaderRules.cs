@@ -28,7 +28,17 @@ internal enum HeaderFate : byte
 /// </summary>
 internal static class HeaderRules
 {
-    public static HeaderFate OfRequest(string name)
+    public static HeaderFate OfRequest(string name) =>
+        name.Contains('_') && IsWritten(name.Replace('_', '-')) ? HeaderFate.Drop : OfPlainRequest(name);
+
+    /// <summary>
+    /// Gateways to CGI, WSGI and their like know `X_Forwarded_For` and `X-Forwarded-For` by one name, and take the last: whatever
+    /// would not pass under its own name does not pass under such a one either.
+    /// </summary>
+    private static bool IsWritten(string name) =>
+        OfPlainRequest(name) != HeaderFate.Pass || Is(name, HeaderNames.ContentLength) || Is(name, HeaderNames.ContentType);
+
+    private static HeaderFate OfPlainRequest(string name)
     {
         switch (name.Length)
         {
@@ -47,8 +57,17 @@ internal static class HeaderRules
                 return Is(name, HeaderNames.Connection) ? HeaderFate.Connection
                     : Is(name, HeaderNames.KeepAlive) ? HeaderFate.Drop
                     : HeaderFate.Pass;
+            case 11:
+                return Is(name, "X-Client-IP") ? HeaderFate.Forwarded : Prefixed(name);
+            case 13:
+                // Some frameworks route by this one and X-Original-URL instead of by the target, past every rule about paths.
+                return Is(name, "X-Rewrite-URL") ? HeaderFate.Drop : Prefixed(name);
             case 14:
-                return Is(name, "HTTP2-Settings") ? HeaderFate.Drop : Prefixed(name);
+                return Is(name, "HTTP2-Settings") || Is(name, "X-Original-URL") ? HeaderFate.Drop
+                    : Is(name, "True-Client-IP") ? HeaderFate.Forwarded
+                    : Prefixed(name);
+            case 15:
+                return Is(name, "X-Original-Host") ? HeaderFate.Forwarded : Prefixed(name);
             case 17:
                 return Is(name, HeaderNames.TransferEncoding) ? HeaderFate.Drop : Prefixed(name);
             case 18:

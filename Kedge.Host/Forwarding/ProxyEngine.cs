@@ -176,6 +176,10 @@ public sealed class ProxyEngine : IAsyncDisposable
 
     private async ValueTask<Answer?> ServeAdhocAsync(HttpContext context, RequestView view, State state, RequestRecord record)
     {
+        if (view.IsTunnel && !_settings.HttpConnectEnabled)
+        {
+            return Answer.ConnectNotSupported;
+        }
         var noRoute = view.IsGrpc ? Answer.NoGrpcRoute : Answer.NoRoute;
         var host = view.Host.ToString();
         var decision = host.Length == 0 ? AdhocDecision.NoRule
@@ -208,6 +212,10 @@ public sealed class ProxyEngine : IAsyncDisposable
                 if (found.Endpoints.Endpoints.Length == 0)
                 {
                     return Answer.NoResolution(target.dnsName);
+                }
+                if (view.IsTunnel)
+                {
+                    return await Tunnel.ServeAsync(context, found.Endpoints, target.dnsName, _settings.ConnectTimeout);
                 }
                 var destination = new Destination(
                     _backends.PlainClient(view.IsGrpc), found.Endpoints, _adhocPolicy, target.dnsName, null, _adhoc.NextTicket());
@@ -333,9 +341,13 @@ public sealed class ProxyEngine : IAsyncDisposable
             return rule < 0 ? null : (isGrpc ? GrpcAdhocRules : HttpAdhocRules)[rule];
         }
 
-        /// <summary>The first route that holds; null when none does.</summary>
+        /// <summary>The first route that holds; null when none does, and for tunnels, which are a matter of ad-hoc rules.</summary>
         public RuleHits? Match(in RequestView view, IHeaderDictionary headers)
         {
+            if (view.IsTunnel)
+            {
+                return null;
+            }
             var headerView = new HeaderView(headers);
             if (!view.IsGrpc)
             {

@@ -30,6 +30,12 @@ public sealed record ProxySettings
     /// <summary>The peers whose <c>X-Forwarded-*</c> headers are believed.</summary>
     public IReadOnlyList<IPNetwork> TrustedProxies { get; init; } = [];
 
+    /// <summary>Whether backends are told of the caller's verified client certificate.</summary>
+    public bool ForwardClientCert { get; init; }
+
+    /// <summary>Whether CONNECT opens tunnels where ad-hoc rules allow it.</summary>
+    public bool HttpConnectEnabled { get; init; }
+
     /// <summary>Whether ad-hoc rules may lead to loopback, unspecified, link-local and multicast addresses.</summary>
     public bool AdhocAllowLoopback { get; init; }
 

@@ -20,7 +20,7 @@ public static class ProxyListeners
             loggers,
             kestrel =>
             {
-                SetLimits(kestrel);
+                SetLimits(kestrel, options.Limits);
                 Listen(kestrel, options, certificates, telemetry, ListenerKind.GrpcTls, options.GrpcTlsPort, HttpProtocols.Http2);
                 Listen(kestrel, options, certificates, telemetry, ListenerKind.HttpTls, options.HttpTlsPort, HttpProtocols.Http1AndHttp2);
             },
@@ -52,12 +52,12 @@ public static class ProxyListeners
             listener.UseHttps(new TlsHandshakeCallbackOptions
             {
                 OnConnection = _ => new(certificates.OptionsFor(kind)),
-                HandshakeTimeout = TimeSpan.FromSeconds(10),
+                HandshakeTimeout = OrForEver(options.Limits.HeaderTimeout),
             });
         });
     }
 
-    private static void SetLimits(KestrelServerOptions kestrel)
+    private static void SetLimits(KestrelServerOptions kestrel, ListenerLimits limits)
     {
         kestrel.AddServerHeader = false;
         // An absolute-form target whose authority differs from Host: RFC 9112, 3.2.2 lets the target win.
@@ -71,15 +71,19 @@ public static class ProxyListeners
         kestrel.Limits.MinRequestBodyDataRate = null;
         kestrel.Limits.MinResponseDataRate = null;
 
-        kestrel.Limits.MaxRequestLineSize = 16 * 1024;
-        kestrel.Limits.MaxRequestHeadersTotalSize = 64 * 1024;
-        kestrel.Limits.MaxRequestHeaderCount = 200;
-        kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(30);
+        var headerBytes = limits.MaxHeaderBytes;
+        // The server insists that the buffer of a connection holds the headers.
+        kestrel.Limits.MaxRequestBufferSize = Math.Max(1024 * 1024, headerBytes);
+        kestrel.Limits.MaxRequestLineSize = headerBytes / 4;
+        kestrel.Limits.MaxRequestHeadersTotalSize = headerBytes;
+        kestrel.Limits.MaxRequestHeaderCount = limits.MaxHeaderCount;
+        kestrel.Limits.RequestHeadersTimeout = OrForEver(limits.HeaderTimeout);
+        kestrel.Limits.MaxConcurrentConnections = limits.MaxConnections == 0 ? null : limits.MaxConnections;
         kestrel.Limits.KeepAliveTimeout = TimeSpan.FromSeconds(130);
 
         var http2 = kestrel.Limits.Http2;
-        http2.MaxStreamsPerConnection = 250;
-        http2.MaxRequestHeaderFieldSize = 32 * 1024;
+        http2.MaxStreamsPerConnection = limits.MaxStreams;
+        http2.MaxRequestHeaderFieldSize = headerBytes / 2;
         // What one stream, and one connection with all its streams, may hold in memory when nobody reads.
         http2.InitialStreamWindowSize = 512 * 1024;
         http2.InitialConnectionWindowSize = 2 * 1024 * 1024;
@@ -87,6 +91,8 @@ public static class ProxyListeners
         http2.KeepAlivePingDelay = TimeSpan.FromSeconds(60);
         http2.KeepAlivePingTimeout = TimeSpan.FromSeconds(20);
     }
+
+    private static TimeSpan OrForEver(TimeSpan limit) => limit == TimeSpan.Zero ? Timeout.InfiniteTimeSpan : limit;
 
     /// <summary>Tells a request by which listener its connection came.</summary>
     private sealed record ListenerFeature(ListenerKind Kind);

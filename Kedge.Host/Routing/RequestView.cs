@@ -1,6 +1,7 @@
 using Kedge.Domain;
 using Kedge.Host.Forwarding;
 using Microsoft.AspNetCore.Http.Features;
+using Microsoft.Extensions.Primitives;
 
 namespace Kedge.Host.Routing;
 
@@ -38,6 +39,9 @@ internal readonly struct RequestView
     /// <summary>Whether the target was in absolute form: a forward-proxy request.</summary>
     public bool IsForward { get; }
 
+    /// <summary>Whether the caller asks for a tunnel to the authority by CONNECT; there is no path then.</summary>
+    public bool IsTunnel { get; private init; }
+
     /// <summary>Without port and brackets; empty when there is none.</summary>
     public ReadOnlySpan<char> Host => Authority.AsSpan(_hostStart, _hostLength);
 
@@ -59,14 +63,12 @@ internal readonly struct RequestView
         if (HttpMethods.IsConnect(request.Method)
             && context.Features.Get<IHttpExtendedConnectFeature>() is not { IsExtendedConnect: true, Protocol: "websocket" })
         {
-            return Answer.ConnectNotSupported;
+            return TryReadConnect(context, out view);
         }
 
-        if (!isHttp2 && request.Headers.TransferEncoding.Count > 0 && request.Headers.ContainsKey("X-Content-Length"))
+        if (request.Headers.TransferEncoding is { Count: > 0 } coding && BadTransferEncoding(request, coding) is { } reason)
         {
-            // The name under which the server puts a Content-Length aside that came beside Transfer-Encoding: the mark of
-            // request smuggling (RFC 9112, 6.1).
-            return Answer.BadRequest("Content-Length beside Transfer-Encoding");
+            return Answer.BadFraming(reason);
         }
 
         var target = context.Features.Get<IHttpRequestFeature>()!.RawTarget;
@@ -110,6 +112,37 @@ internal readonly struct RequestView
         view = new RequestView(authority, parts, ports, canonical.ResultValue, query, isGrpc, isForward);
         return null;
     }
+
+    /// <summary>
+    /// A tunnel is for HTTP/1.1, whose clients speak to proxies so; its target is a host and a port (RFC 9110, 9.3.6).
+    /// </summary>
+    private static Answer? TryReadConnect(HttpContext context, out RequestView view)
+    {
+        view = default;
+        var target = context.Features.Get<IHttpRequestFeature>()!.RawTarget;
+        if (!HttpProtocol.IsHttp11(context.Request.Protocol))
+        {
+            return Answer.ConnectNotSupported;
+        }
+        if (!Domain.Authority.TryParse(target, out var parts) || parts.Port < 0)
+        {
+            return Answer.MalformedAuthority;
+        }
+        view = new RequestView(target, parts, parts.Ports, "", "", isGrpc: false, isForward: true) { IsTunnel = true };
+        return null;
+    }
+
+    /// <summary>
+    /// What is wrong with a message that says how it is framed; null when nothing is. RFC 9112, 6.1: more than the server
+    /// itself insists on, because what another hop may read otherwise is the way of request smuggling.
+    /// </summary>
+    private static string? BadTransferEncoding(Microsoft.AspNetCore.Http.HttpRequest request, StringValues coding) =>
+        !HttpProtocol.IsHttp11(request.Protocol) ? $"Transfer-Encoding in {request.Protocol}"
+        // The name under which the server puts a Content-Length aside that came beside Transfer-Encoding.
+        : request.Headers.ContainsKey("X-Content-Length") ? "Content-Length beside Transfer-Encoding"
+        : coding.Count != 1 || !string.Equals(coding[0], "chunked", StringComparison.OrdinalIgnoreCase)
+            ? "a transfer coding other than chunked"
+        : null;
 
     /// <summary>A part of the target as a string; <paramref name="made"/>, which the server has made already, when it is the same.</summary>
     private static string Text(string target, int start, int length, string? made)

@@ -166,6 +166,8 @@ public sealed class KedgeServer : IAsyncDisposable
         TrustedProxies = options.Forwarding.TrustedProxies,
         Nameservers = options.Forwarding.DnsNameservers,
         LogResolution = options.Forwarding.LogResolution,
+        ForwardClientCert = options.Forwarding.ForwardClientCert,
+        HttpConnectEnabled = options.Forwarding.HttpConnectEnabled,
         AdhocAllowLoopback = options.Forwarding.AdhocAllowLoopback,
     };
 

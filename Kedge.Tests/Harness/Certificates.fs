@@ -35,11 +35,11 @@ type CertificateAuthority(scratch: Scratch, name: string) =
 
     let file = scratch.Write($"{name}.crt", certificate.ExportCertificatePem())
 
-    let issue (commonName: string) (usage: Oid) (notBefore: DateTimeOffset) (notAfter: DateTimeOffset) names =
+    let issueTo (commonName: string) (subject: string) (usage: Oid) (notBefore: DateTimeOffset) (notAfter: DateTimeOffset) names =
         let ownKey = ECDsa.Create ECCurve.NamedCurves.nistP256
 
         let request =
-            CertificateRequest(X500DistinguishedName $"CN={commonName}", ownKey, HashAlgorithmName.SHA256)
+            CertificateRequest(X500DistinguishedName(subject: string), ownKey, HashAlgorithmName.SHA256)
 
         request.CertificateExtensions.Add(X509BasicConstraintsExtension(false, false, 0, true))
         request.CertificateExtensions.Add(X509KeyUsageExtension(X509KeyUsageFlags.DigitalSignature, true))
@@ -55,6 +55,7 @@ type CertificateAuthority(scratch: Scratch, name: string) =
                 | true, address -> alternative.AddIpAddress(nonNull address)
                 | _ when name.Contains ':' -> alternative.AddUri(Uri name)
                 | _ when name.Contains '@' -> alternative.AddEmailAddress name
+                | _ when name.Contains "://" -> alternative.AddUri(Uri name)
                 | _ -> alternative.AddDnsName name
 
             request.CertificateExtensions.Add(alternative.Build())
@@ -70,6 +71,7 @@ type CertificateAuthority(scratch: Scratch, name: string) =
             KeyFile = scratch.Write($"{fileName}.key", ownKey.ExportPkcs8PrivateKeyPem())
         }
 
+    let issue commonName = issueTo commonName $"CN={commonName}"
     let now = DateTimeOffset.UtcNow
 
     /// The CA's certificate as a PEM file.
@@ -86,6 +88,10 @@ type CertificateAuthority(scratch: Scratch, name: string) =
 
     /// With these alternative names: URIs have a `:`, email addresses an `@`, the others are DNS names.
     member _.ClientNamed(names: string list) = issue "named" clientAuth (now.AddDays -1.0) (now.AddDays 7.0) names
+
+    /// With this subject and these DNS names and URIs.
+    member _.ClientWith(subject: string, names: string list) =
+        issueTo "subject" subject clientAuth (now.AddDays -1.0) (now.AddDays 7.0) names
 
     /// Its last day was yesterday.
     member _.ExpiredClient() = issue "expired" clientAuth (now.AddDays -7.0) (now.AddDays -1.0) []

@@ -1,0 +1,219 @@
+module Kedge.Tests.EndToEnd.AdhocTests
+
+open System
+open System.Diagnostics
+open System.Net.Http
+open Expecto
+open Grpc.Core
+open Kedge.Tests.EndToEnd.Stage
+open Kedge.Tests.Harness
+open Kedge.Tests.Peers
+
+let private dns =
+    Shared.make (fun () ->
+        let server = new Dns 60
+
+        server
+            .Serve(
+                [
+                    Address("web.pod.cluster.test", "127.0.0.1")
+                    Address("other.pod.cluster.test", "127.0.0.2")
+                    Address("web.first.cluster.test", "127.0.0.1")
+                    Address("multicast.pod.cluster.test", "224.0.0.1")
+                    Address("metadata.pod.cluster.test", "169.254.169.254")
+                    Address("mixed.pod.cluster.test", "127.0.0.1")
+                    Address("mixed.pod.cluster.test", "169.254.169.254")
+                ]
+            )
+            .GetAwaiter()
+            .GetResult()
+
+        server)
+
+/// The documented rule, whose ports are 40 to 10000, in the tests' own domain, and in front of it one that takes a part
+/// of its names.
+let private rules (port: int) =
+    [
+        """{ "dns_name_matcher": "*.first.cluster.test", "port": { "allowed": [7] } }"""
+        $$"""{ "dns_name_matcher": "*.pod.cluster.test",
+               "port": { "default": {{port}}, "allowed": [{{port}}], "allowed_ranges": [{ "from": 40, "to": 10000 }] } }"""
+        $$"""{ "dns_name_matcher": "*.pod.outside.test",
+               "port": { "allowed_ranges": [{ "from": 40, "to": 65535 }] },
+               "dns_name_replace": { "pattern": "outside.test", "substitution": "cluster.test" } }"""
+        """{ "dns_name_matcher": "*.replaced.test", "port": { "allowed": [80] },
+             "dns_name_replace": { "pattern": "absent", "substitution": "x" } }"""
+        """{ "dns_name_matcher": "*", "port": { "allowed_ranges": [{ "from": 1024, "to": 65535 }] } }"""
+    ]
+
+let private start (flags: string list) =
+    Shared.make (fun () ->
+        let pool = Json.pool [] []
+
+        let director =
+            $$"""{ "http": { "adhoc_rules": [{{String.Join(",", rules alpha.Value.Port)}}] },
+                   "grpc": { "adhoc_rules": [{{String.Join(",", rules echo.Value.Port)}}] } }"""
+
+        Kedge
+            .Start(director, pool, $"--dns_nameservers=127.0.0.1:{dns.Value.Port}" :: flags)
+            .GetAwaiter()
+            .GetResult())
+
+let private open' = start [ "--adhoc_allow_loopback" ]
+let private closed = start []
+
+let private viaHttp (kedge: Kedge) (authority: string) =
+    task {
+        use client = Clients.http1 kedge.HttpsPort None
+        // The authority is what the rules see; the URL's own is only where the client believes it talks to.
+        let request =
+            new HttpRequestMessage(HttpMethod.Get, "https://adhoc.invalid/adhoc-" + authority)
+
+        request.Headers.Host <- authority
+        return! send client request
+    }
+
+let private viaGrpc (kedge: Kedge) (authority: string) =
+    task {
+        use channel = Clients.grpc kedge.GrpcPort None authority
+        return! Echo.EchoClient(channel).UnaryAsync(EchoRequest(Text = "hi"))
+    }
+
+let private grpcFailure kedge authority =
+    failure<RpcException> authority (fun () -> viaGrpc kedge authority)
+
+/// Both protocols refuse it, in their ways.
+let private isRefused (kedge: Kedge) (authority: string) status code errorType (reason: string) =
+    task {
+        let! answer = viaHttp kedge authority
+        Expect.equal (answer.Status, answer.Header "X-Kedge-Error-Type") (status, errorType) authority
+        Expect.stringContains answer.Body reason authority
+        let! error = grpcFailure kedge authority
+        Expect.equal error.StatusCode code authority
+        Expect.stringContains error.Status.Detail reason authority
+    }
+
+let private bad kedge authority reason =
+    isRefused kedge authority 400 StatusCode.InvalidArgument "bad-request" reason
+
+[<Tests>]
+let tests =
+    testList
+        "ad-hoc rules"
+        [
+            case "a name that the rule takes is looked up, and its target sees the caller's authority" (fun () ->
+                task {
+                    let authority = $"web.pod.cluster.test:{alpha.Value.Port}"
+                    let! answer = viaHttp open'.Value authority
+                    Expect.equal (answer.Status, answer.Body) (200, "alpha") "answer"
+                    Expect.equal (answer.Header "X-Kedge-Backend-Name") "" "no backend's name"
+                    let got = alpha.Value.One("/adhoc-" + authority)
+                    Expect.equal (got.Header "Host") authority "authority"
+
+                    let authority = $"web.pod.cluster.test:{echo.Value.Port}"
+                    let! reply = viaGrpc open'.Value authority
+                    Expect.equal (reply.Backend, reply.Authority) ("echo", authority) "gRPC"
+                })
+
+            case "without a port the request's are 80 and 443, and the rule's default is taken" (fun () ->
+                task {
+                    let! answer = viaHttp open'.Value "web.pod.cluster.test"
+                    Expect.equal (answer.Status, answer.Body) (200, "alpha") "answer"
+                    Expect.equal (alpha.Value.One("/adhoc-web.pod.cluster.test").Header "Host") "web.pod.cluster.test" "host"
+                })
+
+            case "a port outside the rule's is refused, 39 as well as 10001" (fun () ->
+                task {
+                    for port in [ 39; 10001 ] do
+                        do! bad open'.Value $"web.pod.cluster.test:{port}" $"port {port} is not allowed"
+                })
+
+            case "the ends of the range are inside" (fun () ->
+                task {
+                    for port in [ 40; 10000 ] do
+                        // Allowed, but nobody listens there on that address.
+                        do!
+                            isRefused
+                                open'.Value
+                                $"other.pod.cluster.test:{port}"
+                                502
+                                StatusCode.Unavailable
+                                "no-connection-to-all-resolved-addresses"
+                                "other.pod.cluster.test"
+                })
+
+            case "the first rule whose name matches decides, also when it refuses" (fun () ->
+                task { do! bad open'.Value $"web.first.cluster.test:{alpha.Value.Port}" "is not allowed" })
+
+            case "dns_name_replace makes another name of it, for the lookup alone" (fun () ->
+                task {
+                    let authority = $"web.pod.outside.test:{alpha.Value.Port}"
+                    let! answer = viaHttp open'.Value authority
+                    Expect.equal (answer.Status, answer.Body) (200, "alpha") "answer"
+                    Expect.equal (alpha.Value.One("/adhoc-" + authority).Header "Host") authority "authority"
+                    do! bad open'.Value "x.replaced.test:80" "lacks"
+                })
+
+            case "an address in place of a name goes there without a lookup" (fun () ->
+                task {
+                    let authority = $"127.0.0.1:{alpha.Value.Port}"
+                    let! answer = viaHttp open'.Value authority
+                    Expect.equal (answer.Status, answer.Body) (200, "alpha") "answer"
+                })
+
+            case "a name that leads to this machine is refused unless that is allowed" (fun () ->
+                task {
+                    do! bad closed.Value "web.pod.cluster.test:8080" "loopback"
+                    do! bad closed.Value "127.0.0.1:8080" "loopback"
+                    do! bad closed.Value "[::1]:8080" "loopback"
+                    do! bad closed.Value "[::ffff:127.0.0.1]:8080" "loopback"
+                })
+
+            case "link-local, multicast and unspecified addresses are refused in any case" (fun () ->
+                task {
+                    do! bad open'.Value "metadata.pod.cluster.test:80" "link-local"
+                    do! bad open'.Value "multicast.pod.cluster.test:80" "multicast"
+                    do! bad open'.Value "0.0.0.0:8080" "unspecified"
+                    do! bad open'.Value "[fe80::1]:8080" "link-local"
+                })
+
+            case "one bad address among good ones spoils the name" (fun () ->
+                task { do! bad open'.Value "mixed.pod.cluster.test:80" "link-local" })
+
+            case "a name that does not resolve: no-resolution-available" (fun () ->
+                task {
+                    do!
+                        isRefused
+                            open'.Value
+                            "nobody.pod.cluster.test:80"
+                            503
+                            StatusCode.Unavailable
+                            "no-resolution-available"
+                            "nobody.pod.cluster.test"
+                })
+
+            case "a dead target is answered at once, not at the deadline" (fun () ->
+                task {
+                    let port = Ports.free ()
+                    let watch = Stopwatch.StartNew()
+                    use channel = Clients.grpc open'.Value.GrpcPort None $"127.0.0.1:{port}"
+
+                    let! error =
+                        failure<RpcException> "the call" (fun () ->
+                            Echo
+                                .EchoClient(channel)
+                                .UnaryAsync(EchoRequest(Text = "x"), deadline = DateTime.UtcNow.AddSeconds 25.0)
+                                .ResponseAsync)
+
+                    Expect.equal error.StatusCode StatusCode.Unavailable "status"
+                    Expect.isLessThan watch.Elapsed (TimeSpan.FromSeconds 15.0) "long before the deadline"
+                })
+
+            case "no rule: no route" (fun () ->
+                task {
+                    use! kedge = Kedge.Start(Json.directorWithAdhoc [] [] [ List.item 1 (rules 80) ], Json.pool [] [], [])
+                    let! answer = viaHttp kedge "pod.cluster.test:80"
+                    Expect.equal (answer.Status, answer.Header "X-Kedge-Error-Type") (502, "no-route") "HTTP"
+                    let! error = grpcFailure kedge "pod.cluster.test:80"
+                    Expect.equal error.StatusCode StatusCode.Unimplemented "gRPC"
+                })
+        ]

@@ -1,0 +1,269 @@
+/// Attacks that live off a server's patience or memory: they end, and others are served meanwhile.
+module Kedge.Tests.EndToEnd.LimitTests
+
+open System
+open System.Net
+open System.Net.Sockets
+open System.Threading.Tasks
+open Expecto
+open Kedge.Tests.EndToEnd.Stage
+open Kedge.Tests.Harness
+
+let private start (flags: string list) =
+    Kedge.Start(
+        Json.director [ Json.httpRoute "alpha" "alpha.example" ] [],
+        Json.pool [ Json.backend "alpha" alpha.Value.Port ] [],
+        flags
+    )
+
+let private isServed (client: Http.HttpClient) what =
+    task {
+        let! answer = get client "https://alpha.example/well-behaved" []
+        Expect.equal (answer.Status, answer.Body) (200, "alpha") what
+    }
+
+/// All that comes until the other side ends the connection, which it must.
+let private untilEnd (stream: IO.Stream) : Task<string> =
+    task {
+        let text = Text.StringBuilder()
+        let buffer = Array.zeroCreate<byte> 1024
+        let mutable reading = true
+
+        while reading do
+            try
+                let! count = stream.ReadAsync(buffer.AsMemory())
+                reading <- count > 0
+                text.Append(Text.Encoding.Latin1.GetString(buffer, 0, count)) |> ignore
+            with :? IO.IOException ->
+                reading <- false
+
+        return text.ToString()
+    }
+
+let private isFatal event =
+    match event with
+    | GoAway _
+    | Closed -> true
+    | _ -> false
+
+let private request path =
+    [ ":method", "GET"; ":scheme", "https"; ":authority", "alpha.example"; ":path", path ]
+
+/// Writes until done or until the server has had enough.
+let private flood (client: Http2Frames) (times: int) (write: int -> Task) =
+    task {
+        try
+            for i in 0 .. times - 1 do
+                do! write i
+        with :? IO.IOException ->
+            ()
+
+        return! client.ReadUntil isFatal
+    }
+
+[<Tests>]
+let tests =
+    testSequenced
+    <| testList
+        "limits"
+        [
+            case "1,000 connections that send their headers slowly leave a well-behaved caller unharmed" (fun () ->
+                task {
+                    use! kedge = start [ "--server_header_timeout=2s" ]
+                    use client = Clients.http1 kedge.HttpsPort None
+                    do! isServed client "before"
+
+                    // Most stop before the TLS handshake, which costs the attacker nothing; the rest in their headers.
+                    let! raw =
+                        Task.WhenAll(
+                            [
+                                for _ in 1..900 ->
+                                    task {
+                                        let socket = new TcpClient()
+                                        do! socket.ConnectAsync(IPAddress.Loopback, kedge.HttpsPort)
+                                        do! socket.GetStream().WriteAsync([| 0x16uy; 3uy; 1uy |].AsMemory())
+                                        return socket
+                                    }
+                            ]
+                        )
+
+                    let! secure =
+                        Task.WhenAll(
+                            [
+                                for _ in 1..100 ->
+                                    task {
+                                        let! slow = RawClient.Connect kedge.HttpsPort
+                                        do! slow.Write "GET / HTTP/1.1\r\nHost: alpha.example\r\nX-Slow:"
+                                        return slow
+                                    }
+                            ]
+                        )
+
+                    use fresh = Clients.http2 kedge.HttpsPort None
+
+                    for i in 1..50 do
+                        do! isServed client $"request {i} on the old connection"
+                        do! isServed fresh $"request {i} on a new one"
+
+                    for socket in raw do
+                        let! _ = within "the end of a handshake" (untilEnd (socket.GetStream()))
+                        socket.Dispose()
+
+                    for slow in secure do
+                        let! answer = within "the end of slow headers" (untilEnd slow.Stream)
+                        Expect.isTrue (answer = "" || answer.StartsWith "HTTP/1.1 408") $"408 or nothing: {answer}"
+                        (slow :> IDisposable).Dispose()
+
+                    do! isServed client "afterwards"
+                })
+
+            case "more connections than --server_max_connections are closed, and one that goes makes room" (fun () ->
+                task {
+                    use! kedge = start [ "--server_max_connections=3" ]
+                    let! first = RawClient.Connect kedge.HttpsPort
+                    use! second = RawClient.Connect kedge.HttpsPort
+                    use! third = RawClient.Connect kedge.HttpsPort
+
+                    let refused () =
+                        try
+                            let client = RawClient.Connect(kedge.HttpsPort).GetAwaiter().GetResult()
+                            (client :> IDisposable).Dispose()
+                            false
+                        with
+                        | :? IO.IOException
+                        | :? SocketException
+                        | :? Security.Authentication.AuthenticationException -> true
+
+                    Expect.isTrue (refused ()) "the fourth"
+                    do! third.Write "GET / HTTP/1.1\r\nHost: alpha.example\r\nConnection: close\r\n\r\n"
+                    let! answer = third.ReadToEnd()
+                    Expect.stringStarts answer "HTTP/1.1 200" "those that are in are served"
+                    (first :> IDisposable).Dispose()
+                    do! eventually "room for another" (fun () -> not (refused ()))
+                    Expect.isTrue second.Stream.CanRead "the second is there all the time"
+                })
+
+            case "the flags for headers set their size and number" (fun () ->
+                task {
+                    use! kedge = start [ "--server_max_header_bytes=8192"; "--server_max_header_count=20" ]
+
+                    let answerTo headers =
+                        task {
+                            use! client = RawClient.Connect kedge.HttpsPort
+
+                            do!
+                                client.Write
+                                    $"GET / HTTP/1.1\r\nHost: alpha.example\r\nConnection: close\r\n{headers}\r\n"
+
+                            let! answer = client.ReadToEnd()
+                            return answer.Substring(0, min answer.Length 12)
+                        }
+
+                    let! answer = answerTo ("X-A: " + String('x', 6000) + "\r\n")
+                    Expect.equal answer "HTTP/1.1 200" "6,000 characters"
+                    let! answer = answerTo ("X-A: " + String('x', 9000) + "\r\n")
+                    Expect.equal answer "HTTP/1.1 431" "9,000 characters"
+                    let! answer = answerTo (String.replicate 18 "X-A: b\r\n")
+                    Expect.equal answer "HTTP/1.1 200" "20 headers"
+                    let! answer = answerTo (String.replicate 19 "X-A: b\r\n")
+                    Expect.equal answer "HTTP/1.1 431" "21 headers"
+                })
+
+            case "a stream beyond --server_http2_max_streams is refused, the others are served" (fun () ->
+                task {
+                    use! kedge = start [ "--server_http2_max_streams=2" ]
+                    use! client = Http2Frames.Connect kedge.HttpsPort
+
+                    // Requests whose bodies are still to come.
+                    for id in [ 1; 3; 5 ] do
+                        do!
+                            client.Headers(
+                                id,
+                                [ ":method", "POST"; ":scheme", "https"; ":authority", "alpha.example"; ":path", "/s" ],
+                                false
+                            )
+
+                    let! events =
+                        client.ReadUntil(function
+                            | Reset _ -> true
+                            | event -> isFatal event)
+
+                    Expect.contains events (Reset(5, 7u)) "the third gets REFUSED_STREAM"
+                    do! client.Data(1, "x")
+
+                    let! events =
+                        client.ReadUntil(function
+                            | Ended 1 -> true
+                            | event -> isFatal event)
+
+                    Expect.contains events (Status(1, 200)) "the first is served"
+                })
+
+            case "HTTP/2: rapid resets leave other callers unharmed" (fun () ->
+                task {
+                    use! kedge = start []
+                    use other = Clients.http2 kedge.HttpsPort None
+                    do! isServed other "before"
+                    use! resetting = Http2Frames.Connect kedge.HttpsPort
+
+                    let attack =
+                        task {
+                            try
+                                for i in 0..4999 do
+                                    do! resetting.Headers(2 * i + 1, request "/reset", true)
+                                    do! resetting.Reset(2 * i + 1)
+                            with :? IO.IOException ->
+                                ()
+                        }
+
+                    for i in 1..20 do
+                        do! isServed other $"request {i} during rapid resets"
+
+                    do! finishes "the attack" attack
+                    do! isServed other "after rapid resets"
+                    Expect.isFalse kedge.Program.HasExited "running"
+                })
+
+            case "HTTP/2: headers that never end, large or empty, end the connection" (fun () ->
+                task {
+                    use! kedge = start [ "--server_header_timeout=2s" ]
+                    use other = Clients.http2 kedge.HttpsPort None
+                    do! isServed other "before"
+
+                    for filler in [ HeaderBlock.plain [ "x-filler", String('x', 8000) ]; [||] ] do
+                        use! continuing = Http2Frames.Connect kedge.HttpsPort
+                        do! continuing.Send(1uy, 0uy, 1, HeaderBlock.plain (request "/continued"))
+                        let! events = flood continuing 1000 (fun _ -> continuing.Send(9uy, 0uy, 1, filler))
+
+                        Expect.isTrue
+                            (List.exists isFatal events)
+                            $"the connection ends, but there was only %A{events}"
+
+                        do! isServed other "afterwards"
+                })
+
+            case "HTTP/2: a flood of PING whose answers nobody reads is bounded in memory" (fun () ->
+                task {
+                    use! kedge = start []
+                    use other = Clients.http2 kedge.HttpsPort None
+                    do! isServed other "before"
+                    let before = kedge.Program.ResidentBytes
+                    use! pinging = Http2Frames.Connect kedge.HttpsPort
+                    let ping = Array.zeroCreate<byte> 8
+
+                    // Once the server stops reading, writing stops, too.
+                    let writing =
+                        task {
+                            try
+                                for _ in 1..100_000 do
+                                    do! pinging.Send(6uy, 0uy, 0, ping)
+                            with :? IO.IOException ->
+                                ()
+                        }
+
+                    let! _ = Task.WhenAny(writing, Task.Delay 4000)
+                    do! isServed other "meanwhile"
+                    let grown = kedge.Program.ResidentBytes - before
+                    Expect.isLessThan grown 100_000_000L "bytes more than before"
+                })
+        ]
