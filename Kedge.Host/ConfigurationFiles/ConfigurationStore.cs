@@ -107,14 +107,16 @@ public sealed class ConfigurationStore
         var before = _current;
         _publish(next);
         Volatile.Write(ref _current, next);
-        // Compared when it serves already: nobody waits for the journal.
-        var lines = ConfigurationChanges.Describe(before, next);
         var standing = Standing;
         var number = standing.Generation + 1;
         var now = _time.GetUtcNow();
         // Discovery does not mend the files.
         var errors = source == "discovery" ? standing.Errors : [];
-        Remember(standing with { Generation = number, Since = now, Errors = errors }, new(number, now, source, lines));
+        standing = standing with { Generation = number, Since = now, Errors = errors };
+        Remember(standing, new(number, now, source, []));
+        // Compared when it serves already: neither requests nor the page wait for the journal's words.
+        var lines = ConfigurationChanges.Describe(before, next);
+        Remember(standing, new(number, now, source, lines));
         _logger.LogInformation(
             "configuration {Generation} is in force ({Source}): {Changes}", number, source, string.Join("; ", lines));
         foreach (var warning in ConfigurationWarnings.Of(next))

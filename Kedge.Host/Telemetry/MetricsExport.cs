@@ -19,7 +19,8 @@ public static class MetricsExport
             .ConfigureResource(Otlp.Describe)
             .AddMeter(ProxyTelemetry.MeterName)
             .AddView(static instrument => instrument.Name is "kedge_requests_total" or "kedge_backend_endpoint_ready"
-                or "grpc_server_handled_total" or "grpc_client_handled_total"
+                or "grpc_server_started_total" or "grpc_server_handled_total"
+                or "grpc_client_started_total" or "grpc_client_handled_total"
                 ? new MetricStreamConfiguration { CardinalityLimit = MostSeries }
                 : null)
             .AddPrometheusExporter(options =>

@@ -10,7 +10,8 @@ open Expecto
 open Kedge.Tests.EndToEnd.Stage
 open Kedge.Tests.Harness
 
-let private pages = [ "/debug/status"; "/debug/explain"; "/debug/requests"; "/debug/flagz" ]
+let private pages =
+    [ "/debug/status"; "/debug/explain"; "/debug/requests"; "/debug/flagz" ]
 
 let private start flags =
     task {
@@ -40,7 +41,8 @@ let private grpcHealth (port: int) =
                 Content = new ByteArrayContent(Array.zeroCreate 5)
             )
 
-        (nonNull request.Content).Headers.TryAddWithoutValidation("Content-Type", "application/grpc") |> ignore
+        (nonNull request.Content).Headers.TryAddWithoutValidation("Content-Type", "application/grpc")
+        |> ignore
 
         try
             use! answer = client.SendAsync request
@@ -68,7 +70,12 @@ let tests =
                         use! html = DebugPort.send kedge HttpMethod.Get page "text/html"
                         let! text = html.Content.ReadAsStringAsync()
                         Expect.stringStarts text "<!DOCTYPE html>" page
-                        Expect.stringContains (Clients.header "Content-Security-Policy" html) "default-src 'self'; img-src data:" page
+
+                        Expect.stringContains
+                            (Clients.header "Content-Security-Policy" html)
+                            "default-src 'self'; img-src data:"
+                            page
+
                         let! json = DebugPort.json kedge page
                         Expect.equal (json.GetProperty("server").GetProperty("state").GetString()) "serving" page
                         use! head = DebugPort.send kedge HttpMethod.Head page ""
@@ -84,7 +91,9 @@ let tests =
 
             case "flagz: every flag, what was given, and no secret" (fun () ->
                 task {
-                    let! peer, kedge = start [ "--unsafe_bearer_token_proxy_auth=hunter2"; "--trusted_proxies=10.0.0.0/8" ]
+                    let! peer, kedge =
+                        start [ "--unsafe_bearer_token_proxy_auth=hunter2"; "--trusted_proxies=10.0.0.0/8" ]
+
                     use peer = peer
                     use kedge = kedge
                     let! json = DebugPort.json kedge "/debug/flagz"
@@ -95,10 +104,18 @@ let tests =
                         json.GetProperty("flags").EnumerateArray()
                         |> Seq.find (fun flag -> flag.GetProperty("name").GetString() = name)
 
-                    Expect.equal ((value "unsafe_bearer_token_proxy_auth").GetProperty("value").GetString()) "******" "masked"
+                    Expect.equal
+                        ((value "unsafe_bearer_token_proxy_auth").GetProperty("value").GetString())
+                        "******"
+                        "masked"
+
                     Expect.equal ((value "trusted_proxies").GetProperty("value").GetString()) "10.0.0.0/8" "given"
                     Expect.isTrue ((value "trusted_proxies").GetProperty("given").GetBoolean()) "given"
-                    Expect.equal ((value "server_metrics_path").GetProperty("default").GetString()) "/metrics" "default"
+
+                    Expect.equal
+                        ((value "server_metrics_path").GetProperty("default").GetString())
+                        "/metrics"
+                        "default"
                 })
 
             case "a reader that leaves in mid-page harms nothing" (fun () ->
@@ -110,7 +127,10 @@ let tests =
                     for _ in 1..50 do
                         use client = new TcpClient("127.0.0.1", kedge.DebugPort)
                         client.LingerState <- LingerOption(true, 0)
-                        client.GetStream().Write(Encoding.ASCII.GetBytes "GET /debug/flagz HTTP/1.1\r\nHost: x\r\n\r\n")
+
+                        client
+                            .GetStream()
+                            .Write(Encoding.ASCII.GetBytes "GET /debug/flagz HTTP/1.1\r\nHost: x\r\n\r\n")
                         // Reset without reading.
                         client.Close()
 
@@ -124,27 +144,44 @@ let tests =
                     let! peer, kedge = start []
                     use peer = peer
                     use kedge = kedge
-                    let! taken = DebugPort.json kedge "/debug/explain?method=GET&url=https://paged.example/x"
+
+                    let! taken =
+                        DebugPort.json kedge "/debug/explain?method=GET&url=https://paged.example/x"
+
                     Expect.stringContains (string (taken.GetProperty("verdict").GetString())) "paged" "verdict"
-                    let! lost = DebugPort.json kedge "/debug/explain?method=GET&url=https://other.example/x"
+
+                    let! lost =
+                        DebugPort.json kedge "/debug/explain?method=GET&url=https://other.example/x"
+
                     Expect.equal (lost.GetProperty("verdict_tone").GetString()) "warning" "no route"
                     let! wrong = DebugPort.json kedge "/debug/explain?method=GET&url=nonsense"
                     Expect.equal (wrong.GetProperty("verdict_tone").GetString()) "bad" "no URL"
                     use client = Clients.http1 kedge.HttpsPort None
-                    let! proxied = get client "https://paged.example/debug/status?q=hidden" [ "X-Kedge-Request-ID", "seen-1" ]
+
+                    let! proxied =
+                        get client "https://paged.example/debug/status?q=hidden" [ "X-Kedge-Request-ID", "seen-1" ]
+
                     Expect.equal proxied.Body "paged" "the backend's page, not kedge's"
                     let! requests = DebugPort.json kedge "/debug/requests"
                     let request = requests.GetProperty("requests")[0]
 
                     for name, value in
                         [
-                            "request_id", "seen-1"; "request", "GET paged.example/debug/status"; "status", "200"
-                            "rule", "host=paged.example"; "backend", "paged"; "endpoint", $"127.0.0.1:{peer.Port}"; "error", ""
+                            "request_id", "seen-1"
+                            "request", "GET paged.example/debug/status"
+                            "status", "200"
+                            "rule", "host=paged.example"
+                            "backend", "paged"
+                            "endpoint", $"127.0.0.1:{peer.Port}"
+                            "error", ""
                         ] do
                         Expect.equal (string (request.GetProperty(name: string))) value name
 
                     Expect.equal (request.GetProperty("attempts").GetInt32()) 1 "attempts"
-                    let first, total = request.GetProperty("first_byte_ms").GetDouble(), request.GetProperty("total_ms").GetDouble()
+
+                    let first, total =
+                        request.GetProperty("first_byte_ms").GetDouble(), request.GetProperty("total_ms").GetDouble()
+
                     Expect.isTrue (0.0 < first && first <= total) "timings"
                 })
 
@@ -156,7 +193,14 @@ let tests =
                     use kedge = kedge
                     let entered = Threading.Tasks.TaskCompletionSource()
                     let release = Threading.Tasks.TaskCompletionSource()
-                    peer.On("/slow", fun _ -> entered.SetResult(); release.Task)
+
+                    peer.On(
+                        "/slow",
+                        fun _ ->
+                            entered.SetResult()
+                            release.Task
+                    )
+
                     let! serving = grpcHealth port
                     Expect.equal serving 1 "serving"
                     use client = Clients.http1 kedge.HttpsPort None

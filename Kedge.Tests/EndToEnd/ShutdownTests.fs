@@ -119,7 +119,9 @@ let tests =
 
                     use! kedge =
                         Kedge.Start(
-                            Json.director [ Json.httpRoute "crowd" "crowd.example" ] [ Json.grpcRoute "crowd" "crowd.example" ],
+                            Json.director
+                                [ Json.httpRoute "crowd" "crowd.example" ]
+                                [ Json.grpcRoute "crowd" "crowd.example" ],
                             Json.pool [ Json.backend "crowd" peer.Port ] [ Json.backend "crowd" echo.Port ],
                             [ "--server_sigterm_timeout=25s" ]
                         )
@@ -139,7 +141,10 @@ let tests =
                     let exchange (call: AsyncDuplexStreamingCall<EchoRequest, EchoReply>) text =
                         task {
                             do! call.RequestStream.WriteAsync(EchoRequest(Text = text))
-                            let! more = within text (call.ResponseStream.MoveNext Threading.CancellationToken.None)
+
+                            let! more =
+                                within text (call.ResponseStream.MoveNext Threading.CancellationToken.None)
+
                             Expect.equal (more, call.ResponseStream.Current.Text) (true, text) "reply"
                         }
 

@@ -64,7 +64,11 @@ let tests =
                     let errors = ConcurrentQueue<string>()
 
                     for name, scheme, width in
-                        [ "light", ColorScheme.Light, 1280; "dark", ColorScheme.Dark, 1280; "narrow", ColorScheme.Light, 390 ] do
+                        [
+                            "light", ColorScheme.Light, 1280
+                            "dark", ColorScheme.Dark, 1280
+                            "narrow", ColorScheme.Light, 390
+                        ] do
                         let! page =
                             browser.NewPageAsync(
                                 BrowserNewPageOptions(
@@ -85,13 +89,17 @@ let tests =
                         Expect.stringContains routes "shop.example" "routes"
 
                         let! overflow =
-                            page.EvaluateAsync<bool> "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+                            page.EvaluateAsync<bool>
+                                "document.documentElement.scrollWidth > document.documentElement.clientWidth"
 
                         Expect.isFalse overflow $"{name}: the page does not scroll sideways"
 
                         let! _ =
                             page.ScreenshotAsync(
-                                PageScreenshotOptions(Path = Path.Combine(screenshots, $"status-{name}.png"), FullPage = true)
+                                PageScreenshotOptions(
+                                    Path = Path.Combine(screenshots, $"status-{name}.png"),
+                                    FullPage = true
+                                )
                             )
 
                         do! page.FillAsync("#url", "https://api.example:8443/v1/items")
@@ -102,7 +110,10 @@ let tests =
 
                         let! _ =
                             page.ScreenshotAsync(
-                                PageScreenshotOptions(Path = Path.Combine(screenshots, $"explain-{name}.png"), FullPage = true)
+                                PageScreenshotOptions(
+                                    Path = Path.Combine(screenshots, $"explain-{name}.png"),
+                                    FullPage = true
+                                )
                             )
 
                         for other in [ "/debug/requests"; "/debug/flagz" ] do

@@ -20,9 +20,14 @@ type Sample =
 module Prometheus =
 
     let private name = "[a-zA-Z_:][a-zA-Z0-9_:]*"
-    let private label = """([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)" """.TrimEnd()
+
+    let private label =
+        """([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)" """.TrimEnd()
+
     let private comment = Regex $"^# HELP {name}( [^\n]*)?$"
-    let private kind = Regex $"^# TYPE ({name}) (counter|gauge|histogram|summary|untyped)$"
+
+    let private kind =
+        Regex $"^# TYPE ({name}) (counter|gauge|histogram|summary|untyped)$"
 
     let private sample =
         Regex $"^({name})(\\{{(?:{label}(?:,{label})*,?)?\\}})? (\\S+)( -?[0-9]+)?$"
@@ -102,7 +107,8 @@ module Prometheus =
 [<RequireQualifiedAccess>]
 module DebugPort =
 
-    let private client = lazy new HttpClient(new SocketsHttpHandler(UseProxy = false), Timeout = patience)
+    let private client =
+        lazy new HttpClient(new SocketsHttpHandler(UseProxy = false), Timeout = patience)
 
     let send (kedge: Kedge) (method: HttpMethod) (page: string) (accept: string) : Task<HttpResponseMessage> =
         let request = new HttpRequestMessage(method, kedge.DebugUrl page)
@@ -143,7 +149,9 @@ module DebugPort =
 
             return
                 samples
-                |> List.filter (fun s -> s.Name = name && labels |> List.forall (fun (k, v) -> s.Labels.TryFind k = Some v))
+                |> List.filter (fun s ->
+                    s.Name = name
+                    && labels |> List.forall (fun (k, v) -> s.Labels.TryFind k = Some v))
                 |> function
                     | [] -> 0.0
                     | [ one ] -> one.Value
