@@ -2,6 +2,7 @@ using Kedge.Domain;
 using Kedge.Host.Backends.Connections;
 using Kedge.Host.Backends.Health;
 using Kedge.Host.Backends.Resolvers;
+using Kedge.Host.Telemetry;
 
 namespace Kedge.Host.Backends;
 
@@ -25,9 +26,11 @@ internal sealed class Backend : IEndpointSink, IDisposable
         HealthPolicy policy,
         IEndpointResolver? resolver,
         bool logsFirstOutcome,
+        BackendCounters counters,
         ILogger logger)
     {
         Info = info;
+        Counters = counters;
         Name = info.Name;
         IsGrpc = isGrpc;
         Client = client;
@@ -51,6 +54,8 @@ internal sealed class Backend : IEndpointSink, IDisposable
     public BackendInfo Info { get; }
 
     public string Name { get; }
+
+    public BackendCounters Counters { get; }
 
     public bool IsGrpc { get; }
 

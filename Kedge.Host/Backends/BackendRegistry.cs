@@ -2,6 +2,7 @@ using Kedge.Domain;
 using Kedge.Host.Backends.Connections;
 using Kedge.Host.Backends.Resolvers;
 using Kedge.Host.Forwarding;
+using Kedge.Host.Telemetry;
 
 namespace Kedge.Host.Backends;
 
@@ -9,7 +10,7 @@ namespace Kedge.Host.Backends;
 /// The live backends of the current configuration. A backend whose definition is the same in the next one lives on, with
 /// its endpoints, their health and its connections.
 /// </summary>
-internal sealed class BackendRegistry(ProxySettings settings, DnsLookup dns, ILogger logger) : IDisposable
+internal sealed class BackendRegistry(ProxySettings settings, DnsLookup dns, ProxyTelemetry telemetry, ILogger logger) : IDisposable
 {
     private readonly ResolverFactory _resolvers = new(dns);
     private readonly UpstreamClients _clients = new(settings.ConnectTimeout);
@@ -31,6 +32,10 @@ internal sealed class BackendRegistry(ProxySettings settings, DnsLookup dns, ILo
         {
             if (next.GetValueOrDefault(key) != old)
             {
+                if (!next.ContainsKey(key))
+                {
+                    telemetry.BackendChanged(key.IsGrpc, key.Name, "delete");
+                }
                 End(old);
             }
         }
@@ -68,7 +73,9 @@ internal sealed class BackendRegistry(ProxySettings settings, DnsLookup dns, ILo
                     HealthPolicy.Of(info.Definition, settings.FailedTargetBackoff),
                     _resolvers.For(info.Resolver),
                     settings.LogResolution,
+                    telemetry.CountersOf(isGrpc, info.Name),
                     logger);
+                telemetry.BackendChanged(isGrpc, info.Name, _live.ContainsKey((isGrpc, info.Name)) ? "update" : "create");
             }
             backends[i] = next[(isGrpc, info.Name)] = backend;
         }

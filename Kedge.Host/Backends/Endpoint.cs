@@ -21,6 +21,8 @@ public sealed class Endpoint
 {
     private EndpointHealth _health = EndpointHealth.Initial!;
     private int _inFlight;
+    private long _requests;
+    private long _failures;
 
     public Endpoint(ResolvedEndpoint resolved, bool tls)
     {
@@ -37,13 +39,24 @@ public sealed class Endpoint
 
     public int InFlight => Volatile.Read(ref _inFlight);
 
-    public void RequestStarted() => Interlocked.Increment(ref _inFlight);
+    /// <summary>How many requests went there.</summary>
+    public long Requests => Volatile.Read(ref _requests);
+
+    /// <summary>How many connections could not be made.</summary>
+    public long Failures => Volatile.Read(ref _failures);
+
+    public void RequestStarted()
+    {
+        Interlocked.Increment(ref _inFlight);
+        Interlocked.Increment(ref _requests);
+    }
 
     public void RequestEnded() => Interlocked.Decrement(ref _inFlight);
 
     /// <summary>A connection could not be made.</summary>
     public void ConnectFailed(HealthPolicy policy, long now)
     {
+        Interlocked.Increment(ref _failures);
         EndpointHealth seen, next;
         do
         {

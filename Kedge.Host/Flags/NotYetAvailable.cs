@@ -7,8 +7,6 @@ public static class NotYetAvailable
     [
         FlagCatalogue.DynamicRoutings,
         FlagCatalogue.HttpConnectEnabled,
-        FlagCatalogue.GrpcHealthPort,
-        FlagCatalogue.LogstashHostPort,
     ];
 
     /// <summary>An error for each of them that is asked for.</summary>

@@ -1,9 +1,11 @@
+using System.Diagnostics;
 using System.Net;
 using System.Net.Http.Headers;
 using Kedge.Domain;
 using Kedge.Host.Backends;
 using Kedge.Host.Backends.Connections;
 using Kedge.Host.Routing;
+using Kedge.Host.Telemetry;
 using Microsoft.AspNetCore.Http.Features;
 using Endpoint = Kedge.Host.Backends.Endpoint;
 
@@ -33,13 +35,15 @@ internal sealed class Exchange : HttpMessageInvoker
     private readonly string _path;
     private readonly string _query;
     private readonly ILogger _logger;
+    private readonly ProxyTelemetry _telemetry;
     private HttpContent? _content;
     private Endpoint? _endpoint;
     private long _lastMove = Environment.TickCount64;
     private volatile bool _isReadingRequest;
 
     public Exchange(
-        HttpContext context, in RequestView view, in Destination destination, string requestId, ProxySettings settings, ILogger logger)
+        HttpContext context, in RequestView view, in Destination destination, RequestRecord record,
+        ProxyTelemetry telemetry, ProxySettings settings, ILogger logger)
         : base(Unused, disposeHandler: false)
     {
         _context = context;
@@ -51,7 +55,8 @@ internal sealed class Exchange : HttpMessageInvoker
         Authority = view.Authority;
         IsGrpc = view.IsGrpc;
         IsExemptFromInactivity = view.IsGrpc;
-        RequestId = requestId;
+        Record = record;
+        _telemetry = telemetry;
         Transformer = new ExchangeTransformer(this);
     }
 
@@ -62,7 +67,12 @@ internal sealed class Exchange : HttpMessageInvoker
 
     public bool IsGrpc { get; }
 
-    public string RequestId { get; }
+    public string RequestId => Record.RequestId;
+
+    public RequestRecord Record { get; }
+
+    /// <summary>The span of this exchange; null when nobody traces.</summary>
+    public Activity? Span { get; set; }
 
     public string? BackendName => _destination.BackendName;
 
@@ -175,6 +185,7 @@ internal sealed class Exchange : HttpMessageInvoker
         while (next is { } endpoint)
         {
             GoTo(endpoint);
+            Record.Attempts++;
             request.RequestUri = new Uri(string.Concat(endpoint.UriPrefix, _path, _query), Verbatim);
             if (Client.IsTls)
             {
@@ -192,6 +203,7 @@ internal sealed class Exchange : HttpMessageInvoker
                 // No byte was sent: another endpoint may have the request.
                 refusal = e;
                 endpoint.ConnectFailed(_destination.Policy, Clock.Now);
+                _telemetry.DialFailed(BackendName, endpoint.ToString());
                 _logger.LogDebug("no connection to {Endpoint} of {Target}: {Reason}", endpoint, _destination.Name, ConnectFailure.Reason(e));
                 (tried ??= []).Add(endpoint);
                 next = _destination.Endpoints.Pick(_destination.Ticket, tried);
@@ -303,7 +315,7 @@ internal sealed class Exchange : HttpMessageInvoker
         {
             _endpoint?.RequestEnded();
             endpoint.RequestStarted();
-            _endpoint = endpoint;
+            _endpoint = Record.Endpoint = endpoint;
         }
     }
 

@@ -1,6 +1,8 @@
+using System.Diagnostics;
 using System.Net;
 using System.Net.Http.Headers;
 using Kedge.Host.Routing;
+using Kedge.Host.Telemetry;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Extensions.Primitives;
 using Microsoft.Net.Http.Headers;
@@ -49,6 +51,10 @@ internal sealed class ExchangeTransformer(Exchange exchange) : HttpTransformer
         }
         ExchangeHeaders.AddForwarded(outgoing, incoming, exchange, isTrusted);
         outgoing.TryAddWithoutValidation(Answer.RequestIdHeader, exchange.RequestId);
+        if (exchange.Span is { } span)
+        {
+            Tracing.Inject(span, outgoing);
+        }
         if (exchange.Authority.Length > 0)
         {
             outgoing.TryAddWithoutValidation(HeaderNames.Host, exchange.Authority);
@@ -82,6 +88,7 @@ internal sealed class ExchangeTransformer(Exchange exchange) : HttpTransformer
         {
             return false;
         }
+        exchange.Record.FirstByte = Stopwatch.GetTimestamp();
         var response = httpContext.Response;
         CopyHeaders(proxyResponse, response.Headers);
         if (httpContext.Features.Get<IHttpResponseTrailersFeature>() is null)
