@@ -276,7 +276,13 @@ type Configuration
                 }
 
         let whole =
-            Director(httpRoutes, director.Value.HttpAdhocRules, grpcRoutes, director.Value.GrpcAdhocRules)
+            Director(
+                director.Value.Decoded,
+                httpRoutes,
+                director.Value.HttpAdhocRules,
+                grpcRoutes,
+                director.Value.GrpcAdhocRules
+            )
 
         let configuration =
             Configuration(

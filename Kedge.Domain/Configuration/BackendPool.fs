@@ -7,6 +7,8 @@ open Kedge.Domain.Decoded
 /// `config_name` known. Made only by validation; the entries keep their decoded form, which already says it all.
 [<Sealed>]
 type BackendPool internal (file: Decoded.BackendPool) =
+    /// The first shape, which it was made from.
+    member _.Decoded = file
     member _.TlsServerConfigs: TlsServerConfig list = file.TlsServerConfigs
     member _.GrpcBackends: Backend list = file.GrpcBackends
     member _.HttpBackends: Backend list = file.HttpBackends

@@ -42,7 +42,9 @@ type AdhocRule =
 
 /// A director file all of whose rules are sound: the second shape of the configuration. Made only by validation.
 [<Sealed>]
-type Director internal (httpRoutes, httpAdhoc, grpcRoutes, grpcAdhoc) =
+type Director internal (file: Decoded.Director, httpRoutes, httpAdhoc, grpcRoutes, grpcAdhoc) =
+    /// The file's own rules in their first shape, without generated ones.
+    member _.Decoded = file
     member _.HttpRoutes: HttpRoute array = httpRoutes
     member _.HttpAdhocRules: AdhocRule array = httpAdhoc
     member _.GrpcRoutes: GrpcRoute array = grpcRoutes
@@ -51,7 +53,16 @@ type Director internal (httpRoutes, httpAdhoc, grpcRoutes, grpcAdhoc) =
 [<RequireQualifiedAccess>]
 module Director =
 
-    let empty = Director([||], [||], [||], [||])
+    let empty =
+        let nothing: Decoded.Director =
+            {
+                GrpcRoutes = []
+                GrpcAdhocRules = []
+                HttpRoutes = []
+                HttpAdhocRules = []
+            }
+
+        Director(nothing, [||], [||], [||], [||])
 
     let private hostMatcher (checks: Checks) path (portField: string) (text: string) : HostMatcher =
         let hint =
@@ -269,5 +280,5 @@ module Director =
         let httpRules = each "http" "adhoc_rules" adhocRule file.HttpAdhocRules
 
         match checks.Violations with
-        | [] -> Ok(Director(httpRoutes, httpRules, grpcRoutes, grpcRules))
+        | [] -> Ok(Director(file, httpRoutes, httpRules, grpcRoutes, grpcRules))
         | violations -> Error violations

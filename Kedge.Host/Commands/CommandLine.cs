@@ -16,6 +16,7 @@ public static class CommandLine
         new CheckCommand(),
         new ExplainCommand(),
         new DiffCommand(),
+        new DiscoverCommand(),
         new ResolveCommand(),
     ];
 

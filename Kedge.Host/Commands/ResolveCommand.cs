@@ -1,6 +1,8 @@
 using Kedge.Host.Backends.Resolvers;
 using Kedge.Host.ConfigurationFiles;
 using Kedge.Host.Flags;
+using Kedge.Host.Kubernetes;
+using Kedge.Host.Telemetry;
 using Kedge.Host.Server;
 
 namespace Kedge.Host.Commands;
@@ -23,7 +25,7 @@ public sealed class ResolveCommand : ICommand
 
     public IReadOnlyList<string> Arguments => ["backend or target"];
 
-    public IEnumerable<Flag> Flags => [.. FlagCatalogue.Of(FlagGroup.Configuration), FlagCatalogue.DnsNameservers, Once];
+    public IEnumerable<Flag> Flags => [.. FlagCatalogue.Of(FlagGroup.Configuration), .. FlagCatalogue.Of(FlagGroup.Kubernetes), FlagCatalogue.DnsNameservers, Once];
 
     public async Task<int> RunAsync(Invocation invocation)
     {
@@ -44,7 +46,9 @@ public sealed class ResolveCommand : ICommand
             return invocation.Refuse(
                 [$"'{word}': neither a backend{suggestion} nor a target such as web.example:80, srv:_grpc._tcp.example or k8s:web.default:http"]);
         }
-        var resolvers = new ResolverFactory(new DnsLookup(invocation.Flags.Get(FlagCatalogue.DnsNameservers)));
+        using var loggers = LoggingSetup.CreateFactory(LoggingOptions.From(invocation.Flags) with { Level = LogVerbosity.Error }, null);
+        await using var cluster = new KubernetesCluster(KubernetesOptions.From(invocation.Flags), loggers);
+        var resolvers = new ResolverFactory(new DnsLookup(invocation.Flags.Get(FlagCatalogue.DnsNameservers)), cluster);
         var once = invocation.Flags.Get(Once);
         var printers = new List<EndpointPrinter>();
         using var stop = new CancellationTokenSource();
@@ -52,10 +56,7 @@ public sealed class ResolveCommand : ICommand
         using var signal = new ShutdownSignal();
         foreach (var target in targets)
         {
-            if (resolvers.For(target.Resolver) is not { } resolver)
-            {
-                return invocation.Refuse([$"{target.Title}: this kind of resolver is not available"]);
-            }
+            var resolver = resolvers.For(target.Resolver, generated: false);
             var printer = new EndpointPrinter(target.Title, invocation.Output, invocation.Error, withTime: !once);
             printers.Add(printer);
             runs.Add(resolver.RunAsync(printer, stop.Token));

@@ -32,7 +32,7 @@ public sealed record ResolveTarget(string Title, Resolver Resolver)
     {
         if (word.StartsWith(K8sPrefix, StringComparison.Ordinal))
         {
-            return Resolver.NewK8s(word[K8sPrefix.Length..]);
+            return K8sTargetModule.tryParse(word[K8sPrefix.Length..]).IsOk ? Resolver.NewK8s(word[K8sPrefix.Length..]) : null;
         }
         if (word.StartsWith(SrvPrefix, StringComparison.Ordinal) || word.StartsWith('_'))
         {

@@ -34,6 +34,9 @@ public sealed class ConfigurationStore
         publish(initial);
     }
 
+    /// <summary>What the files say, without what discovery makes.</summary>
+    public Configuration Files => Volatile.Read(ref _files);
+
     /// <summary>What is in force.</summary>
     public Configuration Current => Volatile.Read(ref _current);
 

@@ -12,7 +12,6 @@ public static class FlagChecks
         .. Logging(flags),
         .. Authorization(flags),
         .. Discovery(flags),
-        .. NotYetAvailable.Errors(flags),
     ];
 
     /// <summary>The rules for the flags that name the configuration.</summary>
@@ -110,11 +109,12 @@ public static class FlagChecks
         }
     }
 
-    private static IEnumerable<string> Discovery(FlagValues flags)
+    /// <summary>The rules for the flags of discovery, where it is wanted.</summary>
+    public static IEnumerable<string> OfDiscovery(FlagValues flags)
     {
-        if (flags.Get(FlagCatalogue.DynamicRoutings) && !flags.IsChanged(FlagCatalogue.DiscoverySuffix))
-        {
-            yield return $"{FlagCatalogue.DiscoverySuffix}: is required with {FlagCatalogue.DynamicRoutings}";
-        }
+        DiscoveryOptions.From(flags).TryResolve(out var errors);
+        return errors.Select(error => "--" + error);
     }
+
+    private static IEnumerable<string> Discovery(FlagValues flags) => flags.Get(FlagCatalogue.DynamicRoutings) ? OfDiscovery(flags) : [];
 }

@@ -139,6 +139,14 @@ public sealed record DiscoveryOptions(bool Enabled, string DomainSuffix, string 
         flags.Get(FlagCatalogue.DiscoveryPrefix),
         flags.Get(FlagCatalogue.DiscoveryHostTemplate),
         flags.Get(FlagCatalogue.DiscoveryResync));
+
+    /// <summary>The core's form of the options; null with errors that begin with the name of a flag.</summary>
+    public Domain.Discovery.DiscoveryOptions? TryResolve(out IReadOnlyList<string> errors)
+    {
+        var options = Domain.Discovery.DiscoveryOptions.Create(Prefix, DomainSuffix, HostTemplate);
+        errors = options.IsError ? [.. options.ErrorValue] : [];
+        return options.IsOk ? options.ResultValue : null;
+    }
 }
 
 /// <param name="ApiUrl">Null = not given, and the process is not in a pod.</param>

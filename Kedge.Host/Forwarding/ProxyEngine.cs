@@ -2,6 +2,7 @@ using Kedge.Domain;
 using Kedge.Host.Backends;
 using Kedge.Host.Backends.Connections;
 using Kedge.Host.Backends.Resolvers;
+using Kedge.Host.Kubernetes;
 using Kedge.Host.Routing;
 using Kedge.Host.Telemetry;
 using Microsoft.AspNetCore.Http.Features;
@@ -28,7 +29,7 @@ public sealed class ProxyEngine : IAsyncDisposable
     private readonly Lock _applying = new();
     private State _state;
 
-    public ProxyEngine(ProxySettings settings, ProxyTelemetry telemetry, ILoggerFactory loggers)
+    public ProxyEngine(ProxySettings settings, ProxyTelemetry telemetry, KubernetesCluster cluster, ILoggerFactory loggers)
     {
         _settings = settings;
         _telemetry = telemetry;
@@ -41,7 +42,7 @@ public sealed class ProxyEngine : IAsyncDisposable
             .BuildServiceProvider();
         _forwarder = _services.GetRequiredService<IHttpForwarder>();
         var dns = new DnsLookup(settings.Nameservers);
-        _backends = new BackendRegistry(settings, dns, telemetry, loggers.CreateLogger("kedge.backends"));
+        _backends = new BackendRegistry(settings, new ResolverFactory(dns, cluster), telemetry, loggers.CreateLogger("kedge.backends"));
         _adhoc = new AdhocTargets(dns, settings.AdhocAllowLoopback);
         _adhocPolicy = new HealthPolicy(Math.Max(0, settings.FailedTargetBackoff.Ticks), 0, 0, 100, 1, 1);
         _monitor = new InactivityMonitor(settings.MaxReadTimeout, settings.MaxWriteTimeout);

@@ -6,6 +6,7 @@ using Kedge.Host.ConfigurationFiles;
 using Kedge.Host.Debug;
 using Kedge.Host.Flags;
 using Kedge.Host.Forwarding;
+using Kedge.Host.Kubernetes;
 using Kedge.Host.Listeners;
 using Kedge.Host.Telemetry;
 using Microsoft.AspNetCore.Hosting.Server;
@@ -29,6 +30,8 @@ public sealed class KedgeServer : IAsyncDisposable
     private readonly ServerHealth health = new();
     private readonly Authorizer authorizer;
     private readonly ProxyTelemetry telemetry;
+    private readonly KubernetesCluster cluster;
+    private readonly DiscoveryPublisher? discovery;
     private readonly ProxyEngine engine;
     private readonly Reloader reloader;
     private readonly MeterProvider metrics;
@@ -51,11 +54,20 @@ public sealed class KedgeServer : IAsyncDisposable
         telemetry = new(new RequestLog(loggers.CreateLogger("kedge.requests"), options.Logging.AccessLog));
         // Before anything is counted: a counter tells nothing of the time when nobody listened.
         metrics = MetricsExport.Create();
-        engine = new(SettingsOf(options), telemetry, loggers) { Authorizer = authorizer };
+        cluster = new(options.Kubernetes, loggers);
+        engine = new(SettingsOf(options), telemetry, cluster, loggers) { Authorizer = authorizer };
         var store = new ConfigurationStore(
             start.Configuration, engine.Apply, loggers.CreateLogger("kedge.configuration"), TimeProvider.System);
         reloader = new(options, start.Files, store, certificates, loggers.CreateLogger<Reloader>());
         ServerMetrics.Register(telemetry, engine, store, certificates, () => shipper?.Dropped ?? 0);
+        ClusterMetrics.Watches(telemetry.Meter, cluster);
+        if (options.Discovery is { Enabled: true } wanted)
+        {
+            var source = cluster.Discover(
+                wanted.TryResolve(out var faults) ?? throw new ArgumentException(string.Join("; ", faults), nameof(options)), wanted.ResyncTimeout);
+            discovery = new(source, store, loggers.CreateLogger("kedge.discovery"));
+            ClusterMetrics.Discovery(telemetry.Meter, discovery);
+        }
         traces = Tracing.Export();
         if (certificates is not null && options.Listeners.HasTls)
         {
@@ -71,6 +83,11 @@ public sealed class KedgeServer : IAsyncDisposable
                 Health = health,
                 Certificates = certificates,
             };
+            facts.AddDependencies(() => ClusterViews.Watches(cluster));
+            if (discovery is not null)
+            {
+                facts.AddNotices(() => ClusterViews.Notices(discovery));
+            }
             IDebugPage[] pages =
             [
                 new HealthzPage(health), new ReadyzPage(health), new VersionPage(facts.Started),
@@ -109,7 +126,14 @@ public sealed class KedgeServer : IAsyncDisposable
             LogAddresses(proxy);
         }
         reloader.Start();
-        health.MarkReady();
+        if (discovery is null)
+        {
+            health.MarkReady();
+        }
+        else
+        {
+            _ = discovery.First.ContinueWith(_ => health.MarkReady(), TaskScheduler.Default);
+        }
     }
 
     /// <summary>
@@ -152,6 +176,7 @@ public sealed class KedgeServer : IAsyncDisposable
             }
         }
         await engine.DisposeAsync();
+        await cluster.DisposeAsync();
         await authorizer.DisposeAsync();
         traces?.Dispose();
         metrics.Dispose();

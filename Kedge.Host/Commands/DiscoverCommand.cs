@@ -1,0 +1,82 @@
+using Kedge.Domain.Discovery;
+using Kedge.Host.ConfigurationFiles;
+using Kedge.Host.Flags;
+using Kedge.Host.Kubernetes;
+using Kedge.Host.Server;
+using Kedge.Host.Telemetry;
+
+namespace Kedge.Host.Commands;
+
+/// <summary>Prints the configuration that discovery makes of a cluster's services, and follows changes.</summary>
+public sealed class DiscoverCommand : ICommand
+{
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
+
+    private static readonly Flag<bool> Once = new()
+    {
+        Name = "once",
+        Group = FlagGroup.Command,
+        Type = FlagTypes.Switch,
+        Default = false,
+        Help = "ends after the first full list; exits with 1 when the API server gives none",
+    };
+
+    public string Name => "discover";
+
+    public string Summary => "prints the configuration that discovery makes of a cluster, and follows changes";
+
+    public IEnumerable<Flag> Flags =>
+    [
+        .. FlagCatalogue.Of(FlagGroup.Discovery), .. FlagCatalogue.Of(FlagGroup.Kubernetes), .. FlagCatalogue.Of(FlagGroup.Configuration), Once,
+    ];
+
+    public string Notes =>
+        "Prints both files as the server would add them to its own, and as comments what cannot be used: conflicts, "
+        + "quarantined services, ignored ports. Routes of the files that the configuration flags name win, as in the server.";
+
+    public IReadOnlyList<string> Examples => ["kedge discover --once --discovery_external_domain_suffix=ext.example.com"];
+
+    public async Task<int> RunAsync(Invocation invocation)
+    {
+        string[] misuse = [.. FlagChecks.Sources(invocation.Flags), .. FlagChecks.OfDiscovery(invocation.Flags)];
+        var discovery = DiscoveryOptions.From(invocation.Flags);
+        if (misuse.Length > 0 || discovery.TryResolve(out _) is not { } options)
+        {
+            return invocation.Refuse(misuse);
+        }
+        if (ConfigurationLoader.Load(ConfigurationOptions.From(invocation.Flags), out var errors) is not { } files)
+        {
+            return invocation.Refuse(errors);
+        }
+        using var signal = new ShutdownSignal();
+        using var loggers = LoggingSetup.CreateFactory(LoggingOptions.From(invocation.Flags), null);
+        await using var cluster = new KubernetesCluster(KubernetesOptions.From(invocation.Flags), loggers);
+        var source = cluster.Discover(options, discovery.ResyncTimeout);
+        var first = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        Generated? printed = null;
+        source.Changed += () =>
+        {
+            var generated = source.Generate(files.Director.Decoded, files.Pool.Decoded);
+            if (!ReferenceEquals(generated, printed))
+            {
+                printed = generated;
+                invocation.Output.Write(DiscoveryText.render(generated));
+                invocation.Output.Flush();
+            }
+            first.TrySetResult();
+        };
+        if (!invocation.Flags.Get(Once))
+        {
+            await signal.Requested;
+            return ExitCodes.Success;
+        }
+        await Task.WhenAny(first.Task, signal.Requested, Task.Delay(Patience));
+        if (first.Task.IsCompleted)
+        {
+            return ExitCodes.Success;
+        }
+        var reason = cluster.Watches.Select(watch => watch.Error).FirstOrDefault(error => error is not null) ?? "no answer";
+        await invocation.Error.WriteLineAsync($"kedge: no list of services within {GoDuration.Format(Patience)}: {reason}");
+        return ExitCodes.Failure;
+    }
+}
