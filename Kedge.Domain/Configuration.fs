@@ -5,12 +5,15 @@ open System.Collections.Generic
 
 /// The outcome of loading: a value, or all that is wrong with its files.
 [<Sealed>]
-type Loaded<'value when 'value: null> internal (value: 'value, errors: IReadOnlyList<string>) =
-    member _.IsValid = errors.Count = 0
+type Loaded<'value when 'value: null> internal (value: 'value, problems: ConfigError list) =
+    let errors = problems |> Seq.map ConfigError.describe |> Array.ofSeq
+    member _.IsValid = errors.Length = 0
     /// Null unless `IsValid`.
     member _.Value = value
     /// One line for each error: `file:line:column: $.path: what is wrong (what was found)`.
-    member _.Errors = errors
+    member _.Errors: IReadOnlyList<string> = errors
+    /// The same errors, with their places.
+    member _.Problems: IReadOnlyList<ConfigError> = List.toArray problems
 
 /// What the shell needs to know of a route or ad-hoc rule.
 [<Sealed; AllowNullLiteral>]
@@ -124,7 +127,8 @@ type private Compiled<'route> =
 /// A configuration in its third shape: validated and compiled. Immutable; the server swaps it whole.
 [<Sealed; AllowNullLiteral>]
 type Configuration
-    private (director: Located<Director>, pool: BackendPool, http: Compiled<HttpRoute>, grpc: Compiled<GrpcRoute>) =
+    private
+    (director: Located<Director>, pool: Located<BackendPool>, http: Compiled<HttpRoute>, grpc: Compiled<GrpcRoute>) =
 
     static let noDemand: Decoded.Authorization =
         {
@@ -207,8 +211,9 @@ type Configuration
     /// Compiles both files and the generated entries behind theirs. A generated entry that is unsound, or whose backend
     /// name is taken, is left out and reported; it does no harm to the others.
     static member Build
-        (director: Located<Director>, pool: BackendPool, generated: GeneratedEntries)
+        (director: Located<Director>, poolFile: Located<BackendPool>, generated: GeneratedEntries)
         : struct (Configuration * ConfigError list) =
+        let pool = poolFile.Value
         let rejected = ResizeArray<Violation>()
 
         /// The entry's second shape, or none when it is reported.
@@ -276,7 +281,7 @@ type Configuration
         let configuration =
             Configuration(
                 { director with Value = whole },
-                pool,
+                { poolFile with Value = pool },
                 compile
                     director.Source
                     "http"
@@ -310,6 +315,18 @@ type Configuration
 
         struct (configuration, errors)
 
+    /// The same of a pool that no file has.
+    static member Build
+        (director: Located<Director>, pool: BackendPool, generated: GeneratedEntries)
+        : struct (Configuration * ConfigError list) =
+        let pool =
+            {
+                Value = pool
+                Source = SourceMap.None ""
+            }
+
+        Configuration.Build(director, pool, generated)
+
     /// Decodes, validates and compiles both files. The names are for error messages. All errors of both are reported.
     /// Nothing under an empty name is a file that was not given.
     static member Load
@@ -331,17 +348,16 @@ type Configuration
         match directorFile, poolFile with
         | Ok directorFile, Ok poolFile ->
             let struct (configuration, _) =
-                Configuration.Build(directorFile, poolFile.Value, GeneratedEntries.None)
+                Configuration.Build(directorFile, poolFile, GeneratedEntries.None)
 
-            Loaded(configuration, [||])
+            Loaded(configuration, [])
         | _ ->
             let errorsOf file =
                 match file with
                 | Ok _ -> []
                 | Error errors -> errors
 
-            let errors = errorsOf directorFile @ errorsOf poolFile
-            Loaded(null, errors |> Seq.map ConfigError.describe |> Array.ofSeq)
+            Loaded(null, errorsOf directorFile @ errorsOf poolFile)
 
     /// No route, no backend.
     static member val Empty: Configuration =
@@ -359,9 +375,11 @@ type Configuration
     /// Its rules in their second shape, for explanations and analysis. Indexes are those of the lists below.
     member _.Director: Director = director.Value
     /// Its backends in their second shape.
-    member _.Pool: BackendPool = pool
+    member _.Pool: BackendPool = pool.Value
     /// Where the director file's rules stand.
     member _.DirectorSource: SourceMap = director.Source
+    /// Where the backend pool's entries stand; its file's name is empty when no pool was given.
+    member _.PoolSource: SourceMap = pool.Source
 
     member _.HttpRoutes: IReadOnlyList<RouteInfo> = http.RouteInfos
     member _.GrpcRoutes: IReadOnlyList<RouteInfo> = grpc.RouteInfos

@@ -3,61 +3,6 @@ namespace Kedge.Domain
 open System
 open System.Collections.Generic
 
-/// How much a finding matters. `kedge check` fails for errors, and for warnings when asked to be strict.
-type Severity =
-    | Info = 0
-    | Warning = 1
-    | Error = 2
-
-/// Something that `kedge check` says about a configuration.
-[<Sealed; AllowNullLiteral>]
-type Finding internal (severity: Severity, kind: string, at: Location, message: string, witnesses: string list) =
-    let witnesses = List.toArray witnesses
-    member _.Severity: Severity = severity
-    /// `shadowed-route`, `unreachable-route`, `duplicate-route`, `never-matching-route`, `never-matching-path`,
-    /// `dangling-backend`, `unused-backend`, `overlapping-grpc-prefixes`, `hidden-adhoc-rule`, `hidden-adhoc-port`.
-    member _.Kind: string = kind
-    /// Empty for a generated entry.
-    member _.File: string = at.File
-    /// From 1; 0 for an entry that no file has.
-    member _.Line: int = at.Line
-    /// `$.http.routes[3]`
-    member _.Path: string = JsonPath.render at.Path
-    member _.Message: string = message
-    /// The requests that prove it, as arguments of `kedge explain`; the first is the plainest. Empty when the point is
-    /// that there is none.
-    member _.Witnesses: IReadOnlyList<string> = witnesses
-
-/// One thing that `kedge diff` says about two configurations.
-[<Sealed; AllowNullLiteral>]
-type Difference internal (kind: string, before: string, after: string, witness: string, moveBefore, moveAfter) =
-    /// `route-added`, `route-removed`, `route-changed`, `route-order`, `adhoc-rules`, `backend-added`,
-    /// `backend-removed`, `backend-changed`.
-    member _.Kind: string = kind
-    /// The entry in the old configuration; empty when there is none.
-    member _.Before: string = before
-    /// The entry in the new configuration; empty when there is none.
-    member _.After: string = after
-    /// A request that goes elsewhere because of it, as arguments of `kedge explain`; empty when none does.
-    member _.Witness: string = witness
-    /// Where that request went; empty without one.
-    member _.WitnessBefore: string = moveBefore
-    /// Where it goes now; empty without one.
-    member _.WitnessAfter: string = moveAfter
-
-/// What becomes of one request.
-[<Sealed; AllowNullLiteral>]
-type ExplainReport internal (explanation: Explanation, winner: RouteInfo, backendKnown: bool, lines: string list) =
-    let lines = List.toArray lines
-    /// The whole of it, typed, for F#.
-    member _.Explanation: Explanation = explanation
-    /// The route that wins; null when none does.
-    member _.Winner: RouteInfo = winner
-    /// Whether the pool has the winner's backend.
-    member _.BackendKnown: bool = backendKnown
-    /// A line for each rule that was tried, and the outcome.
-    member _.Lines: IReadOnlyList<string> = lines
-
 /// Explanations, analysis and comparison of configurations: what `kedge explain`, `kedge check` and `kedge diff` show.
 [<AbstractClass; Sealed>]
 type Inspection private () =
@@ -76,7 +21,11 @@ type Inspection private () =
 
     static let routeLabel protocol (infos: IReadOnlyList<RouteInfo>) index = label protocol infos[index] "routes"
 
-    static let adhocLabel protocol (infos: IReadOnlyList<RouteInfo>) index = label protocol infos[index] "adhoc_rules"
+    static let ruleNames protocol (infos: IReadOnlyList<RouteInfo>) list : RuleNames =
+        {
+            Place = fun index -> label protocol infos[index] list
+            Rule = fun index -> infos[index].Rule
+        }
 
     static let locate (configuration: Configuration) (infos: IReadOnlyList<RouteInfo>) (path: JsonPath) index =
         if infos[index].Line > 0 then
@@ -168,8 +117,12 @@ type Inspection private () =
                         | Some name -> $"; did you mean {name}?"
                         | None -> ""
 
+                    // Without a pool's file nobody can tell a wrong name from one that is to come.
                     finding
-                        Severity.Error
+                        (if configuration.PoolSource.File = "" then
+                             Severity.Warning
+                         else
+                             Severity.Error)
                         "dangling-backend"
                         route
                         $"the backend pool has no {protocol} backend {backend}{meant}"
@@ -235,13 +188,7 @@ type Inspection private () =
                 Metadata = []
             }
 
-    static let unused
-        (locateInPool: Func<JsonPath, Location>)
-        protocol
-        routes
-        kind
-        (backends: IReadOnlyList<BackendInfo>)
-        =
+    static let unused (pool: SourceMap) protocol routes kind (backends: IReadOnlyList<BackendInfo>) =
         let unused =
             HashSet<string>(Analysis.unusedBackends protocol routes (names backends))
 
@@ -251,16 +198,16 @@ type Inspection private () =
                     Finding(
                         Severity.Warning,
                         "unused-backend",
-                        locateInPool.Invoke [ Field kind; Field "backends"; Step.Index backend.Index ],
+                        pool.Locate [ Field kind; Field "backends"; Step.Index backend.Index ],
                         $"no {kind} route names the backend {backend.Name}",
                         []
                     )
         ]
 
-    /// All that is wrong or surprising, first the errors, each kind in the files' order. `locateInPool` finds an entry of
-    /// the backend pool in its file.
-    static member Check(configuration: Configuration, locateInPool: Func<JsonPath, Location>) : IReadOnlyList<Finding> =
+    /// All that is wrong or surprising, first the errors, each kind in the files' order.
+    static member Check(configuration: Configuration) : IReadOnlyList<Finding> =
         let director = configuration.Director
+        let pool = configuration.PoolSource
 
         [|
             yield!
@@ -297,43 +244,63 @@ type Inspection private () =
                     (fun host ports -> RequestText.render (grpcPoint host ports))
                     director.GrpcAdhocRules
 
-            yield! unused locateInPool Protocol.http director.HttpRoutes "http" configuration.HttpBackends
-            yield! unused locateInPool Protocol.grpc director.GrpcRoutes "grpc" configuration.GrpcBackends
+            yield! unused pool Protocol.http director.HttpRoutes "http" configuration.HttpBackends
+            yield! unused pool Protocol.grpc director.GrpcRoutes "grpc" configuration.GrpcBackends
         |]
         |> Array.sortBy (fun finding -> -int finding.Severity)
         :> IReadOnlyList<Finding>
 
     /// Why the request goes where it goes.
     static member Explain(configuration: Configuration, request: Request) : ExplainReport =
+        Inspection.Explain(configuration, request, false)
+
+    /// The same where the backend pool is not at hand: every backend that a route names counts as known.
+    static member Explain(configuration: Configuration, request: Request, withoutPool: bool) : ExplainReport =
         let director = configuration.Director
+
+        let isKnown (backends: IReadOnlyList<BackendInfo>) =
+            let known = HashSet<string>(names backends)
+            fun name -> withoutPool || known.Contains name
 
         let explanation, protocol, routes, adhoc =
             match request with
             | Http request ->
-                let known = HashSet<string>(names configuration.HttpBackends)
+                let known = isKnown configuration.HttpBackends
 
-                Explain.http director.HttpRoutes director.HttpAdhocRules known.Contains request,
+                Explain.http director.HttpRoutes director.HttpAdhocRules known request,
                 "http",
                 configuration.HttpRoutes,
                 configuration.HttpAdhocRules
             | Grpc request ->
-                let known = HashSet<string>(names configuration.GrpcBackends)
+                let known = isKnown configuration.GrpcBackends
 
-                Explain.grpc director.GrpcRoutes director.GrpcAdhocRules known.Contains request,
+                Explain.grpc director.GrpcRoutes director.GrpcAdhocRules known request,
                 "grpc",
                 configuration.GrpcRoutes,
                 configuration.GrpcAdhocRules
 
-        let lines =
-            Describe.explanation (routeLabel protocol routes) (adhocLabel protocol adhoc) explanation
+        let routeNames = ruleNames protocol routes "routes"
+        let adhocNames = ruleNames protocol adhoc "adhoc_rules"
+        let passed = Describe.passed routeNames adhocNames explanation
+        let verdict = Describe.verdict routeNames adhocNames explanation
 
         match explanation.Verdict with
-        | RouteWins(route, _, known, _) -> ExplainReport(explanation, routes[route], known, lines)
-        | AdhocDecides _ -> ExplainReport(explanation, null, false, lines)
+        | RouteWins(route, _, known, _) -> ExplainReport(explanation, routes[route], known, passed, verdict)
+        | AdhocDecides _ -> ExplainReport(explanation, null, false, passed, verdict)
 
     /// What the change moves. Empty when every request has the same outcome and no entry came, went or changed.
     static member Diff(before: Configuration, after: Configuration) : IReadOnlyList<Difference> =
-        let routes protocol (infosOf: Configuration -> IReadOnlyList<RouteInfo>) adhocOf toRequest differences =
+        let decision protocol (infosOf: Configuration -> IReadOnlyList<RouteInfo>) configuration =
+            Describe.decision (ruleNames protocol (infosOf configuration) "adhoc_rules").Full
+
+        let routes
+            protocol
+            (infosOf: Configuration -> IReadOnlyList<RouteInfo>)
+            (adhocInfosOf: Configuration -> IReadOnlyList<RouteInfo>)
+            adhocOf
+            toRequest
+            differences
+            =
             let entry (configuration: Configuration) index =
                 if index < 0 then
                     ""
@@ -351,7 +318,7 @@ type Inspection private () =
                         | Grpc request -> request.Host, request.Ports
 
                     "no route; "
-                    + Describe.decision (fun i -> $"ad-hoc rule {i}") (adhocOf configuration host ports)
+                    + decision protocol adhocInfosOf configuration (adhocOf configuration host ports)
 
             [
                 for difference: RouteDifference<'request> in differences do
@@ -375,7 +342,15 @@ type Inspection private () =
                     Difference(kind, entry before old, entry after fresh, witness, went, goes)
             ]
 
-        let adhoc (protocol: Protocol<'route, 'request>) any (routesOf: Director -> 'route array) rulesOf toRequest =
+        let adhoc
+            (protocol: Protocol<'route, 'request>)
+            name
+            infosOf
+            any
+            (routesOf: Director -> 'route array)
+            rulesOf
+            toRequest
+            =
             let winners =
                 [ before; after ] |> List.map (fun c -> protocol.Winner(routesOf c.Director))
 
@@ -408,10 +383,11 @@ type Inspection private () =
                 (rulesOf before.Director)
                 (rulesOf after.Director)
             |> List.map (fun difference ->
-                let text = Describe.decision (fun index -> $"ad-hoc rule {index}")
                 let request = Seq.head (requests difference.Host difference.Ports)
                 let witness = RequestText.render (toRequest request)
-                Difference("adhoc-rules", "", "", witness, text difference.Before, text difference.After))
+                let was = decision name infosOf before difference.Before
+                let now = decision name infosOf after difference.After
+                Difference("adhoc-rules", "", "", witness, was, now))
 
         let backends kind (backendsOf: BackendPool -> Decoded.Backend list) =
             BackendDiff.backends backendsOf before.Pool after.Pool
@@ -424,14 +400,16 @@ type Inspection private () =
         [|
             yield!
                 Diff.routes Protocol.http before.Director.HttpRoutes after.Director.HttpRoutes
-                |> routes "http" _.HttpRoutes (fun c host ports -> c.DecideHttpAdhoc(host, ports)) Http
+                |> routes "http" _.HttpRoutes _.HttpAdhocRules (fun c host ports -> c.DecideHttpAdhoc(host, ports)) Http
 
             yield!
                 Diff.routes Protocol.grpc before.Director.GrpcRoutes after.Director.GrpcRoutes
-                |> routes "grpc" _.GrpcRoutes (fun c host ports -> c.DecideGrpcAdhoc(host, ports)) Grpc
+                |> routes "grpc" _.GrpcRoutes _.GrpcAdhocRules (fun c host ports -> c.DecideGrpcAdhoc(host, ports)) Grpc
 
-            yield! adhoc Protocol.http RequestConditions.anyHttp _.HttpRoutes _.HttpAdhocRules Http
-            yield! adhoc Protocol.grpc RequestConditions.anyGrpc _.GrpcRoutes _.GrpcAdhocRules Grpc
+            yield!
+                adhoc Protocol.http "http" _.HttpAdhocRules RequestConditions.anyHttp _.HttpRoutes _.HttpAdhocRules Http
+            yield!
+                adhoc Protocol.grpc "grpc" _.GrpcAdhocRules RequestConditions.anyGrpc _.GrpcRoutes _.GrpcAdhocRules Grpc
             yield! backends "http" _.HttpBackends
             yield! backends "grpc" _.GrpcBackends
         |]

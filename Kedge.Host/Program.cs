@@ -1,3 +1,3 @@
 using Kedge.Host.Commands;
 
-return await CommandLine.RunAsync(args, Console.Out, Console.Error);
+return await CommandLine.RunAsync(args, Console.Out, Console.Error, Paint.IsWanted(Console.IsOutputRedirected));

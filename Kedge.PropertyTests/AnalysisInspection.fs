@@ -46,8 +46,7 @@ let private soundGrpc =
         """{"backend_name": "two"}"""
     ]
 
-let private check configuration =
-    Inspection.Check(configuration, fun path -> (SourceMap.None "backendpool.json").Locate path)
+let private check (configuration: Configuration) = Inspection.Check configuration
 
 let private timed what = withinProcessorTime 5.0 what
 
@@ -121,8 +120,8 @@ let tests =
                         (List.ofSeq report.Lines)
                         [
                             "director.json:2: $.http.routes[0] to director.json:8001: $.http.routes[7999]: no, 8000 rules for other hosts"
-                            "director.json:8002: $.http.routes[8000]: no, path /web/1 is not /api/*"
-                            "director.json:8003: $.http.routes[8001]: yes"
+                            "director.json:8002: $.http.routes[8000] (host=h4000.example path=/api/*): no, path /web/1 is not /api/*"
+                            "director.json:8003: $.http.routes[8001] (host=h4000.example path=/web/*): yes"
                             "backend: one"
                             "authorization: as the server's flags demand"
                         ]

@@ -5,6 +5,13 @@ open FsCheck
 open FsCheck.FSharp
 open Kedge.Domain
 
+[<AutoOpen>]
+module private Spelling =
+
+    let spellHeaders (matchers: HeaderMatcher array) =
+        let each = matchers |> Array.map (fun matcher -> $"{matcher.Name}={matcher.Value}")
+        $"""[{String.Join("; ", each)}]"""
+
 /// A table and a request to it.
 [<StructuredFormatDisplay("{Text}")>]
 type HttpCase =
@@ -17,7 +24,7 @@ type HttpCase =
         let routes =
             case.Routes
             |> List.mapi (fun index route ->
-                $"\n  route %d{index}: %A{route.Host} %A{route.Port} %A{List.ofArray route.Paths} %A{List.ofArray route.Headers} {route.Mode}")
+                $"\n  route %d{index}: %A{route.Host} %A{route.Port} %A{List.ofArray route.Paths} %s{spellHeaders route.Headers} {route.Mode}")
 
         let request = case.Request
 
@@ -35,7 +42,7 @@ type GrpcCase =
         let routes =
             case.Routes
             |> List.mapi (fun index route ->
-                $"\n  route %d{index}: %A{route.Host} %A{route.Port} %A{route.Service} %A{List.ofArray route.Metadata}")
+                $"\n  route %d{index}: %A{route.Host} %A{route.Port} %A{route.Service} %s{spellHeaders route.Metadata}")
 
         let request = case.Request
 
@@ -349,17 +356,15 @@ module Generators =
 
     // Shrinking: fewer routes, then conditions that go, then a plainer request.
 
+    /// To the plain texts, earlier ones first; then to shorter ones.
     let private shrinkText (text: string) (plain: string list) =
         seq {
-            yield! plain |> List.filter (fun candidate -> candidate.Length < text.Length)
+            yield! plain |> List.takeWhile (fun candidate -> candidate <> text)
 
-            if text.Length > 1 then
+            if not (List.contains text plain) && text.Length > 1 then
                 yield text.Substring(0, text.Length / 2)
                 yield text.Substring(0, text.Length - 1)
                 yield text.Substring 1
-
-            if text <> text.ToLowerInvariant() then
-                yield text.ToLowerInvariant()
         }
 
     let private without items = seq { for index in 0 .. List.length items - 1 -> List.removeAt index items }

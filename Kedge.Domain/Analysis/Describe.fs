@@ -1,5 +1,17 @@
 namespace Kedge.Domain
 
+/// How rules are named in lines for people, by their index.
+[<NoEquality; NoComparison>]
+type RuleNames =
+    {
+        /// `director.json:12: $.http.routes[3]`
+        Place: int -> string
+        /// Its conditions: `host=a.example port=443`.
+        Rule: int -> string
+    }
+
+    /// Both.
+    member names.Full(index: int) = $"{names.Place index} ({names.Rule index})"
 
 /// Matchers, mismatches and explanations in plain lines.
 [<RequireQualifiedAccess>]
@@ -77,7 +89,7 @@ module Describe =
 
     /// A run of rules that failed in the same way at the host is one line, so that the rules which are near the request
     /// stand out in a table of thousands.
-    let private passedLines (label: int -> string) (passed: Passed list) =
+    let private passedLines (names: RuleNames) (passed: Passed list) =
         let isFar (p: Passed) =
             match p.Mismatches with
             | (HostMismatch _ | NoHost | DnsNameMismatch _) :: _ -> true
@@ -85,7 +97,7 @@ module Describe =
 
         let line (p: Passed) =
             let reasons = p.Mismatches |> List.map mismatch |> String.concat "; "
-            $"{label p.Rule}: no, {reasons}"
+            $"{names.Full p.Rule}: no, {reasons}"
 
         let rec lines (passed: Passed list) =
             match passed with
@@ -99,7 +111,7 @@ module Describe =
                 else
                     let last = List.last far
 
-                    $"{label first.Rule} to {label last.Rule}: no, {far.Length} rules for other hosts"
+                    $"{names.Place first.Rule} to {names.Place last.Rule}: no, {far.Length} rules for other hosts"
                     :: lines rest
             | near :: rest -> line near :: lines rest
 
@@ -114,15 +126,22 @@ module Describe =
         | NotAName(rule, result) -> $"{adhocLabel rule}: decides, the name becomes {result}, which is none"
         | Target(rule, name, port) -> $"{adhocLabel rule}: decides, goes to {name}:{port}"
 
-    /// The explanation, a line for each rule. The labels name a route or an ad-hoc rule by its place in the list, such
-    /// as `director.json:12: $.http.routes[3]`.
-    let explanation (routeLabel: int -> string) (adhocLabel: int -> string) (explanation: Explanation) : string list =
+    /// A line for each rule that was tried in vain: the routes, then the ad-hoc rules.
+    let passed (routes: RuleNames) (adhocRules: RuleNames) (explanation: Explanation) : string list =
         [
-            yield! passedLines routeLabel explanation.Passed
+            yield! passedLines routes explanation.Passed
 
             match explanation.Verdict with
+            | RouteWins _ -> ()
+            | AdhocDecides(passed, _, _) -> yield! passedLines adhocRules passed
+        ]
+
+    /// What becomes of the request, in lines; the first says which rule decides.
+    let verdict (routes: RuleNames) (adhocRules: RuleNames) (explanation: Explanation) : string list =
+        [
+            match explanation.Verdict with
             | RouteWins(route, backend, known, demands) ->
-                $"{routeLabel route}: yes"
+                $"{routes.Full route}: yes"
 
                 "backend: "
                 + backend
@@ -132,9 +151,8 @@ module Describe =
                        " (not in the backend pool: kedge answers no-backend)")
 
                 "authorization: " + authorization demands
-            | AdhocDecides(passed, outcome, demands) ->
-                yield! passedLines adhocLabel passed
-                decision adhocLabel outcome
+            | AdhocDecides(_, outcome, demands) ->
+                decision adhocRules.Full outcome
 
                 if outcome <> NoRule then
                     "authorization: " + authorization demands

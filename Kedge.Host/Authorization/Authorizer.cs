@@ -20,6 +20,12 @@ public sealed class Authorizer : IAuthorizer, IAsyncDisposable
     private Authorizer(ServerDemands demands, ITokenVerifier? tokens, OidcProvider? provider) =>
         (this.demands, this.tokens, this.provider) = (demands, tokens, provider);
 
+    /// <summary>What the flags demand of every caller.</summary>
+    public static ServerDemands DemandsOf(AuthorizationOptions options) =>
+        options.ProviderUrl is not null ? ServerDemands.Permissions(options.RequiredPerm, options.WhitelistPerms)
+        : options.BearerToken.Length > 0 ? ServerDemands.Token
+        : ServerDemands.None;
+
     /// <summary>As the flags say. With an OIDC provider, fetching its keys begins.</summary>
     public static Authorizer Create(AuthorizationOptions options, ILoggerFactory loggers)
     {
@@ -35,13 +41,12 @@ public sealed class Authorizer : IAuthorizer, IAsyncDisposable
             var provider = new OidcProvider(issuer, TimeProvider.System, loggers.CreateLogger<OidcProvider>());
             var requirements = new OidcRequirements(issuer, options.ClientId, options.PermsClaim);
             return new(
-                ServerDemands.Permissions(options.RequiredPerm, options.WhitelistPerms),
+                DemandsOf(options),
                 new OidcTokenVerifier(requirements, provider, TimeProvider.System),
                 provider);
         }
-        return options.BearerToken.Length > 0
-            ? new(ServerDemands.Token, new StaticTokenVerifier(options.BearerToken), null)
-            : new(ServerDemands.None, null, null);
+        return new(
+            DemandsOf(options), options.BearerToken.Length > 0 ? new StaticTokenVerifier(options.BearerToken) : null, null);
     }
 
     /// <summary>

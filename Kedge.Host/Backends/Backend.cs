@@ -1,6 +1,8 @@
 using Kedge.Domain;
 using Kedge.Host.Backends.Connections;
+using Kedge.Host.Backends.Health;
 using Kedge.Host.Backends.Resolvers;
+using Kedge.Host.Telemetry;
 
 namespace Kedge.Host.Backends;
 
@@ -8,6 +10,7 @@ namespace Kedge.Host.Backends;
 internal sealed class Backend : IEndpointSink, IDisposable
 {
     private readonly ILogger _logger;
+    private readonly bool _logsFirstOutcome;
     private readonly CancellationTokenSource _stop = new();
     private readonly TaskCompletionSource _firstOutcome = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Lock _lock = new();
@@ -15,14 +18,25 @@ internal sealed class Backend : IEndpointSink, IDisposable
     private ulong _tickets;
     private int _inFlight;
 
-    public Backend(BackendInfo info, bool isGrpc, UpstreamClient client, HealthPolicy policy, IEndpointResolver? resolver, ILogger logger)
+    /// <param name="logsFirstOutcome">Whether the endpoints of the first lookup go to the log, at level info.</param>
+    public Backend(
+        BackendInfo info,
+        bool isGrpc,
+        UpstreamClient client,
+        HealthPolicy policy,
+        IEndpointResolver? resolver,
+        bool logsFirstOutcome,
+        BackendCounters counters,
+        ILogger logger)
     {
         Info = info;
+        Counters = counters;
         Name = info.Name;
         IsGrpc = isGrpc;
         Client = client;
         Policy = policy;
         _logger = logger;
+        _logsFirstOutcome = logsFirstOutcome;
         if (resolver is null)
         {
             Failed("this kind of resolver is not available");
@@ -31,11 +45,17 @@ internal sealed class Backend : IEndpointSink, IDisposable
         {
             _ = ResolveAsync(resolver);
         }
+        if (info.Definition.HealthCheck is { Value: var check })
+        {
+            _ = new HealthChecker(this, check, logger).RunAsync(_stop.Token);
+        }
     }
 
     public BackendInfo Info { get; }
 
     public string Name { get; }
+
+    public BackendCounters Counters { get; }
 
     public bool IsGrpc { get; }
 
@@ -102,7 +122,11 @@ internal sealed class Backend : IEndpointSink, IDisposable
                     next.Add(known.GetValueOrDefault(resolved) ?? new Endpoint(resolved, Client.IsTls));
                 }
                 Volatile.Write(ref _endpoints, new EndpointSet([.. next], Info.Balancer));
-                _logger.LogDebug("backend {Backend} has endpoints {Endpoints}", Name, string.Join(", ", next));
+                _logger.Log(
+                    _logsFirstOutcome && !_firstOutcome.Task.IsCompleted ? LogLevel.Information : LogLevel.Debug,
+                    "backend {Backend} has endpoints {Endpoints}",
+                    Name,
+                    string.Join(", ", next));
             }
         }
         _firstOutcome.TrySetResult();

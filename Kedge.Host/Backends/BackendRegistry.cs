@@ -2,6 +2,7 @@ using Kedge.Domain;
 using Kedge.Host.Backends.Connections;
 using Kedge.Host.Backends.Resolvers;
 using Kedge.Host.Forwarding;
+using Kedge.Host.Telemetry;
 
 namespace Kedge.Host.Backends;
 
@@ -9,8 +10,9 @@ namespace Kedge.Host.Backends;
 /// The live backends of the current configuration. A backend whose definition is the same in the next one lives on, with
 /// its endpoints, their health and its connections.
 /// </summary>
-internal sealed class BackendRegistry(ProxySettings settings, DnsLookup dns, ILogger logger) : IDisposable
+internal sealed class BackendRegistry(ProxySettings settings, DnsLookup dns, ProxyTelemetry telemetry, ILogger logger) : IDisposable
 {
+    private readonly ResolverFactory _resolvers = new(dns);
     private readonly UpstreamClients _clients = new(settings.ConnectTimeout);
     private Dictionary<(bool IsGrpc, string Name), Backend> _live = [];
 
@@ -30,6 +32,10 @@ internal sealed class BackendRegistry(ProxySettings settings, DnsLookup dns, ILo
         {
             if (next.GetValueOrDefault(key) != old)
             {
+                if (!next.ContainsKey(key))
+                {
+                    telemetry.BackendChanged(key.IsGrpc, key.Name, "delete");
+                }
                 End(old);
             }
         }
@@ -65,8 +71,11 @@ internal sealed class BackendRegistry(ProxySettings settings, DnsLookup dns, ILo
                     isGrpc,
                     _clients.Acquire(tls, isGrpc),
                     HealthPolicy.Of(info.Definition, settings.FailedTargetBackoff),
-                    ResolverOf(info),
+                    _resolvers.For(info.Resolver),
+                    settings.LogResolution,
+                    telemetry.CountersOf(isGrpc, info.Name),
                     logger);
+                telemetry.BackendChanged(isGrpc, info.Name, _live.ContainsKey((isGrpc, info.Name)) ? "update" : "create");
             }
             backends[i] = next[(isGrpc, info.Name)] = backend;
         }
@@ -78,11 +87,4 @@ internal sealed class BackendRegistry(ProxySettings settings, DnsLookup dns, ILo
         backend.Dispose();
         _clients.Release(TlsIdentity.Of(backend.Info.Tls), backend.IsGrpc);
     }
-
-    private IEndpointResolver? ResolverOf(BackendInfo info) => info.Resolver switch
-    {
-        Domain.Decoded.Resolver.Host host => new HostResolver(dns, host.dnsName, (ushort)host.port),
-        Domain.Decoded.Resolver.Srv srv => new SrvResolver(dns, srv.dnsName, (ushort)srv.portOverride),
-        _ => null,
-    };
 }

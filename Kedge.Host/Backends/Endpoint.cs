@@ -21,6 +21,8 @@ public sealed class Endpoint
 {
     private EndpointHealth _health = EndpointHealth.Initial!;
     private int _inFlight;
+    private long _requests;
+    private long _failures;
 
     public Endpoint(ResolvedEndpoint resolved, bool tls)
     {
@@ -37,13 +39,24 @@ public sealed class Endpoint
 
     public int InFlight => Volatile.Read(ref _inFlight);
 
-    public void RequestStarted() => Interlocked.Increment(ref _inFlight);
+    /// <summary>How many requests went there.</summary>
+    public long Requests => Volatile.Read(ref _requests);
+
+    /// <summary>How many connections could not be made.</summary>
+    public long Failures => Volatile.Read(ref _failures);
+
+    public void RequestStarted()
+    {
+        Interlocked.Increment(ref _inFlight);
+        Interlocked.Increment(ref _requests);
+    }
 
     public void RequestEnded() => Interlocked.Decrement(ref _inFlight);
 
     /// <summary>A connection could not be made.</summary>
     public void ConnectFailed(HealthPolicy policy, long now)
     {
+        Interlocked.Increment(ref _failures);
         EndpointHealth seen, next;
         do
         {
@@ -63,6 +76,45 @@ public sealed class Endpoint
             // Losing a race against another event only means that the other event counts.
             Interlocked.CompareExchange(ref _health, next, seen);
         }
+    }
+
+    /// <summary>An answer came, but it may still turn out to be a failure: only the connection is known to be good.</summary>
+    public void Connected()
+    {
+        var seen = Health;
+        var next = seen.Connected()!;
+        if (!ReferenceEquals(seen, next))
+        {
+            Interlocked.CompareExchange(ref _health, next, seen);
+        }
+    }
+
+    /// <summary>A failed answer, or a connection that broke off. <see cref="EndpointSet"/> says how many are ejected already.</summary>
+    /// <returns>Whether it ejected the endpoint.</returns>
+    public bool AnswerFailed(HealthPolicy policy, long now, int ejected, int total)
+    {
+        EndpointHealth seen, next;
+        do
+        {
+            seen = Health;
+            next = seen.AnswerFailed(policy, now, ejected, total)!;
+        }
+        while (Interlocked.CompareExchange(ref _health, next, seen) != seen);
+        return !seen.IsEjected(now) && next.IsEjected(now);
+    }
+
+    /// <summary>An active health check came to an end.</summary>
+    /// <returns>Whether the endpoint is now unwell and was not, or the other way round.</returns>
+    public bool Probed(HealthPolicy policy, bool passed)
+    {
+        EndpointHealth seen, next;
+        do
+        {
+            seen = Health;
+            next = seen.Probed(policy, passed)!;
+        }
+        while (Interlocked.CompareExchange(ref _health, next, seen) != seen);
+        return seen.IsUnwell != next.IsUnwell;
     }
 
     public override string ToString() => Resolved.Address.ToString();

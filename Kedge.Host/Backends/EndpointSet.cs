@@ -34,6 +34,26 @@ public sealed class EndpointSet
         return index < 0 ? null : Endpoints[index];
     }
 
+    /// <summary>Notes a failed answer of one of the endpoints; it may eject that one, within the policy's bounds.</summary>
+    /// <returns>Whether it did.</returns>
+    public bool AnswerFailed(Endpoint endpoint, HealthPolicy policy)
+    {
+        // Two that fail at one time must not both take the last place among the ejected.
+        lock (_picker)
+        {
+            var now = Clock.Now;
+            var ejected = 0;
+            foreach (var other in Endpoints)
+            {
+                if (other != endpoint && other.Health.IsEjected(now))
+                {
+                    ejected++;
+                }
+            }
+            return endpoint.AnswerFailed(policy, now, ejected, Endpoints.Length);
+        }
+    }
+
     private readonly struct View(Endpoint[] endpoints, List<Endpoint>? tried, long now) : IEndpointView
     {
         public bool IsAvailable(int index) => endpoints[index].Health.IsAvailable(now);

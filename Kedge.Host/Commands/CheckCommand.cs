@@ -1,9 +1,11 @@
+using Kedge.Domain;
+using Kedge.Host.Authorization;
 using Kedge.Host.ConfigurationFiles;
 using Kedge.Host.Flags;
 
 namespace Kedge.Host.Commands;
 
-/// <summary>Decodes and validates the configuration, and tells what in it cannot be meant.</summary>
+/// <summary>Decodes, validates and analyses the configuration.</summary>
 public sealed class CheckCommand : ICommand
 {
     private const int OnlyWarnings = 2;
@@ -14,41 +16,75 @@ public sealed class CheckCommand : ICommand
         Group = FlagGroup.Command,
         Type = FlagTypes.Switch,
         Default = false,
-        Help = "exits with 2 when there are warnings",
+        Help = "exits with 2 when there are warnings but no errors",
+    };
+
+    private static readonly Flag<bool> RequireAuthorization = new()
+    {
+        Name = "require_authorization",
+        Aliases = ["require-authorization"],
+        Group = FlagGroup.Command,
+        Type = FlagTypes.Switch,
+        Default = false,
+        Help = "a route or ad-hoc rule that anyone may use is an error; give the server's flags for tokens and client certificates too",
     };
 
     public string Name => "check";
 
-    public string Summary => "checks the two configuration files: exits with 0 (clean) or 1 (errors)";
+    public string Summary => "tells what is wrong or surprising in the two configuration files";
 
-    public IEnumerable<Flag> Flags => [.. FlagCatalogue.Of(FlagGroup.Configuration), Strict];
+    public string Notes =>
+        "Each finding has its file and line, and where there is one a request that shows it, as arguments of kedge explain. "
+        + "Exits with 0 when clean, 1 with errors, and with --strict 2 with warnings only.";
+
+    public IReadOnlyList<string> Examples =>
+    [
+        "kedge check --kedge_config_director_config_path=director.json --kedge_config_backendpool_config_path=backendpool.json",
+        "kedge check --strict --output=json --kedge_config_director_config_path=director.json",
+        "kedge check --require_authorization --server_tls_client_ca_files=ca.crt --kedge_config_director_config_path=director.json",
+    ];
+
+    public IEnumerable<Flag> Flags =>
+    [
+        Strict,
+        RequireAuthorization,
+        Report.Format,
+        .. FlagCatalogue.Of(FlagGroup.Configuration, FlagGroup.Authorization),
+        FlagCatalogue.ClientCaFiles,
+        FlagCatalogue.ClientCertRequired,
+    ];
 
     public Task<int> RunAsync(Invocation invocation) => Task.FromResult(Run(invocation));
 
     private static int Run(Invocation invocation)
     {
-        if (FlagChecks.Sources(invocation.Flags).ToArray() is { Length: > 0 } misuse)
+        string[] misuse = [.. FlagChecks.Sources(invocation.Flags), .. FlagChecks.Authorization(invocation.Flags)];
+        if (misuse.Length > 0)
         {
             return invocation.Refuse(misuse);
         }
-        var configuration = ConfigurationLoader.Load(ConfigurationOptions.From(invocation.Flags), out var errors);
-        if (configuration is null)
+        var configuration = ConfigurationLoader.Load(
+            ConfigurationOptions.From(invocation.Flags), out IReadOnlyList<string> unreadable, out var errors);
+        var findings = configuration is null ? [] : Findings(configuration, invocation.Flags);
+        var report = new CheckReport(configuration, unreadable, errors, findings);
+        report.Write(invocation);
+        return report.Errors > 0 ? ExitCodes.Failure
+            : report.Warnings > 0 && invocation.Flags.Get(Strict) ? OnlyWarnings
+            : ExitCodes.Success;
+    }
+
+    private static Finding[] Findings(Configuration configuration, FlagValues flags)
+    {
+        var findings = Inspection.Check(configuration);
+        if (!flags.Get(RequireAuthorization))
         {
-            foreach (var error in errors)
-            {
-                invocation.Output.WriteLine(error);
-            }
-            return ExitCodes.Failure;
+            return [.. findings];
         }
-        var warnings = ConfigurationWarnings.Of(configuration).ToArray();
-        foreach (var warning in warnings)
-        {
-            invocation.Output.WriteLine($"{warning} (warning)");
-        }
-        invocation.Output.WriteLine(
-            $"{configuration.HttpRoutes.Count} HTTP routes, {configuration.GrpcRoutes.Count} gRPC routes, "
-            + $"{configuration.HttpBackends.Count} HTTP backends, {configuration.GrpcBackends.Count} gRPC backends: "
-            + (warnings.Length == 0 ? "no error" : $"no error, {warnings.Length} warnings"));
-        return warnings.Length > 0 && invocation.Flags.Get(Strict) ? OnlyWarnings : ExitCodes.Success;
+        var tls = TlsOptions.From(flags);
+        var open = Exposure.Check(
+            configuration,
+            Authorizer.DemandsOf(AuthorizationOptions.From(flags)),
+            tls is { ClientCaFiles.Count: > 0, ClientCertRequired: true });
+        return [.. open, .. findings];
     }
 }

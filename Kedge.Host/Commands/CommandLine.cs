@@ -9,10 +9,22 @@ namespace Kedge.Host.Commands;
 public static class CommandLine
 {
     private static readonly ServeCommand Serve = new();
-    private static readonly IReadOnlyList<ICommand> Commands = [Serve, new DemoCommand(), new CheckCommand()];
+    private static readonly IReadOnlyList<ICommand> Commands =
+    [
+        Serve,
+        new DemoCommand(),
+        new CheckCommand(),
+        new ExplainCommand(),
+        new DiffCommand(),
+        new ResolveCommand(),
+    ];
 
     /// <summary>Runs the command that the arguments ask for, and returns the exit code of the process.</summary>
-    public static async Task<int> RunAsync(string[] arguments, TextWriter output, TextWriter error)
+    /// <param name="arguments">As the shell hands them over.</param>
+    /// <param name="output">What a command tells.</param>
+    /// <param name="error">What is wrong with the command line.</param>
+    /// <param name="colours">Whether the output is a terminal that shows colours.</param>
+    public static async Task<int> RunAsync(string[] arguments, TextWriter output, TextWriter error, bool colours)
     {
         var root = Build();
         var parser = new ParserConfiguration { EnablePosixBundling = false, ResponseFileTokenReplacer = null };
@@ -34,7 +46,12 @@ public static class CommandLine
         // Behind an unknown flag nobody can tell values from arguments; then those are not complained of.
         IReadOnlyList<string> errors =
             [.. words.Errors, .. unreadable, .. words.Errors.Count > 0 ? [] : Unmatched(parsed, command)];
-        var invocation = new Invocation(flags, output, error);
+        string[] operands = [.. command.Arguments.Select(parsed.GetValue<string>).OfType<string>()];
+        if (errors.Count == 0 && operands.Length < command.Arguments.Count)
+        {
+            errors = [$"{command.Name}: <{command.Arguments[operands.Length]}> is missing"];
+        }
+        var invocation = new Invocation(flags, output, error) { Arguments = operands, Colours = colours };
         return errors.Count > 0 ? invocation.Refuse(errors) : await command.RunAsync(invocation);
     }
 
@@ -65,6 +82,10 @@ public static class CommandLine
         foreach (var flag in command.Flags)
         {
             target.Options.Add(flag.ToOption());
+        }
+        foreach (var name in command.Arguments)
+        {
+            target.Arguments.Add(new Argument<string>(name) { Arity = ArgumentArity.ZeroOrOne });
         }
     }
 

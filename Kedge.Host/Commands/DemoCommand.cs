@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using Kedge.Domain;
+using Kedge.Host.ConfigurationFiles;
 using Kedge.Host.Demo;
 using Kedge.Host.Flags;
 using Kedge.Host.Listeners;
@@ -43,7 +44,11 @@ public sealed class DemoCommand : ICommand
         {
             throw new InvalidOperationException("The demo's own configuration is wrong: " + string.Join("; ", loaded.Errors));
         }
-        await using var server = new KedgeServer(options, configuration, new(DemoCertificate.Create(TimeProvider.System)), loggers);
+        await using var server = new KedgeServer(
+            options,
+            invocation.Flags,
+            new ServerStart(configuration, new(DemoCertificate.Create(TimeProvider.System)), ServerFiles.None),
+            loggers);
         return await ServerRun.UntilSignalAsync(
             server,
             loggers.CreateLogger<DemoCommand>(),

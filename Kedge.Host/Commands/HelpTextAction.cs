@@ -25,7 +25,9 @@ public sealed class HelpTextAction(IReadOnlyList<ICommand> commands, ICommand by
         {
             output.WriteLine($"kedge {command.Name}: {command.Summary}");
             output.WriteLine();
-            output.WriteLine($"Usage: kedge {command.Name} [flags]");
+            var arguments = string.Concat(command.Arguments.Select(argument => $"<{argument}> "));
+            output.WriteLine($"Usage: kedge {command.Name} {arguments}[flags]");
+            WriteMore(output, command);
         }
         WriteFlags(output, (command ?? byDefault).Flags);
         return ExitCodes.Success;
@@ -46,6 +48,31 @@ public sealed class HelpTextAction(IReadOnlyList<ICommand> commands, ICommand by
         output.WriteLine();
         output.WriteLine("Flags are written --name=value or --name value, switches also bare: --name. Lists are separated by");
         output.WriteLine("commas, or the flag is repeated. Durations look like 300ms, 2s, 1m30s or 1h.");
+        WriteExamples(output, commands.SelectMany(command => command.Examples.Take(1)).ToArray());
+    }
+
+    private static void WriteMore(TextWriter output, ICommand command)
+    {
+        if (command.Notes.Length > 0)
+        {
+            output.WriteLine();
+            WriteWrapped(output, command.Notes, "");
+        }
+        WriteExamples(output, command.Examples);
+    }
+
+    private static void WriteExamples(TextWriter output, IReadOnlyList<string> examples)
+    {
+        if (examples.Count == 0)
+        {
+            return;
+        }
+        output.WriteLine();
+        output.WriteLine("Examples");
+        foreach (var example in examples)
+        {
+            output.WriteLine($"  {example}");
+        }
     }
 
     private static void WriteFlags(TextWriter output, IEnumerable<Flag> flags)
@@ -56,13 +83,14 @@ public sealed class HelpTextAction(IReadOnlyList<ICommand> commands, ICommand by
             output.WriteLine(TitleOf(group.Key));
             foreach (var flag in group)
             {
-                output.WriteLine($"  --{flag.Name}{(flag.IsSwitch ? "" : $"=<{flag.Placeholder}>")}");
+                var letter = flag.Letter is { } one ? $"-{one}, " : "";
+                output.WriteLine($"  {letter}--{flag.Name}{(flag.IsSwitch ? "" : $"=<{flag.Placeholder}>")}");
                 var byDefault = flag.DefaultHelp ?? flag.DefaultText;
                 var text = flag.Help + (byDefault.Length == 0 || (flag.IsSwitch && byDefault == "false") ? "" : $" [{byDefault}]");
-                WriteWrapped(output, text);
+                WriteWrapped(output, text, Indent);
                 if (flag.Aliases.Count > 0)
                 {
-                    WriteWrapped(output, "also --" + string.Join(", --", flag.Aliases));
+                    WriteWrapped(output, "also --" + string.Join(", --", flag.Aliases), Indent);
                 }
             }
         }
@@ -72,15 +100,15 @@ public sealed class HelpTextAction(IReadOnlyList<ICommand> commands, ICommand by
         output.WriteLine("  --version");
     }
 
-    private static void WriteWrapped(TextWriter output, string text)
+    private static void WriteWrapped(TextWriter output, string text, string indent)
     {
-        var line = Indent;
+        var line = indent;
         foreach (var word in text.Split(' '))
         {
-            if (line.Length + word.Length + 1 > Width && line.Length > Indent.Length)
+            if (line.Length + word.Length + 1 > Width && line.Length > indent.Length)
             {
                 output.WriteLine(line.TrimEnd());
-                line = Indent;
+                line = indent;
             }
             line += word + " ";
         }

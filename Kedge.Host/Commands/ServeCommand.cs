@@ -19,6 +19,7 @@ public sealed class ServeCommand : ICommand
     {
         var options = ServerOptions.From(invocation.Flags);
         var errors = new List<string>(FlagChecks.Errors(invocation.Flags));
+        var files = ServerFiles.Of(options);
         CertificateStore? certificates = null;
         if (options.Listeners.HasTls)
         {
@@ -35,7 +36,8 @@ public sealed class ServeCommand : ICommand
             return invocation.Refuse(errors);
         }
 
-        using var loggers = LoggingSetup.CreateFactory(options.Logging);
+        var shipper = LoggingSetup.CreateShipper(options.Logging);
+        using var loggers = LoggingSetup.CreateFactory(options.Logging, shipper);
         var logger = loggers.CreateLogger<ServeCommand>();
         logger.LogInformation("kedge {Version}", BuildInfo.Version);
         foreach (var line in ConfigurationLoader.Absent(options.Configuration))
@@ -51,7 +53,8 @@ public sealed class ServeCommand : ICommand
         {
             logger.LogWarning("{Warning}", warning);
         }
-        await using var server = new KedgeServer(options, configuration, certificates, loggers);
+        await using var server = new KedgeServer(
+            options, invocation.Flags, new ServerStart(configuration, certificates, files), loggers, shipper);
         return await ServerRun.UntilSignalAsync(server, logger);
     }
 }

@@ -6,17 +6,25 @@ namespace Kedge.Host.ConfigurationFiles;
 /// <summary>Gets the two configuration texts from where the flags say, and has the core decode and validate them.</summary>
 public static class ConfigurationLoader
 {
-    private static readonly byte[] Nothing = "{}"u8.ToArray();
-
     /// <summary>The configuration, or null and a line for each error.</summary>
     public static Configuration? Load(ConfigurationOptions options, out IReadOnlyList<string> errors)
+    {
+        var configuration = Load(options, out var unreadable, out var problems);
+        errors = [.. unreadable, .. problems.Select(ConfigErrorModule.describe)];
+        return configuration;
+    }
+
+    /// <summary>The configuration, or null, a line for each file that cannot be read, and the errors in the others.</summary>
+    public static Configuration? Load(
+        ConfigurationOptions options, out IReadOnlyList<string> unreadable, out IReadOnlyList<ConfigError> errors)
     {
         var problems = new List<string>();
         var director = Text(FlagCatalogue.DirectorConfig, options.Director, FlagCatalogue.DirectorConfigPath, options.DirectorPath, problems);
         var pool = Text(FlagCatalogue.PoolConfig, options.Pool, FlagCatalogue.PoolConfigPath, options.PoolPath, problems);
         var loaded = Configuration.Load(director.Name, director.Content, pool.Name, pool.Content);
-        errors = [.. problems, .. loaded.Errors];
-        return errors.Count == 0 ? loaded.Value : null;
+        unreadable = problems;
+        errors = loaded.Problems;
+        return unreadable.Count + errors.Count == 0 ? loaded.Value : null;
     }
 
     /// <summary>The names of the files that are not given, each with the flags that would give it.</summary>
@@ -41,13 +49,13 @@ public static class ConfigurationLoader
         }
         if (path.Length == 0)
         {
-            return (inlineFlag.ToString(), Nothing);
+            return ("", []);
         }
         if (FlagFiles.Read(pathFlag, path, out var problem) is { } content)
         {
             return (path, content);
         }
         problems.Add(problem);
-        return (path, Nothing);
+        return ("", []);
     }
 }

@@ -2,6 +2,7 @@ using System.Collections.Frozen;
 using Kedge.Host.Flags;
 using Kedge.Host.Forwarding;
 using Kedge.Host.Listeners;
+using Kedge.Host.Telemetry;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 
 namespace Kedge.Host.Debug;
@@ -12,9 +13,10 @@ public static class DebugListener
     /// <param name="options">The address and port.</param>
     /// <param name="pages">Each at a path of its own.</param>
     /// <param name="guard">Decides who may see the pages that are not open; null = everyone.</param>
+    /// <param name="counters">Where its connections are counted.</param>
     /// <param name="loggers">Where it logs.</param>
     public static WebApplication Create(
-        ListenerOptions options, IEnumerable<IDebugPage> pages, IAuthorizer? guard, ILoggerFactory loggers)
+        ListenerOptions options, IEnumerable<IDebugPage> pages, IAuthorizer? guard, ListenerCounters counters, ILoggerFactory loggers)
     {
         var byPath = pages.ToFrozenDictionary(page => page.Path, StringComparer.Ordinal);
         return ListenerHost.Create(
@@ -22,7 +24,11 @@ public static class DebugListener
             kestrel =>
             {
                 kestrel.AddServerHeader = false;
-                kestrel.Listen(options.BindAddress, options.HttpPort, listener => listener.Protocols = HttpProtocols.Http1);
+                kestrel.Listen(options.BindAddress, options.HttpPort, listener =>
+                {
+                    listener.Protocols = HttpProtocols.Http1;
+                    listener.Count(counters);
+                });
             },
             context => AnswerAsync(byPath, guard, context));
     }
@@ -48,6 +54,13 @@ public static class DebugListener
             await Answers.TextAsync(context, StatusCodes.Status405MethodNotAllowed, "only GET and HEAD");
             return;
         }
-        await page.AnswerAsync(context);
+        try
+        {
+            await page.AnswerAsync(context);
+        }
+        catch (Exception e) when (e is OperationCanceledException or IOException && context.RequestAborted.IsCancellationRequested)
+        {
+            // The reader has gone.
+        }
     }
 }

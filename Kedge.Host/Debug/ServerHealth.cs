@@ -11,8 +11,19 @@ public sealed class ServerHealth
 
     public bool IsDraining => draining;
 
-    public void MarkReady() => ready = true;
+    /// <summary>Something of it is another now.</summary>
+    public event Action? Changed;
+
+    public void MarkReady()
+    {
+        ready = true;
+        Changed?.Invoke();
+    }
 
     /// <summary>There is no way back.</summary>
-    public void MarkDraining() => draining = true;
+    public void MarkDraining()
+    {
+        draining = true;
+        Changed?.Invoke();
+    }
 }

@@ -31,6 +31,9 @@ public abstract class Flag
     /// <summary>Other names, without dashes.</summary>
     public IReadOnlyList<string> Aliases { get; init; } = [];
 
+    /// <summary>Another name with one dash, such as the one of curl; null = none.</summary>
+    public char? Letter { get; init; }
+
     /// <summary>Its value is shown nowhere: not in errors, logs or pages.</summary>
     public bool IsSecret { get; init; }
 

@@ -179,6 +179,8 @@ public static class FlagCatalogue
         DefaultHelp = "text on a terminal, else json",
         Help = "how log lines are written to standard error",
     });
+    public static readonly Flag<bool> AccessLog = Switch("access_log", FlagGroup.Logging,
+        "logs every request; otherwise only those that kedge fails");
     public static readonly Flag<string> LogstashHostPort = Text("logstash_hostport", FlagGroup.Logging,
         "also sends log lines as JSON over TCP to this host:port");
     public static readonly Flag<IReadOnlyList<string>> LogstashTags = Texts("logstash_log_tags", FlagGroup.Logging,

@@ -9,6 +9,7 @@ public static class FlagChecks
         .. Sources(flags),
         .. Ports(flags),
         .. Paths(flags),
+        .. Logging(flags),
         .. Authorization(flags),
         .. Discovery(flags),
         .. NotYetAvailable.Errors(flags),
@@ -56,9 +57,23 @@ public static class FlagChecks
         {
             yield return $"{FlagCatalogue.MetricsPath}: '{path}' is not a path such as {FlagCatalogue.MetricsPath.Default}";
         }
+        else if (path.StartsWith("/debug/", StringComparison.Ordinal) || path.StartsWith("/_", StringComparison.Ordinal))
+        {
+            yield return $"{FlagCatalogue.MetricsPath}: '{path}' is where other pages of the debug port are";
+        }
     }
 
-    private static IEnumerable<string> Authorization(FlagValues flags)
+    private static IEnumerable<string> Logging(FlagValues flags)
+    {
+        var target = flags.Get(FlagCatalogue.LogstashHostPort);
+        if (target.Length > 0 && !Telemetry.LogShipper.TrySplit(target, out _, out _))
+        {
+            yield return $"{FlagCatalogue.LogstashHostPort}: '{target}' is not a host and port such as logstash.internal:5000";
+        }
+    }
+
+    /// <summary>The rules for the flags that say who may call.</summary>
+    public static IEnumerable<string> Authorization(FlagValues flags)
     {
         Flag[] needProvider =
         [

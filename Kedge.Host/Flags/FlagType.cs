@@ -47,6 +47,15 @@ public static class FlagTypes
 
     public static FlagType<IReadOnlyList<string>> Texts { get; } = ListOf("text,…", Text);
 
+    /// <summary>Texts with commas in them: repeated, never split.</summary>
+    public static FlagType<IReadOnlyList<string>> WholeTexts { get; } = new(
+        "text",
+        (string word, out IReadOnlyList<string> values) => Out(out values, null, [word]),
+        values => string.Join(", ", values))
+    {
+        Join = (before, after) => [.. before, .. after],
+    };
+
     public static FlagType<IReadOnlyList<string>> Files { get; } = ListOf("file,…", File);
 
     public static FlagType<IReadOnlyList<IPNetwork>> Networks { get; } =

@@ -11,6 +11,7 @@ namespace Kedge.Host.Flags;
 public sealed class FlagWords
 {
     private readonly Dictionary<string, Flag> flags = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, string> letters = new(StringComparer.Ordinal);
     private readonly HashSet<string> commands;
     private readonly List<string> words = [];
     private readonly List<string> errors = [];
@@ -25,6 +26,10 @@ public sealed class FlagWords
             foreach (var alias in flag.Aliases)
             {
                 flags.TryAdd($"--{alias}", flag);
+            }
+            if (flag.Letter is { } letter)
+            {
+                letters.TryAdd($"-{letter}", $"--{flag.Name}");
             }
         }
     }
@@ -61,7 +66,7 @@ public sealed class FlagWords
     /// <returns>How many arguments behind it belong to it.</returns>
     private int Take(IReadOnlyList<string> arguments, int index)
     {
-        var argument = arguments[index];
+        var argument = letters.GetValueOrDefault(arguments[index], arguments[index]);
         if (!argument.StartsWith("--", StringComparison.Ordinal) || argument is "--help" or "--version")
         {
             if (command is null && commands.Contains(argument) && !words.Exists(word => !word.StartsWith('-') && !word.StartsWith('=')))

@@ -6,9 +6,6 @@ public static class NotYetAvailable
     private static readonly IReadOnlyList<Flag> Flags =
     [
         FlagCatalogue.DynamicRoutings,
-        FlagCatalogue.GrpcHealthPort,
-        FlagCatalogue.LogstashHostPort,
-        FlagCatalogue.LogResolution,
     ];
 
     /// <summary>An error for each of them that is asked for.</summary>

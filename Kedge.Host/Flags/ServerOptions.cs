@@ -167,6 +167,7 @@ public sealed record KubernetesOptions(
 public sealed record LoggingOptions(
     LogVerbosity Level,
     LogFormat Format,
+    bool AccessLog,
     string LogstashHostPort,
     IReadOnlyList<string> LogstashTags,
     TimeSpan LogstashWriteTimeout,
@@ -175,6 +176,7 @@ public sealed record LoggingOptions(
     public static LoggingOptions From(FlagValues flags) => new(
         flags.Get(FlagCatalogue.LogLevel),
         flags.Get(FlagCatalogue.LogFormatFlag),
+        flags.Get(FlagCatalogue.AccessLog),
         flags.Get(FlagCatalogue.LogstashHostPort),
         flags.Get(FlagCatalogue.LogstashTags),
         flags.Get(FlagCatalogue.LogstashWriteTimeout),

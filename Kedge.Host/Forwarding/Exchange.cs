@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Net;
 using System.Net.Http.Headers;
 using System.Security.Cryptography.X509Certificates;
@@ -5,6 +6,7 @@ using Kedge.Domain;
 using Kedge.Host.Backends;
 using Kedge.Host.Backends.Connections;
 using Kedge.Host.Routing;
+using Kedge.Host.Telemetry;
 using Microsoft.AspNetCore.Http.Features;
 using Endpoint = Kedge.Host.Backends.Endpoint;
 
@@ -34,13 +36,15 @@ internal sealed class Exchange : HttpMessageInvoker
     private readonly string _path;
     private readonly string _query;
     private readonly ILogger _logger;
+    private readonly ProxyTelemetry _telemetry;
     private HttpContent? _content;
     private Endpoint? _endpoint;
     private long _lastMove = Environment.TickCount64;
     private volatile bool _isReadingRequest;
 
     public Exchange(
-        HttpContext context, in RequestView view, in Destination destination, string requestId, ProxySettings settings, ILogger logger)
+        HttpContext context, in RequestView view, in Destination destination, RequestRecord record,
+        ProxyTelemetry telemetry, ProxySettings settings, ILogger logger)
         : base(Unused, disposeHandler: false)
     {
         _context = context;
@@ -52,7 +56,8 @@ internal sealed class Exchange : HttpMessageInvoker
         Authority = view.Authority;
         IsGrpc = view.IsGrpc;
         IsExemptFromInactivity = view.IsGrpc;
-        RequestId = requestId;
+        Record = record;
+        _telemetry = telemetry;
         Transformer = new ExchangeTransformer(this);
     }
 
@@ -63,7 +68,12 @@ internal sealed class Exchange : HttpMessageInvoker
 
     public bool IsGrpc { get; }
 
-    public string RequestId { get; }
+    public string RequestId => Record.RequestId;
+
+    public RequestRecord Record { get; }
+
+    /// <summary>The span of this exchange; null when nobody traces.</summary>
+    public Activity? Span { get; set; }
 
     public string? BackendName => _destination.BackendName;
 
@@ -137,7 +147,8 @@ internal sealed class Exchange : HttpMessageInvoker
 
     private bool HasBody => _content is RequestContent;
 
-    private bool BodyStarted => _content is RequestContent { Started: true };
+    /// <summary>Whether the request as a whole can go out, be it for the first time or once more.</summary>
+    private bool CanGoOut => _content is not RequestContent { CanGoOut: false };
 
     public void Moved() => Volatile.Write(ref _lastMove, Environment.TickCount64);
 
@@ -157,9 +168,11 @@ internal sealed class Exchange : HttpMessageInvoker
             return;
         }
         var request = _context.Request;
-        var body = new RequestBody(request.Body, this);
+        // Only HTTP/2 refuses streams.
+        var replay = Client.IsGrpc || Client.IsTls ? new RequestReplay() : null;
+        var body = new RequestBody(request.Body, request.ContentLength, replay, this);
         request.Body = body;
-        _content = new RequestContent(copying, body);
+        _content = new RequestContent(copying, body, replay);
         _isReadingRequest = true;
     }
 
@@ -176,6 +189,7 @@ internal sealed class Exchange : HttpMessageInvoker
         while (next is { } endpoint)
         {
             GoTo(endpoint);
+            Record.Attempts++;
             request.RequestUri = new Uri(string.Concat(endpoint.UriPrefix, _path, _query), Verbatim);
             if (Client.IsTls)
             {
@@ -184,15 +198,24 @@ internal sealed class Exchange : HttpMessageInvoker
             try
             {
                 var response = await invoker.SendAsync(request, cancellationToken);
-                endpoint.Succeeded();
+                (_content as RequestContent)?.Answered();
+                Judge(endpoint, response);
                 return response;
             }
-            catch (Exception e) when (!cancellationToken.IsCancellationRequested && !BodyStarted && IsRefusal(e))
+            catch (Exception e) when (!cancellationToken.IsCancellationRequested && CanGoOut && ConnectFailure.Is(e))
             {
                 // No byte was sent: another endpoint may have the request.
                 refusal = e;
                 endpoint.ConnectFailed(_destination.Policy, Clock.Now);
-                _logger.LogDebug("no connection to {Endpoint} of {Target}: {Reason}", endpoint, _destination.Name, Reason(e));
+                _telemetry.DialFailed(BackendName, endpoint.ToString());
+                _logger.LogDebug("no connection to {Endpoint} of {Target}: {Reason}", endpoint, _destination.Name, ConnectFailure.Reason(e));
+                (tried ??= []).Add(endpoint);
+                next = _destination.Endpoints.Pick(_destination.Ticket, tried);
+            }
+            catch (Exception e) when (!cancellationToken.IsCancellationRequested && CanGoOut && ConnectFailure.IsRefusedStream(e))
+            {
+                // Not processed: another endpoint may have the request, and this one is none the worse.
+                refusal = e;
                 (tried ??= []).Add(endpoint);
                 next = _destination.Endpoints.Pick(_destination.Ticket, tried);
             }
@@ -201,7 +224,7 @@ internal sealed class Exchange : HttpMessageInvoker
                 invoker = Client.Fresh;
             }
         }
-        Failure = Answer.NoConnection(_destination.Name, Reason(refusal));
+        Failure = Answer.NoConnection(_destination.Name, ConnectFailure.Reason(refusal));
         throw refusal!;
     }
 
@@ -213,6 +236,7 @@ internal sealed class Exchange : HttpMessageInvoker
     {
         Failure ??= Answer.BrokenOff;
         Cause = cause;
+        EndpointFailed();
         if (_context.Features.Get<IHttpResetFeature>() is { } reset)
         {
             const int internalError = 2;
@@ -221,6 +245,24 @@ internal sealed class Exchange : HttpMessageInvoker
         else
         {
             _context.Abort();
+        }
+    }
+
+    /// <summary>What the trailers of a gRPC answer say of the endpoint, where the headers said nothing.</summary>
+    public void Judge(HttpResponseHeaders trailers)
+    {
+        if (IsGrpc && JudgesAnswers && _endpoint is { } endpoint && AnswerJudgement.OfStatus(trailers) is { } failed)
+        {
+            Judge(endpoint, failed);
+        }
+    }
+
+    /// <summary>The endpoint broke off: it counts like a failed answer.</summary>
+    public void EndpointFailed()
+    {
+        if (JudgesAnswers && _endpoint is { } endpoint && !_context.RequestAborted.IsCancellationRequested)
+        {
+            Judge(endpoint, failed: true);
         }
     }
 
@@ -236,24 +278,50 @@ internal sealed class Exchange : HttpMessageInvoker
         }
     }
 
+    private bool JudgesAnswers => _destination.Policy.EjectAfter > 0;
+
+    private void Judge(Endpoint endpoint, HttpResponseMessage response)
+    {
+        if (!JudgesAnswers)
+        {
+            endpoint.Succeeded();
+        }
+        else if (AnswerJudgement.OfHeaders(response, IsGrpc) is { } failed)
+        {
+            Judge(endpoint, failed);
+        }
+        else
+        {
+            endpoint.Connected();
+        }
+    }
+
+    private void Judge(Endpoint endpoint, bool failed)
+    {
+        if (!failed)
+        {
+            endpoint.Succeeded();
+        }
+        else if (_destination.Endpoints.AnswerFailed(endpoint, _destination.Policy))
+        {
+            _logger.LogWarning(
+                "endpoint {Endpoint} of {Target} is ejected for {Duration}: {Failures} failures in a row",
+                endpoint,
+                _destination.Name,
+                TimeSpan.FromTicks(_destination.Policy.EjectionTime),
+                _destination.Policy.EjectAfter);
+        }
+    }
+
     private void GoTo(Endpoint endpoint)
     {
         if (!ReferenceEquals(_endpoint, endpoint))
         {
             _endpoint?.RequestEnded();
             endpoint.RequestStarted();
-            _endpoint = endpoint;
+            _endpoint = Record.Endpoint = endpoint;
         }
     }
-
-    /// <summary>Whether no connection could be made.</summary>
-    private static bool IsRefusal(Exception e) => e switch
-    {
-        HttpRequestException { HttpRequestError: HttpRequestError.ConnectionError or HttpRequestError.NameResolutionError or HttpRequestError.SecureConnectionError } => true,
-        // The handler's own limit on connecting.
-        OperationCanceledException { InnerException: TimeoutException } => true,
-        _ => false,
-    };
 
     /// <summary>
     /// Whether SPEC section 5 allows a second try: nothing was sent, or an idempotent request without a body (RFC 9110, 9.2.2)
@@ -261,23 +329,12 @@ internal sealed class Exchange : HttpMessageInvoker
     /// </summary>
     private bool MaySendAgain(Exception e) =>
         ConnectionLostException.In(e) is { } lost
-        && !BodyStarted
+        && CanGoOut
         && (lost.NothingSent || (lost.Reused && !HasBody && IsIdempotent(_context.Request.Method)));
 
     private static bool IsIdempotent(string method) =>
         HttpMethods.IsGet(method) || HttpMethods.IsHead(method) || HttpMethods.IsPut(method)
         || HttpMethods.IsDelete(method) || HttpMethods.IsOptions(method) || HttpMethods.IsTrace(method);
-
-    /// <summary>Why no connection could be made, without addresses: callers read it, too.</summary>
-    private static string Reason(Exception? e) => e switch
-    {
-        null => "no endpoint",
-        OperationCanceledException => "the connection timed out",
-        { InnerException: System.Net.Sockets.SocketException socket } => socket.SocketErrorCode.ToString(),
-        { InnerException: System.Security.Authentication.AuthenticationException tls } => tls.Message,
-        HttpRequestException request => request.HttpRequestError.ToString(),
-        _ => e.GetType().Name,
-    };
 
     private sealed class NoHandler : HttpMessageHandler
     {

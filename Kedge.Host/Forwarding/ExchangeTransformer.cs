@@ -1,6 +1,8 @@
+using System.Diagnostics;
 using System.Net;
 using System.Net.Http.Headers;
 using Kedge.Host.Routing;
+using Kedge.Host.Telemetry;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Extensions.Primitives;
 using Microsoft.Net.Http.Headers;
@@ -49,6 +51,10 @@ internal sealed class ExchangeTransformer(Exchange exchange) : HttpTransformer
         }
         ExchangeHeaders.AddForwarded(outgoing, incoming, exchange, isTrusted);
         outgoing.TryAddWithoutValidation(Answer.RequestIdHeader, exchange.RequestId);
+        if (exchange.Span is { } span)
+        {
+            Tracing.Inject(span, outgoing);
+        }
         if (exchange.Authority.Length > 0)
         {
             outgoing.TryAddWithoutValidation(HeaderNames.Host, exchange.Authority);
@@ -82,8 +88,14 @@ internal sealed class ExchangeTransformer(Exchange exchange) : HttpTransformer
         {
             return false;
         }
+        exchange.Record.FirstByte = Stopwatch.GetTimestamp();
         var response = httpContext.Response;
         CopyHeaders(proxyResponse, response.Headers);
+        if (httpContext.Features.Get<IHttpResponseTrailersFeature>() is null)
+        {
+            // Trailers go to HTTP/2 callers only; to others they are not announced either.
+            response.Headers.Remove(HeaderNames.Trailer);
+        }
         response.Headers[Answer.RequestIdHeader] = exchange.RequestId;
         if (exchange.BackendName is { } backend)
         {
@@ -137,6 +149,7 @@ internal sealed class ExchangeTransformer(Exchange exchange) : HttpTransformer
     public override ValueTask TransformResponseTrailersAsync(
         HttpContext httpContext, HttpResponseMessage proxyResponse, CancellationToken cancellationToken)
     {
+        exchange.Judge(proxyResponse.TrailingHeaders);
         if (httpContext.Features.Get<IHttpResponseTrailersFeature>()?.Trailers is { IsReadOnly: false } trailers)
         {
             foreach (var (name, values) in proxyResponse.TrailingHeaders.NonValidated)

@@ -3,6 +3,7 @@ using Kedge.Host.Backends;
 using Kedge.Host.Backends.Connections;
 using Kedge.Host.Backends.Resolvers;
 using Kedge.Host.Routing;
+using Kedge.Host.Telemetry;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Extensions.Logging.Abstractions;
 using Yarp.ReverseProxy.Forwarder;
@@ -17,6 +18,7 @@ public sealed class ProxyEngine : IAsyncDisposable
 
     private readonly ProxySettings _settings;
     private readonly ILogger _logger;
+    private readonly ProxyTelemetry _telemetry;
     private readonly ServiceProvider _services;
     private readonly IHttpForwarder _forwarder;
     private readonly BackendRegistry _backends;
@@ -26,9 +28,10 @@ public sealed class ProxyEngine : IAsyncDisposable
     private readonly Lock _applying = new();
     private State _state;
 
-    public ProxyEngine(ProxySettings settings, ILoggerFactory loggers)
+    public ProxyEngine(ProxySettings settings, ProxyTelemetry telemetry, ILoggerFactory loggers)
     {
         _settings = settings;
+        _telemetry = telemetry;
         _logger = loggers.CreateLogger("kedge.proxy");
         // The forwarder's log lines are of no use beside kedge's own, and cost time.
         _services = new ServiceCollection()
@@ -38,17 +41,20 @@ public sealed class ProxyEngine : IAsyncDisposable
             .BuildServiceProvider();
         _forwarder = _services.GetRequiredService<IHttpForwarder>();
         var dns = new DnsLookup(settings.Nameservers);
-        _backends = new BackendRegistry(settings, dns, loggers.CreateLogger("kedge.backends"));
+        _backends = new BackendRegistry(settings, dns, telemetry, loggers.CreateLogger("kedge.backends"));
         _adhoc = new AdhocTargets(dns, settings.AdhocAllowLoopback);
         _adhocPolicy = new HealthPolicy(Math.Max(0, settings.FailedTargetBackoff.Ticks), 0, 0, 100, 1, 1);
         _monitor = new InactivityMonitor(settings.MaxReadTimeout, settings.MaxWriteTimeout);
-        _state = new State(Configuration.Empty!, [], []);
+        _state = new State(Configuration.Empty!, [], [], null);
     }
 
     /// <summary>Who may pass.</summary>
     public required IAuthorizer Authorizer { get; init; }
 
-    public Configuration Current => Volatile.Read(ref _state).Configuration;
+    /// <summary>What serves, with the hits of each of its rules.</summary>
+    internal State Serving => Volatile.Read(ref _state);
+
+    internal IEnumerable<Backend> LiveBackends => Serving.HttpBackends.Concat(Serving.GrpcBackends);
 
     /// <summary>
     /// Makes the configuration the current one. Backends that it has in common with the one before live on; exchanges
@@ -59,7 +65,7 @@ public sealed class ProxyEngine : IAsyncDisposable
         lock (_applying)
         {
             var (http, grpc) = _backends.Apply(configuration);
-            Volatile.Write(ref _state, new State(configuration, http, grpc));
+            Volatile.Write(ref _state, new State(configuration, http, grpc, _state));
         }
     }
 
@@ -67,35 +73,43 @@ public sealed class ProxyEngine : IAsyncDisposable
     public async Task HandleAsync(HttpContext context, ListenerKind listener)
     {
         var requestId = RequestId.KeepOrMake(context.Request.Headers[Answer.RequestIdHeader]);
-        var isGrpc = false;
+        var record = _telemetry.Begin(context, requestId);
         try
         {
             var refusal = RequestView.TryRead(context, listener, out var view);
-            isGrpc = view.IsGrpc;
+            record.IsGrpc = view.IsGrpc;
+            record.Authority = view.Authority;
+            record.Path = view.Path;
             if (refusal is null)
             {
-                refusal = await ServeAsync(context, view, Volatile.Read(ref _state), requestId);
+                refusal = await ServeAsync(context, view, Volatile.Read(ref _state), record);
             }
             if (refusal is not null)
             {
-                await refusal.WriteAsync(context, isGrpc, requestId, backendName: null);
+                record.Failure = refusal;
+                await refusal.WriteAsync(context, record.IsGrpc, requestId, backendName: null);
             }
         }
         catch (Exception e) when (e is OperationCanceledException or IOException && context.RequestAborted.IsCancellationRequested)
         {
-            // The caller has gone.
+            record.CallerLeft = true;
         }
         catch (Exception e)
         {
             _logger.LogError(e, "request {RequestId} failed inside kedge", requestId);
+            record.Failure = Answer.Internal;
             if (context.Response.HasStarted)
             {
                 context.Abort();
             }
             else
             {
-                await Answer.Internal.WriteAsync(context, isGrpc, requestId, backendName: null);
+                await Answer.Internal.WriteAsync(context, record.IsGrpc, requestId, backendName: null);
             }
+        }
+        finally
+        {
+            _telemetry.End(record, context);
         }
     }
 
@@ -107,13 +121,19 @@ public sealed class ProxyEngine : IAsyncDisposable
     }
 
     /// <summary>Routes and forwards. Not null: the answer to give, because there is nowhere to go.</summary>
-    private async ValueTask<Answer?> ServeAsync(HttpContext context, RequestView view, State state, string requestId)
+    private async ValueTask<Answer?> ServeAsync(HttpContext context, RequestView view, State state, RequestRecord record)
     {
-        var route = state.Match(view, context.Request.Headers);
-        if (route is null)
+        RuleHits? hits;
+        using (Tracing.StartRouting())
         {
-            return await ServeAdhocAsync(context, view, state, requestId);
+            hits = state.Match(view, context.Request.Headers);
         }
+        if (hits is null)
+        {
+            return await ServeAdhocAsync(context, view, state, record);
+        }
+        _telemetry.Matched(record, hits);
+        var route = hits.Info;
         if (await Authorizer.AuthorizeAsync(context, route) is { } refusal)
         {
             return refusal;
@@ -144,7 +164,8 @@ public sealed class ProxyEngine : IAsyncDisposable
         {
             var destination = new Destination(
                 backend.Client, endpoints, backend.Policy, backend.Name, backend.Name, backend.NextTicket());
-            await ForwardAsync(context, new Exchange(context, view, destination, requestId, _settings, _logger));
+            _telemetry.Forwarding(record, backend.Counters, backend.IsGrpc && backend.Info.PrometheusInterceptor);
+            await ForwardAsync(context, new Exchange(context, view, destination, record, _telemetry, _settings, _logger));
         }
         finally
         {
@@ -153,7 +174,7 @@ public sealed class ProxyEngine : IAsyncDisposable
         return null;
     }
 
-    private async ValueTask<Answer?> ServeAdhocAsync(HttpContext context, RequestView view, State state, string requestId)
+    private async ValueTask<Answer?> ServeAdhocAsync(HttpContext context, RequestView view, State state, RequestRecord record)
     {
         if (view.IsTunnel && !_settings.HttpConnectEnabled)
         {
@@ -165,7 +186,12 @@ public sealed class ProxyEngine : IAsyncDisposable
             : view.IsGrpc ? state.Configuration.DecideGrpcAdhoc(host, view.Ports)
             : state.Configuration.DecideHttpAdhoc(host, view.Ports);
         // Before any answer, so that only callers who may pass learn what there is.
-        if (await Authorizer.AuthorizeAsync(context, state.AdhocRule(view.IsGrpc, decision)) is { } unauthorized)
+        var rule = state.AdhocRule(view.IsGrpc, decision);
+        if (rule is not null)
+        {
+            _telemetry.Matched(record, rule);
+        }
+        if (await Authorizer.AuthorizeAsync(context, rule?.Info) is { } unauthorized)
         {
             return unauthorized;
         }
@@ -193,7 +219,8 @@ public sealed class ProxyEngine : IAsyncDisposable
                 }
                 var destination = new Destination(
                     _backends.PlainClient(view.IsGrpc), found.Endpoints, _adhocPolicy, target.dnsName, null, _adhoc.NextTicket());
-                await ForwardAsync(context, new Exchange(context, view, destination, requestId, _settings, _logger));
+                _telemetry.Forwarding(record, _telemetry.CountersOf(view.IsGrpc, ProxyTelemetry.AdhocBackend), countMethod: false);
+                await ForwardAsync(context, new Exchange(context, view, destination, record, _telemetry, _settings, _logger));
                 return null;
             default:
                 return noRoute;
@@ -202,6 +229,8 @@ public sealed class ProxyEngine : IAsyncDisposable
 
     private async Task ForwardAsync(HttpContext context, Exchange exchange)
     {
+        using var span = Tracing.StartForwarding();
+        exchange.Span = span;
         if (!exchange.IsGrpc)
         {
             exchange.Cancellation = CancellationSources.Rent();
@@ -238,17 +267,21 @@ public sealed class ProxyEngine : IAsyncDisposable
         }
     }
 
-    private Task FailAsync(HttpContext context, Exchange exchange, Answer failure)
+    private static Task FailAsync(HttpContext context, Exchange exchange, Answer failure)
     {
-        if (_logger.IsEnabled(LogLevel.Debug))
+        var record = exchange.Record;
+        if (context.RequestAborted.IsCancellationRequested && exchange.Failure is null && failure != Answer.DeadlineExceeded)
         {
-            _logger.LogDebug(
-                context.GetForwarderErrorFeature()?.Exception,
-                "request {RequestId} to {Backend} at {Endpoint}: {Type}",
-                exchange.RequestId,
-                exchange.BackendName,
-                exchange.Endpoint,
-                failure.Type);
+            record.CallerLeft = true;
+        }
+        else
+        {
+            record.Failure = failure;
+            record.Cause = exchange.Cause ?? context.GetForwarderErrorFeature()?.Exception;
+        }
+        if (ReferenceEquals(failure, Answer.BrokenOff))
+        {
+            exchange.EndpointFailed();
         }
         // When the response has started the forwarder has reset the stream or closed the connection.
         return context.Response.HasStarted || context.RequestAborted.IsCancellationRequested
@@ -275,12 +308,18 @@ public sealed class ProxyEngine : IAsyncDisposable
         || context.Features.Get<IHttpExtendedConnectFeature>() is { IsExtendedConnect: true };
 
     /// <summary>All that a request needs of the configuration; swapped as a whole.</summary>
-    private sealed class State(Configuration configuration, Backend[] http, Backend[] grpc)
+    internal sealed class State(Configuration configuration, Backend[] http, Backend[] grpc, State? before)
     {
         private readonly HttpRouteTable _httpTable = configuration.HttpRouteTable;
         private readonly GrpcRouteTable _grpcTable = configuration.GrpcRouteTable;
-        private readonly RouteInfo[] _httpRoutes = [.. configuration.HttpRoutes!];
-        private readonly RouteInfo[] _grpcRoutes = [.. configuration.GrpcRoutes!];
+
+        public RuleHits[] HttpRoutes { get; } = Hits(configuration.HttpRoutes!, before?.HttpRoutes);
+
+        public RuleHits[] GrpcRoutes { get; } = Hits(configuration.GrpcRoutes!, before?.GrpcRoutes);
+
+        public RuleHits[] HttpAdhocRules { get; } = Hits(configuration.HttpAdhocRules!, before?.HttpAdhocRules);
+
+        public RuleHits[] GrpcAdhocRules { get; } = Hits(configuration.GrpcAdhocRules!, before?.GrpcAdhocRules);
 
         public Configuration Configuration { get; } = configuration;
 
@@ -289,7 +328,7 @@ public sealed class ProxyEngine : IAsyncDisposable
         public Backend[] GrpcBackends { get; } = grpc;
 
         /// <summary>The rule that decided; null when none did.</summary>
-        public RouteInfo? AdhocRule(bool isGrpc, AdhocDecision decision)
+        public RuleHits? AdhocRule(bool isGrpc, AdhocDecision decision)
         {
             var rule = decision switch
             {
@@ -299,11 +338,11 @@ public sealed class ProxyEngine : IAsyncDisposable
                 AdhocDecision.Target target => target.rule,
                 _ => -1,
             };
-            return rule < 0 ? null : (isGrpc ? Configuration.GrpcAdhocRules! : Configuration.HttpAdhocRules!)[rule];
+            return rule < 0 ? null : (isGrpc ? GrpcAdhocRules : HttpAdhocRules)[rule];
         }
 
         /// <summary>The first route that holds; null when none does, and for tunnels, which are a matter of ad-hoc rules.</summary>
-        public RouteInfo? Match(in RequestView view, IHeaderDictionary headers)
+        public RuleHits? Match(in RequestView view, IHeaderDictionary headers)
         {
             if (view.IsTunnel)
             {
@@ -318,7 +357,7 @@ public sealed class ProxyEngine : IAsyncDisposable
                     view.Path,
                     view.IsForward ? Domain.Decoded.ProxyMode.ForwardProxy : Domain.Decoded.ProxyMode.ReverseProxy,
                     in headerView);
-                return index < 0 ? null : _httpRoutes[index];
+                return index < 0 ? null : HttpRoutes[index];
             }
             else
             {
@@ -326,8 +365,32 @@ public sealed class ProxyEngine : IAsyncDisposable
                 var slash = method.LastIndexOf('/');
                 var index = _grpcTable.Match(
                     view.Host, view.Ports, slash < 0 ? method : method[..slash], method, in headerView);
-                return index < 0 ? null : _grpcRoutes[index];
+                return index < 0 ? null : GrpcRoutes[index];
             }
+        }
+
+        /// <summary>A rule that was there before with the same conditions and backend keeps its count.</summary>
+        private static RuleHits[] Hits(IReadOnlyList<RouteInfo> rules, RuleHits[]? before)
+        {
+            var known = new Dictionary<(string, string), Queue<RuleHits>>();
+            foreach (var hits in before ?? [])
+            {
+                var key = (hits.Info.Rule, hits.Info.BackendName);
+                if (!known.TryGetValue(key, out var same))
+                {
+                    known[key] = same = new();
+                }
+                same.Enqueue(hits);
+            }
+            var result = new RuleHits[rules.Count];
+            for (var i = 0; i < result.Length; i++)
+            {
+                var info = rules[i];
+                result[i] = known.TryGetValue((info.Rule, info.BackendName), out var same) && same.TryDequeue(out var hits)
+                    ? hits.For(info)
+                    : new RuleHits(info);
+            }
+            return result;
         }
     }
 }

@@ -41,4 +41,7 @@ public sealed record ProxySettings
 
     /// <summary>DNS servers; empty = those of /etc/resolv.conf.</summary>
     public IReadOnlyList<IPEndPoint> Nameservers { get; init; } = [];
+
+    /// <summary>Whether the endpoints of each new backend go to the log.</summary>
+    public bool LogResolution { get; init; }
 }

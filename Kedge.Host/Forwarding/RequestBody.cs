@@ -1,5 +1,6 @@
 using System.Net;
 using System.Runtime.CompilerServices;
+using Kedge.Host.Backends.Connections;
 
 namespace Kedge.Host.Forwarding;
 
@@ -8,16 +9,25 @@ namespace Kedge.Host.Forwarding;
 /// What was written is flushed when the caller has no more to give just now, so that a chunk goes on when it arrives,
 /// and not at every write, so that a body that is there already goes out in as few packets as it fits.
 /// </summary>
-internal sealed class RequestBody(Stream source, Exchange exchange) : Stream
+/// <param name="length">As announced by the caller; null = the body ends where it ends.</param>
+/// <param name="replay">Not null: the body can go out again while that is possible.</param>
+internal sealed class RequestBody(Stream source, long? length, RequestReplay? replay, Exchange exchange) : Stream
 {
     private Stream? _target;
     private bool _unflushed;
+    private long _read;
+    // The endpoint takes no more of the body; it may have answered early, though.
+    private bool _isUnwanted;
 
     /// <summary>Where the body goes.</summary>
     public void SetTarget(Stream target) => _target = target;
 
     public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
+        if (_isUnwanted)
+        {
+            return ValueTask.FromResult(Filler(buffer.Length));
+        }
         var read = source.ReadAsync(buffer, cancellationToken);
         if (read.IsCompletedSuccessfully)
         {
@@ -36,7 +46,7 @@ internal sealed class RequestBody(Stream source, Exchange exchange) : Stream
             _unflushed = false;
             try
             {
-                await _target!.FlushAsync(cancel);
+                await (replay?.FlushAsync(cancel) ?? _target!.FlushAsync(cancel));
             }
             catch (Exception e) when (e is not OperationCanceledException)
             {
@@ -53,6 +63,7 @@ internal sealed class RequestBody(Stream source, Exchange exchange) : Stream
     {
         if (count > 0)
         {
+            _read += count;
             exchange.Moved();
         }
         else if (wanted > 0)
@@ -64,7 +75,34 @@ internal sealed class RequestBody(Stream source, Exchange exchange) : Stream
     public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
     {
         _unflushed = true;
-        return _target!.WriteAsync(buffer, cancellationToken);
+        var write = replay is { IsPossible: true }
+            ? replay.WriteAsync(buffer, cancellationToken)
+            : _target!.WriteAsync(buffer, cancellationToken);
+        return write.IsCompletedSuccessfully ? write : WriteAsync(write);
+    }
+
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
+    private async ValueTask WriteAsync(ValueTask write)
+    {
+        try
+        {
+            await write;
+        }
+        catch (ConnectionLostException e) when (!_isUnwanted && e.Connection is not null)
+        {
+            // The handler reads the answer when the body is out, not before: an answer that came early, and made the
+            // endpoint close, would be lost. So the rest goes nowhere, and the handler gets to read.
+            e.Connection.DiscardWrites();
+            _isUnwanted = true;
+        }
+    }
+
+    /// <summary>In the place of what the caller would send: as many bytes as were announced, whatever they are.</summary>
+    private int Filler(int wanted)
+    {
+        var count = (int)Math.Min(wanted, Math.Max(0, (length ?? 0) - _read));
+        Note(count, wanted);
+        return count;
     }
 
     /// <summary>Only takes note: the next read flushes if it has to wait. (The forwarder asks for it before the first read, too.)</summary>
@@ -102,10 +140,18 @@ internal sealed class RequestBody(Stream source, Exchange exchange) : Stream
 }
 
 /// <summary>Takes the place of the forwarder's content, which does the copying, to put <see cref="RequestBody"/> at both of its ends.</summary>
-internal sealed class RequestContent(HttpContent copying, RequestBody body) : HttpContent
+internal sealed class RequestContent(HttpContent copying, RequestBody body, RequestReplay? replay) : HttpContent
 {
-    /// <summary>Whether the body has begun to go out. It cannot go out a second time.</summary>
-    public bool Started { get; private set; }
+    private readonly CancellationTokenSource? _end = replay is null ? null : new();
+    private bool _started;
+    private Task? _copy;
+
+    /// <summary>Whether the body can go out: it has not yet begun to, or can be sent again.</summary>
+    public bool CanGoOut =>
+        !_started || (replay is { IsPossible: true } && _copy is { IsFaulted: false, IsCanceled: false });
+
+    /// <summary>An answer has come.</summary>
+    public void Answered() => replay?.GiveUp();
 
     protected override Task SerializeToStreamAsync(Stream stream, TransportContext? context) =>
         SerializeToStreamAsync(stream, context, CancellationToken.None);
@@ -113,9 +159,40 @@ internal sealed class RequestContent(HttpContent copying, RequestBody body) : Ht
     // The very token is handed on: the forwarder compares it with its own.
     protected override Task SerializeToStreamAsync(Stream stream, TransportContext? context, CancellationToken cancellationToken)
     {
-        Started = true;
+        if (replay is not null)
+        {
+            return SerializeAgainAsync(replay, stream, context, cancellationToken);
+        }
+        _started = true;
         body.SetTarget(stream);
         return copying.CopyToAsync(body, context, cancellationToken);
+    }
+
+    private async Task SerializeAgainAsync(RequestReplay replay, Stream stream, TransportContext? context, CancellationToken cancel)
+    {
+        body.SetTarget(stream);
+        if (!_started)
+        {
+            _started = true;
+            replay.Start(stream);
+            _copy = copying.CopyToAsync(body, context, _end!.Token);
+        }
+        else
+        {
+            await replay.ResumeAsync(stream, cancel);
+        }
+        // A stream that ends before its answer leaves the copy loop alone; afterwards the loop has nobody to copy for.
+        await using var ending = cancel.UnsafeRegister(
+            static content => ((RequestContent)content!).EndCopy(), this);
+        await _copy!.WaitAsync(cancel);
+    }
+
+    private void EndCopy()
+    {
+        if (!replay!.IsPossible)
+        {
+            _end!.Cancel();
+        }
     }
 
     protected override bool TryComputeLength(out long length)

@@ -11,8 +11,25 @@ public sealed class CertificateStore(TlsIdentity identity)
 
     public TlsIdentity Current => current;
 
+    /// <summary>Why the files were refused when they changed last; empty when they were not.</summary>
+    public IReadOnlyList<string> Errors { get; private set; } = [];
+
+    /// <summary>How often changed files were refused.</summary>
+    public long Refused { get; private set; }
+
     /// <summary>Connections that stand keep what they began with.</summary>
-    public void Replace(TlsIdentity identity) => current = identity;
+    public void Replace(TlsIdentity identity)
+    {
+        current = identity;
+        Errors = [];
+    }
+
+    /// <summary>The files changed to something that is no identity: the one before stays.</summary>
+    public void Refuse(IReadOnlyList<string> errors)
+    {
+        Errors = errors;
+        Refused++;
+    }
 
     /// <summary>The options for a connection that begins now.</summary>
     public SslServerAuthenticationOptions OptionsFor(Forwarding.ListenerKind listener) =>

@@ -11,7 +11,12 @@ namespace Kedge.Host.Listeners;
 /// </summary>
 public static class ListenerHost
 {
-    public static WebApplication Create(ILoggerFactory loggers, Action<KestrelServerOptions> listeners, RequestDelegate handler)
+    public static WebApplication Create(ILoggerFactory loggers, Action<KestrelServerOptions> listeners, RequestDelegate handler) =>
+        Create(loggers, listeners, static _ => { }, app => app.Run(handler));
+
+    /// <summary>The same with services and whatever stands in the place of the one delegate.</summary>
+    public static WebApplication Create(
+        ILoggerFactory loggers, Action<KestrelServerOptions> listeners, Action<IServiceCollection> services, Action<WebApplication> pipeline)
     {
         var builder = WebApplication.CreateEmptyBuilder(new());
         builder.Services.Replace(ServiceDescriptor.Singleton(loggers));
@@ -19,8 +24,9 @@ public static class ListenerHost
         builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = Timeout.InfiniteTimeSpan);
         builder.Services.Configure<SocketTransportOptions>(sockets => sockets.CreateBoundListenSocket = Bind);
         builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().ConfigureKestrel(listeners);
+        services(builder.Services);
         var app = builder.Build();
-        app.Run(handler);
+        pipeline(app);
         return app;
     }
 

@@ -2,6 +2,7 @@ using Microsoft.AspNetCore.Http.Features;
 using System.Text;
 using Kedge.Host.Flags;
 using Kedge.Host.Forwarding;
+using Kedge.Host.Telemetry;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.AspNetCore.Server.Kestrel.Https;
@@ -14,14 +15,14 @@ public static class ProxyListeners
     private static readonly Encoding HeaderEncoding = Encoding.Latin1;
 
     public static WebApplication Create(
-        ListenerOptions options, CertificateStore certificates, ProxyEngine engine, ILoggerFactory loggers) =>
+        ListenerOptions options, CertificateStore certificates, ProxyEngine engine, ProxyTelemetry telemetry, ILoggerFactory loggers) =>
         ListenerHost.Create(
             loggers,
             kestrel =>
             {
                 SetLimits(kestrel, options.Limits);
-                Listen(kestrel, options, certificates, ListenerKind.GrpcTls, options.GrpcTlsPort, HttpProtocols.Http2);
-                Listen(kestrel, options, certificates, ListenerKind.HttpTls, options.HttpTlsPort, HttpProtocols.Http1AndHttp2);
+                Listen(kestrel, options, certificates, telemetry, ListenerKind.GrpcTls, options.GrpcTlsPort, HttpProtocols.Http2);
+                Listen(kestrel, options, certificates, telemetry, ListenerKind.HttpTls, options.HttpTlsPort, HttpProtocols.Http1AndHttp2);
             },
             context => engine.HandleAsync(context, context.Features.GetRequiredFeature<ListenerFeature>().Kind));
 
@@ -29,6 +30,7 @@ public static class ProxyListeners
         KestrelServerOptions kestrel,
         ListenerOptions options,
         CertificateStore certificates,
+        ProxyTelemetry telemetry,
         ListenerKind kind,
         int port,
         HttpProtocols protocols)
@@ -41,6 +43,7 @@ public static class ProxyListeners
         {
             var feature = new ListenerFeature(kind);
             listener.Protocols = protocols;
+            listener.Count(telemetry.ListenerOf(kind));
             listener.Use(next => connection =>
             {
                 connection.Features.Set(feature);

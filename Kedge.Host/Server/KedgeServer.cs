@@ -2,14 +2,24 @@ using Microsoft.AspNetCore.Http.Features;
 using System.Diagnostics;
 using Kedge.Domain;
 using Kedge.Host.Authorization;
+using Kedge.Host.ConfigurationFiles;
 using Kedge.Host.Debug;
 using Kedge.Host.Flags;
 using Kedge.Host.Forwarding;
 using Kedge.Host.Listeners;
+using Kedge.Host.Telemetry;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
+using OpenTelemetry.Metrics;
+using OpenTelemetry.Trace;
 
 namespace Kedge.Host.Server;
+
+/// <summary>What a server starts with.</summary>
+/// <param name="Configuration">As the files, if there are any, said when they were read.</param>
+/// <param name="Certificates">Null only when both TLS listeners are off.</param>
+/// <param name="Files">What is read again when it changes.</param>
+public sealed record ServerStart(Configuration Configuration, CertificateStore? Certificates, ServerFiles Files);
 
 /// <summary>The running proxy: its engine, its listeners and its debug port, from start to drained end.</summary>
 public sealed class KedgeServer : IAsyncDisposable
@@ -18,29 +28,64 @@ public sealed class KedgeServer : IAsyncDisposable
     private readonly ILogger<KedgeServer> logger;
     private readonly ServerHealth health = new();
     private readonly Authorizer authorizer;
+    private readonly ProxyTelemetry telemetry;
     private readonly ProxyEngine engine;
+    private readonly Reloader reloader;
+    private readonly MeterProvider metrics;
+    private readonly TracerProvider? traces;
     private readonly WebApplication? proxy;
     private readonly WebApplication? debug;
+    private readonly WebApplication? grpcHealth;
 
     /// <param name="options">What the server is asked to do.</param>
-    /// <param name="configuration">What it starts with.</param>
-    /// <param name="certificates">Null only when both TLS listeners are off.</param>
+    /// <param name="flags">The flags behind the options, for the page of flags.</param>
+    /// <param name="start">What it starts with.</param>
     /// <param name="loggers">Where it logs.</param>
-    public KedgeServer(ServerOptions options, Configuration configuration, CertificateStore? certificates, ILoggerFactory loggers)
+    /// <param name="shipper">Where log lines are sent as well; null = nowhere.</param>
+    public KedgeServer(ServerOptions options, FlagValues flags, ServerStart start, ILoggerFactory loggers, LogShipper? shipper = null)
     {
+        var certificates = start.Certificates;
         this.options = options.Listeners;
         logger = loggers.CreateLogger<KedgeServer>();
         authorizer = Authorizer.Create(options.Authorization, loggers);
-        engine = new(SettingsOf(options), loggers) { Authorizer = authorizer };
-        engine.Apply(configuration);
+        telemetry = new(new RequestLog(loggers.CreateLogger("kedge.requests"), options.Logging.AccessLog));
+        // Before anything is counted: a counter tells nothing of the time when nobody listened.
+        metrics = MetricsExport.Create();
+        engine = new(SettingsOf(options), telemetry, loggers) { Authorizer = authorizer };
+        var store = new ConfigurationStore(
+            start.Configuration, engine.Apply, loggers.CreateLogger("kedge.configuration"), TimeProvider.System);
+        reloader = new(options, start.Files, store, certificates, loggers.CreateLogger<Reloader>());
+        ServerMetrics.Register(telemetry, engine, store, certificates, () => shipper?.Dropped ?? 0);
+        traces = Tracing.Export();
         if (certificates is not null && options.Listeners.HasTls)
         {
-            proxy = ProxyListeners.Create(options.Listeners, certificates, engine, loggers);
+            proxy = ProxyListeners.Create(options.Listeners, certificates, engine, telemetry, loggers);
         }
         if (options.Listeners.HttpPort != 0)
         {
-            IDebugPage[] pages = [new HealthzPage(health), new ReadyzPage(health), new VersionPage(DateTimeOffset.UtcNow)];
-            debug = DebugListener.Create(options.Listeners, pages, options.Authorization.ForDebugPages ? authorizer : null, loggers);
+            var facts = new DebugFacts
+            {
+                Engine = engine,
+                Store = store,
+                Telemetry = telemetry,
+                Health = health,
+                Certificates = certificates,
+            };
+            IDebugPage[] pages =
+            [
+                new HealthzPage(health), new ReadyzPage(health), new VersionPage(facts.Started),
+                new MetricsPage(options.Listeners.MetricsPath, metrics),
+                new StatusPage(facts), new ExplainPage(facts), new RequestsPage(facts), new FlagsPage(facts, flags),
+                new AssetPage("/debug/kedge.css", "text/css; charset=utf-8", Pages.Assets.css),
+                new AssetPage("/debug/kedge.js", "text/javascript; charset=utf-8", Pages.Assets.script),
+            ];
+            debug = DebugListener.Create(
+                options.Listeners, [new IndexPage(pages), .. pages], options.Authorization.ForDebugPages ? authorizer : null,
+                telemetry.Listeners[^1], loggers);
+        }
+        if (options.Listeners.GrpcHealthPort != 0)
+        {
+            grpcHealth = GrpcHealthListener.Create(options.Listeners, health, loggers);
         }
     }
 
@@ -53,11 +98,17 @@ public sealed class KedgeServer : IAsyncDisposable
             await debug.StartAsync();
             LogAddresses(debug);
         }
+        if (grpcHealth is not null)
+        {
+            await grpcHealth.StartAsync();
+            LogAddresses(grpcHealth);
+        }
         if (proxy is not null)
         {
             await proxy.StartAsync();
             LogAddresses(proxy);
         }
+        reloader.Start();
         health.MarkReady();
     }
 
@@ -79,26 +130,32 @@ public sealed class KedgeServer : IAsyncDisposable
                 logger.LogWarning("the drain time is over; what was still in flight is cut");
             }
         }
-        if (debug is not null)
+        foreach (var side in new[] { grpcHealth, debug })
         {
-            using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(1));
-            await debug.StopAsync(limit.Token);
+            if (side is not null)
+            {
+                using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(1));
+                await side.StopAsync(limit.Token);
+            }
         }
         logger.LogInformation("ended after {Duration}", GoDuration.Format(TimeSpan.FromMilliseconds((long)Stopwatch.GetElapsedTime(begun).TotalMilliseconds)));
     }
 
     public async ValueTask DisposeAsync()
     {
-        if (proxy is not null)
+        await reloader.DisposeAsync();
+        foreach (var host in new[] { proxy, grpcHealth, debug })
         {
-            await proxy.DisposeAsync();
-        }
-        if (debug is not null)
-        {
-            await debug.DisposeAsync();
+            if (host is not null)
+            {
+                await host.DisposeAsync();
+            }
         }
         await engine.DisposeAsync();
         await authorizer.DisposeAsync();
+        traces?.Dispose();
+        metrics.Dispose();
+        telemetry.Dispose();
     }
 
     private static ProxySettings SettingsOf(ServerOptions options) => new()
@@ -108,6 +165,7 @@ public sealed class KedgeServer : IAsyncDisposable
         FailedTargetBackoff = options.Forwarding.FailedTargetBackoff,
         TrustedProxies = options.Forwarding.TrustedProxies,
         Nameservers = options.Forwarding.DnsNameservers,
+        LogResolution = options.Forwarding.LogResolution,
         ForwardClientCert = options.Forwarding.ForwardClientCert,
         HttpConnectEnabled = options.Forwarding.HttpConnectEnabled,
         AdhocAllowLoopback = options.Forwarding.AdhocAllowLoopback,
@@ -118,7 +176,7 @@ public sealed class KedgeServer : IAsyncDisposable
         foreach (var address in host.Services.GetRequiredService<IServer>().Features.GetRequiredFeature<IServerAddressesFeature>().Addresses)
         {
             var port = new Uri(address).Port;
-            var name = port == options.GrpcTlsPort ? "grpc_tls" : port == options.HttpTlsPort ? "http_tls" : "debug";
+            var name = port == options.GrpcTlsPort ? "grpc_tls" : port == options.HttpTlsPort ? "http_tls" : port == options.GrpcHealthPort ? "grpc_health" : "debug";
             logger.LogInformation("listening on {Address} ({Listener})", address, name);
         }
     }

@@ -22,7 +22,8 @@ public static class LogLine
             : text;
 
     /// <summary>The event as a JSON object: time, level, logger, message, and each of the message's values by its name.</summary>
-    public static string ToJson<TState>(in LogEntry<TState> entry, DateTimeOffset time)
+    /// <param name="tags">Go with the line; none = no such field.</param>
+    public static string ToJson<TState>(in LogEntry<TState> entry, DateTimeOffset time, params ReadOnlySpan<string> tags)
     {
         var buffer = new ArrayBufferWriter<byte>(512);
         using (var json = new Utf8JsonWriter(buffer))
@@ -37,6 +38,15 @@ public static class LogLine
                 _ => "error",
             });
             json.WriteString("logger", entry.Category);
+            if (tags.Length > 0)
+            {
+                json.WriteStartArray("tags");
+                foreach (var tag in tags)
+                {
+                    json.WriteStringValue(tag);
+                }
+                json.WriteEndArray();
+            }
             json.WriteString("message", entry.Formatter(entry.State, entry.Exception));
             if (entry.State is IReadOnlyList<KeyValuePair<string, object?>> { Count: > 1 } values)
             {

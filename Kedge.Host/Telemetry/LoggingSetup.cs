@@ -6,7 +6,20 @@ namespace Kedge.Host.Telemetry;
 /// <summary>Sets up logging: one line per event on standard error, our own words at the level asked for, the frameworks' from warning.</summary>
 public static class LoggingSetup
 {
-    public static ILoggerFactory CreateFactory(LoggingOptions options) => LoggerFactory.Create(builder => Configure(builder, options));
+    /// <param name="options">What the flags say of logging.</param>
+    /// <param name="shipper">Null = lines go to standard error only.</param>
+    public static ILoggerFactory CreateFactory(LoggingOptions options, LogShipper? shipper = null) => LoggerFactory.Create(builder =>
+    {
+        Configure(builder, options);
+        if (shipper is not null)
+        {
+            builder.AddProvider(shipper);
+        }
+    });
+
+    /// <summary>Null when the flags ask for none.</summary>
+    public static LogShipper? CreateShipper(LoggingOptions options) =>
+        options.LogstashHostPort.Length == 0 ? null : new LogShipper(options);
 
     private static void Configure(ILoggingBuilder builder, LoggingOptions options)
     {

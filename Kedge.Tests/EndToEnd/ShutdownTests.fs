@@ -100,6 +100,78 @@ let tests =
                     Expect.equal code 0 kedge.Program.Output
                 })
 
+            case "SIGTERM during 100 slow requests and 20 gRPC streams: all are complete, exit code 0" (fun () ->
+                task {
+                    use peer = new HttpPeer "crowd"
+                    use echo = new GrpcPeer "crowd-grpc"
+                    let entered = ref 0
+                    let release = signal ()
+
+                    peer.On(
+                        "/slow",
+                        fun context ->
+                            task {
+                                Threading.Interlocked.Increment entered |> ignore
+                                do! release.Task
+                                do! context.Response.WriteAsync "finished"
+                            }
+                    )
+
+                    use! kedge =
+                        Kedge.Start(
+                            Json.director
+                                [ Json.httpRoute "crowd" "crowd.example" ]
+                                [ Json.grpcRoute "crowd" "crowd.example" ],
+                            Json.pool [ Json.backend "crowd" peer.Port ] [ Json.backend "crowd" echo.Port ],
+                            [ "--server_sigterm_timeout=25s" ]
+                        )
+
+                    use http1 = Clients.http1 kedge.HttpsPort None
+                    use http2 = Clients.http2 kedge.HttpsPort None
+
+                    let slow =
+                        [|
+                            for client in [ http1; http2 ] do
+                                for _ in 1..50 -> get client "https://crowd.example/slow" []
+                        |]
+
+                    use channel = Clients.grpc kedge.GrpcPort None "crowd.example:443"
+                    let calls = [ for _ in 1..20 -> Echo.EchoClient(channel).Bidi() ]
+
+                    let exchange (call: AsyncDuplexStreamingCall<EchoRequest, EchoReply>) text =
+                        task {
+                            do! call.RequestStream.WriteAsync(EchoRequest(Text = text))
+
+                            let! more =
+                                within text (call.ResponseStream.MoveNext Threading.CancellationToken.None)
+
+                            Expect.equal (more, call.ResponseStream.Current.Text) (true, text) "reply"
+                        }
+
+                    for call in calls do
+                        do! exchange call "before"
+
+                    do! eventually "100 requests at the backend" (fun () -> entered.Value = 100)
+                    kedge.Program.Signal PosixSignal.SIGTERM
+                    do! eventually "closed proxy ports" (fun () -> not (accepts kedge.HttpsPort))
+
+                    for call in calls do
+                        do! exchange call "during"
+                        do! call.RequestStream.CompleteAsync()
+                        let! more = call.ResponseStream.MoveNext Threading.CancellationToken.None
+                        Expect.equal (more, call.GetStatus().StatusCode) (false, StatusCode.OK) "end"
+
+                    release.SetResult()
+                    let! answers = Task.WhenAll slow
+
+                    Expect.all answers (fun answer -> (answer.Status, answer.Body) = (200, "finished")) "complete"
+                    let! code = kedge.Program.Exit()
+                    Expect.equal code 0 kedge.Program.Output
+
+                    for call in calls do
+                        call.Dispose()
+                })
+
             case "what is left after the drain time is cut, exit code 0" (fun () ->
                 task {
                     use hanging = RawPeer.Hanging()

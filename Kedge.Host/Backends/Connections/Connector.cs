@@ -2,7 +2,6 @@ using System.Net;
 using System.Net.Security;
 using System.Net.Sockets;
 using System.Security.Authentication;
-using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 
 namespace Kedge.Host.Backends.Connections;
@@ -70,7 +69,6 @@ internal sealed class Connector(TlsIdentity? tls, bool http2Only)
             throw e switch
             {
                 AuthenticationException => new AuthenticationException(verdict ?? e.Message, e),
-                CryptographicException or UnauthorizedAccessException => new AuthenticationException(e.Message, e),
                 _ => e,
             };
         }

@@ -1,4 +1,5 @@
 using System.Net.Security;
+using System.Security.Authentication;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 
@@ -18,8 +19,8 @@ internal sealed class TlsMaterial(TlsIdentity identity)
     private SslStreamCertificateContext? _client;
 
     /// <summary>
-    /// Options for one handshake. Throws <see cref="IOException"/> or <see cref="CryptographicException"/> when a file
-    /// cannot be read and nothing good was read before.
+    /// Options for one handshake. Throws <see cref="AuthenticationException"/> when a file cannot be read and nothing good
+    /// was read before. Its message has no file name: callers read it, too.
     /// </summary>
     public SslClientAuthenticationOptions Options(string targetHost, bool offerHttp2, bool offerHttp11)
     {
@@ -90,9 +91,13 @@ internal sealed class TlsMaterial(TlsIdentity identity)
             }
             (_roots, _client, _stamp) = (roots, client, stamp);
         }
-        catch (Exception e) when (_stamp.Length > 0 && e is IOException or UnauthorizedAccessException or CryptographicException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or CryptographicException)
         {
             // Half-written while it is replaced: what was good before serves on, and the next connection looks again.
+            if (_stamp.Length == 0)
+            {
+                throw new AuthenticationException("a CA file, client certificate or key of kedge's own cannot be read", e);
+            }
         }
     }
 }

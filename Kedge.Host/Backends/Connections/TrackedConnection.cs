@@ -15,12 +15,20 @@ internal sealed class TrackedConnection(Stream inner) : Stream
     // The other side ended it while no request was under way.
     private volatile bool _ended;
     private bool _reused;
+    private bool _discards;
+
+    /// <summary>After a write that failed: the rest of the request goes nowhere, so that an early answer can be read.</summary>
+    public void DiscardWrites() => _discards = true;
 
     public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
     {
-        if (_ended)
+        if (_discards && _awaiting)
         {
-            throw new ConnectionLostException(_answered, nothingSent: true, null);
+            return;
+        }
+        if (_ended || _discards)
+        {
+            throw new ConnectionLostException(_answered, nothingSent: true, null, null);
         }
         if (!_awaiting)
         {
@@ -33,7 +41,7 @@ internal sealed class TrackedConnection(Stream inner) : Stream
         }
         catch (IOException e)
         {
-            throw Lost(e);
+            throw new ConnectionLostException(_reused, nothingSent: false, this, e);
         }
     }
 
@@ -65,7 +73,7 @@ internal sealed class TrackedConnection(Stream inner) : Stream
         return read;
     }
 
-    private ConnectionLostException Lost(Exception? cause) => new(_reused, nothingSent: false, cause);
+    private ConnectionLostException Lost(Exception? cause) => new(_reused, nothingSent: false, null, cause);
 
     public override Task FlushAsync(CancellationToken cancellationToken) => inner.FlushAsync(cancellationToken);
 

@@ -1,0 +1,240 @@
+using BenchmarkDotNet.Attributes;
+using Kedge.Domain;
+using Kedge.Domain.Decoded;
+using Microsoft.FSharp.Core;
+using GrpcRoute = Kedge.Domain.GrpcRoute;
+using HttpRoute = Kedge.Domain.HttpRoute;
+
+namespace Kedge.Benchmarks;
+
+/// <summary>A request without headers that a rule could ask for.</summary>
+public readonly struct NoHeaders : IHeaders
+{
+    public bool Has(string name, string value) => false;
+}
+
+/// <summary>Where the route that takes the request stands in the table.</summary>
+public enum Hit
+{
+    First,
+    Last,
+    Miss,
+}
+
+/// <summary>One route for each host, as discovery makes them; beside it the linear scan that the table replaces.</summary>
+[MemoryDiagnoser]
+public class HttpMatching
+{
+    private HttpRoute[] _routes = [];
+    private HttpRouteTable _table = new([]);
+    private string _host = "";
+
+    [Params(10, 1_000, 10_000)]
+    public int Routes { get; set; }
+
+    [Params(Hit.First, Hit.Last, Hit.Miss)]
+    public Hit Hit { get; set; }
+
+    [GlobalSetup]
+    public void SetUp()
+    {
+        _routes = [.. Enumerable.Range(0, Routes).Select(Route)];
+        _table = new HttpRouteTable(_routes);
+        _host = Hit switch
+        {
+            Hit.First => Host(0),
+            Hit.Last => Host(Routes - 1),
+            _ => "service-x.namespace.ext.cluster.example",
+        };
+    }
+
+    [Benchmark]
+    public int Table()
+    {
+        var headers = default(NoHeaders);
+        return _table.Match(_host, AuthorityPorts.Unspecified, "/api/v1/things/42", ProxyMode.ReverseProxy, in headers);
+    }
+
+    [Benchmark(Baseline = true)]
+    public int LinearScan()
+    {
+        var host = _host.AsSpan();
+        var path = "/api/v1/things/42".AsSpan();
+
+        for (var index = 0; index < _routes.Length; index++)
+        {
+            var route = _routes[index];
+
+            if (route.Host.Holds(host)
+                && route.Port.Holds(AuthorityPorts.Unspecified)
+                && (route.Paths.Length == 0 || route.Paths[0].Holds(path))
+                && route.Mode == ProxyMode.Any)
+            {
+                return index;
+            }
+        }
+
+        return -1;
+    }
+
+    private static string Host(int number) => $"service-{number}.namespace.ext.cluster.example";
+
+    private static HttpRoute Route(int number) => new(
+        "backend",
+        HostMatcher.NewExactHost(Host(number)),
+        PortMatcher.NewExactPort(443),
+        [PathRule.NewPathPrefix("/api/")],
+        [],
+        ProxyMode.Any,
+        FSharpOption<Authorization>.None,
+        false);
+}
+
+/// <summary>All routes on one host, told apart by their paths.</summary>
+[MemoryDiagnoser]
+public class HttpPathMatching
+{
+    private HttpRouteTable _table = new([]);
+    private string _path = "";
+
+    [Params(10, 1_000, 10_000)]
+    public int Routes { get; set; }
+
+    [Params(Hit.First, Hit.Last, Hit.Miss)]
+    public Hit Hit { get; set; }
+
+    [GlobalSetup]
+    public void SetUp()
+    {
+        _table = new HttpRouteTable([.. Enumerable.Range(0, Routes).Select(Route)]);
+        _path = Hit switch
+        {
+            Hit.First => "/api/v1/service-0/things/42",
+            Hit.Last => $"/api/v1/service-{Routes - 1}/things/42",
+            _ => "/api/v1/service-x/things/42",
+        };
+    }
+
+    [Benchmark]
+    public int Table()
+    {
+        var headers = default(NoHeaders);
+        return _table.Match("ext.cluster.example", AuthorityPorts.Of(443), _path, ProxyMode.ReverseProxy, in headers);
+    }
+
+    private static HttpRoute Route(int number) => new(
+        "backend",
+        HostMatcher.NewExactHost("ext.cluster.example"),
+        PortMatcher.AnyPort,
+        [PathRule.NewPathPrefix($"/api/v1/service-{number}/")],
+        [],
+        ProxyMode.Any,
+        FSharpOption<Authorization>.None,
+        false);
+}
+
+/// <summary>Routes without a host, told apart by the service.</summary>
+[MemoryDiagnoser]
+public class GrpcMatching
+{
+    private GrpcRoute[] _routes = [];
+    private GrpcRouteTable _table = new([]);
+    private string _service = "";
+    private string _fullMethod = "";
+
+    [Params(10, 1_000, 10_000)]
+    public int Routes { get; set; }
+
+    [Params(Hit.First, Hit.Last, Hit.Miss)]
+    public Hit Hit { get; set; }
+
+    [GlobalSetup]
+    public void SetUp()
+    {
+        _routes = [.. Enumerable.Range(0, Routes).Select(Route)];
+        _table = new GrpcRouteTable(_routes);
+        _service = Hit switch
+        {
+            Hit.First => "company.package.v1.Service0",
+            Hit.Last => $"company.package.v1.Service{Routes - 1}",
+            _ => "company.package.v1.ServiceX",
+        };
+        _fullMethod = _service + "/GetThing";
+    }
+
+    [Benchmark]
+    public int Table()
+    {
+        var metadata = default(NoHeaders);
+        return _table.Match("grpc.ext.cluster.example", AuthorityPorts.Unspecified, _service, _fullMethod, in metadata);
+    }
+
+    [Benchmark(Baseline = true)]
+    public int LinearScan()
+    {
+        var host = "grpc.ext.cluster.example".AsSpan();
+
+        for (var index = 0; index < _routes.Length; index++)
+        {
+            var route = _routes[index];
+
+            if (route.Host.Holds(host)
+                && route.Port.Holds(AuthorityPorts.Unspecified)
+                && route.Service.Holds(_service, _fullMethod))
+            {
+                return index;
+            }
+        }
+
+        return -1;
+    }
+
+    private static GrpcRoute Route(int number) => new(
+        "backend",
+        ServiceMatcher.NewExactService($"company.package.v1.Service{number}"),
+        HostMatcher.AnyHost,
+        PortMatcher.AnyPort,
+        [],
+        FSharpOption<Authorization>.None,
+        false);
+}
+
+/// <summary>What is read of every request before it is matched, and how long 10,000 routes take to compile.</summary>
+[MemoryDiagnoser]
+public class Reading
+{
+    private readonly string _authority = "service-42.namespace.ext.cluster.example:8443";
+    private readonly string _target = "/api/v1/things/42?page=3";
+    private readonly string _plain = "/api/v1/things/42";
+    private readonly string _escaped = "/api/../v1/%7ethings/%2f42";
+    private HttpRoute[] _routes = [];
+
+    [GlobalSetup]
+    public void SetUp() => _routes =
+    [
+        .. Enumerable.Range(0, 10_000).Select(number => new HttpRoute(
+            "backend",
+            HostMatcher.NewExactHost($"service-{number}.namespace.ext.cluster.example"),
+            PortMatcher.NewExactPort(443),
+            [PathRule.NewPathPrefix("/api/")],
+            [],
+            ProxyMode.Any,
+            FSharpOption<Authorization>.None,
+            false)),
+    ];
+
+    [Benchmark]
+    public bool ReadAuthority() => Authority.TryParse(_authority, out _);
+
+    [Benchmark]
+    public bool SplitTarget() => RequestTarget.TryParse(_target, false, out _);
+
+    [Benchmark]
+    public bool PlainPath() => RequestPath.canonicalise(_plain).IsOk;
+
+    [Benchmark]
+    public bool EscapedPath() => RequestPath.canonicalise(_escaped).IsOk;
+
+    [Benchmark]
+    public HttpRouteTable CompileTenThousandRoutes() => new(_routes);
+}

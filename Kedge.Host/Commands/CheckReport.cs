@@ -1,0 +1,91 @@
+using Kedge.Domain;
+
+namespace Kedge.Host.Commands;
+
+/// <summary>What <c>kedge check</c> has to say, as text or JSON.</summary>
+/// <param name="configuration">Null when there are errors in the files.</param>
+/// <param name="unreadable">A line for each file that could not be read.</param>
+/// <param name="mistakes">Errors in the files that could.</param>
+/// <param name="findings">What analysis found; errors first.</param>
+public sealed class CheckReport(
+    Configuration? configuration,
+    IReadOnlyList<string> unreadable,
+    IReadOnlyList<ConfigError> mistakes,
+    IReadOnlyList<Finding> findings)
+{
+    public int Errors => unreadable.Count + mistakes.Count + Count(Severity.Error);
+
+    public int Warnings => Count(Severity.Warning);
+
+    public void Write(Invocation invocation)
+    {
+        if (Report.IsJson(invocation))
+        {
+            WriteJson(invocation.Output);
+        }
+        else
+        {
+            WriteText(invocation.Output, invocation.Paint);
+        }
+    }
+
+    private void WriteText(TextWriter output, Paint paint)
+    {
+        foreach (var line in unreadable.Concat(mistakes.Select(ConfigErrorModule.describe)))
+        {
+            output.WriteLine(line);
+        }
+        foreach (var finding in findings)
+        {
+            var place = finding.Line > 0 ? $"{finding.File}:{finding.Line}: {finding.Path}" : finding.Path;
+            var severity = finding.Severity switch
+            {
+                Severity.Error => paint.Red("error"),
+                Severity.Warning => paint.Yellow("warning"),
+                _ => paint.Cyan("note"),
+            };
+            output.WriteLine($"{place}: {severity} {finding.Kind}: {finding.Message}");
+            foreach (var witness in finding.Witnesses)
+            {
+                output.WriteLine(paint.Faint($"    {witness}"));
+            }
+        }
+        var size = configuration is null
+            ? ""
+            : $"{Number(configuration.HttpRoutes.Count, "HTTP route")}, {Number(configuration.GrpcRoutes.Count, "gRPC route")}, "
+              + $"{Number(configuration.HttpBackends.Count, "HTTP backend")}, {Number(configuration.GrpcBackends.Count, "gRPC backend")}: ";
+        var verdict = $"{Number(Errors, "error")}, {Number(Warnings, "warning")}";
+        output.WriteLine(size + (Errors > 0 ? paint.Red(verdict) : Warnings > 0 ? paint.Yellow(verdict) : paint.Green(verdict)));
+    }
+
+    private void WriteJson(TextWriter output) => Report.WriteJson(output, new
+    {
+        Errors,
+        Warnings,
+        HttpRoutes = configuration?.HttpRoutes.Count ?? 0,
+        GrpcRoutes = configuration?.GrpcRoutes.Count ?? 0,
+        HttpBackends = configuration?.HttpBackends.Count ?? 0,
+        GrpcBackends = configuration?.GrpcBackends.Count ?? 0,
+        Findings = unreadable.Select(Unreadable).Concat(mistakes.Select(Mistake)).Concat(findings.Select(Entry)),
+    });
+
+    private static JsonFinding Unreadable(string line) => new("error", "unreadable-file", "", 0, 0, "", line, []);
+
+    private static JsonFinding Mistake(ConfigError mistake) => new(
+        "error", "invalid-configuration", mistake.At.File, mistake.At.Line, mistake.At.Column,
+        JsonPathModule.render(mistake.At.Path), ProblemModule.describe(mistake.Problem), []);
+
+    private static JsonFinding Entry(Finding finding) => new(
+        finding.Severity.ToString().ToLowerInvariant(), finding.Kind, finding.File, finding.Line, finding.Column,
+        finding.Path, finding.Message, finding.Witnesses);
+
+    private int Count(Severity severity) => findings.Count(finding => finding.Severity == severity);
+
+    private static string Number(int count, string noun) => $"{count} {noun}{(count == 1 ? "" : "s")}";
+
+    /// <param name="Severity">error, warning or info.</param>
+    /// <param name="Line">From 1; 0 where there is none. Likewise the column.</param>
+    private sealed record JsonFinding(
+        string Severity, string Kind, string File, int Line, int Column, string Path, string Message,
+        IReadOnlyList<string> Witnesses);
+}

@@ -1,0 +1,123 @@
+using Kedge.Domain;
+using Kedge.Host.ConfigurationFiles;
+using Kedge.Host.Flags;
+
+namespace Kedge.Host.Commands;
+
+/// <summary>Tells what a new configuration changes for requests.</summary>
+public sealed class DiffCommand : ICommand
+{
+    private static readonly Flag<bool> ExitCode = new()
+    {
+        Name = "exit_code",
+        Aliases = ["exit-code"],
+        Group = FlagGroup.Command,
+        Type = FlagTypes.Switch,
+        Default = false,
+        Help = "exits with 1 when there is a difference",
+    };
+
+    private static readonly Flag<string> OldPoolPath = new()
+    {
+        Name = "old_backendpool_config_path",
+        Group = FlagGroup.Command,
+        Type = FlagTypes.File,
+        Default = "",
+        Help = "the backend pool of the old configuration, when that is another; backends are then compared too",
+    };
+
+    public string Name => "diff";
+
+    public string Summary => "tells what a new director.json changes, with a request that now goes elsewhere";
+
+    public string Notes =>
+        "What is compared is the meaning, not the text: a change of order that moves no request is no difference. "
+        + "Exits with 0, with --exit_code 1 when there is a difference, and with 2 when a configuration is wrong.";
+
+    public IReadOnlyList<string> Arguments => ["old director.json", "new director.json"];
+
+    public IReadOnlyList<string> Examples =>
+    [
+        "kedge diff old/director.json new/director.json",
+        "kedge diff --exit_code --output=json old/director.json new/director.json",
+        "kedge diff old/director.json new/director.json --old_backendpool_config_path=old/backendpool.json "
+            + "--kedge_config_backendpool_config_path=new/backendpool.json",
+    ];
+
+    public IEnumerable<Flag> Flags =>
+        [ExitCode, Report.Format, OldPoolPath, FlagCatalogue.PoolConfigPath, FlagCatalogue.PoolConfig];
+
+    public Task<int> RunAsync(Invocation invocation) => Task.FromResult(Run(invocation));
+
+    private static int Run(Invocation invocation)
+    {
+        var flags = invocation.Flags;
+        var pool = ConfigurationOptions.From(flags);
+        var oldPool = flags.Get(OldPoolPath) is { Length: > 0 } path ? pool with { Pool = "", PoolPath = path } : pool;
+        List<string> errors = [.. FlagChecks.Sources(flags)];
+        var before = Load(oldPool, invocation.Arguments[0], errors);
+        var after = Load(pool, invocation.Arguments[1], errors);
+        if (errors.Count > 0 || before is null || after is null)
+        {
+            return invocation.Refuse(errors.Distinct());
+        }
+        var differences = Inspection.Diff(before, after);
+        if (Report.IsJson(invocation))
+        {
+            WriteJson(invocation.Output, differences);
+        }
+        else
+        {
+            WriteText(invocation.Output, invocation.Paint, differences);
+        }
+        return differences.Count > 0 && flags.Get(ExitCode) ? ExitCodes.Failure : ExitCodes.Success;
+    }
+
+    private static Configuration? Load(ConfigurationOptions pool, string directorPath, List<string> errors)
+    {
+        var configuration = ConfigurationLoader.Load(pool with { Director = "", DirectorPath = directorPath }, out var mistakes);
+        errors.AddRange(mistakes);
+        return configuration;
+    }
+
+    private static void WriteText(TextWriter output, Paint paint, IReadOnlyList<Difference> differences)
+    {
+        foreach (var difference in differences)
+        {
+            output.WriteLine(difference.Kind);
+            if (difference.Before.Length > 0)
+            {
+                output.WriteLine(paint.Red($"  - {difference.Before}"));
+            }
+            if (difference.After.Length > 0)
+            {
+                output.WriteLine(paint.Green($"  + {difference.After}"));
+            }
+            if (difference.Witness.Length > 0)
+            {
+                output.WriteLine($"    {difference.Witness}");
+                output.WriteLine(paint.Faint($"      went to {difference.WitnessBefore}"));
+                output.WriteLine(paint.Faint($"      goes to {difference.WitnessAfter}"));
+            }
+        }
+        var moving = differences.Count(difference => difference.Witness.Length > 0);
+        output.WriteLine(
+            differences.Count == 0 ? paint.Green("no difference")
+            : $"{differences.Count} difference{(differences.Count == 1 ? "" : "s")}, {moving} with requests that go elsewhere");
+    }
+
+    private static void WriteJson(TextWriter output, IReadOnlyList<Difference> differences) => Report.WriteJson(output, new
+    {
+        Differences = differences.Select(difference => new
+        {
+            difference.Kind,
+            Before = Text(difference.Before),
+            After = Text(difference.After),
+            Request = Text(difference.Witness),
+            RequestBefore = Text(difference.WitnessBefore),
+            RequestAfter = Text(difference.WitnessAfter),
+        }),
+    });
+
+    private static string? Text(string text) => text.Length == 0 ? null : text;
+}

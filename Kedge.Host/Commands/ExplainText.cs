@@ -1,0 +1,94 @@
+using Kedge.Domain;
+
+namespace Kedge.Host.Commands;
+
+/// <summary>An explanation as text or JSON.</summary>
+public static class ExplainText
+{
+    /// <param name="invocation">Where to, and how.</param>
+    /// <param name="configuration">The rules.</param>
+    /// <param name="report">What the core says.</param>
+    /// <param name="withoutPool">Whether nobody knows which backends there are.</param>
+    public static void Write(Invocation invocation, Configuration configuration, ExplainReport report, bool withoutPool)
+    {
+        if (Report.IsJson(invocation))
+        {
+            WriteJson(invocation.Output, configuration, report, withoutPool);
+        }
+        else
+        {
+            WriteText(invocation.Output, invocation.Paint, report);
+        }
+    }
+
+    private static void WriteText(TextWriter output, Paint paint, ExplainReport report)
+    {
+        output.WriteLine(RequestText.render(report.Explanation.Request));
+        foreach (var line in report.PassedLines)
+        {
+            output.WriteLine(paint.Faint($"  {line}"));
+        }
+        var colour = report.Winner is null ? (Func<string, string>)paint.Yellow : paint.Green;
+        var first = true;
+        foreach (var line in report.VerdictLines)
+        {
+            output.WriteLine("  " + (first ? colour(line) : line));
+            first = false;
+        }
+    }
+
+    private static void WriteJson(TextWriter output, Configuration configuration, ExplainReport report, bool withoutPool)
+    {
+        var explanation = report.Explanation;
+        var grpc = explanation.Request.IsGrpc;
+        var protocol = grpc ? "grpc" : "http";
+        var routes = grpc ? configuration.GrpcRoutes : configuration.HttpRoutes;
+        var rules = grpc ? configuration.GrpcAdhocRules : configuration.HttpAdhocRules;
+        var adhoc = explanation.Verdict as Verdict.AdhocDecides;
+        Report.WriteJson(output, new
+        {
+            Request = RequestText.render(explanation.Request),
+            Protocol = protocol,
+            Passed = explanation.Passed.Select(passed => Passed(protocol, "routes", routes, passed))
+                .Concat((adhoc?.passed ?? []).Select(passed => Passed(protocol, "adhoc_rules", rules, passed))),
+            Winner = report.Winner is { } winner ? Rule(protocol, "routes", winner) : null,
+            Backend = report.Winner?.BackendName,
+            BackendKnown = report.Winner is null || withoutPool ? (bool?)null : report.BackendKnown,
+            Adhoc = adhoc is null ? null : Decision(protocol, rules, adhoc.decision),
+            Text = report.VerdictLines,
+        });
+    }
+
+    private static object Rule(string protocol, string list, RouteInfo info) => new
+    {
+        info.File,
+        info.Line,
+        Path = $"$.{protocol}.{list}[{info.Index}]",
+        info.Rule,
+    };
+
+    private static object Passed(string protocol, string list, IReadOnlyList<RouteInfo?> infos, Passed passed) => new
+    {
+        Rule = Rule(protocol, list, infos[passed.Rule]!),
+        Reasons = passed.Mismatches.Select(Describe.mismatch),
+    };
+
+    private static object Decision(string protocol, IReadOnlyList<RouteInfo?> infos, AdhocDecision decision)
+    {
+        var (kind, rule, host, port) = decision switch
+        {
+            AdhocDecision.Target target => ("target", target.rule, target.dnsName, (int?)target.port),
+            AdhocDecision.PortNotAllowed refused => ("port-not-allowed", refused.rule, null, refused.port),
+            AdhocDecision.PatternAbsent absent => ("pattern-absent", absent.rule, null, null),
+            AdhocDecision.NotAName not => ("not-a-name", not.rule, null, null),
+            _ => ("no-rule", -1, (string?)null, (int?)null),
+        };
+        return new
+        {
+            Decision = kind,
+            Rule = rule < 0 ? null : Rule(protocol, "adhoc_rules", infos[rule]!),
+            Host = host,
+            Port = port,
+        };
+    }
+}

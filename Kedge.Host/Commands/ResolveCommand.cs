@@ -1,0 +1,69 @@
+using Kedge.Host.Backends.Resolvers;
+using Kedge.Host.ConfigurationFiles;
+using Kedge.Host.Flags;
+using Kedge.Host.Server;
+
+namespace Kedge.Host.Commands;
+
+/// <summary>Finds endpoints as the server would, prints them, and follows changes.</summary>
+public sealed class ResolveCommand : ICommand
+{
+    private static readonly Flag<bool> Once = new()
+    {
+        Name = "once",
+        Group = FlagGroup.Command,
+        Type = FlagTypes.Switch,
+        Default = false,
+        Help = "ends after the first answer: exits with 0, or with 1 when there is no endpoint",
+    };
+
+    public string Name => "resolve";
+
+    public string Summary => "prints the endpoints of a backend, or of a target such as web.example:80, and follows changes";
+
+    public IReadOnlyList<string> Arguments => ["backend or target"];
+
+    public IEnumerable<Flag> Flags => [.. FlagCatalogue.Of(FlagGroup.Configuration), FlagCatalogue.DnsNameservers, Once];
+
+    public async Task<int> RunAsync(Invocation invocation)
+    {
+        if (FlagChecks.Sources(invocation.Flags).ToArray() is { Length: > 0 } misuse)
+        {
+            return invocation.Refuse(misuse);
+        }
+        if (ConfigurationLoader.Load(ConfigurationOptions.From(invocation.Flags), out var errors) is not { } configuration)
+        {
+            return invocation.Refuse(errors);
+        }
+        var word = invocation.Arguments[0];
+        var targets = ResolveTarget.Find(word, configuration);
+        if (targets.Count == 0)
+        {
+            var names = configuration.HttpBackends!.Concat(configuration.GrpcBackends!).Select(backend => backend!.Name!);
+            var suggestion = Suggestion.For(word, names) is { } close ? $" (did you mean {close}?)" : "";
+            return invocation.Refuse(
+                [$"'{word}': neither a backend{suggestion} nor a target such as web.example:80, srv:_grpc._tcp.example or k8s:web.default:http"]);
+        }
+        var resolvers = new ResolverFactory(new DnsLookup(invocation.Flags.Get(FlagCatalogue.DnsNameservers)));
+        var once = invocation.Flags.Get(Once);
+        var printers = new List<EndpointPrinter>();
+        using var stop = new CancellationTokenSource();
+        var runs = new List<Task>();
+        using var signal = new ShutdownSignal();
+        foreach (var target in targets)
+        {
+            if (resolvers.For(target.Resolver) is not { } resolver)
+            {
+                return invocation.Refuse([$"{target.Title}: this kind of resolver is not available"]);
+            }
+            var printer = new EndpointPrinter(target.Title, invocation.Output, invocation.Error, withTime: !once);
+            printers.Add(printer);
+            runs.Add(resolver.RunAsync(printer, stop.Token));
+        }
+        var answered = once ? Task.WhenAll(printers.Select(printer => printer.First)) : Task.Delay(Timeout.Infinite, stop.Token);
+        await Task.WhenAny(answered, signal.Requested);
+        await stop.CancelAsync();
+        await Task.WhenAll(runs).ContinueWith(static _ => { }, TaskScheduler.Default);
+        return once && !printers.TrueForAll(printer => printer.HasEndpoints) ? ExitCodes.Failure : ExitCodes.Success;
+    }
+}

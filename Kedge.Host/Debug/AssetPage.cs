@@ -1,0 +1,11 @@
+namespace Kedge.Host.Debug;
+
+/// <summary>A style sheet or script of the pages. Open: it tells nothing.</summary>
+public sealed class AssetPage(string path, string contentType, string content) : IDebugPage
+{
+    public string Path => path;
+
+    public bool IsOpen => true;
+
+    public Task AnswerAsync(HttpContext context) => Answers.WriteAsync(context, StatusCodes.Status200OK, contentType, content);
+}

@@ -1,0 +1,18 @@
+using Kedge.Host.Flags;
+using Kedge.Pages;
+
+namespace Kedge.Host.Debug;
+
+/// <summary>Every flag with its value and default; secrets are masked.</summary>
+public sealed class FlagsPage(DebugFacts facts, FlagValues flags) : IDebugPage
+{
+    public string Path => "/debug/flagz";
+
+    public Task AnswerAsync(HttpContext context) => Answers.ViewAsync(
+        context,
+        new FlagsView(
+            facts.Server,
+            [.. FlagCatalogue.All.Select(flag => new FlagView(
+                flag.Group.ToString(), flag.Name, flags.TextOf(flag), flag.DefaultText, flags.IsGiven(flag), flag.Help))]),
+        Pages.FlagsPage.render);
+}

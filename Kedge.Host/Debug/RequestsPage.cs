@@ -1,0 +1,33 @@
+using System.Diagnostics;
+using Kedge.Host.Telemetry;
+using Kedge.Pages;
+
+namespace Kedge.Host.Debug;
+
+/// <summary>The latest requests, with their timings.</summary>
+public sealed class RequestsPage(DebugFacts facts) : IDebugPage
+{
+    public string Path => "/debug/requests";
+
+    public Task AnswerAsync(HttpContext context) => Answers.ViewAsync(
+        context,
+        new RequestsView(facts.Server, [.. facts.Telemetry.Requests.Latest().Select(RequestOf)]),
+        Pages.RequestsPage.render);
+
+    private static RequestView RequestOf(RequestRecord record) => new(
+        new DateTimeOffset(record.At),
+        record.RequestId,
+        record.Describe(),
+        record.IsGrpc ? GrpcCodes.NameOf(record.Status) : record.Status.ToString(),
+        record.Failure is not null ? Tone.Bad
+            : record.CallerLeft ? Tone.Quiet
+            : (record.IsGrpc ? record.Status != 0 : record.Status >= 500) ? Tone.Warning
+            : Tone.Good,
+        record.Rule?.Info.Rule ?? "",
+        record.Backend?.Name ?? record.Rule?.Info.BackendName ?? "",
+        record.Endpoint?.ToString() ?? "",
+        record.Attempts,
+        record.FirstByte == 0 ? 0 : Stopwatch.GetElapsedTime(record.Started, record.FirstByte).TotalMilliseconds,
+        record.Total.TotalMilliseconds,
+        record.Failure?.Type ?? (record.CallerLeft ? "the caller left" : ""));
+}

@@ -1,0 +1,42 @@
+using System.Net.Http.Headers;
+using System.Security.Cryptography.X509Certificates;
+using Kedge.Host.Flags;
+
+namespace Kedge.Host.Kubernetes;
+
+/// <summary>
+/// Access by the flags alone: address, CA file and token file, whose defaults are those of a pod. The files are read
+/// whenever they are needed, because the kubelet rotates them.
+/// </summary>
+internal sealed class FlagAccess(KubernetesOptions options) : IKubernetesAccessSource
+{
+    public Task<KubernetesAccess> FindAsync(CancellationToken stop)
+    {
+        var server = options.ApiUrl ?? throw new KubernetesAccessException(
+            "no API server: k8sclient_kubeapi_url is not given and this is no pod (KUBERNETES_SERVICE_HOST is not set)");
+        return Task.FromResult(new KubernetesAccess(
+            server, options.TlsInsecure, () => ReadRoots(options.CaFile), ReadTokenAsync, ClientCertificate: null));
+    }
+
+    /// <summary>The certificates of a PEM bundle; null when there is no such file.</summary>
+    public static X509Certificate2Collection? ReadRoots(string file)
+    {
+        if (file.Length == 0 || !File.Exists(file))
+        {
+            return null;
+        }
+        var roots = new X509Certificate2Collection();
+        roots.ImportFromPemFile(file);
+        return roots;
+    }
+
+    private async Task<AuthenticationHeaderValue?> ReadTokenAsync(CancellationToken stop)
+    {
+        if (options.TokenFile.Length == 0 || !File.Exists(options.TokenFile))
+        {
+            return null;
+        }
+        var token = (await File.ReadAllTextAsync(options.TokenFile, stop)).Trim();
+        return token.Length == 0 ? null : new AuthenticationHeaderValue("Bearer", token);
+    }
+}

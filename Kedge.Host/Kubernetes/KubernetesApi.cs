@@ -1,0 +1,167 @@
+using System.Net;
+using System.Net.Security;
+using System.Net.Sockets;
+using System.Security.Cryptography.X509Certificates;
+using System.Text.Json;
+using Kedge.Host.Flags;
+
+namespace Kedge.Host.Kubernetes;
+
+/// <summary>Reads from the API server, with whatever credentials are good at the time.</summary>
+internal sealed class KubernetesApi : IDisposable
+{
+    // An API server that comes back must be noticed within seconds.
+    private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(5);
+
+    private readonly IKubernetesAccessSource _source;
+    private readonly SemaphoreSlim _finding = new(1);
+    private readonly HttpClient _client;
+    private KubernetesAccess? _access;
+    private bool _isRefused;
+
+    public KubernetesApi(KubernetesOptions options)
+    {
+        _source = options.KubeConfigUser.Length == 0 ? new FlagAccess(options) : new KubeConfigAccess(options);
+        _client = new HttpClient(new SocketsHttpHandler
+        {
+            ConnectTimeout = ConnectTimeout,
+            ConnectCallback = ConnectAsync,
+            PooledConnectionLifetime = TimeSpan.FromMinutes(15),
+            EnableMultipleHttp2Connections = true,
+            KeepAlivePingPolicy = HttpKeepAlivePingPolicy.WithActiveRequests,
+            KeepAlivePingDelay = TimeSpan.FromSeconds(15),
+            KeepAlivePingTimeout = TimeSpan.FromSeconds(10),
+            AutomaticDecompression = DecompressionMethods.GZip,
+            AllowAutoRedirect = false,
+            UseCookies = false,
+            SslOptions =
+            {
+                RemoteCertificateValidationCallback = IsTrusted,
+                LocalCertificateSelectionCallback = (_, _, _, _, _) => Volatile.Read(ref _access)?.ClientCertificate!,
+            },
+        })
+        {
+            // Until the headers are there; a body takes as long as its reader allows.
+            Timeout = TimeSpan.FromSeconds(30),
+            DefaultRequestVersion = HttpVersion.Version20,
+            DefaultVersionPolicy = HttpVersionPolicy.RequestVersionOrLower,
+        };
+        _client.DefaultRequestHeaders.UserAgent.ParseAdd("kedge");
+        _client.DefaultRequestHeaders.Accept.ParseAdd("application/json");
+    }
+
+    /// <summary>The answer's headers; its body streams. Anything but 200 is a <see cref="KubernetesApiException"/>.</summary>
+    public async Task<HttpResponseMessage> GetAsync(string pathAndQuery, CancellationToken stop)
+    {
+        var access = await AccessAsync(stop);
+        using var request = new HttpRequestMessage(HttpMethod.Get, access.Server.AbsoluteUri.TrimEnd('/') + pathAndQuery)
+        {
+            Headers = { Authorization = await access.Authorization(stop) },
+        };
+        var response = await _client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, stop);
+        if (response.StatusCode == HttpStatusCode.OK)
+        {
+            return response;
+        }
+        using (response)
+        {
+            if (response.StatusCode == HttpStatusCode.Unauthorized)
+            {
+                Volatile.Write(ref _isRefused, true);
+            }
+            throw new KubernetesApiException(
+                response.StatusCode,
+                $"the API server answered {(int)response.StatusCode}: {await ReasonAsync(response, stop)}",
+                response.Headers.RetryAfter?.Delta);
+        }
+    }
+
+    public void Dispose()
+    {
+        _client.Dispose();
+        _finding.Dispose();
+    }
+
+    private async Task<KubernetesAccess> AccessAsync(CancellationToken stop)
+    {
+        if (Volatile.Read(ref _access) is { } known && !Volatile.Read(ref _isRefused))
+        {
+            return known;
+        }
+        await _finding.WaitAsync(stop);
+        try
+        {
+            if (_access is null || _isRefused)
+            {
+                Volatile.Write(ref _access, await _source.FindAsync(stop));
+                Volatile.Write(ref _isRefused, false);
+            }
+            return _access!;
+        }
+        finally
+        {
+            _finding.Release();
+        }
+    }
+
+    /// <summary>The <c>message</c> of a Status object, or the reason phrase.</summary>
+    private static async Task<string> ReasonAsync(HttpResponseMessage response, CancellationToken stop)
+    {
+        try
+        {
+            await using var body = await response.Content.ReadAsStreamAsync(stop);
+            using var status = await JsonDocument.ParseAsync(body, default, stop);
+            return status.RootElement.GetProperty("message").GetString() ?? "";
+        }
+        catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or IOException)
+        {
+            return response.ReasonPhrase ?? "";
+        }
+    }
+
+    private static async ValueTask<Stream> ConnectAsync(SocketsHttpConnectionContext context, CancellationToken stop)
+    {
+        var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+        try
+        {
+            // HTTP/1.1 has no pings: this is how a watch on a dead connection ends.
+            socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.KeepAlive, true);
+            socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveTime, 15);
+            socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveInterval, 5);
+            socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveRetryCount, 3);
+            await socket.ConnectAsync(context.DnsEndPoint, stop);
+            return new NetworkStream(socket, ownsSocket: true);
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
+    }
+
+    private bool IsTrusted(object sender, X509Certificate? certificate, X509Chain? presented, SslPolicyErrors errors)
+    {
+        var access = Volatile.Read(ref _access);
+        if (access is { Insecure: true })
+        {
+            return true;
+        }
+        if (certificate is not X509Certificate2 server || errors.HasFlag(SslPolicyErrors.RemoteCertificateNameMismatch))
+        {
+            return false;
+        }
+        if (access?.Trusted() is not { } roots)
+        {
+            return errors == SslPolicyErrors.None;
+        }
+        using var chain = new X509Chain();
+        chain.ChainPolicy.TrustMode = X509ChainTrustMode.CustomRootTrust;
+        chain.ChainPolicy.CustomTrustStore.AddRange(roots);
+        chain.ChainPolicy.RevocationMode = X509RevocationMode.NoCheck;
+        if (presented is not null)
+        {
+            chain.ChainPolicy.ExtraStore.AddRange(presented.ChainPolicy.ExtraStore);
+        }
+        return chain.Build(server);
+    }
+}

@@ -1,0 +1,16 @@
+using Kedge.Domain;
+using Kedge.Host.Backends.Resolvers;
+
+namespace Kedge.Host.Kubernetes;
+
+/// <summary>Resolver <c>k8s</c>: the ready endpoints of a service's port, from the one watch of all endpoint slices.</summary>
+internal sealed class KubernetesResolver(EndpointSliceIndex index, K8sTarget target, bool generated) : IEndpointResolver
+{
+    public async Task RunAsync(IEndpointSink sink, CancellationToken stop)
+    {
+        using (index.Subscribe(target, generated, sink))
+        {
+            await Task.Delay(Timeout.Infinite, stop).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+    }
+}

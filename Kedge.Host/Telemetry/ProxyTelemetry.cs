@@ -1,0 +1,192 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using System.Diagnostics.Metrics;
+using System.Runtime.CompilerServices;
+using Kedge.Host.Forwarding;
+using Microsoft.AspNetCore.Http.Features;
+
+namespace Kedge.Host.Telemetry;
+
+/// <summary>
+/// What the request path tells of itself: counters, the latest requests and failures, log lines, spans. One for the process;
+/// what a request costs here is a record and a handful of interlocked increments.
+/// </summary>
+public sealed class ProxyTelemetry : IDisposable
+{
+    public const string MeterName = "kedge";
+
+    /// <summary>The backend name of requests that got to none.</summary>
+    public const string NoBackend = "unknown";
+
+    /// <summary>The backend name of requests that an ad-hoc rule took: the target's name is the caller's.</summary>
+    public const string AdhocBackend = "adhoc";
+
+    private const string InfoLogsHeader = "X-Kedge-Info-Logs";
+    private const int ClientClosedRequest = 499;
+    private const int GrpcCanceled = 1;
+    private const int GrpcUnknown = 2;
+
+    private readonly ConcurrentDictionary<(bool, string), BackendCounters> _backends = new();
+    private readonly ConcurrentDictionary<(string, string), StrongBox<long>> _errors = new();
+    private readonly Histogram<double> _duration;
+    private readonly Counter<long> _failedDials;
+    private readonly Counter<long> _httpChanges;
+    private readonly Counter<long> _grpcChanges;
+    private readonly RequestLog _log;
+    private long _requests;
+    private long _failed;
+    private int _inFlight;
+
+    /// <param name="log">Where requests are logged.</param>
+    public ProxyTelemetry(RequestLog log)
+    {
+        _log = log;
+        Meter = new Meter(MeterName);
+        _duration = Meter.CreateHistogram(
+            "kedge_request_duration_seconds",
+            description: "Time from a request's arrival to the end of its response.",
+            advice: new InstrumentAdvice<double>
+            {
+                HistogramBucketBoundaries = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
+            });
+        _failedDials = Meter.CreateCounter<long>(
+            "kedge_http_lbtransport_failed_dials", description: "Connections to endpoints that could not be made.");
+        _httpChanges = Meter.CreateCounter<long>(
+            "kedge_http_backend_configuration_changes_total", description: "Changes of HTTP backends in the configuration.");
+        _grpcChanges = Meter.CreateCounter<long>(
+            "kedge_grpc_backend_configuration_changes_total", description: "Changes of gRPC backends in the configuration.");
+        NoHttp = CountersOf(false, NoBackend);
+        NoGrpc = CountersOf(true, NoBackend);
+    }
+
+    /// <summary>Where other parts of the server hang what they can be asked for.</summary>
+    public Meter Meter { get; }
+
+    public GrpcMethods GrpcServer { get; } = new();
+
+    public GrpcMethods GrpcClient { get; } = new();
+
+    public Recent<RequestRecord> Requests { get; } = new(256);
+
+    public Recent<RequestRecord> Failures { get; } = new(64);
+
+    public ListenerCounters[] Listeners { get; } = [new("grpc_tls"), new("http_tls"), new("http_plain")];
+
+    /// <summary>Requests that are over.</summary>
+    public long Total => Volatile.Read(ref _requests);
+
+    /// <summary>Of these, those that kedge answered with an error of its own.</summary>
+    public long Failed => Volatile.Read(ref _failed);
+
+    public int InFlight => Volatile.Read(ref _inFlight);
+
+    public IEnumerable<BackendCounters> Backends => _backends.Values;
+
+    public IEnumerable<(string Backend, string Type, long Count)> Errors =>
+        _errors.Select(error => (error.Key.Item1, error.Key.Item2, Volatile.Read(ref error.Value.Value)));
+
+    private BackendCounters NoHttp { get; }
+
+    private BackendCounters NoGrpc { get; }
+
+    public BackendCounters CountersOf(bool isGrpc, string backend) =>
+        _backends.GetOrAdd((isGrpc, backend), static key => new BackendCounters(key.Item1, key.Item2));
+
+    public ListenerCounters ListenerOf(ListenerKind kind) => Listeners[kind == ListenerKind.GrpcTls ? 0 : 1];
+
+    /// <summary>A request has arrived.</summary>
+    public RequestRecord Begin(HttpContext context, string requestId)
+    {
+        Interlocked.Increment(ref _inFlight);
+        var request = context.Request;
+        return new RequestRecord
+        {
+            RequestId = requestId,
+            Started = Stopwatch.GetTimestamp(),
+            At = DateTime.UtcNow,
+            Method = request.Method,
+            IsWatched = request.Headers.ContainsKey(InfoLogsHeader),
+            Activity = Tracing.StartRequest(request),
+        };
+    }
+
+    /// <summary>A rule has taken the request.</summary>
+    public void Matched(RequestRecord record, RuleHits rule)
+    {
+        record.Rule = rule;
+        rule.Hit();
+        if (record.IsGrpc)
+        {
+            record.GrpcServer = GrpcServer.Of(record.Path);
+            record.GrpcServer.Start();
+        }
+    }
+
+    /// <summary>The request is about to go to a backend.</summary>
+    public void Forwarding(RequestRecord record, BackendCounters backend, bool countMethod)
+    {
+        record.Backend = backend;
+        backend.Started();
+        if (countMethod)
+        {
+            record.GrpcClient = GrpcClient.Of(record.Path);
+            record.GrpcClient.Start();
+        }
+    }
+
+    public void DialFailed(string? backend, string endpoint) =>
+        // The name of an ad-hoc target, and with it its address, is the caller's choice.
+        _failedDials.Add(1, new("resolve_addr", backend is null ? "" : endpoint), new("target", backend ?? AdhocBackend));
+
+    /// <param name="action"><c>create</c>, <c>update</c> or <c>delete</c>.</param>
+    public void BackendChanged(bool isGrpc, string backend, string action) =>
+        (isGrpc ? _grpcChanges : _httpChanges).Add(1, new("action", action), new("backend_name", backend));
+
+    /// <summary>The request is over: it is counted, remembered and, if need be, logged.</summary>
+    public void End(RequestRecord record, HttpContext context)
+    {
+        record.Ended = Stopwatch.GetTimestamp();
+        record.Status = record.IsGrpc ? GrpcStatusOf(record, context) : HttpStatusOf(record, context);
+        Interlocked.Decrement(ref _inFlight);
+        Interlocked.Increment(ref _requests);
+        record.Backend?.Ended();
+        var counters = record.Backend ?? (record.IsGrpc ? NoGrpc : NoHttp);
+        counters.Count(record.Status);
+        record.GrpcServer?.Handle(record.Status);
+        record.GrpcClient?.Handle(record.Status);
+        _duration.Record(record.Total.TotalSeconds, counters.Labels[0], counters.Labels[1]);
+        Requests.Add(record);
+        if (record.Failure is { } failure)
+        {
+            Interlocked.Increment(ref _failed);
+            var backend = record.Backend?.Name ?? record.Rule?.Info.BackendName;
+            var count = _errors.GetOrAdd((string.IsNullOrEmpty(backend) ? NoBackend : backend, failure.Type), static _ => new(0));
+            Interlocked.Increment(ref count.Value);
+            Failures.Add(record);
+        }
+        Tracing.End(record);
+        _log.Write(record);
+    }
+
+    public void Dispose() => Meter.Dispose();
+
+    private static int HttpStatusOf(RequestRecord record, HttpContext context) =>
+        record.CallerLeft && !context.Response.HasStarted ? ClientClosedRequest : context.Response.StatusCode;
+
+    private static int GrpcStatusOf(RequestRecord record, HttpContext context)
+    {
+        if (record.Failure is { } failure)
+        {
+            return (int)failure.GrpcStatus;
+        }
+        if (record.CallerLeft)
+        {
+            return GrpcCanceled;
+        }
+        var trailers = context.Features.Get<IHttpResponseTrailersFeature>()?.Trailers;
+        var text = trailers is not null && trailers.TryGetValue("grpc-status", out var trailing)
+            ? trailing
+            : context.Response.Headers["grpc-status"];
+        return text.Count == 1 && int.TryParse(text[0], out var code) ? code : GrpcUnknown;
+    }
+}

@@ -1,0 +1,191 @@
+/// Generated routes beside those of the files.
+module Kedge.PropertyTests.DiscoveryFileLaws
+
+open Expecto
+open FsCheck
+open FsCheck.FSharp
+open Kedge.Domain
+open Kedge.Domain.Discovery
+open Kedge.PropertyTests.DiscoveryCases
+
+let private stateWith director services = DiscoveryState.Create(options, director, pool).Replace services
+
+/// Calls that tell matchers apart.
+let private calls = [ "p.S", "Get"; "p.S", "Put"; "p.T", "Get"; "q.S", "Get" ]
+
+let private holds (text: string) (service: string, method: string) =
+    match ServiceMatcher.tryParse text with
+    | Ok matcher ->
+        matcher.Holds(System.MemoryExtensions.AsSpan service, System.MemoryExtensions.AsSpan(service + "/" + method))
+    | Error rule -> failwith rule
+
+let private hostHolds (text: string) (host: string) =
+    match HostMatcher.tryParse text with
+    | Ok matcher -> matcher.Holds(System.MemoryExtensions.AsSpan host)
+    | Error rule -> failwith rule
+
+let private portHolds (matcher: uint32) (port: uint16) = matcher = 0u || matcher = uint32 port
+
+[<Tests>]
+let tests =
+    testList
+        "discovery: the files"
+        [
+            Guarded.law
+                "what the files' routes claim whole is not generated, and is reported with the route"
+                [
+                    "a file's route wins", 15
+                    "a file's route has a further condition", 8
+                    "routes are made", 50
+                ]
+                (Gen.zip director services)
+                (fun seen (director, services) ->
+                    let generated = (stateWith director services).Generate()
+                    seen.When("routes are made", generated.HttpRoutes.Length + generated.GrpcRoutes.Length > 0)
+
+                    for route in generated.HttpRoutes do
+                        for file in director.HttpRoutes do
+                            let sameplace =
+                                hostHolds file.HostMatcher route.HostMatcher
+                                && portHolds file.PortMatcher (uint16 route.PortMatcher)
+
+                            let isConditional =
+                                file.PathRules = [ "/api/*" ] || file.ProxyMode = Decoded.ProxyMode.ForwardProxy
+
+                            seen.When("a file's route has a further condition", sameplace && isConditional)
+                            Expect.isTrue (not sameplace || isConditional) "a route that can be chosen"
+
+                    for conflict in generated.Conflicts do
+                        match conflict.Protocol, conflict.Winner with
+                        | Protocol.Http, FileRoute(index, backend) ->
+                            seen.When("a file's route wins", true)
+                            let file = director.HttpRoutes[index]
+                            Expect.equal file.BackendName backend "its backend"
+                            Expect.isTrue (hostHolds file.HostMatcher conflict.Host) "its host"
+                            Expect.isTrue (portHolds file.PortMatcher conflict.Port) "its port"
+                        | Protocol.Grpc, FileRoute(index, backend) ->
+                            seen.When("a file's route wins", true)
+                            let file = director.GrpcRoutes[index]
+                            Expect.equal file.BackendName backend "its backend"
+                            Expect.isTrue (hostHolds file.AuthorityHostMatcher conflict.Host) "its host"
+                            Expect.isTrue (portHolds file.AuthorityPortMatcher conflict.Port) "its port"
+
+                            for call in calls do
+                                if holds conflict.ServiceNameMatcher call then
+                                    Expect.isTrue (holds file.ServiceNameMatcher call) $"takes {call}"
+                        | _ -> ())
+
+            Guarded.law
+                "without the files' routes, their losers are served"
+                [ "a file's route wins", 10 ]
+                (Gen.zip director services)
+                (fun seen (director, services) ->
+                    let state = stateWith director services
+                    let conflicts = state.Generate().Conflicts
+                    seen.When("a file's route wins", conflicts |> List.exists (fun c -> c.Winner.IsFileRoute))
+
+                    Expect.equal
+                        (state.WithFiles(emptyDirector, pool).Generate())
+                        ((stateWith emptyDirector services).Generate())
+                        "as if they had never been")
+
+            Guarded.law
+                "a backend of the files keeps its name, and the generated route uses it"
+                [ "a name is taken", 50 ]
+                goodServices
+                (fun seen services ->
+                    let before = (start.Replace services).Generate()
+                    let taken = before.HttpBackends |> List.truncate 1
+
+                    let mine =
+                        taken
+                        |> List.map (fun backend ->
+                            { backend with
+                                Autogenerated = false
+                                MaxRequests = 7u
+                            })
+
+                    let files = { pool with HttpBackends = mine }
+
+                    let after =
+                        (DiscoveryState.Create(options, emptyDirector, files).Replace services).Generate()
+
+                    seen.When("a name is taken", not taken.IsEmpty)
+
+                    Expect.equal after.HttpRoutes before.HttpRoutes "the same routes"
+
+                    Expect.equal
+                        (mine @ after.HttpBackends |> List.sortBy (fun b -> b.Name))
+                        (mine @ List.skip mine.Length before.HttpBackends
+                         |> List.sortBy (fun b -> b.Name))
+                        "one backend of each name"
+
+                    Expect.equal
+                        (after.OverriddenBackends |> List.map (fun o -> o.Name))
+                        (taken |> List.map (fun b -> b.Name))
+                        "and it is reported")
+
+            Guarded.law
+                "what is generated is sound beside any sound files, and takes no request from them"
+                [
+                    "routes are made", 50
+                    "a file's route takes a request", 30
+                    "a generated one does", 30
+                ]
+                (Gen.zip director services)
+                (fun seen (director, services) ->
+                    let generated = (stateWith director services).Generate()
+
+                    let json =
+                        System.ReadOnlyMemory(System.Text.Encoding.UTF8.GetBytes(Encode.director director))
+
+                    let located =
+                        match ConfigFile.loadDirector "director.json" json with
+                        | Ok located -> located
+                        | Error errors -> failtestf "%A" errors
+
+                    let validPool =
+                        match BackendPool.validate pool with
+                        | Ok pool -> pool
+                        | Error violations -> failtestf "%A" violations
+
+                    let entries: GeneratedEntries =
+                        {
+                            HttpRoutes = generated.HttpRoutes
+                            GrpcRoutes = generated.GrpcRoutes
+                            HttpBackends = generated.HttpBackends
+                            GrpcBackends = generated.GrpcBackends
+                        }
+
+                    let struct (before, _) =
+                        Configuration.Build(located, validPool, GeneratedEntries.None)
+
+                    let struct (after, errors) = Configuration.Build(located, validPool, entries)
+                    seen.When("routes are made", not (generated.HttpRoutes.IsEmpty && generated.GrpcRoutes.IsEmpty))
+                    Expect.isEmpty errors "nothing is rejected"
+                    let mutable byFile = false
+                    let mutable byService = false
+
+                    for host in [ "a.ext.example.com"; "b.ext.example.com"; "one.example"; "two.example" ] do
+                        for ports in [ AuthorityPorts.Of 80us; AuthorityPorts.Of 8080us; AuthorityPorts.Unspecified ] do
+                            for path in [ "/"; "/api/x" ] do
+                                let find (configuration: Configuration) =
+                                    let headers = HeaderList []
+
+                                    configuration.HttpRouteTable.Match(
+                                        System.MemoryExtensions.AsSpan host,
+                                        ports,
+                                        System.MemoryExtensions.AsSpan path,
+                                        Decoded.ProxyMode.ReverseProxy,
+                                        &headers
+                                    )
+
+                                match find before, find after with
+                                | -1, index -> byService <- byService || index >= 0
+                                | file, index ->
+                                    byFile <- true
+                                    Expect.equal index file "the file's route as before"
+
+                    seen.When("a file's route takes a request", byFile)
+                    seen.When("a generated one does", byService))
+        ]

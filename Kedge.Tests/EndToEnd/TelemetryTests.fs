@@ -1,0 +1,351 @@
+module Kedge.Tests.EndToEnd.TelemetryTests
+
+open System
+open System.Net
+open System.Net.Http
+open System.Net.Sockets
+open System.Text.Json
+open Expecto
+open Grpc.Core
+open Kedge.Tests.EndToEnd.Stage
+open Kedge.Tests.Harness
+open Kedge.Tests.Peers
+open System.IO
+
+let private director =
+    """{ "http": { "routes": [ { "backend_name": "well", "host_matcher": "well.example" },
+                                { "backend_name": "dead", "host_matcher": "dead.example" } ] },
+         "grpc": { "routes": [ { "backend_name": "calls", "authority_host_matcher": "calls.example" } ] } }"""
+
+let private pool (http: HttpPeer) (grpc: GrpcPeer) =
+    $$"""{ "http": { "backends": [ {{Json.backend "well" http.Port}}, {{Json.backend "dead" (Ports.free ())}} ] },
+           "grpc": { "backends": [ { "name": "calls", "interceptors": [ { "prometheus": true } ],
+                                     "host": { "dns_name": "127.0.0.1", "port": {{grpc.Port}} } } ] } }"""
+
+let private start flags environment =
+    task {
+        let http = new HttpPeer "well"
+        let grpc = new GrpcPeer "calls"
+
+        let! kedge =
+            Kedge.Start
+                { Kedge.Defaults with
+                    Director = director
+                    BackendPool = pool http grpc
+                    Flags = flags
+                    Environment = environment
+                }
+
+        return http, grpc, kedge
+    }
+
+/// The log's lines about requests, as JSON.
+let private requestLines (kedge: Kedge) =
+    [
+        for line in kedge.Program.Stderr do
+            if line.StartsWith '{' then
+                let entry = JsonDocument.Parse(line).RootElement
+
+                if entry.GetProperty("logger").GetString() = "kedge.requests" then
+                    entry
+    ]
+
+let private field (name: string) (entry: JsonElement) = string (entry.GetProperty("fields").GetProperty(name))
+
+[<Tests>]
+let metrics =
+    testList
+        "metrics"
+        [
+            case "the original's names and labels, in text that a strict parser takes" (fun () ->
+                task {
+                    let! http, grpc, kedge = start [] []
+                    use http = http
+                    use grpc = grpc
+                    use kedge = kedge
+                    use client = Clients.http1 kedge.HttpsPort None
+
+                    for host in [ "well"; "well"; "dead"; "nobody" ] do
+                        let! _ = get client $"https://{host}.example/secret-path?secret=query" []
+                        ()
+
+                    use channel = Clients.grpc kedge.GrpcPort None "calls.example:443"
+                    let! _ = Echo.EchoClient(channel).UnaryAsync(EchoRequest(Text = "x"))
+                    use lost = Clients.grpc kedge.GrpcPort None "lost.example:443"
+
+                    let! _ =
+                        failure<RpcException> "no route" (fun () ->
+                            Echo.EchoClient(lost).UnaryAsync(EchoRequest()).ResponseAsync)
+
+                    let! text = DebugPort.text kedge "/metrics"
+
+                    let types, samples =
+                        match Prometheus.parse text with
+                        | Ok parsed -> parsed
+                        | Error error -> failtest error
+
+                    let has name labels value =
+                        let found =
+                            samples
+                            |> List.filter (fun s -> s.Name = name && s.Labels = Map labels)
+                            |> List.map _.Value
+
+                        Expect.equal found [ value ] $"{name} {labels}"
+
+                    let method =
+                        [
+                            "grpc_type", "bidi_stream"
+                            "grpc_service", "kedge.test.Echo"
+                            "grpc_method", "Unary"
+                        ]
+
+                    for side in [ "grpc_server"; "grpc_client" ] do
+                        has $"{side}_started_total" method 1.0
+                        has $"{side}_handled_total" (("grpc_code", "OK") :: method) 1.0
+
+                    has "kedge_proxy_errors_total" [ "backend_name", "unknown"; "type", "no-route" ] 2.0
+
+                    has
+                        "kedge_proxy_errors_total"
+                        [ "backend_name", "dead"; "type", "no-connection-to-all-resolved-addresses" ]
+                        1.0
+
+                    has "kedge_requests_total" [ "protocol", "http"; "backend_name", "well"; "code", "200" ] 2.0
+                    has "kedge_request_duration_seconds_count" [ "protocol", "http"; "backend_name", "well" ] 2.0
+
+                    has
+                        "kedge_http_backend_configuration_changes_total"
+                        [ "action", "create"; "backend_name", "well" ]
+                        1.0
+
+                    has
+                        "kedge_grpc_backend_configuration_changes_total"
+                        [ "action", "create"; "backend_name", "calls" ]
+                        1.0
+
+                    has
+                        "kedge_backend_endpoint_ready"
+                        [
+                            "protocol", "http"
+                            "backend_name", "well"
+                            "endpoint", $"127.0.0.1:{http.Port}"
+                        ]
+                        1.0
+
+                    has "kedge_requests_in_flight" [ "protocol", "http"; "backend_name", "well" ] 0.0
+
+                    let! dials =
+                        DebugPort.metric kedge "kedge_http_lbtransport_failed_dials" [ "target", "dead" ]
+
+                    Expect.equal dials 1.0 "failed dials"
+                    Expect.equal types["kedge_http_lbtransport_failed_dials"] "counter" "a counter, under its old name"
+
+                    let! accepted =
+                        DebugPort.metric
+                            kedge
+                            "net_conntrack_listener_conn_accepted_total"
+                            [ "listener_name", "http_tls" ]
+
+                    Expect.isGreaterThan accepted 0.0 "connections"
+                    Expect.isFalse (text.Contains "secret") "nothing of a request's path or query"
+                    Expect.isFalse (text.Contains "nobody.example") "no host of a caller"
+                    let! answer = get client "https://well.example/metrics" []
+                    Expect.equal answer.Body "well" "the proxy ports have no such page"
+                })
+
+            case "names of methods are bounded: beyond the bound calls are counted together" (fun () ->
+                task {
+                    let! http, grpc, kedge = start [] []
+                    use http = http
+                    use grpc = grpc
+                    use kedge = kedge
+                    use client = Clients.http2 kedge.HttpsPort None
+
+                    let call (number: int) =
+                        task {
+                            let request =
+                                new HttpRequestMessage(
+                                    HttpMethod.Post,
+                                    $"https://calls.example/made.Up/M{number}",
+                                    Version = HttpVersion.Version20,
+                                    VersionPolicy = HttpVersionPolicy.RequestVersionExact,
+                                    Content = new ByteArrayContent(Array.zeroCreate 5)
+                                )
+
+                            (nonNull request.Content)
+                                .Headers.TryAddWithoutValidation("Content-Type", "application/grpc")
+                            |> ignore
+
+                            use! _ = client.SendAsync request
+                            ()
+                        }
+
+                    for batch in Seq.chunkBySize 100 (seq { 1..2100 }) do
+                        let! _ = System.Threading.Tasks.Task.WhenAll(batch |> Array.map call)
+                        ()
+
+                    let! samples = DebugPort.samples kedge
+                    let started = samples |> List.filter (fun s -> s.Name = "grpc_server_started_total")
+                    Expect.equal started.Length 2001 "series"
+
+                    let! others =
+                        DebugPort.metric kedge "grpc_server_started_total" [ "grpc_method", "other" ]
+
+                    Expect.equal others 100.0 "the rest"
+                })
+        ]
+
+[<Tests>]
+let logs =
+    testList
+        "logs"
+        [
+            case "one line for a failed request, none for a good one unless asked for" (fun () ->
+                task {
+                    let! http, grpc, kedge = start [] []
+                    use http = http
+                    use grpc = grpc
+                    use kedge = kedge
+                    use client = Clients.http1 kedge.HttpsPort None
+                    let! _ = get client "https://well.example/quiet?token=hidden" []
+                    let! _ = get client "https://well.example/watched" [ "X-Kedge-Info-Logs", "1" ]
+
+                    let! _ =
+                        get client "https://dead.example/lost?token=hidden" [ "X-Kedge-Request-ID", "lost-1" ]
+
+                    do! eventually "the lines" (fun () -> (requestLines kedge).Length >= 2)
+                    let lines = requestLines kedge
+                    Expect.equal (lines |> List.map (field "Path")) [ "/watched"; "/lost" ] "which requests"
+                    let line = lines[1]
+                    Expect.equal (string (line.GetProperty "level")) "info" "level"
+
+                    for name, value in
+                        [
+                            "Method", "GET"
+                            "Host", "dead.example"
+                            "Rule", "host=dead.example"
+                            "Backend", "dead"
+                            "ErrorType", "no-connection-to-all-resolved-addresses"
+                            "RequestId", "lost-1"
+                            "Status", "502"
+                        ] do
+                        Expect.equal (field name line) value name
+
+                    Expect.stringStarts (field "Endpoint" line) "127.0.0.1:" "endpoint"
+                    Expect.isFalse (kedge.Program.Output.Contains "hidden") "no query"
+                })
+
+            case "--access_log: a line for every request" (fun () ->
+                task {
+                    let! http, grpc, kedge = start [ "--access_log" ] []
+                    use http = http
+                    use grpc = grpc
+                    use kedge = kedge
+                    use client = Clients.http2 kedge.HttpsPort None
+
+                    for number in 1..3 do
+                        let! _ = get client $"https://well.example/{number}" []
+                        ()
+
+                    do! eventually "the lines" (fun () -> (requestLines kedge).Length = 3)
+                    Expect.equal (requestLines kedge |> List.map (field "Status")) [ "200"; "200"; "200" ] "status"
+                })
+
+            case
+                "logstash: lines as JSON over TCP, again after a broken connection; an absent server harms nobody"
+                (fun () ->
+                    task {
+                        use listener = new TcpListener(IPAddress.Loopback, 0)
+                        listener.Start()
+                        let port = (listener.LocalEndpoint :?> IPEndPoint).Port
+
+                        let! http, grpc, kedge =
+                            start [ $"--logstash_hostport=127.0.0.1:{port}"; "--logstash_log_tags=edge,test" ] []
+
+                        use http = http
+                        use grpc = grpc
+                        use kedge = kedge
+                        use first = listener.AcceptTcpClient()
+                        use reader = new StreamReader(first.GetStream())
+                        let! line = within "a line" (reader.ReadLineAsync())
+                        let entry = JsonDocument.Parse(nonNull line).RootElement
+                        Expect.equal (entry.GetProperty("tags").ToString()) """["edge","test"]""" "tags"
+                        Expect.isTrue (entry.GetProperty("message").GetString() <> "") "message"
+                        first.Close()
+                        use client = Clients.http1 kedge.HttpsPort None
+                        let again = listener.AcceptTcpClientAsync()
+                        let! _ = get client "https://nobody.example/one" []
+                        let! _ = get client "https://nobody.example/two" []
+
+                        do!
+                            eventually "another connection" (fun () ->
+                                get client "https://nobody.example/more" []
+                                |> fun t -> t.GetAwaiter().GetResult() |> ignore
+
+                                again.IsCompleted)
+
+                        use second = again.Result
+                        use reader = new StreamReader(second.GetStream())
+                        let! line = within "a line" (reader.ReadLineAsync())
+                        Expect.stringContains (nonNull line) "nobody.example" "the line goes on"
+                    })
+        ]
+
+[<Tests>]
+let traces =
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+    testList
+        "traces"
+        [
+            case "off: the caller's trace context passes as it is" (fun () ->
+                task {
+                    let! http, grpc, kedge = start [] []
+                    use http = http
+                    use grpc = grpc
+                    use kedge = kedge
+                    use client = Clients.http2 kedge.HttpsPort None
+
+                    let! _ =
+                        get client "https://well.example/traced" [ "traceparent", parent; "tracestate", "a=b" ]
+
+                    let received = http.One "/traced"
+
+                    Expect.equal
+                        (received.Header "traceparent", received.Header "tracestate")
+                        (parent, "a=b")
+                        "context"
+                })
+
+            case "on: kedge's span stands between, and spans and metrics reach the collector" (fun () ->
+                task {
+                    use collector = new HttpPeer "collector"
+
+                    let! http, grpc, kedge =
+                        start
+                            []
+                            [
+                                "OTEL_EXPORTER_OTLP_ENDPOINT", $"http://127.0.0.1:{collector.Port}"
+                                "OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"
+                                "OTEL_BSP_SCHEDULE_DELAY", "200"
+                                "OTEL_METRIC_EXPORT_INTERVAL", "500"
+                            ]
+
+                    use http = http
+                    use grpc = grpc
+                    use kedge = kedge
+                    use client = Clients.http2 kedge.HttpsPort None
+                    let! _ = get client "https://well.example/traced" [ "traceparent", parent ]
+                    let received = (http.One "/traced").Header "traceparent"
+                    Expect.equal (received.Substring(0, 36)) (parent.Substring(0, 36)) "the caller's trace"
+                    Expect.notEqual received parent "a span of its own"
+
+                    do!
+                        eventually "spans" (fun () ->
+                            collector.ReceivedOn("/v1/traces") |> Array.exists (fun r -> r.BodyLength > 0L))
+
+                    do!
+                        eventually "metrics" (fun () ->
+                            collector.ReceivedOn("/v1/metrics") |> Array.exists (fun r -> r.BodyLength > 0L))
+                })
+        ]
