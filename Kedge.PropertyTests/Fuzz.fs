@@ -26,8 +26,7 @@ let private corpus =
 
     lazy Path.Combine(climb (DirectoryInfo AppContext.BaseDirectory), "Kedge.PropertyTests", "corpus")
 
-let private lines name =
-    File.ReadAllLines(Path.Combine(corpus.Value, name))
+let private lines name = File.ReadAllLines(Path.Combine(corpus.Value, name))
 
 /// Deterministic for a seed.
 type private Mutator(seed: int) =
@@ -108,21 +107,25 @@ let private checkTarget (text: string) (isConnect: bool) =
     let mutable parts = Unchecked.defaultof<RequestTarget>
 
     if RequestTarget.TryParse(text.AsSpan(), isConnect, &parts) then
-        let within start length =
-            start >= 0 && length >= 0 && start + length <= text.Length
+        let within start length = start >= 0 && length >= 0 && start + length <= text.Length
 
         expect (within parts.AuthorityStart parts.AuthorityLength) "an authority beyond the text"
         expect (within parts.PathStart parts.PathLength) "a path beyond the text"
         expect (within parts.QueryStart parts.QueryLength) "a query beyond the text"
         expect (parts.QueryLength = 0 || text[parts.QueryStart] = '?') "a query without its mark"
-        expect (parts.AuthorityStart + parts.AuthorityLength <= parts.PathStart || parts.PathLength = 0) "an overlap"
+
+        expect
+            (parts.AuthorityStart + parts.AuthorityLength <= parts.PathStart
+             || parts.PathLength = 0)
+            "an overlap"
 
         for c in text do
             expect (c > ' ' && c <> '\127') "a blank or control character in a target"
 
         checkPath (text.Substring(parts.PathStart, parts.PathLength)) |> ignore
 
-        checkAuthority (text.Substring(parts.AuthorityStart, parts.AuthorityLength)) |> ignore
+        checkAuthority (text.Substring(parts.AuthorityStart, parts.AuthorityLength))
+        |> ignore
 
         true
     else
@@ -208,13 +211,16 @@ let private load (json: string) =
 /// corpus has gone stale: too few of the cases were sound enough to get anywhere.
 let run (cases: int) (seed: int) : int =
     let mutator = Mutator seed
-    let targets, authorities, paths = lines "targets.txt", lines "authorities.txt", lines "paths.txt"
+
+    let targets, authorities, paths =
+        lines "targets.txt", lines "authorities.txt", lines "paths.txt"
 
     let files =
-        Directory.GetFiles(corpus.Value, "*.json") |> Array.sort |> Array.map File.ReadAllText
+        Directory.GetFiles(corpus.Value, "*.json")
+        |> Array.sort
+        |> Array.map File.ReadAllText
 
-    let mutable configuration =
-        files |> Array.pick load
+    let mutable configuration = files |> Array.pick load
 
     let counts = Dictionary<string, int>()
 
@@ -246,10 +252,22 @@ let run (cases: int) (seed: int) : int =
                 count (if isTaken then "target: taken" else "target: refused")
             | n when n < 9 ->
                 input <- mutator.Mutate(mutator.Pick authorities, authorities)
-                count (if (checkAuthority input).IsSome then "authority: taken" else "authority: refused")
+
+                count (
+                    if (checkAuthority input).IsSome then
+                        "authority: taken"
+                    else
+                        "authority: refused"
+                )
             | n when n < 14 ->
                 input <- mutator.Mutate(mutator.Pick paths, paths)
-                count (if (checkPath input).IsSome then "path: taken" else "path: refused")
+
+                count (
+                    if (checkPath input).IsSome then
+                        "path: taken"
+                    else
+                        "path: refused"
+                )
             | _ ->
                 let authority = mutator.Mutate(mutator.Pick authorities, authorities)
                 let path = mutator.Mutate(mutator.Pick paths, paths)
@@ -275,7 +293,8 @@ let run (cases: int) (seed: int) : int =
 
     let mixed =
         cases < 10_000
-        || (counts.Count = 11 && counts.Values |> Seq.forall (fun number -> number > cases / 2000))
+        || (counts.Count = 11
+            && counts.Values |> Seq.forall (fun number -> number > cases / 2000))
 
     if not mixed then
         printfn "too few of one kind: the corpus no longer reaches everything"

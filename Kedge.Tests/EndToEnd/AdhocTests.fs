@@ -53,10 +53,7 @@ let private start (flags: string list) =
             $$"""{ "http": { "adhoc_rules": [{{String.Join(",", rules alpha.Value.Port)}}] },
                    "grpc": { "adhoc_rules": [{{String.Join(",", rules echo.Value.Port)}}] } }"""
 
-        Kedge
-            .Start(director, pool, $"--dns_nameservers=127.0.0.1:{dns.Value.Port}" :: flags)
-            .GetAwaiter()
-            .GetResult())
+        Kedge.Start(director, pool, $"--dns_nameservers=127.0.0.1:{dns.Value.Port}" :: flags).GetAwaiter().GetResult())
 
 let private open' = start [ "--adhoc_allow_loopback" ]
 let private closed = start []
@@ -78,8 +75,7 @@ let private viaGrpc (kedge: Kedge) (authority: string) =
         return! Echo.EchoClient(channel).UnaryAsync(EchoRequest(Text = "hi"))
     }
 
-let private grpcFailure kedge authority =
-    failure<RpcException> authority (fun () -> viaGrpc kedge authority)
+let private grpcFailure kedge authority = failure<RpcException> authority (fun () -> viaGrpc kedge authority)
 
 /// Both protocols refuse it, in their ways.
 let private isRefused (kedge: Kedge) (authority: string) status code errorType (reason: string) =
@@ -92,8 +88,7 @@ let private isRefused (kedge: Kedge) (authority: string) status code errorType (
         Expect.stringContains error.Status.Detail reason authority
     }
 
-let private bad kedge authority reason =
-    isRefused kedge authority 400 StatusCode.InvalidArgument "bad-request" reason
+let private bad kedge authority reason = isRefused kedge authority 400 StatusCode.InvalidArgument "bad-request" reason
 
 [<Tests>]
 let tests =
@@ -118,7 +113,11 @@ let tests =
                 task {
                     let! answer = viaHttp open'.Value "web.pod.cluster.test"
                     Expect.equal (answer.Status, answer.Body) (200, "alpha") "answer"
-                    Expect.equal (alpha.Value.One("/adhoc-web.pod.cluster.test").Header "Host") "web.pod.cluster.test" "host"
+
+                    Expect.equal
+                        (alpha.Value.One("/adhoc-web.pod.cluster.test").Header "Host")
+                        "web.pod.cluster.test"
+                        "host"
                 })
 
             case "a port outside the rule's is refused, 39 as well as 10001" (fun () ->
@@ -210,7 +209,9 @@ let tests =
 
             case "no rule: no route" (fun () ->
                 task {
-                    use! kedge = Kedge.Start(Json.directorWithAdhoc [] [] [ List.item 1 (rules 80) ], Json.pool [] [], [])
+                    use! kedge =
+                        Kedge.Start(Json.directorWithAdhoc [] [] [ List.item 1 (rules 80) ], Json.pool [] [], [])
+
                     let! answer = viaHttp kedge "pod.cluster.test:80"
                     Expect.equal (answer.Status, answer.Header "X-Kedge-Error-Type") (502, "no-route") "HTTP"
                     let! error = grpcFailure kedge "pod.cluster.test:80"

@@ -69,7 +69,9 @@ let tests =
 
             case "proxy_mode tells an absolute target from a path" (fun () ->
                 task {
-                    let! forward = raw "GET http://modes.example/ HTTP/1.1\r\nHost: modes.example\r\n\r\n"
+                    let! forward =
+                        raw "GET http://modes.example/ HTTP/1.1\r\nHost: modes.example\r\n\r\n"
+
                     Expect.stringContains forward "X-Kedge-Backend-Name: alpha" "forward"
                     let! reverse = raw "GET / HTTP/1.1\r\nHost: modes.example\r\n\r\n"
                     Expect.stringContains reverse "X-Kedge-Backend-Name: beta" "reverse"
@@ -87,7 +89,9 @@ let tests =
                         let! answer = raw $"GET {target} HTTP/1.1\r\nHost: ports.example\r\n\r\n"
                         Expect.stringContains answer $"X-Kedge-Backend-Name: {backend}" target
 
-                    let! answer = raw "GET http://secure.example/ HTTP/1.1\r\nHost: secure.example\r\n\r\n"
+                    let! answer =
+                        raw "GET http://secure.example/ HTTP/1.1\r\nHost: secure.example\r\n\r\n"
+
                     Expect.stringContains answer "X-Kedge-Error-Type: no-route" "80 is not 443"
                     let! answer = raw "GET / HTTP/1.1\r\nHost: secure.example\r\n\r\n"
                     Expect.stringContains answer "X-Kedge-Backend-Name: beta" "no port, no absolute target: both"
@@ -95,63 +99,67 @@ let tests =
 
             case "CONNECT without a flag: 405, a reason, and the methods that are allowed" (fun () ->
                 task {
-                    let! answer = raw "CONNECT modes.example:443 HTTP/1.1\r\nHost: modes.example:443\r\n\r\n"
+                    let! answer =
+                        raw "CONNECT modes.example:443 HTTP/1.1\r\nHost: modes.example:443\r\n\r\n"
+
                     Expect.stringStarts answer "HTTP/1.1 405 " "status"
                     Expect.stringContains answer "X-Kedge-Error: CONNECT" "reason"
                     Expect.stringContains answer "Allow: GET" "methods"
                 })
 
-            case "CONNECT with --http_connect_enabled: a tunnel, both ways, to where an ad-hoc rule allows it" (fun () ->
-                task {
-                    use! kedge =
-                        Kedge.Start(
-                            Json.directorWithAdhoc
-                                [ Json.httpRoute "alpha" "127.0.0.1" ]
-                                []
-                                [
-                                    """{ "dns_name_matcher": "127.0.0.1", "port": { "allowed_ranges": [{ "from": 1024, "to": 65535 }] } }"""
-                                ],
-                            Json.pool [ Json.backend "alpha" alpha.Value.Port ] [],
-                            [ "--http_connect_enabled"; "--adhoc_allow_loopback" ]
-                        )
+            case
+                "CONNECT with --http_connect_enabled: a tunnel, both ways, to where an ad-hoc rule allows it"
+                (fun () ->
+                    task {
+                        use! kedge =
+                            Kedge.Start(
+                                Json.directorWithAdhoc
+                                    [ Json.httpRoute "alpha" "127.0.0.1" ]
+                                    []
+                                    [
+                                        """{ "dns_name_matcher": "127.0.0.1", "port": { "allowed_ranges": [{ "from": 1024, "to": 65535 }] } }"""
+                                    ],
+                                Json.pool [ Json.backend "alpha" alpha.Value.Port ] [],
+                                [ "--http_connect_enabled"; "--adhoc_allow_loopback" ]
+                            )
 
-                    let connect (target: string) =
-                        task {
-                            let! client = RawClient.Connect kedge.HttpsPort
-                            do! client.Write $"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n"
-                            return client
-                        }
-
-                    // Says what it heard, and ends.
-                    use peer =
-                        new RawPeer(fun stream ->
+                        let connect (target: string) =
                             task {
-                                let! said = RawPeer.ReadHead stream
-                                do! RawPeer.Write(stream, "heard " + said)
-                            })
+                                let! client = RawClient.Connect kedge.HttpsPort
+                                do! client.Write $"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n"
+                                return client
+                            }
 
-                    use! tunnel = connect $"127.0.0.1:{peer.Port}"
-                    let! head = RawPeer.ReadHead tunnel.Stream
-                    Expect.equal head "HTTP/1.1 200 Connection established\r\n\r\n" "answer"
-                    do! tunnel.Write "\000\001 no HTTP\r\n\r\n"
-                    let! heard = tunnel.ReadToEnd()
-                    Expect.equal heard "heard \000\001 no HTTP\r\n\r\n" "all that the target said, and its end"
+                        // Says what it heard, and ends.
+                        use peer =
+                            new RawPeer(fun stream ->
+                                task {
+                                    let! said = RawPeer.ReadHead stream
+                                    do! RawPeer.Write(stream, "heard " + said)
+                                })
 
-                    for target, status in
-                        [
-                            "127.0.0.1:80", "400"
-                            "127.0.0.1", "400"
-                            "nowhere.example:4430", "502"
-                            $"127.0.0.1:{Ports.free ()}", "502"
-                        ] do
-                        use! refused = connect target
-                        let! answer = RawPeer.ReadHead refused.Stream
-                        Expect.stringStarts answer $"HTTP/1.1 {status} " target
+                        use! tunnel = connect $"127.0.0.1:{peer.Port}"
+                        let! head = RawPeer.ReadHead tunnel.Stream
+                        Expect.equal head "HTTP/1.1 200 Connection established\r\n\r\n" "answer"
+                        do! tunnel.Write "\000\001 no HTTP\r\n\r\n"
+                        let! heard = tunnel.ReadToEnd()
+                        Expect.equal heard "heard \000\001 no HTTP\r\n\r\n" "all that the target said, and its end"
 
-                    let! still = RawClient.Connect kedge.HttpsPort
-                    use still = still
-                    do! still.Write "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
-                    let! answer = still.ReadToEnd()
-                    Expect.stringStarts answer "HTTP/1.1 200" "other requests are what they were"
-                })
+                        for target, status in
+                            [
+                                "127.0.0.1:80", "400"
+                                "127.0.0.1", "400"
+                                "nowhere.example:4430", "502"
+                                $"127.0.0.1:{Ports.free ()}", "502"
+                            ] do
+                            use! refused = connect target
+                            let! answer = RawPeer.ReadHead refused.Stream
+                            Expect.stringStarts answer $"HTTP/1.1 {status} " target
+
+                        let! still = RawClient.Connect kedge.HttpsPort
+                        use still = still
+                        do! still.Write "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+                        let! answer = still.ReadToEnd()
+                        Expect.stringStarts answer "HTTP/1.1 200" "other requests are what they were"
+                    })
         ]

@@ -65,7 +65,10 @@ let rec private unescape (text: string) =
                 let stop = text.IndexOf('}', at)
                 let star = text.LastIndexOf('*', stop)
                 let repeated = unescape (text.Substring(at + 2, star - at - 2))
-                result.Insert(result.Length, repeated, int (text.Substring(star + 1, stop - star - 1))) |> ignore
+
+                result.Insert(result.Length, repeated, int (text.Substring(star + 1, stop - star - 1)))
+                |> ignore
+
                 at <- stop - 1
             | other -> failwith $"\\{other} is no escape"
 
@@ -83,14 +86,22 @@ let field (line: string) = split ": " line
 
 let private add (case: HostileCase) (line: string) =
     if line.StartsWith("> ", StringComparison.Ordinal) then
-        { case with Sent = case.Sent @ [ unescape (line.Substring 2) ] }
+        { case with
+            Sent = case.Sent @ [ unescape (line.Substring 2) ]
+        }
     else
         let key, value = split ":" line
         let value = value.Trim()
 
         match key with
-        | "answer" -> { case with Answers = value.Split('|', StringSplitOptions.TrimEntries) |> List.ofArray }
-        | "backend" -> { case with Backend = case.Backend @ [ unescape value ] }
+        | "answer" ->
+            { case with
+                Answers = value.Split('|', StringSplitOptions.TrimEntries) |> List.ofArray
+            }
+        | "backend" ->
+            { case with
+                Backend = case.Backend @ [ unescape value ]
+            }
         | "backend?" ->
             { case with
                 Backend = [ unescape value ]
@@ -99,10 +110,22 @@ let private add (case: HostileCase) (line: string) =
         | "route" -> { case with Route = Some value }
         | "has" ->
             let name, content = split ":" value
-            { case with Has = case.Has @ [ name, unescape (content.Trim()) ] }
-        | "lacks" -> { case with Lacks = case.Lacks @ [ value ] }
-        | "body" -> { case with Body = Some(unescape value) }
-        | "data" -> { case with Data = Some(unescape value) }
+
+            { case with
+                Has = case.Has @ [ name, unescape (content.Trim()) ]
+            }
+        | "lacks" ->
+            { case with
+                Lacks = case.Lacks @ [ value ]
+            }
+        | "body" ->
+            { case with
+                Body = Some(unescape value)
+            }
+        | "data" ->
+            { case with
+                Data = Some(unescape value)
+            }
         | "cut" -> { case with IsCut = true }
         | other -> failwith $"'{other}' is no key"
 

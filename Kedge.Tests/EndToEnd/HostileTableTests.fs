@@ -54,7 +54,8 @@ let private mustNotPass =
 
 /// How the request differs from the one form in which kedge sends requests to HTTP/1.1 backends.
 let private canonicalFault (request: WireRequest) : string option =
-    let line = Regex.Match(request.RequestLine, @"\A[!#$%&'*+.^_`|~0-9A-Za-z-]+ (/[^ ?]*)(\?[^ ]*)? HTTP/1\.1\z")
+    let line =
+        Regex.Match(request.RequestLine, @"\A[!#$%&'*+.^_`|~0-9A-Za-z-]+ (/[^ ?]*)(\?[^ ]*)? HTTP/1\.1\z")
 
     let malformed (name: string, value: string) =
         not (Regex.IsMatch(name, @"\A[!#$%&'*+.^_`|~0-9A-Za-z-]+\z"))
@@ -77,7 +78,14 @@ let private canonicalFault (request: WireRequest) : string option =
             mustNotPass
             |> List.tryFind (fun name -> not (request.Values(name).IsEmpty))
             |> Option.map (fun name -> $"{name} is there")
-            for name in [ "Host"; "X-Forwarded-For"; "X-Forwarded-Host"; "X-Forwarded-Proto"; "X-Kedge-Request-ID" ] do
+            for name in
+                [
+                    "Host"
+                    "X-Forwarded-For"
+                    "X-Forwarded-Host"
+                    "X-Forwarded-Proto"
+                    "X-Kedge-Request-ID"
+                ] do
                 once name
         ]
         |> List.tryPick id
@@ -129,9 +137,7 @@ let private overHttp1 (case: HostileCase) =
             ()
 
         let expected =
-            case.Answers
-            |> List.map (fun answer -> answer.Split(' ').Length)
-            |> List.max
+            case.Answers |> List.map (fun answer -> answer.Split(' ').Length) |> List.max
 
         return! readAnswers client expected
     }

@@ -47,7 +47,12 @@ let private isFatal event =
     | _ -> false
 
 let private request path =
-    [ ":method", "GET"; ":scheme", "https"; ":authority", "alpha.example"; ":path", path ]
+    [
+        ":method", "GET"
+        ":scheme", "https"
+        ":authority", "alpha.example"
+        ":path", path
+    ]
 
 /// Writes until done or until the server has had enough.
 let private flood (client: Http2Frames) (times: int) (write: int -> Task) =
@@ -145,7 +150,8 @@ let tests =
 
             case "the flags for headers set their size and number" (fun () ->
                 task {
-                    use! kedge = start [ "--server_max_header_bytes=8192"; "--server_max_header_count=20" ]
+                    use! kedge =
+                        start [ "--server_max_header_bytes=8192"; "--server_max_header_count=20" ]
 
                     let answerTo headers =
                         task {
@@ -179,7 +185,12 @@ let tests =
                         do!
                             client.Headers(
                                 id,
-                                [ ":method", "POST"; ":scheme", "https"; ":authority", "alpha.example"; ":path", "/s" ],
+                                [
+                                    ":method", "POST"
+                                    ":scheme", "https"
+                                    ":authority", "alpha.example"
+                                    ":path", "/s"
+                                ],
                                 false
                             )
 

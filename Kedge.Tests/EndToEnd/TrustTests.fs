@@ -31,8 +31,7 @@ let private seen (kedge: Kedge) identity (path: string) =
         return alpha.Value.One path
     }
 
-let private authorityFlag () =
-    $"--server_tls_client_ca_files={Certificates.authority.Value.File}"
+let private authorityFlag () = $"--server_tls_client_ca_files={Certificates.authority.Value.File}"
 
 [<Tests>]
 let tests =
@@ -63,29 +62,43 @@ let tests =
                         Expect.equal (got.Header name) "" name
                 })
 
-            case "with --forward_client_cert backends learn the verified certificate's hash, subject and names" (fun () ->
-                task {
-                    use! kedge = start [ authorityFlag (); "--forward_client_cert" ]
-                    let identity = Certificates.authority.Value.ClientWith("CN=\"a \"\"b\"\", c\", O=Kedge", [ "one.example"; "spiffe://cluster/ns/x;y" ])
-                    let! got = seen kedge (Some identity) "/certified"
+            case
+                "with --forward_client_cert backends learn the verified certificate's hash, subject and names"
+                (fun () ->
+                    task {
+                        use! kedge = start [ authorityFlag (); "--forward_client_cert" ]
 
-                    let hash =
-                        identity.Certificate.GetCertHashString(HashAlgorithmName.SHA256).ToLowerInvariant()
+                        let identity =
+                            Certificates.authority.Value.ClientWith(
+                                "CN=\"a \"\"b\"\", c\", O=Kedge",
+                                [ "one.example"; "spiffe://cluster/ns/x;y" ]
+                            )
 
-                    let subject = identity.Certificate.Subject.Replace("\\", "\\\\").Replace("\"", "\\\"")
+                        let! got = seen kedge (Some identity) "/certified"
 
-                    Expect.equal
-                        (got.Values "X-Forwarded-Client-Cert")
-                        [
-                            $"Hash={hash};Subject=\"{subject}\";DNS=one.example;URI=\"spiffe://cluster/ns/x;y\""
-                        ]
-                        "the one header"
-                })
+                        let hash =
+                            identity.Certificate.GetCertHashString(HashAlgorithmName.SHA256).ToLowerInvariant()
+
+                        let subject =
+                            identity.Certificate.Subject.Replace("\\", "\\\\").Replace("\"", "\\\"")
+
+                        Expect.equal
+                            (got.Values "X-Forwarded-Client-Cert")
+                            [
+                                $"Hash={hash};Subject=\"{subject}\";DNS=one.example;URI=\"spiffe://cluster/ns/x;y\""
+                            ]
+                            "the one header"
+                    })
 
             case "with the flag, but no certificate, there is no header" (fun () ->
                 task {
                     use! kedge =
-                        start [ authorityFlag (); "--forward_client_cert"; "--server_tls_client_cert_required=false" ]
+                        start
+                            [
+                                authorityFlag ()
+                                "--forward_client_cert"
+                                "--server_tls_client_cert_required=false"
+                            ]
 
                     let! got = seen kedge None "/uncertified"
                     Expect.isEmpty (got.Values "X-Forwarded-Client-Cert") "the caller's own claim is gone"

@@ -35,7 +35,14 @@ type CertificateAuthority(scratch: Scratch, name: string) =
 
     let file = scratch.Write($"{name}.crt", certificate.ExportCertificatePem())
 
-    let issueTo (commonName: string) (subject: string) (usage: Oid) (notBefore: DateTimeOffset) (notAfter: DateTimeOffset) names =
+    let issueTo
+        (commonName: string)
+        (subject: string)
+        (usage: Oid)
+        (notBefore: DateTimeOffset)
+        (notAfter: DateTimeOffset)
+        names
+        =
         let ownKey = ECDsa.Create ECCurve.NamedCurves.nistP256
 
         let request =
