@@ -219,7 +219,9 @@ let run (cases: int) (seed: int) : int =
     let counts = Dictionary<string, int>()
 
     let count what =
-        counts[what] <- counts.GetValueOrDefault what + 1
+        match counts.TryGetValue what with
+        | true, number -> counts[what] <- number + 1
+        | _ -> counts[what] <- 1
 
     let watch = Stopwatch.StartNew()
     let mutable finding = false

@@ -47,6 +47,9 @@ internal static class HeaderRules
             case 4:
                 // Host is set from the request's authority.
                 return Is(name, HeaderNames.Host) ? HeaderFate.Drop : HeaderFate.Pass;
+            case 5:
+                // CGI makes HTTP_PROXY of it, which many programs take for their own proxy.
+                return Is(name, "Proxy") ? HeaderFate.Drop : HeaderFate.Pass;
             case 7:
                 // Trailers of a request are not passed on, so neither is their announcement.
                 return Is(name, HeaderNames.Upgrade) || Is(name, HeaderNames.Trailer) ? HeaderFate.Drop : HeaderFate.Pass;
@@ -108,9 +111,8 @@ internal static class HeaderRules
     {
         foreach (var value in connection)
         {
-            foreach (var range in value.AsSpan().Split(','))
+            for (var rest = value.AsSpan(); TryTake(ref rest, out var token);)
             {
-                var token = value.AsSpan()[range].Trim();
                 if (token.Length > 0 && !Is(token, "keep-alive") && !Is(token, "close") && !Is(token, "upgrade") && !Is(token, "te"))
                 {
                     return true;
@@ -125,15 +127,25 @@ internal static class HeaderRules
     {
         foreach (var value in connection)
         {
-            foreach (var range in value.AsSpan().Split(','))
+            for (var rest = value.AsSpan(); TryTake(ref rest, out var token);)
             {
-                if (Is(value.AsSpan()[range].Trim(), name))
+                if (Is(token, name))
                 {
                     return true;
                 }
             }
         }
         return false;
+    }
+
+    /// <summary>Takes the first member off a comma-separated list.</summary>
+    private static bool TryTake(ref ReadOnlySpan<char> list, out ReadOnlySpan<char> member)
+    {
+        var comma = list.IndexOf(',');
+        member = (comma < 0 ? list : list[..comma]).Trim(" \t");
+        var any = list.Length > 0;
+        list = comma < 0 ? default : list[(comma + 1)..];
+        return any;
     }
 
     private static HeaderFate Prefixed(string name) => (name[0] | 0x20) switch

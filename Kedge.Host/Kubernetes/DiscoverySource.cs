@@ -14,12 +14,14 @@ public sealed class DiscoverySource : IWatchSink<Service>
     private readonly Coalescer _coalescer;
     private readonly ILogger _logger;
     private DiscoveryState _state;
+    private Director _director = Empty.Director;
+    private BackendPool _pool = Empty.Pool;
     private Generated? _generated;
 
     internal DiscoverySource(DiscoveryOptions options, TimeProvider time, ILogger logger)
     {
         _logger = logger;
-        _state = DiscoveryState.Create(options, Empty.Director, Empty.Pool)!;
+        _state = DiscoveryState.Create(options, _director, _pool)!;
         _coalescer = new Coalescer(TimeSpan.FromMilliseconds(300), TimeSpan.FromMilliseconds(100), TimeSpan.FromSeconds(1), time);
     }
 
@@ -49,7 +51,11 @@ public sealed class DiscoverySource : IWatchSink<Service>
     {
         lock (_lock)
         {
-            _state = _state.WithFiles(director, pool)!;
+            if (!ReferenceEquals(director, _director) || !ReferenceEquals(pool, _pool))
+            {
+                (_director, _pool) = (director, pool);
+                _state = _state.WithFiles(director, pool)!;
+            }
             var next = _state.Generate()!;
             if (_generated is null || !next.Equals(_generated))
             {

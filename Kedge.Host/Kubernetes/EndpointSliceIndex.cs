@@ -12,7 +12,8 @@ namespace Kedge.Host.Kubernetes;
 /// </summary>
 /// <param name="portsOf">The ports of a service; null when it is not known.</param>
 /// <param name="portsWanted">
-/// Told when a backend's port can be found only with the ports of a service that is not known.
+/// Told when a backend of the files has a port that can be found only with the ports of a service that is not known.
+/// Services of generated backends are known as long as they are exposed.
 /// </param>
 internal sealed class EndpointSliceIndex(Func<ServiceKey, IEnumerable<ServicePort>?> portsOf, Action portsWanted) : IWatchSink<EndpointSlice>
 {
@@ -148,7 +149,7 @@ internal sealed class EndpointSliceIndex(Func<ServiceKey, IEnumerable<ServicePor
         IEnumerable<EndpointSlice> slices = _slices.TryGetValue(subscription.Key, out var found) ? found.Values : [];
         var ports = portsOf(subscription.Key);
         var selection = EndpointSlices.select(subscription.Target.Port, subscription.Generated, ports ?? [], slices)!;
-        if (ports is null && !selection.PortFound && selection.OtherPorts.Length > 0)
+        if (!subscription.Generated && ports is null && !selection.PortFound && selection.OtherPorts.Length > 0)
         {
             portsWanted();
         }
@@ -179,8 +180,16 @@ internal sealed class EndpointSliceIndex(Func<ServiceKey, IEnumerable<ServicePor
             _last = selection;
             // Found by its address; for TLS it goes by the service's name in the cluster.
             var name = $"{key.Name}.{key.Namespace}.svc";
-            sink.Resolved(Array.ConvertAll(
-                selection.Endpoints, e => ResolvedEndpoint.Of(IPAddress.Parse(e.Address), e.Port, name)));
+            var endpoints = new List<ResolvedEndpoint>(selection.Endpoints.Length);
+            foreach (var endpoint in selection.Endpoints)
+            {
+                // The API server lets nothing else through; one that did must not end the watch.
+                if (IPAddress.TryParse(endpoint.Address, out var address))
+                {
+                    endpoints.Add(ResolvedEndpoint.Of(address, endpoint.Port, name));
+                }
+            }
+            sink.Resolved(endpoints);
             if (!selection.PortFound && selection.OtherPorts.Length > 0)
             {
                 sink.Failed($"no endpoint of service {key} has the port {Describe(target.Port)} (there are: {string.Join(", ", selection.OtherPorts)})");

@@ -34,8 +34,8 @@ let tests =
             Guarded.law
                 "what the files' routes claim whole is not generated, and is reported with the route"
                 [
-                    "a file's route wins", 30
-                    "a file's route has a further condition", 20
+                    "a file's route wins", 15
+                    "a file's route has a further condition", 8
                     "routes are made", 50
                 ]
                 (Gen.zip director services)
@@ -124,4 +124,68 @@ let tests =
                         (after.OverriddenBackends |> List.map (fun o -> o.Name))
                         (taken |> List.map (fun b -> b.Name))
                         "and it is reported")
+
+            Guarded.law
+                "what is generated is sound beside any sound files, and takes no request from them"
+                [
+                    "routes are made", 50
+                    "a file's route takes a request", 30
+                    "a generated one does", 30
+                ]
+                (Gen.zip director services)
+                (fun seen (director, services) ->
+                    let generated = (stateWith director services).Generate()
+
+                    let json =
+                        System.ReadOnlyMemory(System.Text.Encoding.UTF8.GetBytes(Encode.director director))
+
+                    let located =
+                        match ConfigFile.loadDirector "director.json" json with
+                        | Ok located -> located
+                        | Error errors -> failtestf "%A" errors
+
+                    let validPool =
+                        match BackendPool.validate pool with
+                        | Ok pool -> pool
+                        | Error violations -> failtestf "%A" violations
+
+                    let entries: GeneratedEntries =
+                        {
+                            HttpRoutes = generated.HttpRoutes
+                            GrpcRoutes = generated.GrpcRoutes
+                            HttpBackends = generated.HttpBackends
+                            GrpcBackends = generated.GrpcBackends
+                        }
+
+                    let struct (before, _) =
+                        Configuration.Build(located, validPool, GeneratedEntries.None)
+
+                    let struct (after, errors) = Configuration.Build(located, validPool, entries)
+                    seen.When("routes are made", not (generated.HttpRoutes.IsEmpty && generated.GrpcRoutes.IsEmpty))
+                    Expect.isEmpty errors "nothing is rejected"
+                    let mutable byFile = false
+                    let mutable byService = false
+
+                    for host in [ "a.ext.example.com"; "b.ext.example.com"; "one.example"; "two.example" ] do
+                        for ports in [ AuthorityPorts.Of 80us; AuthorityPorts.Of 8080us; AuthorityPorts.Unspecified ] do
+                            for path in [ "/"; "/api/x" ] do
+                                let find (configuration: Configuration) =
+                                    let headers = HeaderList []
+
+                                    configuration.HttpRouteTable.Match(
+                                        System.MemoryExtensions.AsSpan host,
+                                        ports,
+                                        System.MemoryExtensions.AsSpan path,
+                                        Decoded.ProxyMode.ReverseProxy,
+                                        &headers
+                                    )
+
+                                match find before, find after with
+                                | -1, index -> byService <- byService || index >= 0
+                                | file, index ->
+                                    byFile <- true
+                                    Expect.equal index file "the file's route as before"
+
+                    seen.When("a file's route takes a request", byFile)
+                    seen.When("a generated one does", byService))
         ]

@@ -21,8 +21,7 @@ let private startSrv (dns: Dns) (portOverride: string) =
 
 /// A DNS server of one answer: every name has the address 127.0.0.1 with a TTL of 0. Counts the questions.
 type private ZeroTtlDns() =
-    let socket =
-        new UdpClient(new IPEndPoint(IPAddress.Loopback, 0))
+    let socket = new UdpClient(new IPEndPoint(IPAddress.Loopback, 0))
 
     let mutable questions = 0
 
@@ -46,7 +45,24 @@ type private ZeroTtlDns() =
                     head[7] <- if isA then 1uy else 0uy
 
                     let answer =
-                        [| 0xC0uy; 12uy; 0uy; 1uy; 0uy; 1uy; 0uy; 0uy; 0uy; 0uy; 0uy; 4uy; 127uy; 0uy; 0uy; 1uy |]
+                        [|
+                            0xC0uy
+                            12uy
+                            0uy
+                            1uy
+                            0uy
+                            1uy
+                            0uy
+                            0uy
+                            0uy
+                            0uy
+                            0uy
+                            4uy
+                            127uy
+                            0uy
+                            0uy
+                            1uy
+                        |]
 
                     let reply = if isA then Array.append head answer else head
                     let! _ = socket.SendAsync(reply, reply.Length, question.RemoteEndPoint)
@@ -103,7 +119,10 @@ let resolvers =
 
                     do!
                         dns.Serve
-                            [ Address("a.test", "127.0.0.1"); Service("_http._tcp.test", "a.test", 1, 0, 0) ]
+                            [
+                                Address("a.test", "127.0.0.1")
+                                Service("_http._tcp.test", "a.test", 1, 0, 0)
+                            ]
 
                     use! kedge = startSrv dns $", \"port_override\": {peer.Port}"
                     use client = Clients.http1 kedge.HttpsPort None
@@ -111,44 +130,46 @@ let resolvers =
                     Expect.equal answers [ "peer" ] "answer"
                 })
 
-            case "SRV: a changed record is in use within its TTL and a second; without the DNS server traffic goes on" (fun () ->
-                task {
-                    use before = new HttpPeer "before"
-                    use after = new HttpPeer "after"
-                    let ttl = 2
-                    use dns = new Dns(ttl)
+            case
+                "SRV: a changed record is in use within its TTL and a second; without the DNS server traffic goes on"
+                (fun () ->
+                    task {
+                        use before = new HttpPeer "before"
+                        use after = new HttpPeer "after"
+                        let ttl = 2
+                        use dns = new Dns(ttl)
 
-                    let serve (peer: HttpPeer) =
-                        dns.Serve
-                            [
-                                Address("a.test", "127.0.0.1")
-                                Service("_http._tcp.test", "a.test", peer.Port, 0, 0)
-                            ]
+                        let serve (peer: HttpPeer) =
+                            dns.Serve
+                                [
+                                    Address("a.test", "127.0.0.1")
+                                    Service("_http._tcp.test", "a.test", peer.Port, 0, 0)
+                                ]
 
-                    do! serve before
-                    use! kedge = startSrv dns ""
-                    use client = Clients.http1 kedge.HttpsPort None
-                    let! answers = bodies client 1
-                    Expect.equal answers [ "before" ] "at first"
-                    do! serve after
-                    let changed = Stopwatch.StartNew()
-                    let mutable current = "before"
-
-                    while current = "before" && changed.Elapsed < patience do
+                        do! serve before
+                        use! kedge = startSrv dns ""
+                        use client = Clients.http1 kedge.HttpsPort None
                         let! answers = bodies client 1
-                        current <- answers.Head
-                        do! Task.Delay 20
+                        Expect.equal answers [ "before" ] "at first"
+                        do! serve after
+                        let changed = Stopwatch.StartNew()
+                        let mutable current = "before"
 
-                    Expect.equal current "after" "the new record"
-                    Expect.isLessThan changed.Elapsed (TimeSpan.FromSeconds(float ttl + 1.0)) "in time"
-                    dns.Stop()
-                    let until = DateTime.UtcNow.AddSeconds(float ttl * 2.0)
+                        while current = "before" && changed.Elapsed < patience do
+                            let! answers = bodies client 1
+                            current <- answers.Head
+                            do! Task.Delay 20
 
-                    while DateTime.UtcNow < until do
-                        let! answers = bodies client 1
-                        Expect.equal answers [ "after" ] "kept"
-                        do! Task.Delay 50
-                })
+                        Expect.equal current "after" "the new record"
+                        Expect.isLessThan changed.Elapsed (TimeSpan.FromSeconds(float ttl + 1.0)) "in time"
+                        dns.Stop()
+                        let until = DateTime.UtcNow.AddSeconds(float ttl * 2.0)
+
+                        while DateTime.UtcNow < until do
+                            let! answers = bodies client 1
+                            Expect.equal answers [ "after" ] "kept"
+                            do! Task.Delay 50
+                    })
 
             case "a TTL of 0 does not make a storm of lookups, and requests make none" (fun () ->
                 task {
@@ -159,7 +180,9 @@ let resolvers =
                         Kedge.Start(
                             Json.director [ Json.httpRoute "zero" "many.example" ] [],
                             Json.pool
-                                [ $$"""{ "name": "zero", "host": { "dns_name": "zero.test.", "port": {{peer.Port}} } }""" ]
+                                [
+                                    $$"""{ "name": "zero", "host": { "dns_name": "zero.test.", "port": {{peer.Port}} } }"""
+                                ]
                                 [],
                             [ $"--dns_nameservers=127.0.0.1:{dns.Port}" ]
                         )
@@ -225,7 +248,10 @@ let command =
 
                     Expect.equal
                         program.Stdout
-                        [| "many (HTTP): 1 endpoint"; "  127.0.0.2:8000  priority 10 weight 5  a.test" |]
+                        [|
+                            "many (HTTP): 1 endpoint"
+                            "  127.0.0.2:8000  priority 10 weight 5  a.test"
+                        |]
                         "output"
                 })
 
@@ -254,7 +280,12 @@ let command =
 
                     use absent =
                         new KedgeProgram(
-                            [ "resolve"; "nobody.test:80"; "--once"; $"--dns_nameservers=127.0.0.1:{dns.Port}" ]
+                            [
+                                "resolve"
+                                "nobody.test:80"
+                                "--once"
+                                $"--dns_nameservers=127.0.0.1:{dns.Port}"
+                            ]
                         )
 
                     let! code = absent.Exit()

@@ -44,11 +44,20 @@ type private Http2Peer(verdicts: Verdict list) =
         let length = payload.Length
 
         let head =
-            [| byte (length >>> 16); byte (length >>> 8); byte length; kind; flags; yield! id; yield! payload |]
+            [|
+                byte (length >>> 16)
+                byte (length >>> 8)
+                byte length
+                kind
+                flags
+                yield! id
+                yield! payload
+            |]
 
         stream.WriteAsync(head, 0, head.Length)
 
     let connection = Array.zeroCreate<byte> 4
+
     /// A header field in plain, without indexing.
     let field (name: string) (value: string) =
         [|
@@ -85,8 +94,7 @@ type private Http2Peer(verdicts: Verdict list) =
                         gathered[key].AddRange payload
 
                         match decided[key] with
-                        | Drop ->
-                            serving <- false
+                        | Drop -> serving <- false
                         | Refuse ->
                             if gathered[key].Count = payload.Length then
                                 do! writeFrame stream 3uy 0uy id [| 0uy; 0uy; 0uy; 7uy |]
@@ -95,7 +103,11 @@ type private Http2Peer(verdicts: Verdict list) =
                                 bodies.Enqueue(gathered[key].ToArray())
 
                                 let answer =
-                                    [| 0x88uy; yield! field "content-type" "application/grpc"; yield! field "grpc-status" "0" |]
+                                    [|
+                                        0x88uy
+                                        yield! field "content-type" "application/grpc"
+                                        yield! field "grpc-status" "0"
+                                    |]
 
                                 do! writeFrame stream 1uy 5uy id answer
                     | _ -> ()
@@ -133,7 +145,10 @@ let endpoints =
                     use killed = peerAt "127.0.0.2" port
                     use alive = peerAt "127.0.0.3" port
                     use! dns = dnsOf 60 [ "127.0.0.2"; "127.0.0.3"; "127.0.0.4" ]
-                    use! kedge = startHttp dns port "" [ "--lbtransport_failed_target_backoff_duration=100ms" ]
+
+                    use! kedge =
+                        startHttp dns port "" [ "--lbtransport_failed_target_backoff_duration=100ms" ]
+
                     use client = Clients.http2 kedge.HttpsPort None
                     let mutable next = 0
                     let failed = ConcurrentQueue<string>()
@@ -301,7 +316,12 @@ let streams =
                             })
 
                     let! answer = call client content
-                    Expect.equal (answer.Status, answer.Header "grpc-status") (200, "0") (answer.Header "X-Kedge-Error")
+
+                    Expect.equal
+                        (answer.Status, answer.Header "grpc-status")
+                        (200, "0")
+                        (answer.Header "X-Kedge-Error")
+
                     Expect.equal peer.Arrived 2 "sent twice"
                     Expect.equal peer.Bodies [| body |] "once to the end, whole"
                 })
@@ -380,7 +400,8 @@ let limits =
                     let! _ = second.ResponseHeadersAsync
 
                     let! error =
-                        failure<RpcException> "the third" (fun () -> echoes.UnaryAsync(EchoRequest(Text = "x")).ResponseAsync)
+                        failure<RpcException> "the third" (fun () ->
+                            echoes.UnaryAsync(EchoRequest(Text = "x")).ResponseAsync)
 
                     Expect.equal error.StatusCode StatusCode.ResourceExhausted error.Status.Detail
                 })
@@ -391,7 +412,10 @@ let limits =
                         let port = Ports.free ()
                         use steady = peerAt "127.0.0.3" port
                         use! dns = dnsOf 60 [ "127.0.0.2"; "127.0.0.3" ]
-                        use! kedge = startHttp dns port "" [ $"--lbtransport_failed_target_backoff_duration={backoff}" ]
+
+                        use! kedge =
+                            startHttp dns port "" [ $"--lbtransport_failed_target_backoff_duration={backoff}" ]
+
                         use client = Clients.http1 kedge.HttpsPort None
                         let! first = bodies client 4
                         Expect.equal (List.distinct first) [ steady.Name ] "the other refuses"

@@ -68,10 +68,15 @@ let healthChecks =
                     Volatile.Write(&status, 301)
                     do! becomes "it is well again" client addresses
                     let probe = peers.Head.ReceivedOn "/health" |> Array.last
-                    Expect.equal (probe.Method, probe.RawTarget, probe.Header "Host") ("GET", "/health?deep=1", "many.test") "probe"
+
+                    Expect.equal
+                        (probe.Method, probe.RawTarget, probe.Header "Host")
+                        ("GET", "/health?deep=1", "many.test")
+                        "probe"
 
                     Expect.isTrue
-                        (kedge.Program.Output.Contains "it answered 503" && kedge.Program.Output.Contains "well again")
+                        (kedge.Program.Output.Contains "it answered 503"
+                         && kedge.Program.Output.Contains "well again")
                         "both are logged"
                 })
 
@@ -90,7 +95,8 @@ let healthChecks =
                     do!
                         eventually "all are unwell" (fun () ->
                             addresses
-                            |> List.forall (fun address -> kedge.Program.Output.Contains $"{address}:{port} of backend many is unwell"))
+                            |> List.forall (fun address ->
+                                kedge.Program.Output.Contains $"{address}:{port} of backend many is unwell"))
 
                     let! all = answeredBy client addresses
                     Expect.isTrue all "they are spread over all"
@@ -109,7 +115,10 @@ let healthChecks =
                             context.Response.ContentType <- "application/grpc"
 
                             if asked.EndsWith("orders", StringComparison.Ordinal) then
-                                do! context.Response.Body.WriteAsync([| 0uy; 0uy; 0uy; 0uy; 2uy; 8uy; Volatile.Read &serving |].AsMemory())
+                                do!
+                                    context.Response.Body.WriteAsync(
+                                        [| 0uy; 0uy; 0uy; 0uy; 2uy; 8uy; Volatile.Read &serving |].AsMemory()
+                                    )
 
                             context.Response.AppendTrailer("grpc-status", "0")
                         }
@@ -125,7 +134,12 @@ let healthChecks =
                         [
                             for address in addresses ->
                                 let peer =
-                                    new HttpPeer(address, HttpProtocols.Http2, None, IPEndPoint(IPAddress.Parse address, port))
+                                    new HttpPeer(
+                                        address,
+                                        HttpProtocols.Http2,
+                                        None,
+                                        IPEndPoint(IPAddress.Parse address, port)
+                                    )
 
                                 peer.On("/s/Call", call)
                                 peer.On("/grpc.health.v1.Health/Check", check)
@@ -141,7 +155,10 @@ let healthChecks =
                             task {
                                 context.Response.ContentType <- "application/grpc"
 
-                                do! context.Response.Body.WriteAsync([| 0uy; 0uy; 0uy; 0uy; 2uy; 8uy; Volatile.Read &ill |].AsMemory())
+                                do!
+                                    context.Response.Body.WriteAsync(
+                                        [| 0uy; 0uy; 0uy; 0uy; 2uy; 8uy; Volatile.Read &ill |].AsMemory()
+                                    )
 
                                 context.Response.AppendTrailer("grpc-status", "0")
                             }

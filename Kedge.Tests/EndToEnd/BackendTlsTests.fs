@@ -27,8 +27,7 @@ let private start (http: int) (grpc: int) (security: string) (configs: string) =
 let private secure (names: string list) =
     let identity = Certificates.authority.Value.ServerFor names
 
-    new HttpPeer("secure", HttpProtocols.Http1AndHttp2, Some identity),
-    new GrpcPeer("secure", Some identity)
+    new HttpPeer("secure", HttpProtocols.Http1AndHttp2, Some identity), new GrpcPeer("secure", Some identity)
 
 let private config (caFile: string) (more: string) =
     $$"""{ "name": "internal", "ca_files": [{{Json.value caFile}}]{{more}} }"""
@@ -50,40 +49,55 @@ let tests =
     testList
         "TLS to backends"
         [
-            case "a certificate of another CA is refused with the reason; a rotated CA file is picked up; the client certificate is shown" (fun () ->
-                task {
-                    let http, grpc = secure [ "127.0.0.1" ]
-                    use http = http
-                    use grpc = grpc
-                    use scratch = new Scratch()
-                    let caFile = scratch.Write("ca.crt", File.ReadAllText Certificates.stranger.Value.File)
-                    let client = Certificates.client.Value
+            case
+                "a certificate of another CA is refused with the reason; a rotated CA file is picked up; the client certificate is shown"
+                (fun () ->
+                    task {
+                        let http, grpc = secure [ "127.0.0.1" ]
+                        use http = http
+                        use grpc = grpc
+                        use scratch = new Scratch()
 
-                    let withClient =
-                        $", \"client_cert_file\": {Json.value client.CertFile}, \"client_key_file\": {Json.value client.KeyFile}"
+                        let caFile =
+                            scratch.Write("ca.crt", File.ReadAllText Certificates.stranger.Value.File)
 
-                    use! kedge = start http.Port grpc.Port """{ "config_name": "internal" }""" (config caFile withClient)
-                    let! refused = asked kedge
+                        let client = Certificates.client.Value
 
-                    Expect.equal
-                        (refused.Status, refused.Header "X-Kedge-Error-Type")
-                        (502, "no-connection-to-all-resolved-addresses")
-                        "refused"
+                        let withClient =
+                            $", \"client_cert_file\": {Json.value client.CertFile}, \"client_key_file\": {Json.value client.KeyFile}"
 
-                    Expect.stringContains (refused.Header "X-Kedge-Error") "certificate is refused" "the reason"
-                    Expect.isEmpty http.Received "nothing was sent"
+                        use! kedge =
+                            start http.Port grpc.Port """{ "config_name": "internal" }""" (config caFile withClient)
 
-                    let! error = failure<Grpc.Core.RpcException> "gRPC" (fun () -> called kedge)
-                    Expect.stringContains error.Status.Detail "certificate is refused" "the reason, by gRPC"
-                    scratch.Write("ca.crt", File.ReadAllText Certificates.authority.Value.File) |> ignore
-                    let! answer = asked kedge
-                    Expect.equal (answer.Status, answer.Body) (200, "secure") (answer.Header "X-Kedge-Error")
-                    let got = http.Received |> Array.exactlyOne
-                    Expect.equal got.ClientCertificate client.Certificate.Subject "client certificate"
-                    Expect.equal (got.Protocol, got.Header "Host") ("HTTP/2", "secure.example") "by ALPN, with the caller's host"
-                    let! reply = called kedge
-                    Expect.equal (reply.Text, reply.Authority) ("x", "secure.example:443") "gRPC"
-                })
+                        let! refused = asked kedge
+
+                        Expect.equal
+                            (refused.Status, refused.Header "X-Kedge-Error-Type")
+                            (502, "no-connection-to-all-resolved-addresses")
+                            "refused"
+
+                        Expect.stringContains (refused.Header "X-Kedge-Error") "certificate is refused" "the reason"
+                        Expect.isEmpty http.Received "nothing was sent"
+
+                        let! error = failure<Grpc.Core.RpcException> "gRPC" (fun () -> called kedge)
+                        Expect.stringContains error.Status.Detail "certificate is refused" "the reason, by gRPC"
+
+                        scratch.Write("ca.crt", File.ReadAllText Certificates.authority.Value.File)
+                        |> ignore
+
+                        let! answer = asked kedge
+                        Expect.equal (answer.Status, answer.Body) (200, "secure") (answer.Header "X-Kedge-Error")
+                        let got = http.Received |> Array.exactlyOne
+                        Expect.equal got.ClientCertificate client.Certificate.Subject "client certificate"
+
+                        Expect.equal
+                            (got.Protocol, got.Header "Host")
+                            ("HTTP/2", "secure.example")
+                            "by ALPN, with the caller's host"
+
+                        let! reply = called kedge
+                        Expect.equal (reply.Text, reply.Authority) ("x", "secure.example") "gRPC"
+                    })
 
             case "the name in the certificate must be the backend's, or server_name" (fun () ->
                 task {
@@ -91,7 +105,10 @@ let tests =
                     use http = http
                     use grpc = grpc
                     let caFile = Certificates.authority.Value.File
-                    use! strict = start http.Port grpc.Port """{ "config_name": "internal" }""" (config caFile "")
+
+                    use! strict =
+                        start http.Port grpc.Port """{ "config_name": "internal" }""" (config caFile "")
+
                     let! refused = asked strict
                     Expect.equal refused.Status 502 "refused"
                     Expect.stringContains (refused.Header "X-Kedge-Error") "another name" "the reason"
@@ -132,12 +149,19 @@ let tests =
                     use scratch = new Scratch()
 
                     use! kedge =
-                        start http.Port grpc.Port """{ "config_name": "internal" }""" (config (scratch.File "late.crt") "")
+                        start
+                            http.Port
+                            grpc.Port
+                            """{ "config_name": "internal" }"""
+                            (config (scratch.File "late.crt") "")
 
                     let! refused = asked kedge
                     Expect.equal refused.Status 502 "refused"
                     Expect.stringContains (refused.Header "X-Kedge-Error") "CA file" "the reason"
-                    scratch.Write("late.crt", File.ReadAllText Certificates.authority.Value.File) |> ignore
+
+                    scratch.Write("late.crt", File.ReadAllText Certificates.authority.Value.File)
+                    |> ignore
+
                     let! answer = asked kedge
                     Expect.equal answer.Status 200 (answer.Header "X-Kedge-Error")
                 })

@@ -49,7 +49,6 @@ let tests =
                                 $"https://localhost:{kedge.Value.HttpsPort}"
                                 "--proxy-cacert"
                                 Certificates.authority.Value.File
-                                "--proxy-http1.1"
                                 "--noproxy"
                                 ""
                                 "http://modes.example/by-curl?q=1"
@@ -84,7 +83,6 @@ let tests =
                             "https://ports.example/", "beta"
                             "http://ports.example:443/", "beta"
                             "https://ports.example:80/", "alpha"
-                            "HTTPS://Ports.Example/", "beta"
                         ] do
                         let! answer = raw $"GET {target} HTTP/1.1\r\nHost: ports.example\r\n\r\n"
                         Expect.stringContains answer $"X-Kedge-Backend-Name: {backend}" target

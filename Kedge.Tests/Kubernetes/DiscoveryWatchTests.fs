@@ -2,6 +2,7 @@
 module Kedge.Tests.Kubernetes.DiscoveryWatchTests
 
 open System.Collections.Concurrent
+open System.Threading.Tasks
 open Expecto
 open Kedge.Host.Kubernetes
 open Kedge.Tests.Harness
@@ -119,5 +120,71 @@ let tests =
 
                     do! eventually "all of it" (fun () -> Seq.contains 300 counts)
                     Expect.isLessThan counts.Count 30 "few calls"
+                })
+
+            case "a stream of events that never rests is published all the same" (fun () ->
+                task {
+                    use stage = new ClusterStage()
+                    let source = stage.Discover()
+                    let counts = ConcurrentQueue<int>()
+                    source.add_Changed (fun () -> counts.Enqueue source.ServiceCount)
+                    do! eventually "the first call" (fun () -> counts.Count = 1)
+
+                    for i in 1..100 do
+                        stage.Server.Play [ exposed $"s{i}" ]
+                        do! Task.Delay 30
+
+                    Expect.exists counts (fun count -> count > 0 && count < 100) "in the midst of it"
+                    do! eventually "and the end" (fun () -> Seq.last counts = 100)
+                })
+
+            case "10,000 services with 3 endpoints each need two watches" (fun () ->
+                task {
+                    use stage = new ClusterStage()
+
+                    stage.Server.Play
+                        [
+                            for i in 1..10_000 do
+                                Manifest.exposed $"n{i % 50}" $"s{i}" [ "http", 80, "\"web\"" ]
+
+                                Manifest.slice
+                                    $"n{i % 50}"
+                                    $"s{i}-1"
+                                    $"s{i}"
+                                    "http"
+                                    8080
+                                    [ for j in 1..3 -> $"10.{j}.{i / 256}.{i % 256}", Manifest.ready ]
+                        ]
+
+                    let source = stage.Discover()
+                    do! finishes "the first list" source.FirstList
+                    let generated = source.Generate(Files.director, Files.pool)
+                    Expect.equal generated.HttpRoutes.Length 10_000 "a route for each"
+
+                    let sinks =
+                        [
+                            for backend in generated.HttpBackends do
+                                match backend.Resolver with
+                                | Kedge.Domain.Decoded.K8s target -> stage.Resolve(target, true)
+                                | other -> failtestf "%A" other
+                        ]
+
+                    let hasThree (sink: RecordingSink) =
+                        match sink.Last with
+                        | Some endpoints -> endpoints.Length = 3
+                        | None -> false
+
+                    do! eventually "all endpoints" (fun () -> sinks |> List.forall hasThree)
+                    do! eventually "the watches stand" (fun () -> stage.Server.Watches = 2)
+
+                    let changed =
+                        TaskCompletionSource TaskCreationOptions.RunContinuationsAsynchronously
+
+                    source.add_Changed (fun () -> changed.TrySetResult() |> ignore)
+                    stage.Server.Play [ Delete("Service", "n1", "s1") ]
+                    do! finishes "the change" changed.Task
+                    let next = source.Generate(Files.director, Files.pool)
+                    Expect.equal next.HttpRoutes.Length 9_999 "one less"
+                    Expect.equal stage.Cluster.Watches.Count 2 "two watches"
                 })
         ]
