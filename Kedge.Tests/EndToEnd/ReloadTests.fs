@@ -14,7 +14,11 @@ open Kedge.Tests.Harness
 let private errors (kedge: Kedge) =
     task {
         let! status = DebugPort.json kedge "/debug/status"
-        return [ for error in status.GetProperty("configuration_errors").EnumerateArray() -> string (error.GetString()) ]
+
+        return
+            [
+                for error in status.GetProperty("configuration_errors").EnumerateArray() -> string (error.GetString())
+            ]
     }
 
 let private wait (what: string) (condition: unit -> Task<bool>) =
@@ -70,8 +74,14 @@ let tests =
                                     failed.Enqueue $"{answer.Status} {answer.Body} {backend}"
                         }
 
-                    let clients = [ Clients.http1 kedge.HttpsPort None; Clients.http2 kedge.HttpsPort None ]
-                    let workers = [ for client in clients do for _ in 1..4 -> worker client ]
+                    let clients =
+                        [ Clients.http1 kedge.HttpsPort None; Clients.http2 kedge.HttpsPort None ]
+
+                    let workers =
+                        [
+                            for client in clients do
+                                for _ in 1..4 -> worker client
+                        ]
 
                     do! eventually "the first generation" (fun () -> seen.ContainsKey "gen0")
 
@@ -85,7 +95,10 @@ let tests =
 
                     reloading.Value <- false
                     let! _ = Task.WhenAll workers
-                    for client in clients do client.Dispose()
+
+                    for client in clients do
+                        client.Dispose()
+
                     Expect.isEmpty failed "failed requests"
                     Expect.equal seen.Count 21 "every generation served"
                     Expect.isGreaterThanOrEqual requests.Value 20_000 "requests"
@@ -94,18 +107,33 @@ let tests =
                     let! status = DebugPort.json kedge "/debug/status"
                     Expect.equal (status.GetProperty("generation").GetInt64()) 21L "generations"
                     Expect.equal (status.GetProperty("generations").GetArrayLength()) 20 "the journal is bounded"
-                    do! wait "the journal's words" (fun () -> task {
-                        let! status = DebugPort.json kedge "/debug/status"
-                        return status.GetProperty("generations")[0].GetProperty("lines").ToString().Contains "gen20" })
-                    let newest = status.GetProperty("generations")[0]
-                    Expect.equal (newest.GetProperty("source").GetString()) "SIGHUP" "source"
+
+                    let newest () =
+                        task {
+                            let! status = DebugPort.json kedge "/debug/status"
+                            let generations = status.GetProperty "generations"
+                            return Seq.head (generations.EnumerateArray())
+                        }
+
+                    do!
+                        wait "the journal's words" (fun () ->
+                            task {
+                                let! generation = newest ()
+                                return generation.GetProperty("lines").ToString().Contains "gen20"
+                            })
+
+                    let! generation = newest ()
+                    Expect.equal (generation.GetProperty("source").GetString()) "SIGHUP" "source"
                 })
 
             case "a swapped ConfigMap link is seen without a signal; hits of a rule that stays are kept" (fun () ->
                 task {
                     use peer = new HttpPeer "mapped"
                     let first, _ = generation peer 1
-                    let pool = Json.pool [ Json.backend "gen1" peer.Port; Json.backend "gen2" peer.Port ] []
+
+                    let pool =
+                        Json.pool [ Json.backend "gen1" peer.Port; Json.backend "gen2" peer.Port ] []
+
                     use! kedge = Kedge.Start(first, pool, [])
 
                     for version, number in [ "v1", 1; "v2", 2 ] do
@@ -113,7 +141,10 @@ let tests =
 
                         let director =
                             Json.director
-                                [ Json.httpRoute $"gen{number}" "shift.example"; Json.httpRoute "gen1" "stays.example" ]
+                                [
+                                    Json.httpRoute $"gen{number}" "shift.example"
+                                    Json.httpRoute "gen1" "stays.example"
+                                ]
                                 []
 
                         File.WriteAllText(Path.Combine(directory, "director.json"), director)
@@ -126,85 +157,136 @@ let tests =
 
                     link "..data" "v1"
                     link "director.json" "..data/director.json"
-                    do! wait "the first version" (fun () -> task {
-                        let! backend = backendOf kedge "stays.example"
-                        return backend = "gen1" })
+
+                    do!
+                        wait "the first version" (fun () ->
+                            task {
+                                let! backend = backendOf kedge "stays.example"
+                                return backend = "gen1"
+                            })
+
                     let! before = backendOf kedge "shift.example"
                     Expect.equal before "gen1" "before"
                     link "..data" "v2"
-                    do! wait "the second version" (fun () -> task {
-                        let! backend = backendOf kedge "shift.example"
-                        return backend = "gen2" })
+
+                    do!
+                        wait "the second version" (fun () ->
+                            task {
+                                let! backend = backendOf kedge "shift.example"
+                                return backend = "gen2"
+                            })
+
                     let! status = DebugPort.json kedge "/debug/status"
 
                     let hits =
-                        [ for route in status.GetProperty("routes").EnumerateArray() ->
-                            string (route.GetProperty("rule").GetString()), route.GetProperty("hits").GetInt64() ]
+                        [
+                            for route in status.GetProperty("routes").EnumerateArray() ->
+                                string (route.GetProperty("rule").GetString()), route.GetProperty("hits").GetInt64()
+                        ]
                         |> Map
 
                     Expect.isGreaterThan hits["host=stays.example"] 0L "kept over the reload"
                 })
 
-            case "a broken file: the old configuration serves; the error is on the page, in the log and in a metric; mended: gone" (fun () ->
-                task {
-                    use peer = new HttpPeer "unbroken"
-                    let director, pool = generation peer 1
-                    use! kedge = Kedge.Start(director, pool, [])
-                    File.WriteAllText(kedge.DirectorFile, """{ "http": { "routes": [ { "backend_nam": "gen1" } ] } }""")
-                    do! wait "the refusal" (fun () -> task {
-                        let! errors = errors kedge
-                        return not errors.IsEmpty })
-                    let! found = errors kedge
-                    let place = "director.json:1:27: $.http.routes[0].backend_nam"
-                    Expect.stringContains found[0] place "on the page"
-                    let! page = DebugPort.text kedge "/debug/status"
-                    Expect.stringContains page place "as HTML"
-                    Expect.stringContains kedge.Program.Output place "in the log"
-                    let! refused = DebugPort.metric kedge "kedge_configuration_refused" []
-                    Expect.equal refused 1.0 "refused"
-                    let! failures = DebugPort.metric kedge "kedge_configuration_reload_failures_total" []
-                    Expect.equal failures 1.0 "counted once, not every second"
-                    let! backend = backendOf kedge "shift.example"
-                    Expect.equal backend "gen1" "the old one serves"
-                    let director, pool = generation peer 2
-                    File.WriteAllText(kedge.BackendPoolFile, pool)
-                    File.WriteAllText(kedge.DirectorFile, director)
-                    do! wait "the mended configuration" (fun () -> task {
+            case
+                "a broken file: the old configuration serves; the error is on the page, in the log and in a metric; mended: gone"
+                (fun () ->
+                    task {
+                        use peer = new HttpPeer "unbroken"
+                        let director, pool = generation peer 1
+                        use! kedge = Kedge.Start(director, pool, [])
+
+                        File.WriteAllText(
+                            kedge.DirectorFile,
+                            """{ "http": { "routes": [ { "backend_nam": "gen1" } ] } }"""
+                        )
+
+                        do!
+                            wait "the refusal" (fun () ->
+                                task {
+                                    let! errors = errors kedge
+                                    return not errors.IsEmpty
+                                })
+
+                        let! found = errors kedge
+                        let place = "director.json:1:27: $.http.routes[0].backend_nam"
+                        Expect.stringContains found[0] place "on the page"
+                        let! page = DebugPort.text kedge "/debug/status"
+                        Expect.stringContains page place "as HTML"
+                        Expect.stringContains kedge.Program.Output place "in the log"
+                        let! refused = DebugPort.metric kedge "kedge_configuration_refused" []
+                        Expect.equal refused 1.0 "refused"
+                        let! failures = DebugPort.metric kedge "kedge_configuration_reload_failures_total" []
+                        Expect.equal failures 1.0 "counted once, not every second"
                         let! backend = backendOf kedge "shift.example"
-                        return backend = "gen2" })
-                    do! wait "a page without errors" (fun () -> task {
-                        let! left = errors kedge
-                        return left.IsEmpty })
-                    let! refused = DebugPort.metric kedge "kedge_configuration_refused" []
-                    Expect.equal refused 0.0 "gone from the metric"
-                    let! generation = DebugPort.metric kedge "kedge_configuration_generation" []
-                    Expect.equal generation 2.0 "a refusal is no generation"
+                        Expect.equal backend "gen1" "the old one serves"
+                        let director, pool = generation peer 2
+                        File.WriteAllText(kedge.BackendPoolFile, pool)
+                        File.WriteAllText(kedge.DirectorFile, director)
 
-                    let! changes =
-                        DebugPort.metric kedge "kedge_http_backend_configuration_changes_total"
-                            [ "action", "delete"; "backend_name", "gen1" ]
+                        do!
+                            wait "the mended configuration" (fun () ->
+                                task {
+                                    let! backend = backendOf kedge "shift.example"
+                                    return backend = "gen2"
+                                })
 
-                    Expect.equal changes 1.0 "the old backend went"
-                })
+                        do!
+                            wait "a page without errors" (fun () ->
+                                task {
+                                    let! left = errors kedge
+                                    return left.IsEmpty
+                                })
+
+                        let! refused = DebugPort.metric kedge "kedge_configuration_refused" []
+                        Expect.equal refused 0.0 "gone from the metric"
+                        let! generation = DebugPort.metric kedge "kedge_configuration_generation" []
+                        Expect.equal generation 2.0 "a refusal is no generation"
+
+                        let! changes =
+                            DebugPort.metric
+                                kedge
+                                "kedge_http_backend_configuration_changes_total"
+                                [ "action", "delete"; "backend_name", "gen1" ]
+
+                        Expect.equal changes 1.0 "the old backend went"
+                    })
 
             case "a changed certificate is used for new connections; a broken one is refused" (fun () ->
                 task {
                     use files = new Scratch()
+
                     let put (identity: Identity) =
                         File.Copy(identity.KeyFile, files.File "tls.key", true)
                         File.Copy(identity.CertFile, files.File "tls.crt", true)
-                    let first, second = Certificates.authority.Value.Server(), Certificates.authority.Value.Server()
+
+                    let first, second =
+                        Certificates.authority.Value.Server(), Certificates.authority.Value.Server()
+
                     put first
+
                     use! kedge =
-                        Kedge.Start("{}", "{}",
-                            [ $"""--server_tls_cert_file={files.File "tls.crt"}"""; $"""--server_tls_key_file={files.File "tls.key"}""" ])
+                        Kedge.Start(
+                            "{}",
+                            "{}",
+                            [
+                                $"""--server_tls_cert_file={files.File "tls.crt"}"""
+                                $"""--server_tls_key_file={files.File "tls.key"}"""
+                            ]
+                        )
+
                     Expect.equal (serial kedge) first.Certificate.SerialNumber "at the start"
                     put second
                     do! eventually "the new certificate" (fun () -> serial kedge = second.Certificate.SerialNumber)
                     File.WriteAllText(files.File "tls.crt", "no certificate")
-                    do! wait "the refusal" (fun () -> task {
-                        let! refused = DebugPort.metric kedge "kedge_certificate_reload_failures_total" []
-                        return refused = 1.0 })
+
+                    do!
+                        wait "the refusal" (fun () ->
+                            task {
+                                let! refused = DebugPort.metric kedge "kedge_certificate_reload_failures_total" []
+                                return refused = 1.0
+                            })
+
                     Expect.equal (serial kedge) second.Certificate.SerialNumber "the last good one serves"
                     Expect.stringContains kedge.Program.Output "--server_tls_cert_file" "the log names the flag"
                 })
