@@ -145,13 +145,23 @@ internal sealed class RequestContent(HttpContent copying, RequestBody body, Requ
     private readonly CancellationTokenSource? _end = replay is null ? null : new();
     private bool _started;
     private Task? _copy;
+    // The stream that the body goes to has ended.
+    private volatile bool _streamEnded;
 
     /// <summary>Whether the body can go out: it has not yet begun to, or can be sent again.</summary>
     public bool CanGoOut =>
         !_started || (replay is { IsPossible: true } && _copy is { IsFaulted: false, IsCanceled: false });
 
     /// <summary>An answer has come.</summary>
-    public void Answered() => replay?.GiveUp();
+    public void Answered()
+    {
+        replay?.GiveUp();
+        // The answer and the end of the stream may come together, and be seen in either order.
+        if (_streamEnded)
+        {
+            _end!.Cancel();
+        }
+    }
 
     protected override Task SerializeToStreamAsync(Stream stream, TransportContext? context) =>
         SerializeToStreamAsync(stream, context, CancellationToken.None);
@@ -179,16 +189,19 @@ internal sealed class RequestContent(HttpContent copying, RequestBody body, Requ
         }
         else
         {
+            _streamEnded = false;
             await replay.ResumeAsync(stream, cancel);
         }
         // A stream that ends before its answer leaves the copy loop alone; afterwards the loop has nobody to copy for.
         await using var ending = cancel.UnsafeRegister(
             static content => ((RequestContent)content!).EndCopy(), this);
-        await _copy!.WaitAsync(cancel);
+        // Without the token: when a stream is refused, the handler must hear of that, and not first that its body was cut.
+        await _copy!;
     }
 
     private void EndCopy()
     {
+        _streamEnded = true;
         if (!replay!.IsPossible)
         {
             _end!.Cancel();

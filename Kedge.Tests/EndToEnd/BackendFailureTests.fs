@@ -6,6 +6,7 @@ open System.IO
 open System.Net
 open System.Net.Http
 open System.Net.Sockets
+open System.Runtime.InteropServices
 open System.Text
 open System.Threading
 open System.Threading.Tasks
@@ -21,6 +22,8 @@ open Microsoft.AspNetCore.Http
 type private Verdict =
     | Refuse
     | Answer
+    /// Says that the connection ends and that this request was not processed.
+    | GoAway
     /// Ends the connection.
     | Drop
 
@@ -95,6 +98,10 @@ type private Http2Peer(verdicts: Verdict list) =
 
                         match decided[key] with
                         | Drop -> serving <- false
+                        | GoAway ->
+                            // The last stream that was processed is 0: none; NO_ERROR.
+                            do! writeFrame stream 7uy 0uy connection (Array.zeroCreate<byte> 8)
+                            serving <- false
                         | Refuse ->
                             if gathered[key].Count = payload.Length then
                                 do! writeFrame stream 3uy 0uy id [| 0uy; 0uy; 0uy; 7uy |]
@@ -326,6 +333,23 @@ let streams =
                     Expect.equal peer.Bodies [| body |] "once to the end, whole"
                 })
 
+            case "a request that a connection's end left out is sent again on another" (fun () ->
+                task {
+                    use peer = new Http2Peer([ GoAway; Answer ])
+                    use! kedge = startGrpc peer.Port
+                    use client = Clients.http2 kedge.GrpcPort None
+                    let body = Array.init 300 byte
+                    let! answer = call client (new ByteArrayContent(body))
+
+                    Expect.equal
+                        (answer.Status, answer.Header "grpc-status")
+                        (200, "0")
+                        (answer.Header "X-Kedge-Error")
+
+                    Expect.equal peer.Arrived 2 "sent twice"
+                    Expect.equal peer.Bodies [| body |] "once to the end, whole"
+                })
+
             case "a body that is too long to be held is not sent again" (fun () ->
                 task {
                     use peer = new Http2Peer([ Drop ])
@@ -473,5 +497,49 @@ let balancers =
                     let! _ = first
                     let! _ = second
                     ()
+                })
+        ]
+
+[<Tests>]
+let atRunTime =
+    testList
+        "backends at run time"
+        [
+            case "a backend that is removed finishes its requests; one that is added is reached" (fun () ->
+                task {
+                    use old = new HttpPeer "old"
+                    use added = new HttpPeer "added"
+                    let release = TaskCompletionSource()
+
+                    old.On(
+                        "/hold",
+                        fun context ->
+                            task {
+                                do! context.Response.WriteAsync "first "
+                                do! context.Response.Body.FlushAsync()
+                                do! release.Task
+                                do! context.Response.WriteAsync "second"
+                            }
+                    )
+
+                    let director name = Json.director [ Json.httpRoute name $"{name}.example" ] []
+
+                    use! kedge =
+                        Kedge.Start(director "old", Json.pool [ Json.backend "old" old.Port ] [], [])
+
+                    use client = Clients.http2 kedge.HttpsPort None
+                    let held = get client "https://old.example/hold" []
+                    do! eventually "the request is there" (fun () -> (old.ReceivedOn "/hold").Length = 1)
+                    File.WriteAllText(kedge.BackendPoolFile, Json.pool [ Json.backend "added" added.Port ] [])
+                    File.WriteAllText(kedge.DirectorFile, director "added")
+                    kedge.Program.Signal PosixSignal.SIGHUP
+
+                    let status host = (get client $"https://{host}.example/" []).GetAwaiter().GetResult().Status
+
+                    do! eventually "the added one answers" (fun () -> status "added" = 200)
+                    Expect.equal (status "old") 502 "the removed one has no route"
+                    release.SetResult()
+                    let! answer = held
+                    Expect.equal answer.Body "first second" "what was under way finished"
                 })
         ]

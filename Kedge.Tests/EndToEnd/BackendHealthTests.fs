@@ -9,6 +9,7 @@ open Grpc.Core
 open Kedge.Tests.EndToEnd.BackendStage
 open Kedge.Tests.EndToEnd.Stage
 open Kedge.Tests.Harness
+open Kedge.Tests.Peers
 open Microsoft.AspNetCore.Http
 open Microsoft.AspNetCore.Server.Kestrel.Core
 
@@ -232,6 +233,56 @@ let outliers =
                     Expect.isTrue (kedge.Program.Output.Contains "is ejected") "logged"
                     peers.Head.On("/", fun context -> context.Response.WriteAsync "127.0.0.2")
                     do! becomes "back after its time" client addresses
+                })
+
+            case "gRPC: a status in the trailers counts" (fun () ->
+                task {
+                    let port = Ports.free ()
+                    let two = [ "127.0.0.2"; "127.0.0.3" ]
+
+                    use _ =
+                        disposing
+                            [
+                                for address in two ->
+                                    new GrpcPeer(address, None, IPEndPoint(IPAddress.Parse address, port))
+                            ]
+
+                    use! dns = dnsOf 60 two
+
+                    let backend =
+                        manyBackend
+                            port
+                            """, "outlier_detection": { "consecutive_failures": 2, "ejection_time": "60s" }"""
+
+                    use! kedge = startMany dns (manyBackend port "") backend []
+                    use channel = Clients.grpc kedge.GrpcPort None "many.example:443"
+                    let echoes = Echo.EchoClient channel
+
+                    let backendOf (failWith: uint32) =
+                        task {
+                            use call = echoes.ServerStream(EchoRequest(Replies = 1u, FailWith = failWith))
+                            let! _ = call.ResponseStream.MoveNext CancellationToken.None
+                            let backend = call.ResponseStream.Current.Backend
+
+                            try
+                                let! more = call.ResponseStream.MoveNext CancellationToken.None
+                                Expect.isFalse more "one reply"
+                            with :? RpcException as error ->
+                                Expect.equal (uint32 error.StatusCode) failWith "the status that was asked for"
+
+                            return backend
+                        }
+
+                    // In turn: every other call fails, and so all failures are one endpoint's.
+                    let! failing = backendOf 14u
+                    let! well = backendOf 0u
+                    Expect.notEqual failing well "they take turns"
+                    let! again = backendOf 14u
+                    Expect.equal again failing "the second failure"
+
+                    for _ in 1..6 do
+                        let! backend = backendOf 0u
+                        Expect.equal backend well "the other is left out"
                 })
 
             case "no more than the given share is ejected" (fun () ->
