@@ -1,9 +1,10 @@
-using Kedge.Domain.Discovery;
 using Kedge.Host.ConfigurationFiles;
 using Kedge.Host.Flags;
 using Kedge.Host.Kubernetes;
 using Kedge.Host.Server;
 using Kedge.Host.Telemetry;
+using DiscoveryText = Kedge.Domain.Discovery.DiscoveryText;
+using Generated = Kedge.Domain.Discovery.Generated;
 
 namespace Kedge.Host.Commands;
 
