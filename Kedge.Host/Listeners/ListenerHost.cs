@@ -22,12 +22,7 @@ public static class ListenerHost
         builder.Services.Replace(ServiceDescriptor.Singleton(loggers));
         builder.Services.Replace(ServiceDescriptor.Singleton<IHostLifetime, NoLifetime>());
         builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = Timeout.InfiniteTimeSpan);
-        builder.Services.Configure<SocketTransportOptions>(sockets =>
-        {
-            sockets.CreateBoundListenSocket = Bind;
-            // Requests are handled where their bytes were read; see RuntimeSettings.
-            sockets.UnsafePreferInlineScheduling = true;
-        });
+        builder.Services.Configure<SocketTransportOptions>(sockets => sockets.CreateBoundListenSocket = Bind);
         builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().ConfigureKestrel(listeners);
         services(builder.Services);
         var app = builder.Build();
