@@ -5,7 +5,16 @@ open Kedge.Tests.Harness
 
 [<EntryPoint>]
 let main arguments =
-    try
-        runTestsInAssemblyWithCLIArgs [] arguments
-    finally
-        Shared.disposeAll ()
+    let code =
+        try
+            runTestsInAssemblyWithCLIArgs [] arguments
+        finally
+            Shared.disposeAll ()
+
+    // Only now every kedge has said all that it will say.
+    match Secrets.found () with
+    | [||] -> code
+    | leaks ->
+        eprintfn "%d secrets were told:" leaks.Length
+        leaks |> Array.iter (eprintfn "%s")
+        max code 1

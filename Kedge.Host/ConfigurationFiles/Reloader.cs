@@ -16,7 +16,9 @@ public sealed record ServerFiles(WatchedFiles Configuration, WatchedFiles Certif
         new(WatchedFiles.Of(options.Configuration), options.Listeners.HasTls ? WatchedFiles.Of(options.Tls) : WatchedFiles.None);
 }
 
-/// <summary>Reads changed files again: looks every second, and at once on SIGHUP.</summary>
+/// <summary>
+/// Reads changed files again: looks every second, and at once on SIGHUP. Warns of certificates that will soon expire.
+/// </summary>
 public sealed class Reloader : IAsyncDisposable
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
@@ -25,6 +27,7 @@ public sealed class Reloader : IAsyncDisposable
     private readonly ServerFiles _files;
     private readonly ConfigurationStore _store;
     private readonly CertificateStore? _certificates;
+    private readonly CertificateExpiry? _expiry;
     private readonly ILogger _logger;
     private readonly SemaphoreSlim _hangup = new(0);
     private readonly CancellationTokenSource _stop = new();
@@ -39,6 +42,7 @@ public sealed class Reloader : IAsyncDisposable
         _files = files;
         _store = store;
         _certificates = certificates;
+        _expiry = certificates is null ? null : new(certificates, logger, TimeProvider.System);
         _logger = logger;
         _inForce = files.Configuration.Seen;
         _registration = PosixSignalRegistration.Create(PosixSignal.SIGHUP, context =>
@@ -66,6 +70,7 @@ public sealed class Reloader : IAsyncDisposable
         {
             try
             {
+                _expiry?.Look();
                 var isAsked = await _hangup.WaitAsync(Interval, _stop.Token);
                 await ReloadConfigurationAsync(isAsked);
                 await ReloadCertificateAsync(isAsked);

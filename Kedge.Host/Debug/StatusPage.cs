@@ -106,7 +106,7 @@ public sealed class StatusPage(DebugFacts facts) : IDebugPage
         }
         var left = certificates.Current.Certificate.NotAfter - DateTime.Now;
         var state = left > TimeSpan.Zero ? $"valid for {(int)left.TotalDays} d" : "expired";
-        var tone = left <= TimeSpan.Zero ? Tone.Bad : left < TimeSpan.FromDays(7) || certificates.Errors.Count > 0 ? Tone.Warning : Tone.Good;
+        var tone = left <= TimeSpan.Zero ? Tone.Bad : left <= Listeners.CertificateExpiry.Ahead || certificates.Errors.Count > 0 ? Tone.Warning : Tone.Good;
         var detail = certificates.Current.Certificate.Subject;
         yield return new DependencyView(
             "server certificate",

@@ -62,7 +62,7 @@ public static class FlagCatalogue
         "how many requests one HTTP/2 connection may have under way");
     public static readonly Flag<TimeSpan> HeaderTimeout = Duration("server_header_timeout", FlagGroup.Listeners, 10,
         "how long a TLS handshake, and how long the headers of a request may take to arrive; 0 = for ever");
-    public static readonly Flag<int> MaxHeaderBytes = Positive("server_max_header_bytes", FlagGroup.Listeners, 64 * 1024, 4 * 1024,
+    public static readonly Flag<int> MaxHeaderBytes = Positive("server_max_header_bytes", FlagGroup.Listeners, 128 * 1024, 4 * 1024,
         "how large the headers of a request may be in all; a request line is limited to a quarter of it");
     public static readonly Flag<int> MaxHeaderCount = Positive("server_max_header_count", FlagGroup.Listeners, 200, 16,
         "how many header lines a request may have");

@@ -83,7 +83,8 @@ public static class ProxyListeners
 
         var http2 = kestrel.Limits.Http2;
         http2.MaxStreamsPerConnection = limits.MaxStreams;
-        http2.MaxRequestHeaderFieldSize = headerBytes / 2;
+        // One field may take up all, so that a token of any size within the limit gets its answer instead of a broken connection.
+        http2.MaxRequestHeaderFieldSize = headerBytes;
         // What one stream, and one connection with all its streams, may hold in memory when nobody reads.
         http2.InitialStreamWindowSize = 512 * 1024;
         http2.InitialConnectionWindowSize = 2 * 1024 * 1024;

@@ -35,6 +35,9 @@ public sealed class TlsIdentity
 
     public X509Certificate2 Certificate { get; }
 
+    /// <summary>What client certificates must chain to; empty = none is asked for.</summary>
+    public X509Certificate2Collection ClientAuthorities => clientAuthorities;
+
     /// <summary>The options for one connection.</summary>
     /// <param name="protocols">What is offered, the best first.</param>
     public SslServerAuthenticationOptions OptionsFor(List<SslApplicationProtocol> protocols)

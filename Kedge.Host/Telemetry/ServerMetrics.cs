@@ -1,4 +1,5 @@
 using System.Diagnostics.Metrics;
+using System.Security.Cryptography.X509Certificates;
 using Kedge.Host.Backends;
 using Kedge.Host.ConfigurationFiles;
 using Kedge.Host.Forwarding;
@@ -122,8 +123,20 @@ public static class ServerMetrics
         meter.CreateObservableGauge("kedge_certificate_expiry_timestamp_seconds",
             () => new DateTimeOffset(certificates.Current.Certificate.NotAfter).ToUnixTimeSeconds(),
             description: "When the server's certificate expires.");
+        meter.CreateObservableGauge("kedge_client_ca_expiry_timestamp_seconds",
+            () => FirstEnd(certificates.Current.ClientAuthorities),
+            description: "When the first of the certificates that clients must chain to expires.");
         meter.CreateObservableCounter("kedge_certificate_reload_failures_total", () => certificates.Refused,
             description: "Changed certificate files that were refused.");
+    }
+
+    /// <summary>No value without certificates.</summary>
+    private static IEnumerable<Measurement<long>> FirstEnd(X509Certificate2Collection certificates)
+    {
+        if (certificates.Count > 0)
+        {
+            yield return new(new DateTimeOffset(certificates.Min(static certificate => certificate.NotAfter)).ToUnixTimeSeconds());
+        }
     }
 }
 

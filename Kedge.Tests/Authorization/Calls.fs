@@ -45,6 +45,8 @@ let private http client (host: string) headers (expected: Outcome) (words: strin
     task {
         let! answer = get client $"https://{host}/authorization" headers
 
+        Secrets.look what (answer.Body + string answer.Response)
+
         match expected with
         | Passed -> Expect.equal answer.Status 200 $"{what}: {answer.Body}"
         | Refused(status, _) ->
@@ -74,6 +76,7 @@ let private grpc (port: int) identity (host: string) (headers: (string * string)
             Expect.equal reply.Text "x" what
         | Refused(_, code) ->
             let! error = failure<RpcException> what (fun () -> call ())
+            Secrets.look what $"{error.Status.Detail} {error.Trailers}"
             Expect.equal error.StatusCode code $"{what}: {error.Status.Detail}"
             Expect.stringContains error.Status.Detail words what
     }

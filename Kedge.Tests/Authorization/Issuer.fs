@@ -81,6 +81,7 @@ type Token =
         Sign: byte array -> byte array
     }
 
+    /// As it is sent. It is a secret from then on.
     member token.Text =
         let part (members: (string * objnull) list) =
             let content = Collections.Generic.Dictionary<string, objnull>()
@@ -92,7 +93,9 @@ type Token =
 
         let signed = $"{part token.Header}.{part token.Claims}"
         let signature = token.Sign(Encoding.ASCII.GetBytes signed)
-        $"{signed}.{Base64Url.EncodeToString(ReadOnlySpan signature)}"
+        let text = $"{signed}.{Base64Url.EncodeToString(ReadOnlySpan signature)}"
+        Secrets.addToken text
+        text
 
     member token.With(claims: (string * objnull) list) =
         { token with

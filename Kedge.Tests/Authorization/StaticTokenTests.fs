@@ -11,6 +11,8 @@ let private secret = "correct-horse-battery-staple"
 
 let private server =
     Shared.make (fun () ->
+        Secrets.add secret
+
         (start
             http.Value
             grpc.Value

@@ -14,10 +14,15 @@ type Identity =
     }
 
 /// A certificate authority whose files live in the scratch directory.
-type CertificateAuthority(scratch: Scratch, name: string) =
+type CertificateAuthority(scratch: Scratch, name: string, days: float) =
     let serverAuth = Oid "1.3.6.1.5.5.7.3.1"
     let clientAuth = Oid "1.3.6.1.5.5.7.3.2"
     let key = ECDsa.Create ECCurve.NamedCurves.nistP256
+
+    let privateFile (fileName: string) (own: ECDsa) =
+        let pem = own.ExportPkcs8PrivateKeyPem()
+        Secrets.addKey pem
+        scratch.Write(fileName, pem)
 
     let certificate =
         let request =
@@ -31,7 +36,7 @@ type CertificateAuthority(scratch: Scratch, name: string) =
 
         request.CertificateExtensions.Add(X509SubjectKeyIdentifierExtension(request.PublicKey, false))
         let now = DateTimeOffset.UtcNow
-        request.CreateSelfSigned(now.AddDays -30.0, now.AddDays 30.0)
+        request.CreateSelfSigned(now.AddDays -30.0, now.AddDays days)
 
     let file = scratch.Write($"{name}.crt", certificate.ExportCertificatePem())
 
@@ -75,11 +80,14 @@ type CertificateAuthority(scratch: Scratch, name: string) =
         {
             Certificate = whole
             CertFile = scratch.Write($"{fileName}.crt", whole.ExportCertificatePem())
-            KeyFile = scratch.Write($"{fileName}.key", ownKey.ExportPkcs8PrivateKeyPem())
+            KeyFile = privateFile $"{fileName}.key" ownKey
         }
 
     let issue commonName = issueTo commonName $"CN={commonName}"
     let now = DateTimeOffset.UtcNow
+
+    /// Its own certificate ends in 30 days.
+    new(scratch, name) = CertificateAuthority(scratch, name, 30.0)
 
     /// The CA's certificate as a PEM file.
     member _.File = file
@@ -89,7 +97,10 @@ type CertificateAuthority(scratch: Scratch, name: string) =
     member this.Server() = this.ServerFor [ "localhost"; "127.0.0.1" ]
 
     /// For these names and addresses.
-    member _.ServerFor(names: string list) = issue "server" serverAuth (now.AddDays -1.0) (now.AddDays 7.0) names
+    member _.ServerFor(names: string list) = issue "server" serverAuth (now.AddDays -1.0) (now.AddDays 20.0) names
+
+    /// For `localhost`, valid for so many days more.
+    member _.ServerUntil(days: float) = issue "server" serverAuth (now.AddDays -1.0) (now.AddDays days) [ "localhost" ]
 
     member _.Client(commonName: string) = issue commonName clientAuth (now.AddDays -1.0) (now.AddDays 7.0) []
 

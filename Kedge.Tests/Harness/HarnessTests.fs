@@ -13,6 +13,35 @@ let tests =
     testList
         "harness"
         [
+            case "a secret is found wherever it stands, a word that looks like one is not" (fun () ->
+                task {
+                    use scratch = new Scratch()
+                    let identity = CertificateAuthority(scratch, "searched-ca").Client "searched"
+                    Secrets.addToken "header-of-all.claims-of-one-caller.signature-of-one-caller"
+
+                    for told in
+                        [
+                            "a line\nwith signature-of-one-caller in it"
+                            "claims-of-one-caller"
+                            System.IO.File.ReadAllText identity.KeyFile
+                            (System.IO.File.ReadAllLines identity.KeyFile)[2]
+                        ] do
+                        Expect.isTrue (Secrets.isIn told) told
+
+                    for innocent in [ ""; "header-of-all"; System.IO.File.ReadAllText identity.CertFile ] do
+                        Expect.isFalse (Secrets.isIn innocent) innocent
+                })
+
+            case "what a kedge printed is searched when it is disposed of" (fun () ->
+                task {
+                    let before = Secrets.total ()
+                    let program = new KedgeProgram([ "--version" ])
+                    let! _ = program.Exit()
+                    (program :> System.IDisposable).Dispose()
+                    Expect.isGreaterThanOrEqual (Secrets.total () - before) (int64 program.Output.Length) "characters"
+                    Expect.isNotEmpty program.Output "something was said"
+                })
+
             case "a client and a TLS peer exchange a request over HTTP/1.1 and HTTP/2" (fun () ->
                 task {
                     use peer =

@@ -58,7 +58,7 @@ type KedgeProgram(arguments: string list, workingDirectory: string, environment:
     new(arguments) = new KedgeProgram(arguments, Executable.root, [])
 
     member _.Id = started.Id
-    member _.HasExited = started.HasExited
+    member _.HasExited = Volatile.Read &disposed = 1 || started.HasExited
     /// Lines so far.
     member _.Stdout = stdout.ToArray()
     member _.Stderr = stderr.ToArray()
@@ -105,6 +105,7 @@ type KedgeProgram(arguments: string list, workingDirectory: string, environment:
 
                 started.WaitForExit()
                 started.Dispose()
+                Secrets.look "output of kedge" (String.Join('\n', Seq.append stdout stderr))
 
 /// How to start a server.
 type KedgeSettings =
@@ -133,6 +134,27 @@ type Kedge private (scratch: Scratch, program: KedgeProgram, grpcPort: int, http
             | :? HttpRequestException
             | :? OperationCanceledException -> return false
         }
+
+    /// Searches the debug pages for secrets, as far as they are there and open.
+    static member private Search(debugPort: int) =
+        let search (page: string) =
+            task {
+                try
+                    use limit = new CancellationTokenSource(TimeSpan.FromSeconds 1.0)
+
+                    let! text =
+                        probe.Value.GetStringAsync($"http://127.0.0.1:{debugPort}{page}", limit.Token)
+
+                    Secrets.look page text
+                with
+                | :? HttpRequestException
+                | :? OperationCanceledException -> ()
+            }
+
+        [ "/debug/status"; "/debug/requests"; "/debug/flagz"; "/metrics" ]
+        |> List.map (fun page -> search page :> Task)
+        |> Task.WhenAll
+        |> _.Wait()
 
     static member Defaults =
         {
@@ -224,6 +246,9 @@ type Kedge private (scratch: Scratch, program: KedgeProgram, grpcPort: int, http
 
     interface IDisposable with
         member _.Dispose() =
+            if not program.HasExited then
+                Kedge.Search debugPort
+
             (program :> IDisposable).Dispose()
             (scratch :> IDisposable).Dispose()
 
