@@ -86,6 +86,7 @@ let tests =
                         Expect.isEmpty program.Stdout "nothing is known"
                         let last = Array.last program.Stderr
                         Expect.stringContains last "within 1s" "how long it waited"
+                        Expect.stringContains last "the API server 127.0.0.1:" "which"
                         Expect.stringContains last "refused" "why"
                     })
 

@@ -286,6 +286,21 @@ let private rotate (api: ApiServer) (missed: Happening list) =
         api.RotateToken "second"
     }
 
+let private silence (api: ApiServer) (missed: Happening list) =
+    task {
+        api.Play [ SilenceWatches; yield! missed ]
+        // Three times the silence that is taken for death.
+        do! Task.Delay 3000
+    }
+
+let private refuse (api: ApiServer) (missed: Happening list) =
+    task {
+        api.Double.RefuseWith <- 503
+        api.Play [ DropWatches; yield! missed ]
+        do! Task.Delay 2000
+        api.Double.RefuseWith <- 0
+    }
+
 [<Tests>]
 let outages =
     testList
@@ -297,6 +312,8 @@ let outages =
                     "answers 410", gone HttpStatus
                     "answers 410 within a 200", gone ErrorEvent
                     "rotates its token", rotate
+                    "hangs silently", silence
+                    "answers 503", refuse
                 ] do
                 case $"the API server {name}: traffic goes on, and soon all is right" (fun () ->
                     task {
@@ -312,7 +329,18 @@ let outages =
                                 yield! pod "default" "web" "http" 80 steady.Port
                             ]
 
-                        use! kedge = serve api
+                        use! kedge =
+                            Kedge.Start(
+                                "{}",
+                                "{}",
+                                [
+                                    yield! api.DiscoveryFlags
+                                    if name = "hangs silently" then
+                                        "--discovery_resync_timeout=1s"
+                                        "--k8sresolver_resync_timeout=1s"
+                                ]
+                            )
+
                         use client = Clients.http1 kedge.HttpsPort None
                         let look service () = fetch client $"{service}.ext.example.com"
                         do! soon change "served" (look "web") (isFrom steady)
