@@ -11,8 +11,6 @@ namespace Kedge.Host.Commands;
 /// <summary>Prints the configuration that discovery makes of a cluster's services, and follows changes.</summary>
 public sealed class DiscoverCommand : ICommand
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
-
     private static readonly Flag<bool> Once = new()
     {
         Name = "once",
@@ -29,6 +27,7 @@ public sealed class DiscoverCommand : ICommand
     public IEnumerable<Flag> Flags =>
     [
         .. FlagCatalogue.Of(FlagGroup.Discovery), .. FlagCatalogue.Of(FlagGroup.Kubernetes), .. FlagCatalogue.Of(FlagGroup.Configuration), Once,
+        ClusterPatience.Timeout,
     ];
 
     public string Notes =>
@@ -71,13 +70,7 @@ public sealed class DiscoverCommand : ICommand
             await signal.Requested;
             return ExitCodes.Success;
         }
-        await Task.WhenAny(first.Task, signal.Requested, Task.Delay(Patience));
-        if (first.Task.IsCompleted)
-        {
-            return ExitCodes.Success;
-        }
-        var reason = cluster.Watches.Select(watch => watch.Error).FirstOrDefault(error => error is not null) ?? "no answer";
-        await invocation.Error.WriteLineAsync($"kedge: no list of services within {GoDuration.Format(Patience)}: {reason}");
-        return ExitCodes.Failure;
+        await Task.WhenAny(first.Task, signal.Requested, Task.Delay(invocation.Flags.Get(ClusterPatience.Timeout)));
+        return first.Task.IsCompleted ? ExitCodes.Success : await ClusterPatience.GiveUpAsync(invocation, "list of services", cluster);
     }
 }

@@ -25,7 +25,7 @@ public sealed class ResolveCommand : ICommand
 
     public IReadOnlyList<string> Arguments => ["backend or target"];
 
-    public IEnumerable<Flag> Flags => [.. FlagCatalogue.Of(FlagGroup.Configuration), .. FlagCatalogue.Of(FlagGroup.Kubernetes), FlagCatalogue.DnsNameservers, Once];
+    public IEnumerable<Flag> Flags => [.. FlagCatalogue.Of(FlagGroup.Configuration), .. FlagCatalogue.Of(FlagGroup.Kubernetes), FlagCatalogue.DnsNameservers, Once, ClusterPatience.Timeout];
 
     public async Task<int> RunAsync(Invocation invocation)
     {
@@ -61,10 +61,16 @@ public sealed class ResolveCommand : ICommand
             printers.Add(printer);
             runs.Add(resolver.RunAsync(printer, stop.Token));
         }
-        var answered = once ? Task.WhenAll(printers.Select(printer => printer.First)) : Task.Delay(Timeout.Infinite, stop.Token);
-        await Task.WhenAny(answered, signal.Requested);
+        var answered = Task.WhenAll(printers.Select(printer => printer.First));
+        await Task.WhenAny(
+            signal.Requested, once ? answered : Task.Delay(Timeout.Infinite, stop.Token),
+            Task.Delay(once ? invocation.Flags.Get(ClusterPatience.Timeout) : Timeout.InfiniteTimeSpan, stop.Token));
         await stop.CancelAsync();
         await Task.WhenAll(runs).ContinueWith(static _ => { }, TaskScheduler.Default);
+        if (once && !answered.IsCompleted && !signal.Requested.IsCompleted)
+        {
+            return await ClusterPatience.GiveUpAsync(invocation, "answer", cluster);
+        }
         return once && !printers.TrueForAll(printer => printer.HasEndpoints) ? ExitCodes.Failure : ExitCodes.Success;
     }
 }

@@ -41,7 +41,6 @@ public sealed class DiscoveryPublisher
         if (before is null || !ReferenceEquals(before, _source.Generate(files.Director.Decoded, files.Pool.Decoded)))
         {
             _store.SetGenerated(EntriesBeside);
-            Tell(Latest!);
         }
         _first.TrySetResult();
     }
@@ -51,6 +50,7 @@ public sealed class DiscoveryPublisher
     {
         var generated = _source.Generate(files.Director.Decoded, files.Pool.Decoded);
         Volatile.Write(ref _latest, generated);
+        Tell(generated);
         return new(generated.HttpRoutes, generated.GrpcRoutes, generated.HttpBackends, generated.GrpcBackends);
     }
 

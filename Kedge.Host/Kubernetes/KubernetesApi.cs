@@ -51,6 +51,7 @@ internal sealed class KubernetesApi : IDisposable
     }
 
     /// <summary>The answer's headers; its body streams. Anything but 200 is a <see cref="KubernetesApiException"/>.</summary>
+    /// <exception cref="KubernetesAccessException">It cannot be reached.</exception>
     public async Task<HttpResponseMessage> GetAsync(string pathAndQuery, CancellationToken stop)
     {
         var access = await AccessAsync(stop);
@@ -58,7 +59,7 @@ internal sealed class KubernetesApi : IDisposable
         {
             Headers = { Authorization = await access.Authorization(stop) },
         };
-        var response = await _client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, stop);
+        var response = await SendAsync(request, stop);
         if (response.StatusCode == HttpStatusCode.OK)
         {
             return response;
@@ -73,6 +74,19 @@ internal sealed class KubernetesApi : IDisposable
                 response.StatusCode,
                 $"the API server answered {(int)response.StatusCode}: {await ReasonAsync(response, stop)}",
                 response.Headers.RetryAfter?.Delta);
+        }
+    }
+
+    private async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken stop)
+    {
+        try
+        {
+            return await _client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, stop);
+        }
+        catch (HttpRequestException e)
+        {
+            throw new KubernetesAccessException(
+                $"the API server {request.RequestUri!.Authority} cannot be reached: {e.GetBaseException().Message}", e);
         }
     }
 

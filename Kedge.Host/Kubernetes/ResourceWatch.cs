@@ -89,7 +89,7 @@ internal sealed class ResourceWatch<T>(
             catch (Exception e) when (e is HttpRequestException or OperationCanceledException or JsonException
                 or KubernetesAccessException or UnauthorizedAccessException)
             {
-                Fails(LogLevel.Warning, e is OperationCanceledException ? "no answer in time" : Innermost(e));
+                Fails(LogLevel.Warning, e is OperationCanceledException ? "no answer in time" : e.Message);
                 _version = null;
             }
             catch (Exception e)
@@ -329,14 +329,5 @@ internal sealed class ResourceWatch<T>(
             }
         }
         return query;
-    }
-
-    private static string Innermost(Exception e)
-    {
-        while (e.InnerException is { } inner)
-        {
-            e = inner;
-        }
-        return e.Message;
     }
 }

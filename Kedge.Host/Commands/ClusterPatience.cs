@@ -1,0 +1,26 @@
+using Kedge.Host.Flags;
+using Kedge.Host.Kubernetes;
+
+namespace Kedge.Host.Commands;
+
+/// <summary>How long a command that is to end waits for its first answer.</summary>
+internal static class ClusterPatience
+{
+    public static readonly Flag<TimeSpan> Timeout = new()
+    {
+        Name = "timeout",
+        Group = FlagGroup.Command,
+        Type = FlagTypes.Duration,
+        Default = TimeSpan.FromSeconds(30),
+        Help = "with --once: how long to wait for the first answer",
+    };
+
+    /// <summary>Tells that nothing came in time, and, as far as a watch knows, why.</summary>
+    /// <param name="missing">What was waited for.</param>
+    public static async Task<int> GiveUpAsync(Invocation invocation, string missing, KubernetesCluster cluster)
+    {
+        var reason = cluster.Watches.Select(watch => watch.Error).FirstOrDefault(error => error is not null) ?? "no answer";
+        await invocation.Error.WriteLineAsync($"kedge: no {missing} within {GoDuration.Format(invocation.Flags.Get(Timeout))}: {reason}");
+        return ExitCodes.Failure;
+    }
+}
