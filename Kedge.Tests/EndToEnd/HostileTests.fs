@@ -91,7 +91,8 @@ let debugPort =
                     use json = Text.Json.JsonDocument.Parse version
                     Expect.equal json.RootElement.ValueKind Text.Json.JsonValueKind.Object "a JSON object"
 
-                    let request = new HttpRequestMessage(HttpMethod.Get, kedge.Value.DebugUrl "/some/path")
+                    let request =
+                        new HttpRequestMessage(HttpMethod.Get, kedge.Value.DebugUrl "/some/path")
 
                     request.Headers.Host <- "alpha.example"
                     use! proxied = client.SendAsync request
