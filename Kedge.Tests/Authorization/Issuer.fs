@@ -192,12 +192,13 @@ type Issuer(port: int) =
     /// A valid token with these permissions.
     member issuer.Token(permissions: string list) : Token = issuer.TokenBy(keys.Head, permissions)
 
-    /// The flags of a server that trusts it and looks for permissions in `perms`.
+    /// The flags of a server that trusts it and looks for permissions in `perms`, each in three words, as the command
+    /// that operators know has them.
     member issuer.Flags =
         [
-            $"--server_oidc_provider_url={issuer.Name}"
-            $"--server_oidc_client_id={issuer.Audience}"
-            "--server_oidc_perms_claim=perms"
+            yield! [ "--server_oidc_provider_url"; "="; issuer.Name ]
+            yield! [ "--server_oidc_client_id"; "="; issuer.Audience ]
+            yield! [ "--server_oidc_perms_claim"; "="; "perms" ]
         ]
 
     interface IDisposable with
