@@ -33,9 +33,11 @@ internal sealed class Proxy : IAsyncDisposable
         var command = name switch
         {
             "bare" => Words(Environment.ProcessPath!, "bare", tls, grpcTls, site.HttpBackend, site.GrpcBackend, site.Certificate, site.Key),
-            "kedge" => KedgeCommand(options, site, tls, grpcTls),
+            "kedge" => KedgeCommand([options.Kedge], options, site, tls, grpcTls),
             "haproxy" => HaproxyCommand(site, tls, grpcTls),
             "nginx" => NginxCommand(site, tls, grpcTls),
+            // env(1) takes the variables that stand before the file.
+            _ when options.Variants.TryGetValue(name, out var words) => KedgeCommand(["env", .. words], options, site, tls, grpcTls),
             _ => throw new ArgumentException($"no proxy of the name {name}"),
         };
 
@@ -67,7 +69,7 @@ internal sealed class Proxy : IAsyncDisposable
     private static string[] Words(params object[] words) =>
         [.. words.Select(word => Convert.ToString(word, CultureInfo.InvariantCulture)!)];
 
-    private static string[] KedgeCommand(RunOptions options, Site site, int tls, int grpcTls)
+    private static string[] KedgeCommand(string[] start, RunOptions options, Site site, int tls, int grpcTls)
     {
         var director = site.Write("director.json", """
             { "http": { "routes": [ { "backend_name": "http" } ] }, "grpc": { "routes": [ { "backend_name": "grpc" } ] } }
@@ -78,7 +80,7 @@ internal sealed class Proxy : IAsyncDisposable
             """);
         return
         [
-            options.Kedge, "--server_bind_address=127.0.0.1", $"--server_http_tls_port={tls}", $"--server_grpc_tls_port={grpcTls}",
+            .. start, "--server_bind_address=127.0.0.1", $"--server_http_tls_port={tls}", $"--server_grpc_tls_port={grpcTls}",
             $"--server_http_port={Ports.Free()}", $"--server_tls_cert_file={site.Certificate}", $"--server_tls_key_file={site.Key}",
             $"--kedge_config_director_config_path={director}", $"--kedge_config_backendpool_config_path={pool}", .. options.KedgeFlags,
         ];

@@ -3,7 +3,8 @@ using System.Globalization;
 namespace Kedge.Bench;
 
 /// <summary>What to measure, and how long.</summary>
-internal sealed record RunOptions(int Rounds, double Scale, string Kedge, string[] Proxies, string[] Workloads, string? Output, string[] KedgeFlags)
+internal sealed record RunOptions(int Rounds, double Scale, string Kedge, string[] Proxies, string[] Workloads, string? Output, string[] KedgeFlags,
+    IReadOnlyDictionary<string, string[]> Variants)
 {
     public const string Help = """
         kedge-bench run [options]      CPU per request of kedge, a bare YARP forwarder, HAProxy and nginx, side by side
@@ -14,12 +15,14 @@ internal sealed record RunOptions(int Rounds, double Scale, string Kedge, string
           --proxies A,B       of kedge,bare,haproxy,nginx (default: all that are installed)
           --workloads A,B     of h1,h2,grpc,64k,connect (default: all)
           --kedge-flag FLAG   one more flag for kedge; repeat for several
+          --variant "NAME=[VAR=VALUE …] FILE [FLAG …]"
+                              one more kedge: with other settings, or an earlier build; repeat for several
           --output FILE       also write the table there
         """;
 
     public static RunOptions Parse(string[] words)
     {
-        var options = new RunOptions(5, 1, "", ["bare", "kedge", "haproxy", "nginx"], ["h1", "h2", "grpc", "64k", "connect"], null, []);
+        var options = new RunOptions(5, 1, "", ["bare", "kedge", "haproxy", "nginx"], ["h1", "h2", "grpc", "64k", "connect"], null, [], new Dictionary<string, string[]>());
         for (var i = 0; i < words.Length; i += 2)
         {
             if (i + 1 == words.Length)
@@ -36,6 +39,7 @@ internal sealed record RunOptions(int Rounds, double Scale, string Kedge, string
                 "--proxies" => options with { Proxies = value.Split(',') },
                 "--workloads" => options with { Workloads = value.Split(',') },
                 "--kedge-flag" => options with { KedgeFlags = [.. options.KedgeFlags, value] },
+                "--variant" => options.With(value),
                 "--output" => options with { Output = Path.GetFullPath(value) },
                 _ => throw new ArgumentException($"unknown option {words[i]}\n{Help}"),
             };
@@ -43,6 +47,20 @@ internal sealed record RunOptions(int Rounds, double Scale, string Kedge, string
 
         return options.Kedge == "" && options.Proxies.Contains("kedge")
             ? throw new ArgumentException($"--kedge is missing\n{Help}")
-            : options;
+            : options with { Proxies = [.. options.Proxies, .. options.Variants.Keys] };
+    }
+
+    private RunOptions With(string variant)
+    {
+        var equals = variant.IndexOf('=');
+        return equals < 1
+            ? throw new ArgumentException($"a variant starts with its name and `=`\n{Help}")
+            : this with
+            {
+                Variants = new Dictionary<string, string[]>(Variants)
+                {
+                    [variant[..equals]] = variant[(equals + 1)..].Split(' ', StringSplitOptions.RemoveEmptyEntries),
+                },
+            };
     }
 }
