@@ -300,6 +300,8 @@ public sealed class ProxyEngine : IAsyncDisposable
     {
         null => false,
         BadHttpRequestException => true,
+        // What the server says of trailers whose names or values may not be.
+        _ when e.GetType() == typeof(InvalidOperationException) => true,
         AggregateException many => many.InnerExceptions.Any(HasBadRequest),
         _ => HasBadRequest(e.InnerException),
     };

@@ -12,8 +12,6 @@ namespace Kedge.Host.Listeners;
 /// <summary>The two TLS listeners, and the limits of what callers may do on them.</summary>
 public static class ProxyListeners
 {
-    private static readonly Encoding HeaderEncoding = Encoding.Latin1;
-
     public static WebApplication Create(
         ListenerOptions options, CertificateStore certificates, ProxyEngine engine, ProxyTelemetry telemetry, ILoggerFactory loggers) =>
         ListenerHost.Create(
@@ -63,8 +61,8 @@ public static class ProxyListeners
         // An absolute-form target whose authority differs from Host: RFC 9112, 3.2.2 lets the target win.
         kestrel.AllowHostHeaderOverride = true;
         // Header values pass as the bytes that they are.
-        kestrel.RequestHeaderEncodingSelector = _ => HeaderEncoding;
-        kestrel.ResponseHeaderEncodingSelector = _ => HeaderEncoding;
+        kestrel.RequestHeaderEncodingSelector = RequestHeaderDecoding.EncodingOf;
+        kestrel.ResponseHeaderEncodingSelector = _ => Encoding.Latin1;
 
         // Bodies of any size and pace go through; the engine ends those that stand still.
         kestrel.Limits.MaxRequestBodySize = null;

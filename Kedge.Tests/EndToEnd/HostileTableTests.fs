@@ -66,6 +66,11 @@ let private canonicalFault (request: WireRequest) : string option =
         | [ _ ] -> None
         | values -> Some $"{name}: %A{values}"
 
+    // A WebSocket's handshake, which passes, in kedge's words.
+    let isUpgrade name =
+        (name = "Connection" && request.Values name = [ "Upgrade" ])
+        || (name = "Upgrade" && request.Values name = [ "websocket" ])
+
     if not line.Success then
         Some "the request line"
     elif request.RequestLine.Contains "smuggled" then
@@ -76,7 +81,7 @@ let private canonicalFault (request: WireRequest) : string option =
         [
             request.Headers |> List.tryFind malformed |> Option.map string
             mustNotPass
-            |> List.tryFind (fun name -> not (request.Values(name).IsEmpty))
+            |> List.tryFind (fun name -> not (request.Values(name).IsEmpty || isUpgrade name))
             |> Option.map (fun name -> $"{name} is there")
             for name in
                 [
@@ -207,8 +212,9 @@ let private check (table: string) (case: HostileCase) =
             for name, value in case.Has do
                 Expect.equal (first.Values name) [ value ] name
 
-            for name in case.Lacks do
-                Expect.isEmpty (first.Values name) name
+            for request in received do
+                for name in case.Lacks do
+                    Expect.isEmpty (request.Values name) name
 
             match case.Body with
             | Some body -> Expect.equal first.Body body "body"
@@ -223,7 +229,7 @@ let tests =
         [
             test "the tables are there" {
                 let count = all |> List.sumBy (fun (_, cases) -> cases.Length)
-                Expect.isGreaterThan count 150 "cases"
+                Expect.isGreaterThan count 220 "cases"
 
                 for _, cases in all do
                     for case in cases do
