@@ -14,10 +14,10 @@ namespace Kedge.Host.Forwarding;
 
 /// <summary>Where an exchange's request may go.</summary>
 /// <param name="Name">For messages: a backend, or an ad-hoc name.</param>
-/// <param name="BackendName">Null for an ad-hoc target.</param>
 /// <param name="Ticket">The request's turn with the balancer.</param>
+/// <param name="Backend">Which the request has entered, and leaves when it is over; null for an ad-hoc target.</param>
 internal readonly record struct Destination(
-    UpstreamClient Client, EndpointSet Endpoints, HealthPolicy Policy, string Name, string? BackendName, ulong Ticket);
+    UpstreamClient Client, EndpointSet Endpoints, HealthPolicy Policy, string Name, ulong Ticket, Backend? Backend);
 
 /// <summary>
 /// One request and its answer on their way. To the forwarder it is what sends the request: it picks the endpoint, and when
@@ -75,7 +75,8 @@ internal sealed class Exchange : HttpMessageInvoker
     /// <summary>The span of this exchange; null when nobody traces.</summary>
     public Activity? Span { get; set; }
 
-    public string? BackendName => _destination.BackendName;
+    /// <summary>Null for an ad-hoc target.</summary>
+    public string? BackendName => _destination.Backend?.Name;
 
     public UpstreamClient Client => _destination.Client;
 
@@ -269,6 +270,7 @@ internal sealed class Exchange : HttpMessageInvoker
     /// <summary>Gives back what the exchange holds.</summary>
     public void End()
     {
+        _destination.Backend?.Leave();
         _endpoint?.RequestEnded();
         InactivityMonitor.Remove(this);
         // One that the monitor is about to cancel must not serve another exchange.

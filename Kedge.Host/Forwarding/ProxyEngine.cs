@@ -75,6 +75,7 @@ public sealed class ProxyEngine : IAsyncDisposable
     {
         var requestId = RequestId.KeepOrMake(context.Request.Headers[Answer.RequestIdHeader]);
         var record = _telemetry.Begin(context, requestId);
+        Exchange? exchange = null;
         try
         {
             var refusal = RequestView.TryRead(context, listener, out var view);
@@ -83,9 +84,28 @@ public sealed class ProxyEngine : IAsyncDisposable
             record.Path = view.Path;
             if (refusal is null)
             {
-                refusal = await ServeAsync(context, view, Volatile.Read(ref _state), record);
+                (refusal, exchange) = await DecideAsync(context, view, Volatile.Read(ref _state), record);
             }
-            if (refusal is not null)
+            if (exchange is not null)
+            {
+                // Not in a method of its own, which would cost each request one more state machine on the heap.
+                using var span = Tracing.StartForwarding();
+                exchange.Span = span;
+                Limit(exchange, context);
+                var client = exchange.Client;
+                var error = await _forwarder.SendAsync(
+                    context,
+                    client.DestinationPrefix,
+                    exchange,
+                    client.ConfigFor(client.IsTls && IsUpgrade(context)),
+                    exchange.Transformer,
+                    exchange.Cancellation?.Token ?? CancellationToken.None);
+                if (error != ForwarderError.None)
+                {
+                    await FailAsync(context, exchange, error);
+                }
+            }
+            else if (refusal is not null)
             {
                 record.Failure = refusal;
                 await refusal.WriteAsync(context, record.IsGrpc, requestId, backendName: null);
@@ -110,6 +130,7 @@ public sealed class ProxyEngine : IAsyncDisposable
         }
         finally
         {
+            exchange?.End();
             _telemetry.End(record, context);
         }
     }
@@ -121,8 +142,11 @@ public sealed class ProxyEngine : IAsyncDisposable
         return _services.DisposeAsync();
     }
 
-    /// <summary>Routes and forwards. Not null: the answer to give, because there is nowhere to go.</summary>
-    private async ValueTask<Answer?> ServeAsync(HttpContext context, RequestView view, State state, RequestRecord record)
+    /// <summary>
+    /// What to do with a request: the answer to give, because there is nowhere to go, or the exchange to carry out. Neither:
+    /// it has been served. As a rule this completes synchronously, and so allocates nothing but the exchange.
+    /// </summary>
+    private async ValueTask<(Answer?, Exchange?)> DecideAsync(HttpContext context, RequestView view, State state, RequestRecord record)
     {
         RuleHits? hits;
         using (Tracing.StartRouting())
@@ -131,17 +155,17 @@ public sealed class ProxyEngine : IAsyncDisposable
         }
         if (hits is null)
         {
-            return await ServeAdhocAsync(context, view, state, record);
+            return await DecideAdhocAsync(context, view, state, record);
         }
         _telemetry.Matched(record, hits);
         var route = hits.Info;
         if (await Authorizer.AuthorizeAsync(context, route) is { } refusal)
         {
-            return refusal;
+            return (refusal, null);
         }
         if (route.BackendIndex < 0)
         {
-            return Answer.NoBackend(route.BackendName);
+            return (Answer.NoBackend(route.BackendName), null);
         }
         var backend = (view.IsGrpc ? state.GrpcBackends : state.HttpBackends)[route.BackendIndex];
         var endpoints = backend.Endpoints;
@@ -154,32 +178,23 @@ public sealed class ProxyEngine : IAsyncDisposable
             }
             if (endpoints.Endpoints.Length == 0)
             {
-                return Answer.NoResolution("backend " + backend.Name);
+                return (Answer.NoResolution("backend " + backend.Name), null);
             }
         }
         if (!backend.TryEnter())
         {
-            return Answer.TooManyRequests("backend " + backend.Name);
+            return (Answer.TooManyRequests("backend " + backend.Name), null);
         }
-        try
-        {
-            var destination = new Destination(
-                backend.Client, endpoints, backend.Policy, backend.Name, backend.Name, backend.NextTicket());
-            _telemetry.Forwarding(record, backend.Counters, backend.IsGrpc && backend.Info.PrometheusInterceptor);
-            await ForwardAsync(context, new Exchange(context, view, destination, record, _telemetry, _settings, _logger));
-        }
-        finally
-        {
-            backend.Leave();
-        }
-        return null;
+        _telemetry.Forwarding(record, backend.Counters, backend.IsGrpc && backend.Info.PrometheusInterceptor);
+        var destination = new Destination(backend.Client, endpoints, backend.Policy, backend.Name, backend.NextTicket(), backend);
+        return (null, new Exchange(context, view, destination, record, _telemetry, _settings, _logger));
     }
 
-    private async ValueTask<Answer?> ServeAdhocAsync(HttpContext context, RequestView view, State state, RequestRecord record)
+    private async ValueTask<(Answer?, Exchange?)> DecideAdhocAsync(HttpContext context, RequestView view, State state, RequestRecord record)
     {
         if (view.IsTunnel && !_settings.HttpConnectEnabled)
         {
-            return Answer.ConnectNotSupported;
+            return (Answer.ConnectNotSupported, null);
         }
         var noRoute = view.IsGrpc ? Answer.NoGrpcRoute : Answer.NoRoute;
         var host = view.Host.ToString();
@@ -194,44 +209,42 @@ public sealed class ProxyEngine : IAsyncDisposable
         }
         if (await Authorizer.AuthorizeAsync(context, rule?.Info) is { } unauthorized)
         {
-            return unauthorized;
+            return (unauthorized, null);
         }
         switch (decision)
         {
             case AdhocDecision.PortNotAllowed refused:
-                return Answer.BadRequest($"port {refused.port} is not allowed");
+                return (Answer.BadRequest($"port {refused.port} is not allowed"), null);
             case AdhocDecision.PatternAbsent:
-                return Answer.BadRequest("the name lacks what the ad-hoc rule replaces");
+                return (Answer.BadRequest("the name lacks what the ad-hoc rule replaces"), null);
             case AdhocDecision.NotAName:
-                return Answer.BadRequest("what the ad-hoc rule makes of the name is no name");
+                return (Answer.BadRequest("what the ad-hoc rule makes of the name is no name"), null);
             case AdhocDecision.Target target:
                 var found = await _adhoc.ResolveAsync(target.dnsName, target.port).WaitAsync(context.RequestAborted);
                 if (found.Refusal is { } kind)
                 {
-                    return Answer.BadRequest($"the name leads to a {kind} address");
+                    return (Answer.BadRequest($"the name leads to a {kind} address"), null);
                 }
                 if (found.Endpoints.Endpoints.Length == 0)
                 {
-                    return Answer.NoResolution(target.dnsName);
+                    return (Answer.NoResolution(target.dnsName), null);
                 }
                 if (view.IsTunnel)
                 {
-                    return await Tunnel.ServeAsync(context, found.Endpoints, target.dnsName, _settings.ConnectTimeout);
+                    return (await Tunnel.ServeAsync(context, found.Endpoints, target.dnsName, _settings.ConnectTimeout), null);
                 }
                 var destination = new Destination(
-                    _backends.PlainClient(view.IsGrpc), found.Endpoints, _adhocPolicy, target.dnsName, null, _adhoc.NextTicket());
+                    _backends.PlainClient(view.IsGrpc), found.Endpoints, _adhocPolicy, target.dnsName, _adhoc.NextTicket(), null);
                 _telemetry.Forwarding(record, _telemetry.CountersOf(view.IsGrpc, ProxyTelemetry.AdhocBackend), countMethod: false);
-                await ForwardAsync(context, new Exchange(context, view, destination, record, _telemetry, _settings, _logger));
-                return null;
+                return (null, new Exchange(context, view, destination, record, _telemetry, _settings, _logger));
             default:
-                return noRoute;
+                return (noRoute, null);
         }
     }
 
-    private async Task ForwardAsync(HttpContext context, Exchange exchange)
+    /// <summary>Sets what ends an exchange: standing still for HTTP, the caller's deadline for gRPC.</summary>
+    private void Limit(Exchange exchange, HttpContext context)
     {
-        using var span = Tracing.StartForwarding();
-        exchange.Span = span;
         if (!exchange.IsGrpc)
         {
             exchange.Cancellation = CancellationSources.Rent();
@@ -244,32 +257,13 @@ public sealed class ProxyEngine : IAsyncDisposable
             exchange.Cancellation = CancellationSources.Rent();
             exchange.Cancellation.CancelAfter(left);
         }
-        try
-        {
-            var client = exchange.Client;
-            var error = await _forwarder.SendAsync(
-                context,
-                client.DestinationPrefix,
-                exchange,
-                client.ConfigFor(client.IsTls && IsUpgrade(context)),
-                exchange.Transformer,
-                exchange.Cancellation?.Token ?? CancellationToken.None);
-            if (error != ForwarderError.None)
-            {
-                var failure = exchange.DeadlineHasPassed
-                    ? Answer.DeadlineExceeded
-                    : exchange.Failure ?? FailureOf(error, context);
-                await FailAsync(context, exchange, failure);
-            }
-        }
-        finally
-        {
-            exchange.End();
-        }
     }
 
-    private static Task FailAsync(HttpContext context, Exchange exchange, Answer failure)
+    private static Task FailAsync(HttpContext context, Exchange exchange, ForwarderError error)
     {
+        var failure = exchange.DeadlineHasPassed
+            ? Answer.DeadlineExceeded
+            : exchange.Failure ?? FailureOf(error, context);
         var record = exchange.Record;
         if (context.RequestAborted.IsCancellationRequested && exchange.Failure is null && failure != Answer.DeadlineExceeded)
         {

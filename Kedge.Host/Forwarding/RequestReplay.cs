@@ -1,4 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
+using System.Runtime.CompilerServices;
 using Kedge.Host.Backends.Connections;
 
 namespace Kedge.Host.Forwarding;
@@ -22,7 +23,9 @@ internal sealed class RequestReplay
     private byte[]? _sent = [];
     private int _length;
     private Stream? _target;
-    private TaskCompletionSource _resumed = NewSignal();
+    // How often the body began anew, and who waits for the next time.
+    private int _resumptions;
+    private TaskCompletionSource? _resumed;
 
     /// <summary>Whether all that went out so far can go out again.</summary>
     public bool IsPossible => Volatile.Read(ref _sent) is not null;
@@ -32,14 +35,15 @@ internal sealed class RequestReplay
 
     public void Start(Stream target) => _target = target;
 
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
     public async ValueTask WriteAsync(ReadOnlyMemory<byte> chunk, CancellationToken cancel)
     {
-        Task resumed;
+        int resumptions;
         await _gate.WaitAsync(cancel);
         try
         {
             Record(chunk.Span);
-            resumed = _resumed.Task;
+            resumptions = _resumptions;
             try
             {
                 await _target!.WriteAsync(chunk, cancel);
@@ -56,7 +60,7 @@ internal sealed class RequestReplay
         {
             _gate.Release();
         }
-        await resumed.WaitAsync(cancel);
+        await ResumedAfterAsync(resumptions).WaitAsync(cancel);
     }
 
     public Task FlushAsync(CancellationToken cancel) => _target!.FlushAsync(cancel);
@@ -71,8 +75,14 @@ internal sealed class RequestReplay
             _target = target;
             await target.WriteAsync(sent.AsMemory(0, _length), cancel);
             await target.FlushAsync(cancel);
-            _resumed.TrySetResult();
-            _resumed = NewSignal();
+            TaskCompletionSource? waiting;
+            lock (_gate)
+            {
+                _resumptions++;
+                waiting = _resumed;
+                _resumed = null;
+            }
+            waiting?.TrySetResult();
         }
         finally
         {
@@ -103,5 +113,13 @@ internal sealed class RequestReplay
         Interlocked.CompareExchange(ref _sent, kept, sent);
     }
 
-    private static TaskCompletionSource NewSignal() => new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private Task ResumedAfterAsync(int resumptions)
+    {
+        lock (_gate)
+        {
+            return _resumptions != resumptions
+                ? Task.CompletedTask
+                : (_resumed ??= new(TaskCreationOptions.RunContinuationsAsynchronously)).Task;
+        }
+    }
 }

@@ -14,6 +14,10 @@ public static class ListenerHost
     public static WebApplication Create(ILoggerFactory loggers, Action<KestrelServerOptions> listeners, RequestDelegate handler) =>
         Create(loggers, listeners, static _ => { }, app => app.Run(handler));
 
+    /// <summary>With a server and nothing behind it.</summary>
+    public static WebApplication Create(ILoggerFactory loggers, Action<KestrelServerOptions> listeners) =>
+        Create(loggers, listeners, static _ => { }, static _ => { });
+
     /// <summary>The same with services and whatever stands in the place of the one delegate.</summary>
     public static WebApplication Create(
         ILoggerFactory loggers, Action<KestrelServerOptions> listeners, Action<IServiceCollection> services, Action<WebApplication> pipeline)

@@ -12,17 +12,19 @@ namespace Kedge.Host.Listeners;
 /// <summary>The two TLS listeners, and the limits of what callers may do on them.</summary>
 public static class ProxyListeners
 {
-    public static WebApplication Create(
+    public static ProxyServer Create(
         ListenerOptions options, CertificateStore certificates, ProxyEngine engine, ProxyTelemetry telemetry, ILoggerFactory loggers) =>
-        ListenerHost.Create(
-            loggers,
-            kestrel =>
-            {
-                SetLimits(kestrel, options.Limits);
-                Listen(kestrel, options, certificates, telemetry, ListenerKind.GrpcTls, options.GrpcTlsPort, HttpProtocols.Http2);
-                Listen(kestrel, options, certificates, telemetry, ListenerKind.HttpTls, options.HttpTlsPort, HttpProtocols.Http1AndHttp2);
-            },
-            context => engine.HandleAsync(context, context.Features.GetRequiredFeature<ListenerFeature>().Kind));
+        new(
+            ListenerHost.Create(
+                loggers,
+                kestrel =>
+                {
+                    SetLimits(kestrel, options.Limits);
+                    Listen(kestrel, options, certificates, telemetry, ListenerKind.GrpcTls, options.GrpcTlsPort, HttpProtocols.Http2);
+                    Listen(kestrel, options, certificates, telemetry, ListenerKind.HttpTls, options.HttpTlsPort, HttpProtocols.Http1AndHttp2);
+                }),
+            engine,
+            options.GrpcTlsPort);
 
     private static void Listen(
         KestrelServerOptions kestrel,
@@ -39,14 +41,8 @@ public static class ProxyListeners
         }
         kestrel.Listen(options.BindAddress, port, listener =>
         {
-            var feature = new ListenerFeature(kind);
             listener.Protocols = protocols;
             listener.Count(telemetry.ListenerOf(kind));
-            listener.Use(next => connection =>
-            {
-                connection.Features.Set(feature);
-                return next(connection);
-            });
             listener.UseHttps(new TlsHandshakeCallbackOptions
             {
                 OnConnection = _ => new(certificates.OptionsFor(kind)),
@@ -58,6 +54,9 @@ public static class ProxyListeners
     private static void SetLimits(KestrelServerOptions kestrel, ListenerLimits limits)
     {
         kestrel.AddServerHeader = false;
+        // HTTP/2's dynamic table would save callers some bytes for the price of a look-up and a place for each header. The
+        // static table stays.
+        kestrel.AllowResponseHeaderCompression = false;
         // An absolute-form target whose authority differs from Host: RFC 9112, 3.2.2 lets the target win.
         kestrel.AllowHostHeaderOverride = true;
         // Header values pass as the bytes that they are.
@@ -92,7 +91,4 @@ public static class ProxyListeners
     }
 
     private static TimeSpan OrForEver(TimeSpan limit) => limit == TimeSpan.Zero ? Timeout.InfiniteTimeSpan : limit;
-
-    /// <summary>Tells a request by which listener its connection came.</summary>
-    private sealed record ListenerFeature(ListenerKind Kind);
 }

@@ -36,7 +36,7 @@ public sealed class KedgeServer : IAsyncDisposable
     private readonly Reloader reloader;
     private readonly MeterProvider metrics;
     private readonly TracerProvider? traces;
-    private readonly WebApplication? proxy;
+    private readonly ProxyServer? proxy;
     private readonly WebApplication? debug;
     private readonly WebApplication? grpcHealth;
 
@@ -113,17 +113,17 @@ public sealed class KedgeServer : IAsyncDisposable
         if (debug is not null)
         {
             await debug.StartAsync();
-            LogAddresses(debug);
+            LogAddresses(AddressesOf(debug));
         }
         if (grpcHealth is not null)
         {
             await grpcHealth.StartAsync();
-            LogAddresses(grpcHealth);
+            LogAddresses(AddressesOf(grpcHealth));
         }
         if (proxy is not null)
         {
             await proxy.StartAsync();
-            LogAddresses(proxy);
+            LogAddresses(proxy.Addresses);
         }
         reloader.Start();
         if (discovery is null)
@@ -168,7 +168,7 @@ public sealed class KedgeServer : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await reloader.DisposeAsync();
-        foreach (var host in new[] { proxy, grpcHealth, debug })
+        foreach (var host in new IAsyncDisposable?[] { proxy, grpcHealth, debug })
         {
             if (host is not null)
             {
@@ -196,9 +196,12 @@ public sealed class KedgeServer : IAsyncDisposable
         AdhocAllowLoopback = options.Forwarding.AdhocAllowLoopback,
     };
 
-    private void LogAddresses(WebApplication host)
+    private static IEnumerable<string> AddressesOf(WebApplication host) =>
+        host.Services.GetRequiredService<IServer>().Features.GetRequiredFeature<IServerAddressesFeature>().Addresses;
+
+    private void LogAddresses(IEnumerable<string> addresses)
     {
-        foreach (var address in host.Services.GetRequiredService<IServer>().Features.GetRequiredFeature<IServerAddressesFeature>().Addresses)
+        foreach (var address in addresses)
         {
             var port = new Uri(address).Port;
             var name = port == options.GrpcTlsPort ? "grpc_tls" : port == options.HttpTlsPort ? "http_tls" : port == options.GrpcHealthPort ? "grpc_health" : "debug";

@@ -20,24 +20,31 @@ internal sealed class TrackedConnection(Stream inner) : Stream
     /// <summary>After a write that failed: the rest of the request goes nowhere, so that an early answer can be read.</summary>
     public void DiscardWrites() => _discards = true;
 
-    public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+    public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
     {
         if (_discards && _awaiting)
         {
-            return;
+            return default;
         }
         if (_ended || _discards)
         {
-            throw new ConnectionLostException(_answered, nothingSent: true, null, null);
+            return ValueTask.FromException(new ConnectionLostException(_answered, nothingSent: true, null, null));
         }
         if (!_awaiting)
         {
             _reused = _answered;
             _awaiting = true;
         }
+        // A write that the socket takes at once, as it does nearly always, needs no state machine.
+        var write = inner.WriteAsync(buffer, cancellationToken);
+        return write.IsCompletedSuccessfully ? write : AwaitAsync(write);
+    }
+
+    private async ValueTask AwaitAsync(ValueTask write)
+    {
         try
         {
-            await inner.WriteAsync(buffer, cancellationToken);
+            await write;
         }
         catch (IOException e)
         {
