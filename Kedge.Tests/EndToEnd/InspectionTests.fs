@@ -2,18 +2,11 @@
 module Kedge.Tests.EndToEnd.InspectionTests
 
 open System
-open System.Diagnostics
 open System.Text.Json
 open Expecto
 open Kedge.Tests.Harness
 
-let private run (arguments: string list) =
-    task {
-        use scratch = new Scratch()
-        use program = new KedgeProgram(arguments, scratch.Path, [])
-        let! code = program.Exit()
-        return code, program.Stdout, program.Stderr
-    }
+let private run = KedgeProgram.RunToEnd
 
 let private director file = $"--kedge_config_director_config_path={file}"
 let private pool file = $"--kedge_config_backendpool_config_path={file}"
@@ -96,17 +89,12 @@ let private planted =
         yield "unused-backend", "$.grpc.backends[2]"
     ]
 
-/// Runs a line that people would paste into a shell, `kedge` being the executable under test.
+/// The lines that `kedge` prints, called as people would call it in a shell.
 let private shell (line: string) =
     task {
-        let info =
-            ProcessStartInfo("bash", [ "-c"; $"\"{Executable.path}\" {line}" ], RedirectStandardOutput = true)
-
-        use bash = nonNull (Process.Start info)
-        let! output = bash.StandardOutput.ReadToEndAsync()
-        do! bash.WaitForExitAsync()
-        Expect.equal bash.ExitCode 0 line
-        return output.Split '\n'
+        let! outcome = Shell.run $"kedge {line}"
+        Expect.equal outcome.Code 0 line
+        return outcome.Output.Split '\n'
     }
 
 [<Tests>]
