@@ -217,6 +217,18 @@ let tests =
                             Expect.equal (int answer.StatusCode) 200 path
                 })
 
+            test "the image is built as CI builds, and exposes the ports of the flags" {
+                let text = File.ReadAllText(SourceTree.path "Dockerfile")
+                let ci = File.ReadAllText(SourceTree.path ".ci/run")
+                let publish = Regex.Match(text, @"RUN (dotnet publish .*) -o /app").Groups[1].Value
+                Expect.stringContains ci $"must {publish} " "the command"
+                Expect.isMatch text "(?m)^COPY --from=build /app /app$" "its outcome"
+                Expect.isMatch text "(?m)^ENTRYPOINT \\[\"/app/kedge\"\\]$" "is what runs"
+                Expect.isMatch text "(?m)^EXPOSE 8443 8444 8080$" "ports"
+                let project = File.ReadAllText(SourceTree.path "Kedge.Host/Kedge.Host.csproj")
+                Expect.stringContains project "<ContainerPort Include=\"8443;8444;8080\"" "those of the SDK's image"
+            }
+
             case "the commands of docs/kubernetes.md name what is there" (fun () ->
                 task {
                     let! objects = rendered["misc/deploy/overlays/example"].Value

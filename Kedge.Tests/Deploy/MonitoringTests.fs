@@ -206,6 +206,28 @@ let names =
                         $"SUCCESS: {ofDashboard.Value.Length} rules found"
                         "the dashboard"
                 })
+
+            case "each alert fires when it should, with these words, and not otherwise" (fun () ->
+                task {
+                    use scratch = new Scratch()
+                    scratch.Write("alerts.yaml", String.Join('\n', ruleFile.Value)) |> ignore
+
+                    let cases =
+                        File.ReadAllText(SourceTree.path "Kedge.Tests/testassets/alerts/cases.yaml")
+
+                    scratch.Write("cases.yaml", cases) |> ignore
+
+                    for alert in ofAlerts.Value do
+                        let name = alert.Place.Split(' ')[1]
+
+                        Expect.isMatch
+                            cases
+                            $@"alertname: {name}\n +eval_time: \w+\n +exp_alerts:"
+                            $"a case for {name}"
+
+                    let! outcome = Shell.runIn scratch.Path [] "promtool test rules cases.yaml"
+                    Expect.equal outcome.Code 0 $"{outcome.Output}{outcome.Errors}"
+                })
         ]
 
 [<Tests>]
