@@ -8,26 +8,14 @@ open FsCheck
 open FsCheck.FSharp
 open Kedge.Domain
 
-/// Runs a law over generated values and fails when fewer than `atLeast` of them were `interesting`.
+/// A law over tables, or what else is an array that shrinks element by element. At least so many of 200 must be
+/// `interesting`.
 let law name (gen: Gen<'value array>) (atLeast: int) (interesting: 'value array -> bool) (check: 'value array -> unit) =
-    testCase name (fun () ->
-        let mutable met = 0
+    let shrink (value: 'value array) = Seq.init value.Length (fun at -> Array.removeAt at value)
 
-        let shrink (value: 'value array) = Seq.init value.Length (fun at -> Array.removeAt at value)
-
-        // By chance a round may hardly come to the point of the law. Ten that do not are no chance.
-        let mutable rounds = 0
-
-        while rounds = 0 || (met < atLeast && rounds < 10) do
-            rounds <- rounds + 1
-
-            Law.check 200 (Arb.fromGenShrink (gen, shrink)) (fun value ->
-                if interesting value then
-                    met <- met + 1
-
-                check value)
-
-        Expect.isGreaterThanOrEqual met atLeast "too few of the generated cases say anything about the law")
+    Law.test name 200 [ "interesting", atLeast ] (Arb.fromGenShrink (gen, shrink)) (fun seen value ->
+        seen.When("interesting", interesting value)
+        check value)
 
 /// Fails when the work takes more of the processor than the seconds given. In a sequenced test, so that no other test's
 /// work counts; the clock on the wall says little on a busy machine.

@@ -199,6 +199,61 @@ let private findings =
                         | _ -> ())
 
             law
+                "a shorter prefix that takes a call which a later route's longer one names is told, at any or the same host"
+                (table grpcRoute)
+                4
+                (fun routes ->
+                    grpc routes
+                    |> List.exists (fun finding ->
+                        match finding with
+                        | PrefixOverlap(route, earlier, _) -> routes[earlier].Host <> routes[route].Host
+                        | _ -> false))
+                (fun routes ->
+                    let reach = Analysis.reach Protocol.grpc routes
+
+                    let prefixOf (route: GrpcRoute) =
+                        match route.Service with
+                        | ServicePrefix prefix
+                        | MethodPrefix prefix -> Some prefix
+                        | _ -> None
+
+                    let isTaken route earlier =
+                        AnalysisGenerators.grpcUniverse
+                        |> Array.exists (fun request ->
+                            Router.grpcRouteHolds routes[route] request
+                            && Router.matchGrpc routes request = Some earlier)
+
+                    let expected =
+                        [
+                            for route in 0 .. routes.Length - 1 do
+                                match prefixOf routes[route] with
+                                | Some longer when reach[route].IsReached ->
+                                    let overlaps earlier =
+                                        match prefixOf routes[earlier] with
+                                        | Some shorter ->
+                                            shorter.Length < longer.Length
+                                            && longer.StartsWith(shorter, System.StringComparison.Ordinal)
+                                            && (routes[earlier].Host = AnyHost
+                                                || routes[earlier].Host = routes[route].Host)
+                                            && routes[earlier].Backend <> routes[route].Backend
+                                            && isTaken route earlier
+                                        | None -> false
+
+                                    if Seq.exists overlaps (seq { 0 .. route - 1 }) then
+                                        route
+                                | _ -> ()
+                        ]
+
+                    let told =
+                        grpc routes
+                        |> List.choose (fun finding ->
+                            match finding with
+                            | PrefixOverlap(route, _, _) -> Some route
+                            | _ -> None)
+
+                    Expect.equal told expected "the routes that are overlapped")
+
+            law
                 "a backend is unused exactly when no route names it"
                 (table httpRoute)
                 30

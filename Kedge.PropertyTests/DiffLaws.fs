@@ -172,9 +172,100 @@ let private laws (subject: Subject<'route, 'request>) =
                         ]
                         |> List.sort
 
-                    Expect.equal (rest before gone) (rest after come) "")
+                    Expect.equal (rest before gone) (rest after come) ""
+                    Expect.equal (List.distinct gone, List.distinct come) (gone, come) "each is told once"
+
+                    for change in changes do
+                        match change with
+                        | Reordered(old, fresh) ->
+                            let isTold = List.contains old gone || List.contains fresh come
+                            Expect.isFalse isTold "what came, went or changed has not just moved"
+                        | _ -> ())
         ]
+
+/// Backends of few names, each perhaps with TLS settings of few names.
+let private pools =
+    let tlsNames = [ "ca.one"; "ca.two" ]
+
+    let parts =
+        gen {
+            let! names = Gen.subListOf [ "one"; "two"; "three" ]
+            let! ports = Gen.listOfLength names.Length (Gen.choose (1, 2))
+            let! settings = Gen.listOfLength names.Length (Gen.elements ("" :: tlsNames))
+
+            let! servers =
+                Gen.listOfLength tlsNames.Length (Gen.elements [ "a.example"; "b.example" ])
+
+            return List.zip3 names ports settings, List.zip tlsNames servers
+        }
+
+    Gen.zip parts parts |> Arb.fromGen
+
+let private poolOf (backends, tls) : BackendPool =
+    let quoted (text: string) = "\"" + text + "\""
+
+    let backend (name, port: int, settings) =
+        let security =
+            if settings = "" then
+                ""
+            else
+                $", \"security\": {{ \"config_name\": {quoted settings} }}"
+
+        $"{{ \"name\": {quoted name}, \"host\": {{ \"dns_name\": \"x.example\", \"port\": {port} }}{security} }}"
+
+    let config (name, server) = $"{{ \"name\": {quoted name}, \"server_name\": {quoted server} }}"
+    let list texts = String.concat ", " texts
+
+    let json =
+        $"{{ \"tls_server_configs\": [ {list (List.map config tls)} ], \"http\": {{ \"backends\": [ {list (List.map backend backends)} ] }} }}"
+
+    match ConfigFile.loadBackendPool "pool.json" (System.ReadOnlyMemory(System.Text.Encoding.UTF8.GetBytes json)) with
+    | Ok pool -> pool.Value
+    | Error errors -> failtestf "%A" errors
+
+let private backends =
+    Law.test
+        "a backend has changed exactly when it, or the TLS settings that it names, are not what they were"
+        300
+        [
+            "added", 50
+            "removed", 50
+            "changed", 50
+            "changed in its TLS settings only", 30
+            "as it was", 30
+        ]
+        pools
+        (fun seen ((before, tlsBefore), (after, tlsAfter)) ->
+            let find name = List.tryFind (fun (other, _, _) -> other = name)
+            let serverOf tls settings = tls |> List.tryFind (fun (name, _) -> name = settings) |> Option.map snd
+
+            let expected =
+                [
+                    for name in [ "one"; "two"; "three" ] do
+                        match find name before, find name after with
+                        | Some(_, port, settings), Some(_, newPort, newSettings) ->
+                            if (port, settings) <> (newPort, newSettings) then
+                                seen.Count "changed"
+                                BackendChanged name
+                            elif serverOf tlsBefore settings <> serverOf tlsAfter newSettings then
+                                seen.Count "changed in its TLS settings only"
+                                BackendChanged name
+                            else
+                                seen.Count "as it was"
+                        | Some _, None ->
+                            seen.Count "removed"
+                            BackendRemoved name
+                        | None, Some _ ->
+                            seen.Count "added"
+                            BackendAdded name
+                        | None, None -> ()
+                ]
+
+            let found =
+                BackendDiff.backends _.HttpBackends (poolOf (before, tlsBefore)) (poolOf (after, tlsAfter))
+
+            Expect.equal (List.sort found) (List.sort expected) "what is told")
 
 [<Tests>]
 let tests =
-    testList "diff" [ laws AnalysisGenerators.http; laws AnalysisGenerators.grpc ]
+    testList "diff" [ laws AnalysisGenerators.http; laws AnalysisGenerators.grpc; backends ]

@@ -6,23 +6,20 @@ open Expecto
 open FsCheck
 open FsCheck.FSharp
 
-/// Counts what the cases of a law were like, so that a law that looked at nothing fails.
-type Tally() =
+/// Counts what the cases of a law were like.
+type Seen() =
     let counts = ConcurrentDictionary<string, int>()
 
     member _.Count(kind: string) = counts.AddOrUpdate(kind, 1, (fun _ count -> count + 1)) |> ignore
 
-    member tally.CountIf (holds: bool) (kind: string) =
+    member seen.When(kind: string, holds: bool) =
         if holds then
-            tally.Count kind
+            seen.Count kind
 
-    /// Fails unless the run had this many cases of the kind.
-    member _.Expect (least: int) (kind: string) =
-        let found = counts.GetValueOrDefault(kind, 0)
+    /// How many cases were of the kind.
+    member _.Of(kind: string) = counts.GetValueOrDefault(kind, 0)
 
-        if found < least then
-            failtestf "vacuous: only %d cases were `%s`, at least %d are needed" found kind least
-
+[<RequireQualifiedAccess>]
 module Law =
 
     /// Throws on failure and is silent otherwise. FsCheck's own runners write an empty text to the console for each case,
@@ -39,29 +36,25 @@ module Law =
                 | _ -> failtestNoStack (Runner.onFinishedToString name result)
         }
 
-    /// Runs the law over many cases; fails with the shrunk counterexample.
-    let check (cases: int) (arbitrary: Arbitrary<'case>) (law: 'case -> unit) =
-        let config = Config.Quick.WithMaxTest(cases).WithRunner(runner)
-        Check.One(config, Prop.forAll arbitrary law)
+    /// By chance a round of cases may miss the point of a law. As many in a row that do are no chance.
+    [<Literal>]
+    let private Rounds = 10
 
-    /// A test of a law whose cases are counted; `guard` then says how many of each kind there must have been. By chance a
-    /// round of cases may miss that, so up to three are counted together.
-    let test name cases arbitrary (law: Tally -> 'case -> unit) (guard: Tally -> unit) =
-        testCase name
-        <| fun () ->
-            let tally = Tally()
+    /// A law over so many generated cases; it fails with the shrunk counterexample. A law whose cases never come to its
+    /// point proves nothing: it fails, too, unless at least so many of the cases as listed were of each kind.
+    let test name cases (kinds: (string * int) list) (arbitrary: Arbitrary<'case>) (law: Seen -> 'case -> unit) : Test =
+        testCase name (fun () ->
+            let seen = Seen()
+            let config = Config.Quick.WithMaxTest(cases).WithRunner(runner)
+            let missing () = kinds |> List.tryFind (fun (kind, least) -> seen.Of kind < least)
 
-            let rec round left =
-                check cases arbitrary (law tally)
+            let rec round number =
+                Check.One(config, Prop.forAll arbitrary (law seen))
 
-                let met =
-                    try
-                        guard tally
-                        true
-                    with _ when left > 1 ->
-                        false
+                match missing () with
+                | Some _ when number < Rounds -> round (number + 1)
+                | Some(kind, least) ->
+                    failtestf "vacuous: only %d cases were `%s`, at least %d are needed" (seen.Of kind) kind least
+                | None -> ()
 
-                if not met then
-                    round (left - 1)
-
-            round 3
+            round 1)

@@ -125,25 +125,22 @@ let tests =
             Law.test
                 "reading an authority agrees with its grammar"
                 20_000
+                [ "sound", 1000; "malformed", 5000; "IPv6", 50; "with a port", 50 ]
                 authorities
-                (fun tally text ->
+                (fun seen text ->
                     let expected = oracle text
-                    tally.Count(if expected.IsSome then "sound" else "malformed")
-                    tally.CountIf (expected.IsSome && text.StartsWith '[') "IPv6"
-                    tally.CountIf (expected.IsSome && text.Contains ':' && not (text.StartsWith '[')) "with a port"
+                    seen.Count(if expected.IsSome then "sound" else "malformed")
+                    seen.When("IPv6", (expected.IsSome && text.StartsWith '['))
+                    seen.When("with a port", (expected.IsSome && text.Contains ':' && not (text.StartsWith '[')))
                     Expect.equal (read text) expected "host and port")
-                (fun tally ->
-                    tally.Expect 1000 "sound"
-                    tally.Expect 5000 "malformed"
-                    tally.Expect 50 "IPv6"
-                    tally.Expect 50 "with a port")
 
             Law.test
                 "reading any text as an authority, a target or a matcher never throws"
                 10_000
+                [ "text", 10_000 ]
                 (Arb.fromGen Generators.anyText)
-                (fun tally text ->
-                    tally.Count "text"
+                (fun seen text ->
+                    seen.Count "text"
                     Expect.equal (read text) (oracle text) "authority"
                     parseTarget text false |> ignore
                     parseTarget text true |> ignore
@@ -154,18 +151,18 @@ let tests =
                     DnsNameMatcher.tryParse text |> ignore
                     ServiceMatcher.tryParse text |> ignore
                     HeaderMatcher.tryParse (text, text) |> ignore)
-                (fun tally -> tally.Expect 10_000 "text")
 
             Law.test
                 "a target's parts are its whole text"
                 20_000
+                [ "malformed", 3000; "Origin", 500; "Absolute", 300; "Asterisk", 20 ]
                 targets
-                (fun tally target ->
+                (fun seen target ->
                     match parseTarget target false with
-                    | None -> tally.Count "malformed"
+                    | None -> seen.Count "malformed"
                     | Some parts ->
                         let form, authority, path, query = partsOf target parts
-                        tally.Count(string form)
+                        seen.Count(string form)
 
                         let scheme = target.Substring(0, parts.AuthorityStart)
                         Expect.equal (scheme + authority + path + query) target "the parts"
@@ -182,11 +179,17 @@ let tests =
                         Expect.isFalse (path.Contains '?' || authority.Contains '/') "where they end"
                         Expect.equal (form = TargetForm.Absolute) (scheme <> "") "absolute form has a scheme"
                         Expect.equal (form = TargetForm.Asterisk) (path = "*") "asterisk form")
-                (fun tally ->
-                    tally.Expect 3000 "malformed"
-                    tally.Expect 500 "Origin"
-                    tally.Expect 300 "Absolute"
-                    tally.Expect 20 "Asterisk")
+
+            testCase "the longest name has 253 characters, not counting a trailing dot"
+            <| fun () ->
+                for length in 1..300 do
+                    // Labels of nine characters; the last one is not empty.
+                    let name =
+                        String.init length (fun i -> if i % 10 = 9 && i < length - 1 then "." else "a")
+
+                    for text in [ name; name + "."; name + ":8080" ] do
+                        Expect.equal (read text).IsSome (length <= 253) $"{length} characters"
+                        Expect.equal (read text) (oracle text) text
 
             testTheory
                 "an authority is read"

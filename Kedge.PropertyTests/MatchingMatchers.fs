@@ -48,8 +48,9 @@ let tests =
             Law.test
                 "a host matcher holds for every ASCII case of its host, with or without the root's dot, and nothing else"
                 10_000
+                [ "holds", 1000; "holds for another spelling", 500; "does not hold", 3000 ]
                 hostPairs
-                (fun tally (text, host) ->
+                (fun seen (text, host) ->
                     match HostMatcher.tryParse text with
                     | Error rule -> failtestf "%s: %s" text rule
                     | Ok matcher ->
@@ -60,24 +61,21 @@ let tests =
                                 host
 
                         let expected = asciiLower bare = text
-                        tally.Count(if expected then "holds" else "does not hold")
-                        tally.CountIf (expected && host <> text) "holds for another spelling"
+                        seen.Count(if expected then "holds" else "does not hold")
+                        seen.When("holds for another spelling", (expected && host <> text))
                         Expect.equal (matcher.Holds(host.AsSpan())) expected "holds"
                         Expect.isTrue (AnyHost.Holds(host.AsSpan())) "any host")
-                (fun tally ->
-                    tally.Expect 1000 "holds"
-                    tally.Expect 500 "holds for another spelling"
-                    tally.Expect 3000 "does not hold")
 
             Law.test
                 "a host matcher reads every spelling of its host alike"
                 5_000
+                [ "another case", 2000 ]
                 (Arb.fromGen (
                     Gen.elements hosts
                     |> Gen.bind (fun host -> Gen.zip (Gen.constant host) (Generators.anyCase host))
                 ))
-                (fun tally (host, spelled) ->
-                    tally.CountIf (spelled <> host) "another case"
+                (fun seen (host, spelled) ->
+                    seen.When("another case", (spelled <> host))
                     let expected: Result<HostMatcher, string> = Ok(ExactHost host)
                     Expect.equal (HostMatcher.tryParse spelled) expected "as it is"
 
@@ -91,7 +89,6 @@ let tests =
                         (HostMatcher.tryParseAuthority withPort)
                         (Ok(struct (ExactHost host, ExactPort 8080us)))
                         "an authority may have one")
-                (fun tally -> tally.Expect 2000 "another case")
 
             testTheory
                 "a host matcher that is no host is refused"
@@ -115,12 +112,18 @@ let tests =
             Law.test
                 "a service matcher holds for what its text says"
                 20_000
+                [
+                    "holds", 1000
+                    "holds with a method", 500
+                    "does not hold", 2000
+                    "refused", 500
+                ]
                 services
-                (fun tally (text, service, method) ->
+                (fun seen (text, service, method) ->
                     let fullMethod = service + "/" + method
 
                     match ServiceMatcher.tryParse text with
-                    | Error _ -> tally.Count "refused"
+                    | Error _ -> seen.Count "refused"
                     | Ok matcher ->
                         let subject = if text.Contains '/' then fullMethod else service
 
@@ -132,19 +135,15 @@ let tests =
                             else
                                 subject = text
 
-                        tally.CountIf (expected && text <> "" && text <> "*") "holds"
-                        tally.CountIf (expected && text.Contains '/') "holds with a method"
-                        tally.CountIf (not expected) "does not hold"
+                        seen.When("holds", (expected && text <> "" && text <> "*"))
+                        seen.When("holds with a method", (expected && text.Contains '/'))
+                        seen.When("does not hold", (not expected))
                         Expect.equal (matcher.Holds(service.AsSpan(), fullMethod.AsSpan())) expected "holds")
-                (fun tally ->
-                    tally.Expect 1000 "holds"
-                    tally.Expect 500 "holds with a method"
-                    tally.Expect 2000 "does not hold"
-                    tally.Expect 500 "refused")
 
             Law.test
                 "a header matcher holds when its value is among the values of its name in any case"
                 5_000
+                [ "holds", 500; "does not hold", 200 ]
                 (Arb.fromGen (
                     Gen.listOf (
                         Gen.zip
@@ -152,7 +151,7 @@ let tests =
                             (Gen.elements [ "prod"; "Prod"; "prod "; "" ])
                     )
                 ))
-                (fun tally headers ->
+                (fun seen headers ->
                     match HeaderMatcher.tryParse ("X-Env", "prod") with
                     | Error rule -> failtest rule
                     | Ok matcher ->
@@ -160,12 +159,9 @@ let tests =
                             headers
                             |> List.exists (fun (name, value) -> asciiLower name = "x-env" && value = "prod")
 
-                        tally.Count(if expected then "holds" else "does not hold")
+                        seen.Count(if expected then "holds" else "does not hold")
                         let headers = HeaderList headers
                         Expect.equal (matcher.Holds &headers) expected "holds")
-                (fun tally ->
-                    tally.Expect 500 "holds"
-                    tally.Expect 200 "does not hold")
 
             testTheory
                 "a header that no request can have is refused"

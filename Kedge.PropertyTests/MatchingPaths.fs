@@ -2,6 +2,7 @@ module Kedge.PropertyTests.MatchingPaths
 
 open System
 open Expecto
+open FsCheck.FSharp
 open Kedge.Domain
 
 let private pieces =
@@ -62,6 +63,10 @@ let private hostilePieces =
 /// Mostly paths that are accepted, in all their spellings.
 let private paths =
     Generators.textAfter [ "/"; "/"; "/a/"; "/admin/"; "/%61dmin/"; "//admin//"; "/x/../admin/%2e/" ] pieces
+
+/// Ways out of a directory, in spellings that careless backends resolve.
+let private waysOut =
+    Generators.textAfter [ "/" ] [ ".."; ".."; "%2e%2E"; "%5C"; "%5c"; "%2f"; "/"; ";"; "%3b"; "x" ]
 
 /// One piece in ten is hostile.
 let private hostilePaths =
@@ -160,43 +165,41 @@ let tests =
             Law.test
                 "canonicalisation is idempotent, and a canonical path is handed back as it is"
                 10_000
+                [ "changed", 3000; "canonical", 200; "refused", 500 ]
                 paths
-                (fun tally path ->
+                (fun seen path ->
                     match accepted path with
-                    | None -> tally.Count "refused"
+                    | None -> seen.Count "refused"
                     | Some canonical ->
-                        tally.Count(if canonical = path then "canonical" else "changed")
+                        seen.Count(if canonical = path then "canonical" else "changed")
 
                         match RequestPath.canonicalise canonical with
                         | Ok again -> Expect.isTrue (obj.ReferenceEquals(again, canonical)) "the same instance"
                         | Error problem -> failtestf "%s is refused: %s" canonical problem)
-                (fun tally ->
-                    tally.Expect 3000 "changed"
-                    tally.Expect 200 "canonical"
-                    tally.Expect 500 "refused")
 
             Law.test
                 "canonicalisation agrees with an oracle that works on lists of segments"
                 10_000
+                [ "accepted", 4000 ]
                 paths
-                (fun tally path ->
+                (fun seen path ->
                     match accepted path with
                     | None -> ()
                     | Some canonical ->
-                        tally.Count "accepted"
+                        seen.Count "accepted"
                         Expect.equal canonical (oracle path) "the canonical form")
-                (fun tally -> tally.Expect 4000 "accepted")
 
             Law.test
                 "a canonical path has no dot segment, no empty segment and no escape in lower case"
                 10_000
+                [ "accepted", 500 ]
                 hostilePaths
-                (fun tally path ->
+                (fun seen path ->
                     match accepted path with
                     | None
                     | Some "*" -> ()
                     | Some canonical ->
-                        tally.Count "accepted"
+                        seen.Count "accepted"
                         Expect.isTrue (canonical.StartsWith '/') "starts at the root"
                         Expect.isFalse (canonical.Contains "//") "empty segments"
 
@@ -205,103 +208,119 @@ let tests =
 
                         Expect.isTrue (canonical |> Seq.forall (fun c -> c > ' ' && c < '\127')) "visible ASCII"
                         Expect.isFalse (Text.RegularExpressions.Regex.IsMatch(canonical, "%(?![0-9A-F]{2})")) "escapes")
-                (fun tally -> tally.Expect 500 "accepted")
 
             Law.test
                 "canonicalisation never throws, and its three forms agree"
                 10_000
+                [ "accepted", 500; "refused", 3000 ]
                 hostilePaths
-                (fun tally path ->
+                (fun seen path ->
                     let text = "." + path + "." // as a part of a longer text
                     let part = text.AsSpan(1, path.Length)
 
                     match RequestPath.canonicalise path, RequestPath.canonicaliseSpan part with
                     | Ok whole, Ok ofPart ->
-                        tally.Count "accepted"
+                        seen.Count "accepted"
                         Expect.equal ofPart whole "the span's canonical form"
                         Expect.equal (RequestPath.isCanonical part) (whole = path) "isCanonical"
                     | Error whole, Error ofPart ->
-                        tally.Count "refused"
+                        seen.Count "refused"
                         Expect.equal ofPart whole "the span's error"
                         Expect.isFalse (RequestPath.isCanonical part) "isCanonical"
                     | whole, ofPart -> failtestf "%A but %A" whole ofPart)
-                (fun tally ->
-                    tally.Expect 500 "accepted"
-                    tally.Expect 3000 "refused")
 
             Law.test
                 "no spelling of a path gets past a rule for a prefix"
                 20_000
+                [ "inside", 100; "inside by another spelling", 40; "outside", 4000 ]
                 paths
-                (fun tally path ->
+                (fun seen path ->
                     match accepted path with
                     | None -> ()
                     | Some canonical ->
                         let ruleHolds = (PathPrefix "/admin/").Holds(canonical.AsSpan())
-                        let seen = backendView false path
+                        let served = backendView false path
 
                         // The backend sees the directory itself, too; only what is in it concerns the rule.
                         let isInside =
-                            match seen with
+                            match served with
                             | "admin" :: _ :: _ -> true
                             | [ "admin" ] -> canonical.EndsWith '/'
                             | _ -> false
 
-                        tally.CountIf isInside "inside"
-                        tally.CountIf (isInside && not (path.StartsWith "/admin/")) "inside by another spelling"
-                        tally.CountIf (not isInside) "outside"
+                        seen.When("inside", isInside)
+                        seen.When("inside by another spelling", (isInside && not (path.StartsWith "/admin/")))
+                        seen.When("outside", (not isInside))
                         Expect.equal ruleHolds isInside "the rule holds exactly for what the backend serves from there"
 
                         Expect.equal
                             (backendView false canonical)
-                            seen
+                            served
                             "the backend sees the same in what is forwarded")
-                (fun tally ->
-                    tally.Expect 100 "inside"
-                    tally.Expect 40 "inside by another spelling"
-                    tally.Expect 4000 "outside")
 
             Law.test
                 "a path that a rule lets into a directory does not leave it in a careless backend either"
                 20_000
-                paths
-                (fun tally path ->
+                [
+                    "inside", 3000
+                    "with something to be careless with", 1000
+                    "with a backslash", 1000
+                ]
+                (Gen.oneof [ Arb.toGen paths; Arb.toGen waysOut ] |> Arb.fromGen)
+                (fun seen path ->
                     match accepted ("/public/a" + path) with
                     | Some canonical when canonical.StartsWith "/public/" ->
-                        tally.Count "inside"
+                        seen.Count "inside"
 
-                        tally.CountIf
+                        seen.When(
+                            "with something to be careless with",
                             (canonical.Contains "%2F" || canonical.Contains ';')
-                            "with something to be careless with"
+                        )
+
+                        seen.When("with a backslash", canonical.Contains "%5C")
 
                         match backendView true canonical with
                         | "public" :: _ -> ()
-                        | seen -> failtestf "%s leads to /%s" canonical (String.concat "/" seen)
+                        | place -> failtestf "%s leads to /%s" canonical (String.concat "/" place)
                     | _ -> ())
-                (fun tally ->
-                    tally.Expect 3000 "inside"
-                    tally.Expect 1000 "with something to be careless with")
 
             Law.test
                 "a path rule holds for the paths that its text says"
                 10_000
-                (FsCheck.FSharp.Arb.zip (paths, paths))
-                (fun tally (ruleText, rest) ->
+                [ "rule", 3000; "prefix", 200 ]
+                (Arb.zip (paths, paths))
+                (fun seen (ruleText, rest) ->
                     match PathRule.tryParse ruleText, PathRule.tryParse (ruleText + "*"), accepted ruleText with
                     | Ok rule, Ok prefixRule, Some path ->
-                        tally.Count "rule"
+                        seen.Count "rule"
                         Expect.isTrue (rule.Holds(path.AsSpan())) "the path itself"
                         Expect.isFalse (rule.Holds((path + "x").AsSpan())) "a longer path"
 
                         match accepted (ruleText + "x" + rest) with
                         | Some longer when longer.StartsWith(ruleText, StringComparison.Ordinal) ->
-                            tally.Count "prefix"
+                            seen.Count "prefix"
                             Expect.isTrue (prefixRule.Holds(longer.AsSpan())) "a path with the prefix"
                         | _ -> ()
                     | _ -> ())
-                (fun tally ->
-                    tally.Expect 3000 "rule"
-                    tally.Expect 200 "prefix")
+
+            testCase "of all beginnings of escaped characters, exactly the overlong ones are refused"
+            <| fun () ->
+                for lead in 0x80..0xFF do
+                    for next in 0x80..0xBF do
+                        // The character that a decoder which does not check would make of it, whatever follows: its
+                        // least, and the least that may be written in so many octets (RFC 3629, 3).
+                        let isOverlong =
+                            if lead &&& 0xE0 = 0xC0 then
+                                ((lead &&& 0x1F) <<< 6) + (next &&& 0x3F) < 0x80
+                            elif lead &&& 0xF0 = 0xE0 then
+                                ((lead &&& 0x0F) <<< 12) + ((next &&& 0x3F) <<< 6) + 0x3F < 0x800
+                            elif lead &&& 0xF8 = 0xF0 then
+                                ((lead &&& 0x07) <<< 18) + ((next &&& 0x3F) <<< 12) + 0xFFF < 0x10000
+                            else
+                                false
+
+                        let path = $"/%%%02X{lead}%%%02X{next}%%80%%80"
+                        Expect.equal (accepted path) (if isOverlong then None else Some path) path
 
             testTheory
                 "a path has this canonical form"

@@ -22,19 +22,21 @@ let private matchGrpc (table: GrpcRouteTable) (request: GrpcRequest) =
 
     table.Match(request.Host.AsSpan(), request.Ports, request.Service.AsSpan(), fullMethod.AsSpan(), &metadata)
 
-let private tallyOutcome (tally: Tally) routes expected =
+let private tallyOutcome (seen: Seen) routes expected =
     match expected with
-    | None -> tally.Count(if List.isEmpty routes then "empty table" else "no match")
+    | None -> seen.Count(if List.isEmpty routes then "empty table" else "no match")
     | Some index ->
-        tally.Count "match"
-        tally.CountIf (index > 0) "match behind the first route"
+        seen.Count "match"
+        seen.When("match behind the first route", (index > 0))
 
-let private enoughOfEach (tally: Tally) =
-    tally.Expect 4000 "match"
-    tally.Expect 2000 "match behind the first route"
-    tally.Expect 2000 "no match"
-    tally.Expect 50 "empty table"
-    tally.Expect 1000 "an earlier route failed by one condition"
+let private enoughOfEach =
+    [
+        "match", 4000
+        "match behind the first route", 2000
+        "no match", 2000
+        "empty table", 50
+        "an earlier route failed by one condition", 1000
+    ]
 
 /// A headers view that allocates nothing, as the shell's does.
 [<Struct>]
@@ -93,13 +95,15 @@ let tests =
             Law.test
                 "compiled HTTP table agrees with the reference router"
                 10_000
-                Generators.httpCase
-                (fun tally case ->
+                (enoughOfEach
+                 @ [ "match with a trailing dot", 150; "match in another case", 400 ])
+                RouterShrinking.httpCase
+                (fun seen case ->
                     let routes = Array.ofList case.Routes
                     let expected = Router.matchHttp routes case.Request
                     let actual = matchHttp (HttpRouteTable routes) case.Request
 
-                    tallyOutcome tally case.Routes expected
+                    tallyOutcome seen case.Routes expected
 
                     let nearMiss =
                         case.Routes
@@ -111,29 +115,27 @@ let tests =
                             || Router.httpRouteHolds { route with Headers = [||] } case.Request
                             || Router.httpRouteHolds { route with Mode = ProxyMode.Any } case.Request)
 
-                    tally.CountIf nearMiss "an earlier route failed by one condition"
-                    tally.CountIf (expected.IsSome && case.Request.Host.EndsWith '.') "match with a trailing dot"
+                    seen.When("an earlier route failed by one condition", nearMiss)
+                    seen.When("match with a trailing dot", (expected.IsSome && case.Request.Host.EndsWith '.'))
 
-                    tally.CountIf
+                    seen.When(
+                        "match in another case",
                         (expected.IsSome && Seq.exists Char.IsAsciiLetterUpper case.Request.Host)
-                        "match in another case"
+                    )
 
                     expectAgreement actual (defaultArg expected -1))
-                (fun tally ->
-                    enoughOfEach tally
-                    tally.Expect 150 "match with a trailing dot"
-                    tally.Expect 400 "match in another case")
 
             Law.test
                 "compiled gRPC table agrees with the reference router"
                 10_000
-                Generators.grpcCase
-                (fun tally case ->
+                (enoughOfEach @ [ "match without a host", 20 ])
+                RouterShrinking.grpcCase
+                (fun seen case ->
                     let routes = Array.ofList case.Routes
                     let expected = Router.matchGrpc routes case.Request
                     let actual = matchGrpc (GrpcRouteTable routes) case.Request
 
-                    tallyOutcome tally case.Routes expected
+                    tallyOutcome seen case.Routes expected
 
                     let nearMiss =
                         case.Routes
@@ -144,13 +146,10 @@ let tests =
                             || Router.grpcRouteHolds { route with Service = AnyService } case.Request
                             || Router.grpcRouteHolds { route with Metadata = [||] } case.Request)
 
-                    tally.CountIf nearMiss "an earlier route failed by one condition"
-                    tally.CountIf (expected.IsSome && case.Request.Host = "") "match without a host"
+                    seen.When("an earlier route failed by one condition", nearMiss)
+                    seen.When("match without a host", (expected.IsSome && case.Request.Host = ""))
 
                     expectAgreement actual (defaultArg expected -1))
-                (fun tally ->
-                    enoughOfEach tally
-                    tally.Expect 20 "match without a host")
 
             testCase "matching HTTP requests allocates nothing"
             <| fun () ->

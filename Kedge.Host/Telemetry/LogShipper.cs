@@ -8,13 +8,17 @@ namespace Kedge.Host.Telemetry;
 
 /// <summary>
 /// Sends log lines as JSON over TCP, as Logstash's <c>json_lines</c> codec takes them. Whoever logs never waits: lines that find
-/// no room are dropped and counted. A connection that breaks is made again, with growing pauses.
+/// no room are dropped and counted, and the log says so once for as long as it goes on. A connection that breaks is made again, with
+/// growing pauses.
 /// </summary>
 public sealed class LogShipper : ILoggerProvider
 {
     private static readonly TimeSpan FirstPause = TimeSpan.FromMilliseconds(100);
     private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(15);
     private static readonly TimeSpan LastWords = TimeSpan.FromSeconds(1);
+
+    // A server that does not read takes a while of lines with each connection: that alone is no recovery.
+    private static readonly TimeSpan Calm = TimeSpan.FromSeconds(5);
 
     private readonly string _host;
     private readonly int _port;
@@ -23,7 +27,11 @@ public sealed class LogShipper : ILoggerProvider
     private readonly Channel<string> _lines;
     private readonly CancellationTokenSource _stop = new();
     private readonly Task _sending;
+    private ILogger _log = NullLogger.Instance;
     private long _dropped;
+    private long _droppedBefore;
+    private long _latestDrop;
+    private int _isDropping;
 
     /// <param name="options">With a host and port that <see cref="TrySplit"/> takes.</param>
     public LogShipper(LoggingOptions options)
@@ -50,6 +58,9 @@ public sealed class LogShipper : ILoggerProvider
         return host.Length > 0 && int.TryParse(hostPort.AsSpan(colon + 1), out port) && port is > 0 and <= 65535;
     }
 
+    /// <summary>Where the shipper says that it drops lines, and that it no longer does. Its own lines are shipped too, where there is room.</summary>
+    public void ReportTo(ILogger log) => Volatile.Write(ref _log, log);
+
     public ILogger CreateLogger(string categoryName) => new Shipping(this, categoryName);
 
     /// <summary>What is still waiting has a second to be sent.</summary>
@@ -69,6 +80,27 @@ public sealed class LogShipper : ILoggerProvider
         if (!_lines.Writer.TryWrite(line))
         {
             Interlocked.Increment(ref _dropped);
+            Volatile.Write(ref _latestDrop, Environment.TickCount64);
+            // Set first: the warning comes here as well, and finds no room.
+            if (Interlocked.Exchange(ref _isDropping, 1) == 0)
+            {
+                Volatile.Read(ref _log).LogWarning(
+                    "logstash at {Host}:{Port} does not take lines as fast as they come: what finds no room is dropped, and counted in kedge_log_lines_dropped_total",
+                    _host,
+                    _port);
+            }
+        }
+    }
+
+    private void SayThatLinesFlow()
+    {
+        var calmFor = TimeSpan.FromMilliseconds(Environment.TickCount64 - Volatile.Read(ref _latestDrop));
+        if (_lines.Reader.Count == 0 && calmFor >= Calm && Interlocked.Exchange(ref _isDropping, 0) == 1)
+        {
+            var dropped = Dropped;
+            Volatile.Read(ref _log).LogInformation(
+                "logstash at {Host}:{Port} takes all lines again; {Dropped} were dropped", _host, _port, dropped - _droppedBefore);
+            _droppedBefore = dropped;
         }
     }
 
@@ -94,6 +126,7 @@ public sealed class LogShipper : ILoggerProvider
                         await stream.WriteAsync(Encoding.UTF8.GetBytes(line + "\n"), writing.Token);
                         // Only what was written is taken; a line that broke a connection is sent again on the next.
                         _lines.Reader.TryRead(out _);
+                        SayThatLinesFlow();
                     }
                 }
             }

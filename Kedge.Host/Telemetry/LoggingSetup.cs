@@ -8,14 +8,19 @@ public static class LoggingSetup
 {
     /// <param name="options">What the flags say of logging.</param>
     /// <param name="shipper">Null = lines go to standard error only.</param>
-    public static ILoggerFactory CreateFactory(LoggingOptions options, LogShipper? shipper = null) => LoggerFactory.Create(builder =>
+    public static ILoggerFactory CreateFactory(LoggingOptions options, LogShipper? shipper = null)
     {
-        Configure(builder, options);
-        if (shipper is not null)
+        var factory = LoggerFactory.Create(builder =>
         {
-            builder.AddProvider(shipper);
-        }
-    });
+            Configure(builder, options);
+            if (shipper is not null)
+            {
+                builder.AddProvider(shipper);
+            }
+        });
+        shipper?.ReportTo(factory.CreateLogger("kedge.logstash"));
+        return factory;
+    }
 
     /// <summary>Null when the flags ask for none.</summary>
     public static LogShipper? CreateShipper(LoggingOptions options) =>

@@ -187,10 +187,16 @@ let tests =
     testList
         "access"
         [
-            Guarded.law
+            Law.test
                 "the decision is the documented rule"
-                [ "allowed", 10; "not allowed", 30; "allowed with demands", 3; "anonymous", 5 ]
-                case
+                500
+                [
+                    "allowed", 50
+                    "not allowed", 150
+                    "allowed with demands", 15
+                    "anonymous", 25
+                ]
+                (Arb.fromGen case)
                 (fun seen (server, route, caller) ->
                     let expected = mayPass server route caller
                     seen.When("allowed", expected)
@@ -206,10 +212,11 @@ let tests =
 
                     Expect.equal (decide server route caller).IsAllowed expected "allowed")
 
-            Guarded.law
+            Law.test
                 "a demand that is added never lets a caller in"
-                [ "was refused", 20; "was allowed", 5; "the demand turns a caller away", 3 ]
-                (Gen.zip3 case (Gen.elements harder) perm)
+                500
+                [ "was refused", 100; "was allowed", 25; "the demand turns a caller away", 15 ]
+                (Arb.fromGen (Gen.zip3 case (Gen.elements harder) perm))
                 (fun seen ((server, route, caller), add, perm) ->
                     let rule = defaultArg route bare
                     let before = (decide server (Some rule) caller).IsAllowed
@@ -220,10 +227,11 @@ let tests =
                     seen.When("the demand turns a caller away", before && not after)
                     Expect.isTrue (before || not after) "not widened")
 
-            Guarded.law
+            Law.test
                 "more permissions never turn a caller away, and a token is needed wherever permissions are"
-                [ "allowed only with more", 3 ]
-                (Gen.zip3 server route perms)
+                500
+                [ "allowed only with more", 15 ]
+                (Arb.fromGen (Gen.zip3 server route perms))
                 (fun seen (server, route, granted) ->
                     let allowed token = (decide server route (Caller(token, [| DnsSan "a.example" |]))).IsAllowed
                     let few = allowed (ValidToken(Permissions.OfList granted))
@@ -233,10 +241,11 @@ let tests =
                     Expect.isTrue (few || not (allowed StaticToken)) "the static token is a token without permissions"
                     Expect.isTrue (allowed StaticToken || not (allowed NoToken)) "none is less")
 
-            Guarded.law
+            Law.test
                 "where tokens do not matter, no token changes the decision; where they do, a caller without one is refused"
-                [ "does not matter", 10; "matters", 30 ]
-                (Gen.zip case token)
+                500
+                [ "does not matter", 50; "matters", 150 ]
+                (Arb.fromGen (Gen.zip case token))
                 (fun seen ((server, route, caller), other) ->
                     let demands = demandsOf server, RouteDemands.Of route
                     let matters = Access.TokenMatters demands
@@ -252,10 +261,11 @@ let tests =
                             (decide server route caller)
                             "the same")
 
-            Guarded.law
+            Law.test
                 "each refusal is of its kind"
-                [ "401", 5; "403", 20; "503", 3 ]
-                case
+                500
+                [ "401", 25; "403", 100; "503", 15 ]
+                (Arb.fromGen case)
                 (fun seen (server, route, caller) ->
                     let matters = Access.TokenMatters(demandsOf server, RouteDemands.Of route)
 

@@ -76,10 +76,11 @@ let tests =
     testList
         "endpoint health"
         [
-            Guarded.law
+            Law.test
                 "a failed connection sets aside for exactly the back-off, and 0 means never"
-                [ "a back-off", 40; "none", 20 ]
-                lived
+                500
+                [ "a back-off", 200; "none", 100 ]
+                (Arb.fromGen lived)
                 (fun seen (policy, history) ->
                     let now, before = live policy history
                     let health = before.ConnectFailed(policy, now)
@@ -98,10 +99,11 @@ let tests =
                             (not health.IsUnwell && not (health.IsEjected until))
                             "back after it")
 
-            Guarded.law
+            Law.test
                 "a success clears a failed connection and the row of failures"
-                [ "was aside", 10; "had failures", 10 ]
-                lived
+                500
+                [ "was aside", 50; "had failures", 50 ]
+                (Arb.fromGen lived)
                 (fun seen (policy, history) ->
                     let now, before = live policy history
                     seen.When("was aside", before.AsideUntil > now)
@@ -111,16 +113,19 @@ let tests =
                     Expect.equal (health.IsAvailable now) (not health.IsUnwell && not (health.IsEjected now)) "aside"
                     Expect.equal (before.Connected().AsideUntil) 0L "connected")
 
-            Guarded.law
+            Law.test
                 "ejection comes exactly with the last failure of a row, when the limits allow it, and lasts its time"
-                [ "ejected", 5; "held back by the limits", 8; "not yet", 8; "off", 15 ]
-                (Gen.zip
-                    lived
-                    (gen {
-                        let! total = Gen.choose (1, 10)
-                        let! ejected = Gen.choose (0, total - 1)
-                        return ejected, total
-                    }))
+                500
+                [ "ejected", 25; "held back by the limits", 40; "not yet", 40; "off", 75 ]
+                (Arb.fromGen (
+                    Gen.zip
+                        lived
+                        (gen {
+                            let! total = Gen.choose (1, 10)
+                            let! ejected = Gen.choose (0, total - 1)
+                            return ejected, total
+                        })
+                ))
                 (fun seen ((policy, history), (ejected, total)) ->
                     let now, before = live policy history
                     let health = before.AnswerFailed(policy, now, ejected, total)
@@ -145,22 +150,25 @@ let tests =
                             Expect.isFalse (health.IsEjected(now + policy.EjectionTime)) "and no longer"
                             Expect.equal health.ConsecutiveFailures 0 "a new row")
 
-            Guarded.law
+            Law.test
                 "however endpoints fail, never all are ejected, nor more than the share that may be"
-                [ "some are ejected", 40; "the limit held", 40 ]
-                (gen {
-                    let! policy = policy
-                    let! total = Gen.choose (1, 8)
-                    let! failing = Gen.listOfLength 60 (Gen.choose (0, total - 1))
+                500
+                [ "some are ejected", 200; "the limit held", 200 ]
+                (Arb.fromGen (
+                    gen {
+                        let! policy = policy
+                        let! total = Gen.choose (1, 8)
+                        let! failing = Gen.listOfLength 60 (Gen.choose (0, total - 1))
 
-                    return
-                        { policy with
-                            EjectAfter = max 1 policy.EjectAfter
-                            EjectionTime = 1000L
-                        },
-                        total,
-                        failing
-                })
+                        return
+                            { policy with
+                                EjectAfter = max 1 policy.EjectAfter
+                                EjectionTime = 1000L
+                            },
+                            total,
+                            failing
+                    }
+                ))
                 (fun seen (policy, total, failing) ->
                     let endpoints = Array.create total EndpointHealth.Initial
                     let ejectedNow now = endpoints |> Array.filter (fun e -> e.IsEjected now) |> Array.length
@@ -179,10 +187,15 @@ let tests =
                         endpoints |> Array.exists (fun e -> e.ConsecutiveFailures >= policy.EjectAfter)
                     ))
 
-            Guarded.law
+            Law.test
                 "probes change the state exactly with a row as long as the threshold"
-                [ "became unwell", 40; "became well again", 20; "longer rows were needed", 40 ]
-                (Gen.zip policy (Gen.listOfLength 25 (Gen.elements [ true; false ])))
+                500
+                [
+                    "became unwell", 200
+                    "became well again", 100
+                    "longer rows were needed", 200
+                ]
+                (Arb.fromGen (Gen.zip policy (Gen.listOfLength 25 (Gen.elements [ true; false ]))))
                 (fun seen (policy, probes) ->
                     let mutable health = EndpointHealth.Initial
                     // The model: the whole list of probes since the last change, newest first.
@@ -213,10 +226,11 @@ let tests =
 
                     seen.When("longer rows were needed", policy.UnhealthyThreshold > 1))
 
-            Guarded.law
+            Law.test
                 "whatever happened, an endpoint comes back: time ends what events did, but for its probes"
-                [ "was not available", 30 ]
-                lived
+                500
+                [ "was not available", 150 ]
+                (Arb.fromGen lived)
                 (fun seen (policy, history) ->
                     let now, health = live policy history
                     seen.When("was not available", not (health.IsAvailable now))

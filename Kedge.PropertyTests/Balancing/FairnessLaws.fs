@@ -12,22 +12,25 @@ let tests =
     testList
         "fairness of the picker"
         [
-            Guarded.law
+            Law.test
                 "round robin over equal endpoints is fair to within one in every window"
+                500
                 [
-                    "some are aside", 40
-                    "two or more take part", 40
-                    "the counter overflows", 20
+                    "some are aside", 200
+                    "two or more take part", 200
+                    "the counter overflows", 100
                 ]
-                (gen {
-                    let! endpoints = endpoints equal equal
+                (Arb.fromGen (
+                    gen {
+                        let! endpoints = endpoints equal equal
 
-                    let! start =
-                        Gen.oneof [ uint64s; Gen.choose (0, 30) |> Gen.map (fun n -> 0UL - uint64 n) ]
+                        let! start =
+                            Gen.oneof [ uint64s; Gen.choose (0, 30) |> Gen.map (fun n -> 0UL - uint64 n) ]
 
-                    let! length = Gen.choose (1, 60)
-                    return endpoints |> Array.map (fun e -> { e with Tried = false }), start, length
-                })
+                        let! length = Gen.choose (1, 60)
+                        return endpoints |> Array.map (fun e -> { e with Tried = false }), start, length
+                    }
+                ))
                 (fun seen (endpoints, start, length) ->
                     let panic = endpoints |> Array.forall (fun e -> not e.Available)
                     let takesPart e = panic || e.Available
@@ -45,31 +48,34 @@ let tests =
                         (if wraps then 2 else 1)
                         "fair")
 
-            Guarded.law
+            Law.test
                 "a change of who is aside costs round robin at most one"
-                [ "the set changes", 40; "two or more are always there", 20 ]
-                (gen {
-                    let! count = Gen.choose (2, 6)
-                    let! changes = Gen.choose (1, 4)
+                500
+                [ "the set changes", 200; "two or more are always there", 100 ]
+                (Arb.fromGen (
+                    gen {
+                        let! count = Gen.choose (2, 6)
+                        let! changes = Gen.choose (1, 4)
 
-                    let! stages =
-                        Gen.listOfLength (changes + 1) (Gen.arrayOfLength count (endpoint equal equal))
+                        let! stages =
+                            Gen.listOfLength (changes + 1) (Gen.arrayOfLength count (endpoint equal equal))
 
-                    let! lengths = Gen.listOfLength (changes + 1) (Gen.choose (0, 20))
-                    let! start = Gen.choose (0, 1000)
-                    let! steady = Gen.choose (0, 3)
-                    // The first few are there all the time.
-                    let stages =
-                        stages
-                        |> List.map (
-                            Array.mapi (fun i e ->
-                                { e with
-                                    Available = i < steady || e.Available
-                                })
-                        )
+                        let! lengths = Gen.listOfLength (changes + 1) (Gen.choose (0, 20))
+                        let! start = Gen.choose (0, 1000)
+                        let! steady = Gen.choose (0, 3)
+                        // The first few are there all the time.
+                        let stages =
+                            stages
+                            |> List.map (
+                                Array.mapi (fun i e ->
+                                    { e with
+                                        Available = i < steady || e.Available
+                                    })
+                            )
 
-                    return stages, lengths, start
-                })
+                        return stages, lengths, start
+                    }
+                ))
                 (fun seen (stages, lengths, start) ->
                     let stages = stages |> List.map (Array.map (fun e -> { e with Tried = false }))
                     let count = stages.Head.Length
@@ -105,10 +111,11 @@ let tests =
 
                     Expect.isLessThanOrEqual (spread ofAlways) stages.Length "fair")
 
-            Guarded.law
+            Law.test
                 "a full cycle of weighted round robin has exactly the weights, whoever is aside, and starts are near them"
-                [ "some are aside", 40; "weights differ", 50 ]
-                (endpoints anyWeight equal)
+                500
+                [ "some are aside", 200; "weights differ", 250 ]
+                (Arb.fromGen (endpoints anyWeight equal))
                 (fun seen endpoints ->
                     let endpoints = endpoints |> Array.map (fun e -> { e with Tried = false })
                     let panic = endpoints |> Array.forall (fun e -> not e.Available)
@@ -135,15 +142,18 @@ let tests =
                             let due = float (count * wanted[i]) / float length
                             Expect.isLessThan (abs (float had[i] - due)) (float (1 + aside) + 1e-9) "near its share")
 
-            Guarded.law
+            Law.test
                 "equally loaded equal endpoints take turns under least request"
-                [ "two or more are equal", 30; "others have more", 30 ]
-                (gen {
-                    let! endpoints = endpoints equal equal
-                    let! start = Gen.choose (0, 1000)
-                    let! length = Gen.choose (1, 40)
-                    return endpoints, start, length
-                })
+                500
+                [ "two or more are equal", 150; "others have more", 150 ]
+                (Arb.fromGen (
+                    gen {
+                        let! endpoints = endpoints equal equal
+                        let! start = Gen.choose (0, 1000)
+                        let! length = Gen.choose (1, 40)
+                        return endpoints, start, length
+                    }
+                ))
                 (fun seen (endpoints, start, length) ->
                     let endpoints =
                         endpoints
@@ -166,15 +176,18 @@ let tests =
                     Expect.isLessThanOrEqual (spread (choose isLeast endpoints counts)) 1 "in turns"
                     Expect.equal (Array.sum (choose isLeast endpoints counts)) length "only they")
 
-            Guarded.law
+            Law.test
                 "picks by chance keep to the shares, whoever is aside"
-                [ "some are aside", 40; "weights differ", 40 ]
-                (gen {
-                    let! balancer = Gen.elements [ Balancer.Random; Balancer.PowerOfTwoChoices ]
-                    let! endpoints = endpoints anyWeight equal
-                    let! seed = Gen.choose (0, 1_000_000)
-                    return balancer, endpoints, seed
-                })
+                500
+                [ "some are aside", 200; "weights differ", 200 ]
+                (Arb.fromGen (
+                    gen {
+                        let! balancer = Gen.elements [ Balancer.Random; Balancer.PowerOfTwoChoices ]
+                        let! endpoints = endpoints anyWeight equal
+                        let! seed = Gen.choose (0, 1_000_000)
+                        return balancer, endpoints, seed
+                    }
+                ))
                 (fun seen (balancer, endpoints, seed) ->
                     // Equally loaded (not at all), so that of two choices the first is taken.
                     let endpoints =

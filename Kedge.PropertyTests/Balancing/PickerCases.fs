@@ -66,6 +66,13 @@ let endpoints weights priorities =
         return! Gen.arrayOfLength count (endpoint weights priorities)
     }
 
+/// The same endpoint, available and untried.
+let fresh (endpoint: Endpoint) =
+    { endpoint with
+        Tried = false
+        Available = true
+    }
+
 let anyWeight = Gen.choose (0, 6) |> Gen.map uint16
 let anyPriority = Gen.choose (0, 2) |> Gen.map uint16
 let equal = Gen.constant 0us

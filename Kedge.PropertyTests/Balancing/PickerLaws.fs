@@ -12,10 +12,11 @@ let tests =
     testList
         "picker"
         [
-            Guarded.law
+            Law.test
                 "what the request has tried is never picked, and nothing only when it has tried all"
-                [ "something is tried", 40; "all are tried", 1; "a round robin", 15 ]
-                anyPick
+                500
+                [ "something is tried", 200; "all are tried", 5; "a round robin", 75 ]
+                (Arb.fromGen anyPick)
                 (fun seen (balancer, endpoints, ticket, random) ->
                     let all = endpoints |> Array.forall _.Tried
                     seen.When("something is tried", endpoints |> Array.exists _.Tried)
@@ -28,10 +29,11 @@ let tests =
                     else
                         Expect.isFalse endpoints[index].Tried "untried")
 
-            Guarded.law
+            Law.test
                 "one that is set aside is picked only when every untried one is"
-                [ "some are aside, some not", 30; "all are aside", 5 ]
-                anyPick
+                500
+                [ "some are aside, some not", 150; "all are aside", 25 ]
+                (Arb.fromGen anyPick)
                 (fun seen (balancer, endpoints, ticket, random) ->
                     let untried = endpoints |> Array.filter (fun e -> not e.Tried)
                     let anyThere = untried |> Array.exists _.Available
@@ -47,10 +49,11 @@ let tests =
                     if index >= 0 then
                         Expect.equal endpoints[index].Available anyThere "available")
 
-            Guarded.law
+            Law.test
                 "the lowest priority with an available untried endpoint is used; in a panic, the lowest with an untried one"
-                [ "a lower one was passed over", 10; "panic", 5 ]
-                anyPick
+                500
+                [ "a lower one was passed over", 50; "panic", 25 ]
+                (Arb.fromGen anyPick)
                 (fun seen (balancer, endpoints, ticket, random) ->
                     let index = pick balancer endpoints ticket random
 
@@ -63,22 +66,19 @@ let tests =
                         seen.When("panic", Array.isEmpty there)
                         Expect.equal endpoints[index].Rank.Priority expected "priority")
 
-            Guarded.law
+            Law.test
                 "least request picks the least load for its share"
-                [ "loads differ", 50; "weights differ", 50 ]
-                (gen {
-                    let! endpoints = endpoints anyWeight equal
-                    let! ticket = uint64s
-                    return endpoints, ticket
-                })
+                500
+                [ "loads differ", 250; "weights differ", 250 ]
+                (Arb.fromGen (
+                    gen {
+                        let! endpoints = endpoints anyWeight equal
+                        let! ticket = uint64s
+                        return endpoints, ticket
+                    }
+                ))
                 (fun seen (endpoints, ticket) ->
-                    let endpoints =
-                        endpoints
-                        |> Array.map (fun e ->
-                            { e with
-                                Tried = false
-                                Available = true
-                            })
+                    let endpoints = Array.map fresh endpoints
 
                     let shares = endpoints |> Array.map _.Rank.Weight |> Schedule.shares
                     let load i = decimal endpoints[i].InFlight / decimal shares[i]
@@ -93,22 +93,19 @@ let tests =
                             (uint64 endpoints[i].InFlight * shares[picked])
                             $"{load picked} against {load i}")
 
-            Guarded.law
+            Law.test
                 "of two choices the less loaded is taken, and the most loaded of all never"
-                [ "two endpoints", 7; "one is the most loaded", 30 ]
-                (gen {
-                    let! endpoints = endpoints equal equal
-                    let! random = uint64s
-                    return endpoints, random
-                })
+                500
+                [ "two endpoints", 35; "one is the most loaded", 150 ]
+                (Arb.fromGen (
+                    gen {
+                        let! endpoints = endpoints equal equal
+                        let! random = uint64s
+                        return endpoints, random
+                    }
+                ))
                 (fun seen (endpoints, random) ->
-                    let endpoints =
-                        endpoints
-                        |> Array.map (fun e ->
-                            { e with
-                                Tried = false
-                                Available = true
-                            })
+                    let endpoints = Array.map fresh endpoints
 
                     let loads = endpoints |> Array.map _.InFlight
                     let picked = pick Balancer.PowerOfTwoChoices endpoints 0UL random
@@ -126,10 +123,35 @@ let tests =
                     if endpoints.Length = 2 then
                         Expect.equal loads[picked] (Array.min loads) "the less loaded")
 
-            Guarded.law
+            Law.test
+                "of two endpoints the one with the less load for its share is taken"
+                500
+                [ "the less loaded has the more load for its share", 25 ]
+                (gen {
+                    let! endpoints = Gen.arrayOfLength 2 (endpoint anyWeight equal)
+                    let! random = uint64s
+                    return endpoints, random
+                 }
+                 |> Arb.fromGen)
+                (fun seen (endpoints, random) ->
+                    let endpoints = Array.map fresh endpoints
+
+                    let shares = endpoints |> Array.map _.Rank.Weight |> Schedule.shares
+                    let loads = endpoints |> Array.map _.InFlight
+                    let picked = pick Balancer.PowerOfTwoChoices endpoints 0UL random
+                    let other = 1 - picked
+                    seen.When("the less loaded has the more load for its share", loads[picked] > loads[other])
+
+                    Expect.isLessThanOrEqual
+                        (uint64 loads[picked] * shares[other])
+                        (uint64 loads[other] * shares[picked])
+                        "load for its share")
+
+            Law.test
                 "picking is a function of its arguments, and total"
-                [ "a pick", 80 ]
-                anyPick
+                500
+                [ "a pick", 400 ]
+                (Arb.fromGen anyPick)
                 (fun seen (balancer, endpoints, ticket, random) ->
                     let index = pick balancer endpoints ticket random
                     seen.When("a pick", index >= 0)

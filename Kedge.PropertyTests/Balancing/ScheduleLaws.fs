@@ -29,10 +29,11 @@ let tests =
     testList
         "schedule"
         [
-            Guarded.law
+            Law.test
                 "a cycle gives each endpoint its turns, and every start of it each one's share to within one"
-                [ "turns differ", 60; "many turns", 40 ]
-                smallTurns
+                500
+                [ "turns differ", 300; "many turns", 200 ]
+                (Arb.fromGen smallTurns)
                 (fun seen turns ->
                     let cycle = Schedule.cycle turns
                     seen.When("turns differ", Array.distinct turns |> Array.length > 1)
@@ -51,10 +52,11 @@ let tests =
 
                     Expect.sequenceEqual had turns "whole cycle")
 
-            Guarded.law
+            Law.test
                 "endpoints of weight 0 share one unit of weight, the others have theirs"
-                [ "some are 0, some not", 30; "all are 0", 1 ]
-                weights
+                500
+                [ "some are 0, some not", 150; "all are 0", 5 ]
+                (Arb.fromGen weights)
                 (fun seen weights ->
                     let shares = Schedule.shares weights
                     let total = Array.sum shares |> decimal
@@ -74,10 +76,11 @@ let tests =
                         else
                             Expect.equal (decimal share * (sum + 1m) * decimal zeros) total "of one unit")
 
-            Guarded.law
+            Law.test
                 "turns are in proportion to the shares, exactly when the cycle is short, else to within one in the longest"
-                [ "exact", 20; "rounded", 10 ]
-                weights
+                500
+                [ "exact", 100; "rounded", 50 ]
+                (Arb.fromGen weights)
                 (fun seen weights ->
                     let shares = Schedule.shares weights
                     let turns = Schedule.turns shares

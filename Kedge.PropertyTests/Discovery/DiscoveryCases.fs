@@ -256,7 +256,7 @@ let director: Gen<Decoded.Director> =
             Gen.frequency
                 [
                     12, Gen.elements [ "a.ext.example.com"; "B.ext.example.com."; "one.example"; "two.example" ]
-                    1, Gen.elements [ ""; "other.example" ]
+                    2, Gen.elements [ ""; "other.example" ]
                 ]
             |> Gen.listOfLength count
 

@@ -24,6 +24,9 @@ let private hostHolds (text: string) (host: string) =
     | Ok matcher -> matcher.Holds(System.MemoryExtensions.AsSpan host)
     | Error rule -> failwith rule
 
+/// Nothing but host, port and method is asked for.
+let private isWhole (paths: string list) = paths.IsEmpty || paths = [ "/*" ]
+
 let private portHolds (matcher: uint32) (port: uint16) = matcher = 0u || matcher = uint32 port
 
 [<Tests>]
@@ -31,14 +34,17 @@ let tests =
     testList
         "discovery: the files"
         [
-            Guarded.law
+            Law.test
                 "what the files' routes claim whole is not generated, and is reported with the route"
+                500
                 [
-                    "a file's route wins", 15
-                    "a file's route has a further condition", 8
-                    "routes are made", 50
+                    "a file's route wins", 75
+                    "a file's route has a further condition", 40
+                    "one for any host stands before one for the host", 5
+                    "a forward-proxy route stands before the one that wins", 5
+                    "routes are made", 250
                 ]
-                (Gen.zip director services)
+                (Arb.fromGen (Gen.zip director services))
                 (fun seen (director, services) ->
                     let generated = (stateWith director services).Generate()
                     seen.When("routes are made", generated.HttpRoutes.Length + generated.GrpcRoutes.Length > 0)
@@ -61,8 +67,31 @@ let tests =
                             seen.When("a file's route wins", true)
                             let file = director.HttpRoutes[index]
                             Expect.equal file.BackendName backend "its backend"
-                            Expect.isTrue (hostHolds file.HostMatcher conflict.Host) "its host"
-                            Expect.isTrue (portHolds file.PortMatcher conflict.Port) "its port"
+
+                            let isHere (route: Decoded.HttpRoute) =
+                                hostHolds route.HostMatcher conflict.Host
+                                && portHolds route.PortMatcher conflict.Port
+                                && isWhole route.PathRules
+
+                            let isForward (route: Decoded.HttpRoute) = route.ProxyMode = Decoded.ProxyMode.ForwardProxy
+
+                            let taking =
+                                director.HttpRoutes |> List.filter (fun r -> isHere r && not (isForward r))
+
+                            Expect.equal taking.Head file "the first that takes all of it"
+
+                            seen.When(
+                                "one for any host stands before one for the host",
+                                file.HostMatcher = ""
+                                && taking |> List.exists (fun route -> route.HostMatcher <> "")
+                            )
+
+                            seen.When(
+                                "a forward-proxy route stands before the one that wins",
+                                director.HttpRoutes
+                                |> List.truncate index
+                                |> List.exists (fun route -> isHere route && isForward route)
+                            )
                         | Protocol.Grpc, FileRoute(index, backend) ->
                             seen.When("a file's route wins", true)
                             let file = director.GrpcRoutes[index]
@@ -75,10 +104,11 @@ let tests =
                                     Expect.isTrue (holds file.ServiceNameMatcher call) $"takes {call}"
                         | _ -> ())
 
-            Guarded.law
+            Law.test
                 "without the files' routes, their losers are served"
-                [ "a file's route wins", 10 ]
-                (Gen.zip director services)
+                500
+                [ "a file's route wins", 50 ]
+                (Arb.fromGen (Gen.zip director services))
                 (fun seen (director, services) ->
                     let state = stateWith director services
                     let conflicts = state.Generate().Conflicts
@@ -89,10 +119,11 @@ let tests =
                         ((stateWith emptyDirector services).Generate())
                         "as if they had never been")
 
-            Guarded.law
+            Law.test
                 "a backend of the files keeps its name, and the generated route uses it"
-                [ "a name is taken", 50 ]
-                goodServices
+                500
+                [ "a name is taken", 250 ]
+                (Arb.fromGen goodServices)
                 (fun seen services ->
                     let before = (start.Replace services).Generate()
                     let taken = before.HttpBackends |> List.truncate 1
@@ -125,14 +156,15 @@ let tests =
                         (taken |> List.map (fun b -> b.Name))
                         "and it is reported")
 
-            Guarded.law
+            Law.test
                 "what is generated is sound beside any sound files, and takes no request from them"
+                500
                 [
-                    "routes are made", 50
-                    "a file's route takes a request", 30
-                    "a generated one does", 30
+                    "routes are made", 250
+                    "a file's route takes a request", 150
+                    "a generated one does", 150
                 ]
-                (Gen.zip director services)
+                (Arb.fromGen (Gen.zip director services))
                 (fun seen (director, services) ->
                     let generated = (stateWith director services).Generate()
 

@@ -65,10 +65,11 @@ let tests =
     testList
         "discovery"
         [
-            Guarded.law
+            Law.test
                 "a backend's name is injective"
-                [ "the parts differ but their letters do not", 15; "the parts are equal", 5 ]
-                cuts
+                500
+                [ "the parts differ but their letters do not", 75; "the parts are equal", 25 ]
+                (Arb.fromGen cuts)
                 (fun seen (left, right) ->
                     let letters name = (nameOf name).Replace("_", "")
 
@@ -80,10 +81,11 @@ let tests =
                     seen.When("the parts are equal", (left = right))
                     Expect.equal (nameOf left = nameOf right) (left = right) "equal names, equal parts")
 
-            Guarded.law
+            Law.test
                 "backends have different names, and each is used by a route"
-                [ "a target has a plain and a TLS port", 2; "several backends", 30 ]
-                services
+                500
+                [ "a target has a plain and a TLS port", 10; "several backends", 150 ]
+                (Arb.fromGen services)
                 (fun seen services ->
                     let generated = (start.Replace services).Generate()
                     let all = generated.HttpBackends @ generated.GrpcBackends
@@ -101,12 +103,42 @@ let tests =
                         ] do
                         let names = backends |> List.map (fun backend -> backend.Name)
                         Expect.isTrue (distinct names) "different names"
+                        Expect.equal (List.sortWith (fun l r -> String.CompareOrdinal(l, r)) names) names "by name"
                         Expect.equal (Set.ofList names) (Set.ofList used) "used by a route")
 
-            Guarded.law
+            Law.test
+                "routes stand in the order of their hosts and ports, whichever service has them"
+                500
+                [ "several ports of a host", 50; "of several services", 15 ]
+                (Arb.fromGen services)
+                (fun seen services ->
+                    let routes = (start.Replace services).Generate().HttpRoutes
+                    let places = routes |> List.map (fun route -> route.HostMatcher, route.PortMatcher)
+
+                    for _, ofHost in routes |> List.groupBy _.HostMatcher do
+                        seen.When("several ports of a host", ofHost.Length > 1)
+
+                        seen.When(
+                            "of several services",
+                            ofHost
+                            |> List.distinctBy (fun r -> r.BackendName.Split('_')[0..1])
+                            |> List.length
+                                >
+                                1
+                        )
+
+                    let byPlace (host: string, port: uint32) (otherHost: string, otherPort: uint32) =
+                        match String.CompareOrdinal(host, otherHost) with
+                        | 0 -> compare port otherPort
+                        | order -> order
+
+                    Expect.equal (List.sortWith byPlace places) places "in order")
+
+            Law.test
                 "in each place the oldest claim is served, and all others are told by whom they lose"
-                [ "two claim the same", 20; "three claim the same", 2 ]
-                goodServices
+                500
+                [ "two claim the same", 100; "three claim the same", 10 ]
+                (Arb.fromGen goodServices)
                 (fun seen services ->
                     let generated = (start.Replace services).Generate()
                     let places = services |> List.collect claimsOf |> List.groupBy placeOf
@@ -146,10 +178,11 @@ let tests =
                         (List.sort losers)
                         "each loser is reported with its winner")
 
-            Guarded.law
+            Law.test
                 "when the winner goes the next is served"
-                [ "two services claim the same", 10 ]
-                goodServices
+                500
+                [ "two services claim the same", 50 ]
+                (Arb.fromGen goodServices)
                 (fun seen services ->
                     let state = start.Replace services
 
@@ -180,14 +213,15 @@ let tests =
                                 "the loser is served unless an older one is"
                         | _ -> ())
 
-            Guarded.law
+            Law.test
                 "every port of an exposed service makes a route, or is reported"
+                500
                 [
-                    "a port is ignored", 30
-                    "a service is quarantined", 20
-                    "two claim the same", 10
+                    "a port is ignored", 150
+                    "a service is quarantined", 100
+                    "two claim the same", 50
                 ]
-                services
+                (Arb.fromGen services)
                 (fun seen services ->
                     let generated = (start.Replace services).Generate()
                     seen.When("a port is ignored", not generated.IgnoredPorts.IsEmpty)
@@ -214,21 +248,24 @@ let tests =
                         else
                             Expect.equal (inReports + inRoutes) 0 "a service that is not exposed has no say")
 
-            Guarded.law
+            Law.test
                 "a bad service changes nothing for others"
-                [ "it is bad", 100; "others have routes", 50 ]
-                (gen {
-                    let! services = services
-                    let! bad = versionOf { Namespace = "z"; Name = "z" } 1
+                500
+                [ "it is bad", 500; "others have routes", 250 ]
+                (Arb.fromGen (
+                    gen {
+                        let! services = services
+                        let! bad = versionOf { Namespace = "z"; Name = "z" } 1
 
-                    let bad =
-                        { bad with
-                            Labels = Map.ofList [ options.ExposedLabel, "true" ]
-                            Annotations = bad.Annotations.Add(options.HostMatcherAnnotation, "not a host")
-                        }
+                        let bad =
+                            { bad with
+                                Labels = Map.ofList [ options.ExposedLabel, "true" ]
+                                Annotations = bad.Annotations.Add(options.HostMatcherAnnotation, "not a host")
+                            }
 
-                    return services, bad
-                })
+                        return services, bad
+                    }
+                ))
                 (fun seen (services, bad) ->
                     let state = start.Replace services
                     let without = state.Generate()
@@ -244,10 +281,11 @@ let tests =
                         without
                         "all else as before")
 
-            Guarded.law
+            Law.test
                 "a service that goes bad keeps its last good routes, until it is deleted or not exposed"
-                [ "it had routes", 30 ]
-                goodServices
+                500
+                [ "it had routes", 150 ]
+                (Arb.fromGen goodServices)
                 (fun seen services ->
                     let state = start.Replace services
                     let before = state.Generate()
@@ -298,10 +336,11 @@ let tests =
 
                     Expect.equal (served ((worse.Upsert successor).Generate())) (served gone) "another of that name")
 
-            Guarded.law
+            Law.test
                 "a TLS configuration that leaves the files takes its routes along, and only those"
-                [ "a service names it", 30 ]
-                goodServices
+                500
+                [ "a service names it", 150 ]
+                (Arb.fromGen goodServices)
                 (fun seen services ->
                     let named, others =
                         services
@@ -320,10 +359,11 @@ let tests =
                     let back = after.WithFiles(emptyDirector, pool)
                     Expect.equal (back.Generate()) ((start.Replace services).Generate()) "it comes back")
 
-            Guarded.law
+            Law.test
                 "for one host, a narrower service_name_matcher comes first"
-                [ "one matcher takes more than another", 10 ]
-                goodServices
+                500
+                [ "one matcher takes more than another", 50 ]
+                (Arb.fromGen goodServices)
                 (fun seen services ->
                     let grpc =
                         served ((start.Replace services).Generate())

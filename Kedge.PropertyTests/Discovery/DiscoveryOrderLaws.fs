@@ -17,9 +17,9 @@ let private look (seen: Seen) (generated: Generated) =
 
 let private kinds =
     [
-        "two claim the same", 10
-        "a last good version stands in", 10
-        "routes are made", 50
+        "two claim the same", 50
+        "a last good version stands in", 50
+        "routes are made", 250
     ]
 
 let private shuffledWithRepeats =
@@ -59,19 +59,21 @@ let tests =
     testList
         "discovery: order of events"
         [
-            Guarded.law
+            Law.test
                 "the versions of services give the same result in any order and however often"
+                500
                 kinds
-                shuffledWithRepeats
+                (Arb.fromGen shuffledWithRepeats)
                 (fun seen (ordered, shuffled) ->
                     let expected = (upsertAll ordered).Generate()
                     look seen expected
                     Expect.equal ((upsertAll shuffled).Generate()) expected "same result")
 
-            Guarded.law
+            Law.test
                 "the histories of different services commute"
-                (("a service is deleted", 30) :: kinds)
-                interleavedHistories
+                500
+                (("a service is deleted", 150) :: kinds)
+                (Arb.fromGen interleavedHistories)
                 (fun seen (histories, mixed) ->
                     let expected = (List.fold apply start (List.concat histories)).Generate()
                     look seen expected
@@ -86,14 +88,15 @@ let tests =
 
                     Expect.equal ((List.fold apply start mixed).Generate()) expected "same result")
 
-            Guarded.law
+            Law.test
                 "a full list is the same as the events that lead to it"
+                500
                 [
-                    "routes are made", 50
-                    "a last good version stands in", 5
-                    "a service is missing", 50
+                    "routes are made", 250
+                    "a last good version stands in", 25
+                    "a service is missing", 250
                 ]
-                historyAndList
+                (Arb.fromGen historyAndList)
                 (fun seen (history, services) ->
                     let before = List.fold apply start history
                     let listed = services |> List.map (fun service -> service.Key) |> Set.ofList
@@ -112,10 +115,11 @@ let tests =
 
                     Expect.equal ((before.Replace services).Generate()) expected "same result")
 
-            Guarded.law
+            Law.test
                 "where every version is good, the newest ones alone decide"
-                [ "routes are made", 50; "a service has several versions", 80 ]
-                (versions |> Gen.map (List.map repaired))
+                500
+                [ "routes are made", 250; "a service has several versions", 400 ]
+                (Arb.fromGen (versions |> Gen.map (List.map repaired)))
                 (fun seen versions ->
                     let newest =
                         versions
@@ -127,10 +131,11 @@ let tests =
                     seen.When("a service has several versions", newest.Length < versions.Length)
                     Expect.equal ((upsertAll versions).Generate()) expected "same result")
 
-            Guarded.law
+            Law.test
                 "files that come after the services give the same result as files that come before"
-                [ "a file's route wins", 10 ]
-                (Gen.zip versions director)
+                500
+                [ "a file's route wins", 50 ]
+                (Arb.fromGen (Gen.zip versions director))
                 (fun seen (versions, director) ->
                     let first = DiscoveryState.Create(options, director, pool)
 

@@ -108,10 +108,11 @@ let tests =
     testList
         "endpoint slices"
         [
-            Guarded.law
+            Law.test
                 "the endpoints are sorted, ready, each once, and some slice has each"
-                [ "several endpoints", 10; "some cannot be used", 30 ]
-                case
+                500
+                [ "several endpoints", 50; "some cannot be used", 150 ]
+                (Arb.fromGen case)
                 (fun seen (port, generated, ports, slices) ->
                     let selection = EndpointSlices.select port generated ports slices
                     seen.When("several endpoints", selection.Endpoints.Length > 1)
@@ -148,23 +149,26 @@ let tests =
                                 && List.exists hasPort s.Ports)
                             $"{endpoint}")
 
-            Guarded.law
+            Law.test
                 "the order of the slices, and of their endpoints, makes no difference"
-                [ "several endpoints", 10 ]
-                (gen {
-                    let! port, generated, ports, slices = case
-                    let! shuffled = Gen.shuffle slices
-                    let! again = Gen.subListOf slices
+                500
+                [ "several endpoints", 50 ]
+                (Arb.fromGen (
+                    gen {
+                        let! port, generated, ports, slices = case
+                        let! shuffled = Gen.shuffle slices
+                        let! again = Gen.subListOf slices
 
-                    let turned =
-                        List.ofArray shuffled @ again
-                        |> List.map (fun slice ->
-                            { slice with
-                                Endpoints = List.rev slice.Endpoints
-                            })
+                        let turned =
+                            List.ofArray shuffled @ again
+                            |> List.map (fun slice ->
+                                { slice with
+                                    Endpoints = List.rev slice.Endpoints
+                                })
 
-                    return port, generated, ports, slices, turned
-                })
+                        return port, generated, ports, slices, turned
+                    }
+                ))
                 (fun seen (port, generated, ports, slices, turned) ->
                     let expected = EndpointSlices.select port generated ports slices
                     seen.When("several endpoints", expected.Endpoints.Length > 1)
@@ -173,10 +177,11 @@ let tests =
                     Expect.equal actual.OtherPorts expected.OtherPorts "the same other ports"
                     Expect.equal actual.PortFound expected.PortFound "found or not")
 
-            Guarded.law
+            Law.test
                 "a pod counts once for a port, though both families have it"
-                [ "a pod has both families", 5 ]
-                case
+                500
+                [ "a pod has both families", 25 ]
+                (Arb.fromGen case)
                 (fun seen (port, generated, ports, slices) ->
                     let usable =
                         slices

@@ -131,10 +131,11 @@ let tests =
     testList
         "Kubernetes JSON"
         [
-            Guarded.law
+            Law.test
                 "reading any JSON never throws, nor does what discovery makes of it"
-                [ "it is a service", 30; "it is none", 10 ]
-                (Gen.frequency [ 1, anyJson 5; 2, objectWithMetadata ])
+                500
+                [ "it is a service", 150; "it is none", 50 ]
+                (Arb.fromGen (Gen.frequency [ 1, anyJson 5; 2, objectWithMetadata ]))
                 (fun seen text ->
                     use document = JsonDocument.Parse text
                     EndpointSliceJson.read document.RootElement |> ignore
@@ -152,10 +153,11 @@ let tests =
                             Expect.isNotEmpty (report.Describe()) "a reason"
                     | ValueNone -> seen.When("it is none", true))
 
-            Guarded.law
+            Law.test
                 "a service is read as it was written, less the labels and annotations of others"
-                [ "it has ports", 50; "it has annotations", 30 ]
-                (versionOf { Namespace = "n"; Name = "s" } 7)
+                500
+                [ "it has ports", 250; "it has annotations", 150 ]
+                (Arb.fromGen (versionOf { Namespace = "n"; Name = "s" } 7))
                 (fun seen service ->
                     seen.When("it has ports", not service.Ports.IsEmpty)
                     seen.When("it has annotations", not service.Annotations.IsEmpty)

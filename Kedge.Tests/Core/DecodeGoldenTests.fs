@@ -28,17 +28,10 @@ let private outcome (folder: string) =
 
 [<Tests>]
 let tests =
-    let folders = Directory.GetDirectories cases |> Array.sort
-
     testList
         "decoding cases"
         [
-            test "the cases are there" { Expect.isGreaterThan folders.Length 20 cases }
-
-            for folder in folders do
-                testCase (string (Path.GetFileName folder)) (fun () ->
-                    let expected = File.ReadAllText(Path.Combine(folder, "expected.txt"))
-                    Expect.equal (outcome folder) (expected.TrimEnd()) folder)
+            yield! GoldenCases.tests cases 20 outcome
 
             for sample, load in
                 [

@@ -69,16 +69,4 @@ let private outcome (folder: string) =
     DiscoveryText.render (state.Generate())
 
 [<Tests>]
-let tests =
-    let folders = Directory.GetDirectories cases |> Array.sort
-
-    testList
-        "discovery cases"
-        [
-            test "the cases are there" { Expect.isGreaterThan folders.Length 15 cases }
-
-            for folder in folders do
-                testCase (string (Path.GetFileName folder)) (fun () ->
-                    let expected = File.ReadAllText(Path.Combine(folder, "expected.txt"))
-                    Expect.equal (outcome folder) expected folder)
-        ]
+let tests = testList "discovery cases" [ yield! GoldenCases.tests cases 15 outcome ]

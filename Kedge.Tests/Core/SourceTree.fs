@@ -1,17 +1,10 @@
 /// The project's own files, for tests that read them.
 module Kedge.Tests.Core.SourceTree
 
-open System
 open System.IO
+open Kedge.Tests.Harness
 
 /// The folder of Kedge.sln, above the test program.
-let root =
-    let rec climb (folder: DirectoryInfo | null) =
-        match folder with
-        | null -> failwith $"no Kedge.sln above {AppContext.BaseDirectory}"
-        | folder when File.Exists(Path.Combine(folder.FullName, "Kedge.sln")) -> folder.FullName
-        | folder -> climb folder.Parent
-
-    climb (DirectoryInfo AppContext.BaseDirectory)
+let root = Executable.root
 
 let path (relative: string) = Path.Combine(root, relative)

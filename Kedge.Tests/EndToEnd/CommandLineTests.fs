@@ -8,14 +8,7 @@ open System.Threading.Tasks
 open Expecto
 open Kedge.Tests.Harness
 
-/// Runs kedge to its end: exit code, lines on standard output and standard error.
-let private run (arguments: string list) =
-    task {
-        use scratch = new Scratch()
-        use program = new KedgeProgram(arguments, scratch.Path, [])
-        let! code = program.Exit()
-        return code, program.Stdout, program.Stderr
-    }
+let private run = KedgeProgram.RunToEnd
 
 /// Three listeners on ports of their own.
 type private Occupied() =

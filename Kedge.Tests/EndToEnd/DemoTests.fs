@@ -1,36 +1,17 @@
 module Kedge.Tests.EndToEnd.DemoTests
 
 open System
-open System.Diagnostics
 open System.Runtime.InteropServices
-open System.Threading.Tasks
 open Expecto
 open Kedge.Tests.Harness
 
 /// Runs a line as it would be pasted into a shell.
 let private paste (line: string) =
-    task {
-        let info =
-            ProcessStartInfo(
-                "bash",
-                [
-                    "-c"
-                    // Which version of HTTP it was is told on standard error.
-                    "set -o pipefail; curl() { command curl -w '%{stderr}version=%{http_version}\n' \"$@\"; }\n"
-                    + line
-                ],
-                RedirectStandardOutput = true,
-                RedirectStandardError = true
-            )
-
-        use shell = nonNull (Process.Start info)
-        let output = shell.StandardOutput.ReadToEndAsync()
-        let errors = shell.StandardError.ReadToEndAsync()
-        let! output = within line output
-        let! errors = within line errors
-        do! shell.WaitForExitAsync()
-        return shell.ExitCode, output, errors
-    }
+    // Which version of HTTP it was is told on standard error.
+    Shell.run (
+        "set -o pipefail; curl() { command curl -w '%{stderr}version=%{http_version}\n' \"$@\"; }\n"
+        + line
+    )
 
 [<Tests>]
 let tests =
@@ -55,10 +36,10 @@ let tests =
                     let outcomes = ResizeArray<string * string * string>()
 
                     for line in commands () do
-                        let! code, output, errors = paste line
-                        Expect.equal code 0 $"{line}\n{output}\n{errors}"
-                        Expect.isNotEmpty (output.Trim()) line
-                        outcomes.Add(line, output, errors)
+                        let! outcome = paste line
+                        Expect.equal outcome.Code 0 $"{line}\n{outcome.Output}\n{outcome.Errors}"
+                        Expect.isNotEmpty (outcome.Output.Trim()) line
+                        outcomes.Add(line, outcome.Output, outcome.Errors)
 
                     let answered what version (isMeant: string -> bool) (reply: string) =
                         let those =

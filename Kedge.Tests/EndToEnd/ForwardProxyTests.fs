@@ -1,6 +1,5 @@
 module Kedge.Tests.EndToEnd.ForwardProxyTests
 
-open System.Diagnostics
 open Expecto
 open Kedge.Tests.EndToEnd.Stage
 open Kedge.Tests.Harness
@@ -39,30 +38,14 @@ let tests =
         [
             case "curl --proxy https://" (fun () ->
                 task {
-                    let info =
-                        ProcessStartInfo(
-                            "curl",
-                            [
-                                "--silent"
-                                "--show-error"
-                                "--proxy"
-                                $"https://localhost:{kedge.Value.HttpsPort}"
-                                "--proxy-cacert"
-                                Certificates.authority.Value.File
-                                "--noproxy"
-                                ""
-                                "http://modes.example/by-curl?q=1"
-                            ],
-                            RedirectStandardOutput = true,
-                            RedirectStandardError = true,
-                            UseShellExecute = false
+                    let! outcome =
+                        Shell.run (
+                            $"curl --silent --show-error --proxy https://localhost:{kedge.Value.HttpsPort} "
+                            + $"--proxy-cacert '{Certificates.authority.Value.File}' --noproxy '' "
+                            + "'http://modes.example/by-curl?q=1'"
                         )
 
-                    use curl = Process.Start info |> nonNull
-                    let! output = curl.StandardOutput.ReadToEndAsync()
-                    let! errors = curl.StandardError.ReadToEndAsync()
-                    do! finishes "curl" (curl.WaitForExitAsync())
-                    Expect.equal (curl.ExitCode, output) (0, "alpha") errors
+                    Expect.equal (outcome.Code, outcome.Output) (0, "alpha") outcome.Errors
                     let got = alpha.Value.One "/by-curl"
                     Expect.equal (got.RawTarget, got.Header "Host") ("/by-curl?q=1", "modes.example") "what alpha saw"
                 })

@@ -1,7 +1,6 @@
 /// The files under `misc/`, used as the README says.
 module Kedge.Tests.EndToEnd.SampleTests
 
-open System.Diagnostics
 open System.IO
 open System.Net.Http
 open System.Security.Cryptography.X509Certificates
@@ -9,22 +8,10 @@ open Expecto
 open Kedge.Tests.EndToEnd.Stage
 open Kedge.Tests.Harness
 
-let private script (directory: string) (arguments: string list) =
-    use bash =
-        nonNull (
-            Process.Start(
-                ProcessStartInfo(
-                    "bash",
-                    Path.Combine(directory, "misc", "gen_cert.sh") :: arguments,
-                    WorkingDirectory = "/",
-                    RedirectStandardOutput = true
-                )
-            )
-        )
-
-    bash.StandardOutput.ReadToEnd() |> ignore
-    bash.WaitForExit()
-    bash.ExitCode
+/// The exit code of gen_cert.sh, called from elsewhere.
+let private script (directory: string) (arguments: string) =
+    let outcome = Shell.runIn "/" [] $"bash '{directory}/misc/gen_cert.sh' {arguments}"
+    outcome.GetAwaiter().GetResult().Code
 
 /// A root directory with a copy of `misc/`, and certificates in it.
 let private project () =
@@ -37,7 +24,7 @@ let private project () =
         | ".sh" -> File.Copy(file, Path.Combine(misc.FullName, FileInfo(file).Name))
         | _ -> ()
 
-    Expect.equal (script scratch.Path []) 0 "gen_cert.sh"
+    Expect.equal (script scratch.Path "") 0 "gen_cert.sh"
     scratch
 
 let private identity (scratch: Scratch) name =
@@ -112,9 +99,9 @@ let tests =
                     let text name = File.ReadAllText(scratch.File $"misc/{name}")
                     let names = [ "ca.crt"; "localhost.crt"; "client.crt"; "ca.key" ]
                     let first = List.map text names
-                    Expect.equal (script scratch.Path []) 0 "again"
+                    Expect.equal (script scratch.Path "") 0 "again"
                     Expect.equal (List.map text names) first "kept"
-                    Expect.equal (script scratch.Path [ "--force" ]) 0 "by force"
+                    Expect.equal (script scratch.Path "--force") 0 "by force"
 
                     for name, before in List.zip names first do
                         Expect.notEqual (text name) before name

@@ -3,41 +3,11 @@ module Kedge.Tests.EndToEnd.TelemetryTests
 open System
 open System.Net
 open System.Net.Http
-open System.Net.Sockets
 open System.Text.Json
 open Expecto
-open Grpc.Core
 open Kedge.Tests.EndToEnd.Stage
+open Kedge.Tests.EndToEnd.TelemetryStage
 open Kedge.Tests.Harness
-open Kedge.Tests.Peers
-open System.IO
-
-let private director =
-    """{ "http": { "routes": [ { "backend_name": "well", "host_matcher": "well.example" },
-                                { "backend_name": "dead", "host_matcher": "dead.example" } ] },
-         "grpc": { "routes": [ { "backend_name": "calls", "authority_host_matcher": "calls.example" } ] } }"""
-
-let private pool (http: HttpPeer) (grpc: GrpcPeer) =
-    $$"""{ "http": { "backends": [ {{Json.backend "well" http.Port}}, {{Json.backend "dead" (Ports.free ())}} ] },
-           "grpc": { "backends": [ { "name": "calls", "interceptors": [ { "prometheus": true } ],
-                                     "host": { "dns_name": "127.0.0.1", "port": {{grpc.Port}} } } ] } }"""
-
-let private start flags environment =
-    task {
-        let http = new HttpPeer "well"
-        let grpc = new GrpcPeer "calls"
-
-        let! kedge =
-            Kedge.Start
-                { Kedge.Defaults with
-                    Director = director
-                    BackendPool = pool http grpc
-                    Flags = flags
-                    Environment = environment
-                }
-
-        return http, grpc, kedge
-    }
 
 /// The log's lines about requests, as JSON.
 let private requestLines (kedge: Kedge) =
@@ -63,20 +33,7 @@ let metrics =
                     use http = http
                     use grpc = grpc
                     use kedge = kedge
-                    use client = Clients.http1 kedge.HttpsPort None
-
-                    for host in [ "well"; "well"; "dead"; "nobody" ] do
-                        let! _ = get client $"https://{host}.example/secret-path?secret=query" []
-                        ()
-
-                    use channel = Clients.grpc kedge.GrpcPort None "calls.example:443"
-                    let! _ = Echo.EchoClient(channel).UnaryAsync(EchoRequest(Text = "x"))
-                    use lost = Clients.grpc kedge.GrpcPort None "lost.example:443"
-
-                    let! _ =
-                        failure<RpcException> "no route" (fun () ->
-                            Echo.EchoClient(lost).UnaryAsync(EchoRequest()).ResponseAsync)
-
+                    do! exercise kedge
                     let! text = DebugPort.text kedge "/metrics"
 
                     let types, samples =
@@ -149,6 +106,7 @@ let metrics =
                     Expect.isGreaterThan accepted 0.0 "connections"
                     Expect.isFalse (text.Contains "secret") "nothing of a request's path or query"
                     Expect.isFalse (text.Contains "nobody.example") "no host of a caller"
+                    use client = Clients.http1 kedge.HttpsPort None
                     let! answer = get client "https://well.example/metrics" []
                     Expect.equal answer.Body "well" "the proxy ports have no such page"
                 })
@@ -250,45 +208,6 @@ let logs =
                     do! eventually "the lines" (fun () -> (requestLines kedge).Length = 3)
                     Expect.equal (requestLines kedge |> List.map (field "Status")) [ "200"; "200"; "200" ] "status"
                 })
-
-            case
-                "logstash: lines as JSON over TCP, again after a broken connection; an absent server harms nobody"
-                (fun () ->
-                    task {
-                        use listener = new TcpListener(IPAddress.Loopback, 0)
-                        listener.Start()
-                        let port = (listener.LocalEndpoint :?> IPEndPoint).Port
-
-                        let! http, grpc, kedge =
-                            start [ $"--logstash_hostport=127.0.0.1:{port}"; "--logstash_log_tags=edge,test" ] []
-
-                        use http = http
-                        use grpc = grpc
-                        use kedge = kedge
-                        use first = listener.AcceptTcpClient()
-                        use reader = new StreamReader(first.GetStream())
-                        let! line = within "a line" (reader.ReadLineAsync())
-                        let entry = JsonDocument.Parse(nonNull line).RootElement
-                        Expect.equal (entry.GetProperty("tags").ToString()) """["edge","test"]""" "tags"
-                        Expect.isTrue (entry.GetProperty("message").GetString() <> "") "message"
-                        first.Close()
-                        use client = Clients.http1 kedge.HttpsPort None
-                        let again = listener.AcceptTcpClientAsync()
-                        let! _ = get client "https://nobody.example/one" []
-                        let! _ = get client "https://nobody.example/two" []
-
-                        do!
-                            eventually "another connection" (fun () ->
-                                get client "https://nobody.example/more" []
-                                |> fun t -> t.GetAwaiter().GetResult() |> ignore
-
-                                again.IsCompleted)
-
-                        use second = again.Result
-                        use reader = new StreamReader(second.GetStream())
-                        let! line = within "a line" (reader.ReadLineAsync())
-                        Expect.stringContains (nonNull line) "nobody.example" "the line goes on"
-                    })
         ]
 
 [<Tests>]

@@ -57,6 +57,15 @@ type KedgeProgram(arguments: string list, workingDirectory: string, environment:
 
     new(arguments) = new KedgeProgram(arguments, Executable.root, [])
 
+    /// Runs it to its end, away from all files: exit code, lines on standard output and on standard error.
+    static member RunToEnd(arguments: string list) : Task<int * string array * string array> =
+        task {
+            use scratch = new Scratch()
+            use program = new KedgeProgram(arguments, scratch.Path, [])
+            let! code = program.Exit()
+            return code, program.Stdout, program.Stderr
+        }
+
     member _.Id = started.Id
     member _.HasExited = Volatile.Read &disposed = 1 || started.HasExited
     /// Lines so far.

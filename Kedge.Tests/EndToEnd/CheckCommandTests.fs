@@ -1,33 +1,10 @@
-/// `kedge check`, `kedge explain` and `kedge diff`, as people and pipelines run them.
-module Kedge.Tests.EndToEnd.InspectionTests
+module Kedge.Tests.EndToEnd.CheckCommandTests
 
 open System
-open System.Diagnostics
 open System.Text.Json
 open Expecto
+open Kedge.Tests.EndToEnd.InspectionStage
 open Kedge.Tests.Harness
-
-let private run (arguments: string list) =
-    task {
-        use scratch = new Scratch()
-        use program = new KedgeProgram(arguments, scratch.Path, [])
-        let! code = program.Exit()
-        return code, program.Stdout, program.Stderr
-    }
-
-let private director file = $"--kedge_config_director_config_path={file}"
-let private pool file = $"--kedge_config_backendpool_config_path={file}"
-
-let private json (lines: string array) =
-    use document = JsonDocument.Parse(String.Join('\n', lines))
-    document.RootElement.Clone()
-
-let private text (name: string) (element: JsonElement) =
-    match element.GetProperty(name).GetString() with
-    | null -> failtestf "%s is null in %O" name element
-    | text -> text
-
-let private items (name: string) (element: JsonElement) = List.ofSeq (element.GetProperty(name).EnumerateArray())
 
 /// Ten thousand routes in which nothing is wrong, two for each host.
 let private sound =
@@ -96,21 +73,16 @@ let private planted =
         yield "unused-backend", "$.grpc.backends[2]"
     ]
 
-/// Runs a line that people would paste into a shell, `kedge` being the executable under test.
+/// The lines that `kedge` prints, called as people would call it in a shell.
 let private shell (line: string) =
     task {
-        let info =
-            ProcessStartInfo("bash", [ "-c"; $"\"{Executable.path}\" {line}" ], RedirectStandardOutput = true)
-
-        use bash = nonNull (Process.Start info)
-        let! output = bash.StandardOutput.ReadToEndAsync()
-        do! bash.WaitForExitAsync()
-        Expect.equal bash.ExitCode 0 line
-        return output.Split '\n'
+        let! outcome = Shell.run $"kedge {line}"
+        Expect.equal outcome.Code 0 line
+        return outcome.Output.Split '\n'
     }
 
 [<Tests>]
-let check =
+let tests =
     testList
         "check"
         [
@@ -274,204 +246,4 @@ let check =
                     let! code, out = check authority
                     Expect.equal code 1 $"a certificate is only asked for: {out}"
                 })
-        ]
-
-let private twoHosts =
-    """{ "http": { "routes": [
-  { "backend_name": "canary", "host_matcher": "a.example", "header_matcher": { "x-env": "canary" } },
-  { "backend_name": "stable", "host_matcher": "a.example" }
-], "adhoc_rules": [ { "dns_name_matcher": "*.pod", "port": { "allowed": [9090] } } ] },
-"grpc": { "routes": [ { "backend_name": "orders", "service_name_matcher": "shop.*" } ] } }"""
-
-[<Tests>]
-let explain =
-    let explain (arguments: string list) =
-        task {
-            use scratch = new Scratch()
-            let file = scratch.Write("director.json", twoHosts)
-            let! code, out, errors = run ([ "explain" ] @ arguments @ [ director file ])
-            return code, String.Join('\n', out).Replace(file, "director.json"), String.Join('\n', errors)
-        }
-
-    testList
-        "explain"
-        [
-            case "names file, line and rule of each rule, and why it does not match" (fun () ->
-                task {
-                    let! code, out, errors = explain [ "GET"; "https://a.example/x" ]
-                    Expect.equal (code, errors) (0, "") "exit code"
-
-                    Expect.equal
-                        out
-                        "GET https://a.example/x
-  director.json:2: $.http.routes[0] (host=a.example header:x-env=canary): no, header x-env is absent, not canary
-  director.json:3: $.http.routes[1] (host=a.example): yes
-  backend: stable
-  authorization: as the server's flags demand"
-                        "text"
-                })
-
-            case "headers, once or several times, with commas and equals signs in them" (fun () ->
-                task {
-                    let! code, out, _ =
-                        explain
-                            [
-                                "-H"
-                                "x-other: a, b=c"
-                                "GET"
-                                "https://a.example/x"
-                                "--header=x-env: canary"
-                            ]
-
-                    Expect.equal code 0 out
-                    Expect.stringContains out "routes[0] (host=a.example header:x-env=canary): yes" "the canary"
-                    Expect.stringContains out "-H 'x-other: a, b=c'" "whole"
-                })
-
-            case "gRPC by the switch and by content type; forward-proxy requests; no route" (fun () ->
-                task {
-                    let! _, out, _ = explain [ "POST"; "https://g.example/shop.Cart/Add"; "--grpc" ]
-                    Expect.stringContains out "$.grpc.routes[0] (service=shop.*): yes" "by the switch"
-
-                    let! _, out, _ =
-                        explain
-                            [
-                                "POST"
-                                "https://g.example/shop.Cart/Add"
-                                "-H"
-                                "content-type: application/grpc"
-                            ]
-
-                    Expect.stringContains out "$.grpc.routes[0] (service=shop.*): yes" "by content type"
-                    let! _, out, _ = explain [ "GET"; "http://x.pod/"; "--forward" ]
-                    Expect.stringContains out "port 80 is not allowed" "the port of the scheme"
-                    let! code, out, _ = explain [ "GET"; "https://nowhere.example/" ]
-                    Expect.equal code 0 "an answer too"
-                    Expect.stringContains out "no-route" "the answer"
-                })
-
-            case "JSON: what was passed and why, and the winner" (fun () ->
-                task {
-                    let! code, out, _ = explain [ "GET"; "https://a.example/x"; "--output=json" ]
-                    Expect.equal code 0 out
-                    let report = json [| out |]
-                    let passed = List.exactlyOne (items "passed" report)
-                    Expect.equal (text "path" (passed.GetProperty "rule")) "$.http.routes[0]" "passed"
-                    Expect.equal (text "backend" report) "stable" "backend"
-                    let winner = report.GetProperty "winner"
-
-                    Expect.equal
-                        (text "file" winner, winner.GetProperty("line").GetInt32())
-                        ("director.json", 3)
-                        "place"
-
-                    Expect.equal (text "rule" winner) "host=a.example" "rule"
-                    Expect.equal (report.GetProperty("adhoc").ValueKind) JsonValueKind.Null "no ad-hoc decision"
-                })
-
-            case "what is no request is one clear line and exit code 2" (fun () ->
-                task {
-                    for arguments, part in
-                        [
-                            [ "GET" ], "<URL>"
-                            [ "GET"; "a.example" ], "a.example"
-                            [ "GET"; "https://a.example/"; "-H"; "no colon" ], "no colon"
-                            [ "GET"; "https://a.example/"; "more" ], "more"
-                            [ "GET"; "https://a.example/"; "-H" ], "--header"
-                        ] do
-                        let! code, out, errors = explain arguments
-                        Expect.equal (code, out) (2, "") errors
-                        Expect.stringContains errors part "names it"
-                        Expect.isFalse (errors.Contains '\n') "one line"
-                })
-        ]
-
-[<Tests>]
-let diff =
-    testList
-        "diff"
-        [
-            case "tells what moves, with a request; the exit code says so on demand" (fun () ->
-                task {
-                    use scratch = new Scratch()
-                    let before = scratch.Write("old.json", twoHosts)
-                    let after = scratch.Write("new.json", twoHosts.Replace("stable", "steady"))
-                    let! code, out, errors = run [ "diff"; before; after ]
-                    Expect.equal (code, errors) (0, [||]) "exit code"
-
-                    Expect.equal
-                        (String.Join('\n', out).Replace(scratch.Path + "/", ""))
-                        "route-changed
-  - old.json:3: $.http.routes[1] host=a.example -> stable
-  + new.json:3: $.http.routes[1] host=a.example -> steady
-    GET https://a.example/x
-      went to old.json:3: $.http.routes[1] host=a.example -> stable
-      goes to new.json:3: $.http.routes[1] host=a.example -> steady
-1 difference, 1 with requests that go elsewhere"
-                        "text"
-
-                    let! code, out, _ = run [ "diff"; "--exit_code"; "--output=json"; before; after ]
-                    Expect.equal code 1 "there is a difference"
-                    let difference = List.exactlyOne (items "differences" (json out))
-                    Expect.equal (text "kind" difference) "route-changed" "kind"
-                    Expect.equal (text "request" difference) "GET https://a.example/x" "request"
-                    let! code, out, _ = run [ "diff"; "--exit_code"; before; before ]
-                    Expect.equal (code, out) (0, [| "no difference" |]) "none from itself"
-                })
-
-            case "a new order that moves nothing is no difference" (fun () ->
-                task {
-                    use scratch = new Scratch()
-                    let routes = [ Json.httpRoute "aa" "a.example"; Json.httpRoute "bb" "b.example" ]
-                    let before = scratch.Write("old.json", Json.director routes [])
-                    let after = scratch.Write("new.json", Json.director (List.rev routes) [])
-                    let! code, out, _ = run [ "diff"; before; after; "--exit_code" ]
-                    Expect.equal (code, out) (0, [| "no difference" |]) ""
-                })
-
-            case "backends are compared when both pools are given" (fun () ->
-                task {
-                    use scratch = new Scratch()
-
-                    let file =
-                        scratch.Write("director.json", Json.director [ Json.httpRoute "aa" "a.example" ] [])
-
-                    let before = scratch.Write("old-pool.json", Json.pool [ Json.backend "aa" 80 ] [])
-                    let after = scratch.Write("new-pool.json", Json.pool [ Json.backend "aa" 81 ] [])
-
-                    let! code, out, _ =
-                        run [ "diff"; file; file; $"--old_backendpool_config_path={before}"; pool after ]
-
-                    Expect.equal code 0 "exit code"
-                    Expect.contains out "backend-changed" "the backend"
-                })
-
-            case "a file with errors is refused with exit code 2" (fun () ->
-                task {
-                    use scratch = new Scratch()
-                    let good = scratch.Write("old.json", twoHosts)
-                    let bad = scratch.Write("new.json", """{ "htp": {} }""")
-                    let! code, out, errors = run [ "diff"; good; bad ]
-                    Expect.equal (code, out) (2, [||]) "exit code"
-                    Expect.stringContains (String.Join('\n', errors)) $"{bad}:1:" "its place"
-                })
-        ]
-
-[<Tests>]
-let help =
-    testList
-        "help of the questions"
-        [
-            for command in [ "check"; "explain"; "diff" ] do
-                case $"{command} --help has examples and exit codes" (fun () ->
-                    task {
-                        let! code, out, errors = run [ command; "--help" ]
-                        Expect.equal (code, errors) (0, [||]) "exit code"
-                        let help = String.Join('\n', out)
-                        Expect.stringContains help $"Usage: kedge {command}" "usage"
-                        Expect.stringContains help "Examples\n  kedge " "examples"
-                        Expect.stringContains help "xits with 0" "exit codes"
-                        let! _, overview, _ = run [ "--help" ]
-                        Expect.exists overview (fun line -> line.StartsWith $"  {command} ") "in the overview"
-                    })
         ]
