@@ -37,7 +37,8 @@ internal sealed class Proxy : IAsyncDisposable
             "haproxy" => HaproxyCommand(site, tls, grpcTls),
             "nginx" => NginxCommand(site, tls, grpcTls),
             // env(1) takes the variables that stand before the file.
-            _ when options.Variants.TryGetValue(name, out var words) => KedgeCommand(["env", .. words], options, site, tls, grpcTls),
+            _ when options.Variants.TryGetValue(name, out var words) => KedgeCommand(
+                ["env", .. words.Select(word => word.Replace("{http}", $"{site.HttpBackend}"))], options, site, tls, grpcTls),
             _ => throw new ArgumentException($"no proxy of the name {name}"),
         };
 

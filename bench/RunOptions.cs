@@ -16,7 +16,8 @@ internal sealed record RunOptions(int Rounds, double Scale, string Kedge, string
           --workloads A,B     of h1,h2,grpc,64k,connect (default: all)
           --kedge-flag FLAG   one more flag for kedge; repeat for several
           --variant "NAME=[VAR=VALUE …] FILE [FLAG …]"
-                              one more kedge: with other settings, or an earlier build; repeat for several
+                              one more kedge: with other settings, or an earlier build; repeat for several. {http} is
+                              the port of the HTTP backend, which takes what is sent to a collector, too
           --output FILE       also write the table there
         """;
 

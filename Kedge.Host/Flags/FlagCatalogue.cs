@@ -49,7 +49,7 @@ public static class FlagCatalogue
     public static readonly Flag<int> GrpcHealthPort = Port("server_grpc_health_port", 0,
         "grpc.health.v1 in clear-text HTTP/2; 0 = off");
     public static readonly Flag<string> MetricsPath = Text("server_metrics_path", FlagGroup.Listeners,
-        "the path of the Prometheus metrics on the debug port", "/metrics");
+        "the path of the Prometheus metrics on the debug port; empty = none are kept for it", "/metrics");
     public static readonly Flag<TimeSpan> MaxReadTimeout = Duration("server_http_max_read_timeout", FlagGroup.Listeners, 10,
         "ends an exchange when no byte of its request has come for so long; gRPC streams and WebSockets are exempt");
     public static readonly Flag<TimeSpan> MaxWriteTimeout = Duration("server_http_max_write_timeout", FlagGroup.Listeners, 10,

@@ -52,6 +52,10 @@ public static class FlagChecks
     private static IEnumerable<string> Paths(FlagValues flags)
     {
         var path = flags.Get(FlagCatalogue.MetricsPath);
+        if (path.Length == 0)
+        {
+            yield break;
+        }
         if (path.Length < 2 || path[0] != '/')
         {
             yield return $"{FlagCatalogue.MetricsPath}: '{path}' is not a path such as {FlagCatalogue.MetricsPath.Default}";

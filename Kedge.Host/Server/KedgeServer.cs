@@ -34,7 +34,7 @@ public sealed class KedgeServer : IAsyncDisposable
     private readonly DiscoveryPublisher? discovery;
     private readonly ProxyEngine engine;
     private readonly Reloader reloader;
-    private readonly MeterProvider metrics;
+    private readonly MeterProvider? metrics;
     private readonly TracerProvider? traces;
     private readonly ProxyServer? proxy;
     private readonly WebApplication? debug;
@@ -53,7 +53,7 @@ public sealed class KedgeServer : IAsyncDisposable
         authorizer = Authorizer.Create(options.Authorization, loggers);
         telemetry = new(new RequestLog(loggers.CreateLogger("kedge.requests"), options.Logging.AccessLog));
         // Before anything is counted: a counter tells nothing of the time when nobody listened.
-        metrics = MetricsExport.Create();
+        metrics = MetricsExport.Create(options.Listeners is { HttpPort: not 0, MetricsPath.Length: > 0 });
         cluster = new(options.Kubernetes, loggers);
         engine = new(SettingsOf(options), telemetry, cluster, loggers) { Authorizer = authorizer };
         var store = new ConfigurationStore(
@@ -91,7 +91,9 @@ public sealed class KedgeServer : IAsyncDisposable
             IDebugPage[] pages =
             [
                 new HealthzPage(health), new ReadyzPage(health), new VersionPage(facts.Started),
-                new MetricsPage(options.Listeners.MetricsPath, metrics),
+                .. metrics is null || options.Listeners.MetricsPath.Length == 0
+                    ? (IDebugPage[])[]
+                    : [new MetricsPage(options.Listeners.MetricsPath, metrics)],
                 new StatusPage(facts), new ExplainPage(facts), new RequestsPage(facts), new FlagsPage(facts, flags),
                 new AssetPage("/debug/kedge.css", "text/css; charset=utf-8", Pages.Assets.css),
                 new AssetPage("/debug/kedge.js", "text/javascript; charset=utf-8", Pages.Assets.script),
@@ -179,7 +181,7 @@ public sealed class KedgeServer : IAsyncDisposable
         await cluster.DisposeAsync();
         await authorizer.DisposeAsync();
         traces?.Dispose();
-        metrics.Dispose();
+        metrics?.Dispose();
         telemetry.Dispose();
     }
 

@@ -13,8 +13,14 @@ public static class MetricsExport
     // Beyond this many series a metric adds up the rest under `otel_metric_overflow`.
     private const int MostSeries = 5000;
 
-    public static MeterProvider Create()
+    /// <param name="forPrometheus">Whether there is a page to scrape.</param>
+    /// <returns>Null when nobody asks: instruments that nobody listens to cost nothing.</returns>
+    public static MeterProvider? Create(bool forPrometheus)
     {
+        if (!forPrometheus && !Otlp.IsConfigured)
+        {
+            return null;
+        }
         var builder = Sdk.CreateMeterProviderBuilder()
             .ConfigureResource(Otlp.Describe)
             .AddMeter(ProxyTelemetry.MeterName)
@@ -22,8 +28,10 @@ public static class MetricsExport
                 or "grpc_server_started_total" or "grpc_server_handled_total"
                 or "grpc_client_started_total" or "grpc_client_handled_total"
                 ? new MetricStreamConfiguration { CardinalityLimit = MostSeries }
-                : null)
-            .AddPrometheusExporter(options =>
+                : null);
+        if (forPrometheus)
+        {
+            builder.AddPrometheusExporter(options =>
             {
                 // The names are those that dashboards know: nothing is added to them, and no label.
                 options.TranslationStrategy = PrometheusAspNetCoreTranslationStrategy.UnderscoreEscapingWithoutSuffixes;
@@ -31,6 +39,7 @@ public static class MetricsExport
                 options.TargetInfoEnabled = false;
                 options.ScrapeResponseCacheDurationMilliseconds = 0;
             });
+        }
         if (Otlp.IsConfigured)
         {
             builder.AddOtlpExporter();

@@ -111,6 +111,21 @@ let metrics =
                     Expect.equal answer.Body "well" "the proxy ports have no such page"
                 })
 
+            case "an empty path: no page, and requests are served and remembered all the same" (fun () ->
+                task {
+                    let! http, grpc, kedge = start [ "--server_metrics_path=" ] []
+                    use http = http
+                    use grpc = grpc
+                    use kedge = kedge
+                    do! exercise kedge
+                    use! page = DebugPort.send kedge HttpMethod.Get "/metrics" ""
+                    Expect.equal page.StatusCode HttpStatusCode.NotFound "no such page"
+                    let! index = DebugPort.text kedge "/"
+                    Expect.isFalse (index.Contains "metrics") "nor is it listed"
+                    let! status = DebugPort.json kedge "/debug/status"
+                    Expect.stringContains (status.GetRawText()) "no-route" "the failures are there"
+                })
+
             case "names of methods are bounded: beyond the bound calls are counted together" (fun () ->
                 task {
                     let! http, grpc, kedge = start [] []
