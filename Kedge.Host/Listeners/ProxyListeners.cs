@@ -90,5 +90,6 @@ public static class ProxyListeners
         http2.KeepAlivePingTimeout = TimeSpan.FromSeconds(20);
     }
 
-    private static TimeSpan OrForEver(TimeSpan limit) => limit == TimeSpan.Zero ? Timeout.InfiniteTimeSpan : limit;
+    // The server's own word for it, an infinite time span, makes it fail every TLS handshake: its timer takes 49 days at most.
+    private static TimeSpan OrForEver(TimeSpan limit) => limit == TimeSpan.Zero ? TimeSpan.FromDays(24) : limit;
 }

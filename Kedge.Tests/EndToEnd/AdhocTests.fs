@@ -2,12 +2,17 @@ module Kedge.Tests.EndToEnd.AdhocTests
 
 open System
 open System.Diagnostics
+open System.IO
+open System.Net
 open System.Net.Http
+open System.Text.Json
 open Expecto
 open Grpc.Core
+open Kedge.Tests.Core
 open Kedge.Tests.EndToEnd.Stage
 open Kedge.Tests.Harness
 open Kedge.Tests.Peers
+open Microsoft.AspNetCore.Server.Kestrel.Core
 
 let private dns =
     Shared.make (fun () ->
@@ -16,13 +21,14 @@ let private dns =
         server
             .Serve(
                 [
-                    Address("web.pod.cluster.test", "127.0.0.1")
-                    Address("other.pod.cluster.test", "127.0.0.2")
-                    Address("web.first.cluster.test", "127.0.0.1")
-                    Address("multicast.pod.cluster.test", "224.0.0.1")
-                    Address("metadata.pod.cluster.test", "169.254.169.254")
-                    Address("mixed.pod.cluster.test", "127.0.0.1")
-                    Address("mixed.pod.cluster.test", "169.254.169.254")
+                    Address("web.pod.cluster.local", "127.0.0.1")
+                    Address("other.pod.cluster.local", "127.0.0.2")
+                    Address("web.first.pod.cluster.local", "127.0.0.1")
+                    Address("web.svc.cluster.local", "127.0.0.1")
+                    Address("multicast.pod.cluster.local", "224.0.0.1")
+                    Address("metadata.pod.cluster.local", "169.254.169.254")
+                    Address("mixed.pod.cluster.local", "127.0.0.1")
+                    Address("mixed.pod.cluster.local", "169.254.169.254")
                 ]
             )
             .GetAwaiter()
@@ -30,16 +36,34 @@ let private dns =
 
         server)
 
-/// The documented rule, whose ports are 40 to 10000, in the tests' own domain, and in front of it one that takes a part
-/// of its names.
+/// The documented rule for pods, `*.pod.cluster.local` with the ports 40 to 10000, as misc/director.json has it.
+let private podRule =
+    lazy
+        (let file = File.ReadAllText(SourceTree.path "misc/director.json")
+
+         use director =
+             JsonDocument.Parse(file, JsonDocumentOptions(CommentHandling = JsonCommentHandling.Skip))
+
+         director.RootElement.GetProperty("http").GetProperty("adhoc_rules").[0].GetRawText())
+
+/// Pods that listen on ports which that rule allows.
+let private pod =
+    Shared.make (fun () ->
+        new HttpPeer("pod", HttpProtocols.Http1, None, IPEndPoint(IPAddress.Loopback, Ports.freeLow ())))
+
+let private grpcPod =
+    Shared.make (fun () -> new GrpcPeer("pod", None, IPEndPoint(IPAddress.Loopback, Ports.freeLow ())))
+
+/// The rule for pods, in front of it one that takes a part of its names, and behind it others.
 let private rules (port: int) =
     [
-        """{ "dns_name_matcher": "*.first.cluster.test", "port": { "allowed": [7] } }"""
-        $$"""{ "dns_name_matcher": "*.pod.cluster.test",
-               "port": { "default": {{port}}, "allowed": [{{port}}], "allowed_ranges": [{ "from": 40, "to": 10000 }] } }"""
+        """{ "dns_name_matcher": "*.first.pod.cluster.local", "port": { "allowed": [7] } }"""
+        podRule.Value
+        $$"""{ "dns_name_matcher": "*.svc.cluster.local", "port": { "default": {{port}}, "allowed": [{{port}}] } }"""
+        """{ "dns_name_matcher": "*.odd.cluster.local", "port": { "allowed": [81] } }"""
         $$"""{ "dns_name_matcher": "*.pod.outside.test",
                "port": { "allowed_ranges": [{ "from": 40, "to": 65535 }] },
-               "dns_name_replace": { "pattern": "outside.test", "substitution": "cluster.test" } }"""
+               "dns_name_replace": { "pattern": "outside.test", "substitution": "cluster.local" } }"""
         """{ "dns_name_matcher": "*.replaced.test", "port": { "allowed": [80] },
              "dns_name_replace": { "pattern": "absent", "substitution": "x" } }"""
         """{ "dns_name_matcher": "*", "port": { "allowed_ranges": [{ "from": 1024, "to": 65535 }] } }"""
@@ -95,35 +119,56 @@ let tests =
     testList
         "ad-hoc rules"
         [
-            case "a name that the rule takes is looked up, and its target sees the caller's authority" (fun () ->
+            case "a pod is reached by its name and port, and sees the caller's authority" (fun () ->
                 task {
-                    let authority = $"web.pod.cluster.test:{alpha.Value.Port}"
+                    let authority = $"web.pod.cluster.local:{pod.Value.Port}"
                     let! answer = viaHttp open'.Value authority
-                    Expect.equal (answer.Status, answer.Body) (200, "alpha") "answer"
+                    Expect.equal (answer.Status, answer.Body) (200, "pod") "answer"
                     Expect.equal (answer.Header "X-Kedge-Backend-Name") "" "no backend's name"
-                    let got = alpha.Value.One("/adhoc-" + authority)
+                    let got = pod.Value.One("/adhoc-" + authority)
                     Expect.equal (got.Header "Host") authority "authority"
 
-                    let authority = $"web.pod.cluster.test:{echo.Value.Port}"
+                    let authority = $"web.pod.cluster.local:{grpcPod.Value.Port}"
                     let! reply = viaGrpc open'.Value authority
-                    Expect.equal (reply.Backend, reply.Authority) ("echo", authority) "gRPC"
+                    Expect.equal (reply.Backend, reply.Authority) ("pod", authority) "gRPC"
+                })
+
+            case "connections to pods are kept for the requests that follow" (fun () ->
+                task {
+                    use peer =
+                        new HttpPeer(
+                            "kept",
+                            HttpProtocols.Http1,
+                            None,
+                            IPEndPoint(IPAddress.Loopback, Ports.freeLow ())
+                        )
+
+                    for _ in 1..5 do
+                        let! answer = viaHttp open'.Value $"web.pod.cluster.local:{peer.Port}"
+                        Expect.equal (answer.Status, answer.Body) (200, "kept") "answer"
+
+                    let connections = peer.Received |> Array.distinctBy _.ConnectionId
+                    Expect.equal (peer.Received.Length, connections.Length) (5, 1) "requests, connections"
                 })
 
             case "without a port the request's are 80 and 443, and the rule's default is taken" (fun () ->
                 task {
-                    let! answer = viaHttp open'.Value "web.pod.cluster.test"
+                    let! answer = viaHttp open'.Value "web.svc.cluster.local"
                     Expect.equal (answer.Status, answer.Body) (200, "alpha") "answer"
 
                     Expect.equal
-                        (alpha.Value.One("/adhoc-web.pod.cluster.test").Header "Host")
-                        "web.pod.cluster.test"
+                        (alpha.Value.One("/adhoc-web.svc.cluster.local").Header "Host")
+                        "web.svc.cluster.local"
                         "host"
                 })
+
+            case "without a port and without a default it is 80" (fun () ->
+                task { do! bad open'.Value "web.odd.cluster.local" "port 80 is not allowed" })
 
             case "a port outside the rule's is refused, 39 as well as 10001" (fun () ->
                 task {
                     for port in [ 39; 10001 ] do
-                        do! bad open'.Value $"web.pod.cluster.test:{port}" $"port {port} is not allowed"
+                        do! bad open'.Value $"web.pod.cluster.local:{port}" $"port {port} is not allowed"
                 })
 
             case "the ends of the range are inside" (fun () ->
@@ -133,15 +178,20 @@ let tests =
                         do!
                             isRefused
                                 open'.Value
-                                $"other.pod.cluster.test:{port}"
+                                $"other.pod.cluster.local:{port}"
                                 502
                                 StatusCode.Unavailable
                                 "no-connection-to-all-resolved-addresses"
-                                "other.pod.cluster.test"
+                                "other.pod.cluster.local"
                 })
 
             case "the first rule whose name matches decides, also when it refuses" (fun () ->
-                task { do! bad open'.Value $"web.first.cluster.test:{alpha.Value.Port}" "is not allowed" })
+                task {
+                    // The next rule would allow it, which it does for the name without that part.
+                    do! bad open'.Value $"web.first.pod.cluster.local:{pod.Value.Port}" "is not allowed"
+                    let! answer = viaHttp open'.Value $"web.pod.cluster.local:{pod.Value.Port}"
+                    Expect.equal answer.Status 200 "the next rule"
+                })
 
             case "dns_name_replace makes another name of it, for the lookup alone" (fun () ->
                 task {
@@ -161,7 +211,8 @@ let tests =
 
             case "a name that leads to this machine is refused unless that is allowed" (fun () ->
                 task {
-                    do! bad closed.Value "web.pod.cluster.test:8080" "loopback"
+                    do! bad closed.Value $"web.pod.cluster.local:{pod.Value.Port}" "loopback"
+                    do! bad closed.Value $"web.pod.cluster.local:{grpcPod.Value.Port}" "loopback"
                     do! bad closed.Value "127.0.0.1:8080" "loopback"
                     do! bad closed.Value "[::1]:8080" "loopback"
                     do! bad closed.Value "[::ffff:127.0.0.1]:8080" "loopback"
@@ -169,25 +220,25 @@ let tests =
 
             case "link-local, multicast and unspecified addresses are refused in any case" (fun () ->
                 task {
-                    do! bad open'.Value "metadata.pod.cluster.test:80" "link-local"
-                    do! bad open'.Value "multicast.pod.cluster.test:80" "multicast"
+                    do! bad open'.Value "metadata.pod.cluster.local:80" "link-local"
+                    do! bad open'.Value "multicast.pod.cluster.local:80" "multicast"
                     do! bad open'.Value "0.0.0.0:8080" "unspecified"
                     do! bad open'.Value "[fe80::1]:8080" "link-local"
                 })
 
             case "one bad address among good ones spoils the name" (fun () ->
-                task { do! bad open'.Value "mixed.pod.cluster.test:80" "link-local" })
+                task { do! bad open'.Value "mixed.pod.cluster.local:80" "link-local" })
 
             case "a name that does not resolve: no-resolution-available" (fun () ->
                 task {
                     do!
                         isRefused
                             open'.Value
-                            "nobody.pod.cluster.test:80"
+                            "nobody.pod.cluster.local:80"
                             503
                             StatusCode.Unavailable
                             "no-resolution-available"
-                            "nobody.pod.cluster.test"
+                            "nobody.pod.cluster.local"
                 })
 
             case "a dead target is answered at once, not at the deadline" (fun () ->
@@ -210,11 +261,11 @@ let tests =
             case "no rule: no route" (fun () ->
                 task {
                     use! kedge =
-                        Kedge.Start(Json.directorWithAdhoc [] [] [ List.item 1 (rules 80) ], Json.pool [] [], [])
+                        Kedge.Start(Json.directorWithAdhoc [] [] [ podRule.Value ], Json.pool [] [], [])
 
-                    let! answer = viaHttp kedge "pod.cluster.test:80"
+                    let! answer = viaHttp kedge "pod.cluster.local:80"
                     Expect.equal (answer.Status, answer.Header "X-Kedge-Error-Type") (502, "no-route") "HTTP"
-                    let! error = grpcFailure kedge "pod.cluster.test:80"
+                    let! error = grpcFailure kedge "pod.cluster.local:80"
                     Expect.equal error.StatusCode StatusCode.Unimplemented "gRPC"
                 })
         ]

@@ -70,6 +70,7 @@ type Dns(ttlSeconds: int) =
                     $"local-ttl={ttlSeconds}"
                     // A name without records does not exist; names of other domains are refused.
                     "local=/test/"
+                    "local=/cluster.local/"
                     "address=/ready.test/127.0.0.1"
 
                     let addresses =

@@ -20,12 +20,17 @@ module Ports =
         with :? SocketException ->
             false
 
-    /// A port that nothing listens on and that was not handed out before. It lies below the range from which the kernel
-    /// takes ports for outgoing connections, so that only another such search can take it away.
-    let rec free () : int =
-        let port = Random.Shared.Next(12000, 32000)
+    let rec private between (low: int) (high: int) : int =
+        let port = Random.Shared.Next(low, high)
 
         if handedOut.TryAdd(port, ()) && isFree port then
             port
         else
-            free ()
+            between low high
+
+    /// A port that nothing listens on and that was not handed out before. It lies below the range from which the kernel
+    /// takes ports for outgoing connections, so that only another such search can take it away.
+    let free () : int = between 12000 32000
+
+    /// The same, below 10,000, for rules about ports.
+    let freeLow () : int = between 2000 10000
