@@ -26,7 +26,7 @@ type ServerDemands private (token: bool, requiredPerm: string, anyPerms: string 
 type RouteDemands private (anonymous: bool, anyPerms: string array, allPerms: string array, sans: SanMatcher array) =
 
     /// Nothing beyond the server's demands.
-    static member None = RouteDemands(false, [||], [||], [||])
+    static member val None = RouteDemands(false, [||], [||], [||])
 
     static member Of(authorization: Decoded.Authorization option) : RouteDemands =
         match authorization with

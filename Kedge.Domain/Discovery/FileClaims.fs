@@ -88,8 +88,12 @@ type internal FileClaims(director: Director, pool: BackendPool) =
                 |> Option.map (fun struct (_, _, place, backend) -> struct (place, backend))
             | _ -> None
 
-        match firstOf claim.Host, firstOf "" with
-        | Some(struct (exact, _)), Some(struct (any, backend)) when any < exact -> ValueSome(struct (any, backend))
-        | Some found, _
-        | None, Some found -> ValueSome found
-        | None, None -> ValueNone
+        if byHost.Count = 0 then
+            ValueNone
+        else
+
+            match firstOf claim.Host, firstOf "" with
+            | Some(struct (exact, _)), Some(struct (any, backend)) when any < exact -> ValueSome(struct (any, backend))
+            | Some found, _
+            | None, Some found -> ValueSome found
+            | None, None -> ValueNone

@@ -104,3 +104,21 @@ type Generated =
         Quarantined: QuarantinedService list
         OverriddenBackends: OverriddenBackend list
     }
+
+    /// Whether it is equal to the other; quick where both share their entries.
+    member generated.IsSame(other: Generated) : bool =
+        let rec same (left: 'entry list) (right: 'entry list) =
+            match left, right with
+            | [], [] -> true
+            | first :: left, second :: right ->
+                (obj.ReferenceEquals(first, second) || first = second) && same left right
+            | _ -> false
+
+        same generated.HttpRoutes other.HttpRoutes
+        && same generated.GrpcRoutes other.GrpcRoutes
+        && same generated.HttpBackends other.HttpBackends
+        && same generated.GrpcBackends other.GrpcBackends
+        && generated.Conflicts = other.Conflicts
+        && generated.IgnoredPorts = other.IgnoredPorts
+        && generated.Quarantined = other.Quarantined
+        && generated.OverriddenBackends = other.OverriddenBackends

@@ -205,6 +205,9 @@ type internal RouteIndex private (hosts: TextMap<PortIndex>, anyHost: PortIndex 
 
             TextIndex(textMap false exact, textMap false prefixes, lengths)
 
+    /// Most routes ask for no text; theirs are the tables of tens of thousands, which have to be built fast.
+    static let asksForNoText (route: IndexedRoute) = route.Rules.Length = 1 && route.Rules[0].IsAnyText
+
     static let ruleIndex (routes: (int * IndexedRoute) array) : RuleIndex =
         let rules =
             routes
@@ -238,7 +241,7 @@ type internal RouteIndex private (hosts: TextMap<PortIndex>, anyHost: PortIndex 
 
         RuleIndex(routes |> Array.map fst |> Array.min, anyText, first, second)
 
-    static let portIndex (routes: (int * IndexedRoute) array) : PortIndex =
+    static let portIndexOf (routes: (int * IndexedRoute) array) : PortIndex =
         let exact, any =
             routes |> Array.partition (fun (_, route) -> route.Port.IsExactPort)
 
@@ -253,6 +256,16 @@ type internal RouteIndex private (hosts: TextMap<PortIndex>, anyHost: PortIndex 
 
         let anyPort: RuleIndex | null = if any.Length = 0 then null else ruleIndex any
         PortIndex(Array.map fst byPort, Array.map snd byPort, anyPort)
+
+    static let portIndex (routes: (int * IndexedRoute) array) : PortIndex =
+        match routes with
+        | [| rank, route |] when asksForNoText route ->
+            let rules = RuleIndex(rank, [| rank |], null, null)
+
+            match route.Port with
+            | ExactPort port -> PortIndex([| port |], [| rules |], null)
+            | AnyPort -> PortIndex([||], [||], rules)
+        | _ -> portIndexOf routes
 
     static member Build(routes: IndexedRoute array) : RouteIndex =
         let exact, any =

@@ -8,6 +8,8 @@ open System
 [<Sealed>]
 type HttpRouteTable(routes: HttpRoute array) =
 
+    static let anyPath = [| AnyText |]
+
     let index =
         routes
         |> Array.map (fun route ->
@@ -16,7 +18,7 @@ type HttpRouteTable(routes: HttpRoute array) =
                 Port = route.Port
                 Rules =
                     if route.Paths.Length = 0 then
-                        [| AnyText |]
+                        anyPath
                     else
                         route.Paths
                         |> Array.map (function

@@ -10,6 +10,8 @@ namespace Kedge.Host.Backends;
 internal sealed class Backend : IEndpointSink, IDisposable
 {
     private readonly ILogger _logger;
+    private readonly IEndpointResolver? _resolver;
+    private string? _lastError;
     private readonly bool _logsFirstOutcome;
     private readonly CancellationTokenSource _stop = new();
     private readonly TaskCompletionSource _firstOutcome = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -36,6 +38,7 @@ internal sealed class Backend : IEndpointSink, IDisposable
         Client = client;
         Policy = policy;
         _logger = logger;
+        _resolver = resolver;
         _logsFirstOutcome = logsFirstOutcome;
         if (resolver is null)
         {
@@ -69,8 +72,8 @@ internal sealed class Backend : IEndpointSink, IDisposable
     /// <summary>When the last good answer came; null before the first.</summary>
     public DateTimeOffset? ResolvedAt { get; private set; }
 
-    /// <summary>Why the last lookup failed; null when it did not.</summary>
-    public string? LastError { get; private set; }
+    /// <summary>Why the last lookup failed, or why the first does not come to an end; null when it did not fail.</summary>
+    public string? LastError => _lastError ?? (FirstOutcome.IsCompleted ? null : _resolver?.Trouble);
 
     /// <summary>Completes when the first lookup has come to an end, good or bad.</summary>
     public Task FirstOutcome => _firstOutcome.Task;
@@ -111,7 +114,7 @@ internal sealed class Backend : IEndpointSink, IDisposable
         lock (_lock)
         {
             ResolvedAt = DateTimeOffset.UtcNow;
-            LastError = null;
+            _lastError = null;
             var old = _endpoints.Endpoints;
             if (!IsSame(old, endpoints))
             {
@@ -136,11 +139,11 @@ internal sealed class Backend : IEndpointSink, IDisposable
     {
         lock (_lock)
         {
-            if (LastError != error)
+            if (_lastError != error)
             {
                 _logger.LogWarning("backend {Backend} cannot be resolved: {Error}", Name, error);
             }
-            LastError = error;
+            _lastError = error;
         }
         _firstOutcome.TrySetResult();
     }

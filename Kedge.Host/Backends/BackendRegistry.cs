@@ -24,7 +24,7 @@ internal sealed class BackendRegistry(ProxySettings settings, ResolverFactory re
     /// <summary>The live backends of a configuration, each at its index. What the configuration before had and this one has not ends.</summary>
     public (Backend[] Http, Backend[] Grpc) Apply(Configuration configuration)
     {
-        var next = new Dictionary<(bool, string), Backend>();
+        var next = new Dictionary<(bool, string), Backend>(configuration.HttpBackends!.Count + configuration.GrpcBackends!.Count);
         var http = Bring(configuration.HttpBackends!, isGrpc: false, next);
         var grpc = Bring(configuration.GrpcBackends!, isGrpc: true, next);
         foreach (var (key, old) in _live)
@@ -62,7 +62,7 @@ internal sealed class BackendRegistry(ProxySettings settings, ResolverFactory re
             var info = infos[i];
             var tls = TlsIdentity.Of(info.Tls);
             if (!_live.TryGetValue((isGrpc, info.Name), out var backend)
-                || !backend.Info.Definition.Equals(info.Definition)
+                || !IsSame(backend.Info, info)
                 || TlsIdentity.Of(backend.Info.Tls) != tls)
             {
                 backend = new Backend(
@@ -80,6 +80,10 @@ internal sealed class BackendRegistry(ProxySettings settings, ResolverFactory re
         }
         return backends;
     }
+
+    // Most generated definitions are the same objects as before.
+    private static bool IsSame(BackendInfo left, BackendInfo right) =>
+        ReferenceEquals(left.Definition, right.Definition) || left.Definition.Equals(right.Definition);
 
     private void End(Backend backend)
     {

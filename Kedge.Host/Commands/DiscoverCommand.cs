@@ -38,7 +38,10 @@ public sealed class DiscoverCommand : ICommand
 
     public async Task<int> RunAsync(Invocation invocation)
     {
-        string[] misuse = [.. FlagChecks.Sources(invocation.Flags), .. FlagChecks.OfDiscovery(invocation.Flags)];
+        string[] misuse = 
+        [
+            .. FlagChecks.Sources(invocation.Flags), .. FlagChecks.OfDiscovery(invocation.Flags), .. FlagChecks.Kubernetes(invocation.Flags),
+        ];
         var discovery = DiscoveryOptions.From(invocation.Flags);
         if (misuse.Length > 0 || discovery.TryResolve(out _) is not { } options)
         {

@@ -29,7 +29,7 @@ public sealed class ResolveCommand : ICommand
 
     public async Task<int> RunAsync(Invocation invocation)
     {
-        if (FlagChecks.Sources(invocation.Flags).ToArray() is { Length: > 0 } misuse)
+        if (FlagChecks.Sources(invocation.Flags).Concat(FlagChecks.Kubernetes(invocation.Flags)).ToArray() is { Length: > 0 } misuse)
         {
             return invocation.Refuse(misuse);
         }

@@ -53,7 +53,7 @@ public sealed class StatusPage(DebugFacts facts) : IDebugPage
         var now = Clock.Now;
         var endpoints = backend.Endpoints.Endpoints;
         var ready = endpoints.Count(endpoint => endpoint.Health.IsAvailable(now));
-        var tone = !backend.FirstOutcome.IsCompleted ? Tone.Quiet
+        var tone = !backend.FirstOutcome.IsCompleted && backend.LastError is null ? Tone.Quiet
             : ready == 0 ? Tone.Bad
             : ready < endpoints.Length || backend.LastError is not null ? Tone.Warning
             : Tone.Good;

@@ -12,6 +12,7 @@ public static class FlagChecks
         .. Logging(flags),
         .. Authorization(flags),
         .. Discovery(flags),
+        .. Kubernetes(flags),
     ];
 
     /// <summary>The rules for the flags that name the configuration.</summary>
@@ -118,6 +119,24 @@ public static class FlagChecks
     {
         DiscoveryOptions.From(flags).TryResolve(out var errors);
         return errors.Select(error => "--" + error);
+    }
+
+    /// <summary>Files of the access to the API server that are named must be there; those of a pod need not.</summary>
+    public static IEnumerable<string> Kubernetes(FlagValues flags)
+    {
+        var isKubeConfig = flags.Get(FlagCatalogue.KubeConfigUser).Length > 0;
+        Flag<string>[] files = isKubeConfig
+            ? [FlagCatalogue.KubeConfigPath, FlagCatalogue.KubeCaFile]
+            : [FlagCatalogue.KubeTokenFile, FlagCatalogue.KubeCaFile];
+        foreach (var file in files)
+        {
+            var path = flags.Get(file);
+            if (path.Length > 0 && (flags.IsChanged(file) || file == FlagCatalogue.KubeConfigPath)
+                && FlagFiles.Read(file, Kedge.Host.Kubernetes.KubeConfigAccess.ExpandHome(path), out var problem) is null)
+            {
+                yield return problem;
+            }
+        }
     }
 
     private static IEnumerable<string> Discovery(FlagValues flags) => flags.Get(FlagCatalogue.DynamicRoutings) ? OfDiscovery(flags) : [];

@@ -369,8 +369,21 @@ public sealed class ProxyEngine : IAsyncDisposable
         /// <summary>A rule that was there before with the same conditions and backend keeps its count.</summary>
         private static RuleHits[] Hits(IReadOnlyList<RouteInfo> rules, RuleHits[]? before)
         {
+            before ??= [];
+            var result = new RuleHits[rules.Count];
+            // Most changes are of few rules among many: what is before and behind them is soon found.
+            int first = 0, last = result.Length, lastBefore = before.Length;
+            while (first < last && first < lastBefore && IsSame(before[first].Info, rules[first]!))
+            {
+                result[first] = before[first].For(rules[first]!);
+                first++;
+            }
+            while (last > first && lastBefore > first && IsSame(before[lastBefore - 1].Info, rules[last - 1]!))
+            {
+                result[--last] = before[--lastBefore].For(rules[last]!);
+            }
             var known = new Dictionary<(string, string), Queue<RuleHits>>();
-            foreach (var hits in before ?? [])
+            foreach (var hits in before.AsSpan(first, lastBefore - first))
             {
                 var key = (hits.Info.Rule, hits.Info.BackendName);
                 if (!known.TryGetValue(key, out var same))
@@ -379,8 +392,7 @@ public sealed class ProxyEngine : IAsyncDisposable
                 }
                 same.Enqueue(hits);
             }
-            var result = new RuleHits[rules.Count];
-            for (var i = 0; i < result.Length; i++)
+            for (var i = first; i < last; i++)
             {
                 var info = rules[i];
                 result[i] = known.TryGetValue((info.Rule, info.BackendName), out var same) && same.TryDequeue(out var hits)
@@ -389,5 +401,7 @@ public sealed class ProxyEngine : IAsyncDisposable
             }
             return result;
         }
+
+        private static bool IsSame(RouteInfo left, RouteInfo right) => left.Rule == right.Rule && left.BackendName == right.BackendName;
     }
 }

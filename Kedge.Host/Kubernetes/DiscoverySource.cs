@@ -17,6 +17,7 @@ public sealed class DiscoverySource : IWatchSink<Service>
     private Director _director = Empty.Director;
     private BackendPool _pool = Empty.Pool;
     private Generated? _generated;
+    private DiscoveryState? _generatedFrom;
 
     internal DiscoverySource(DiscoveryOptions options, TimeProvider time, ILogger logger)
     {
@@ -56,10 +57,11 @@ public sealed class DiscoverySource : IWatchSink<Service>
                 (_director, _pool) = (director, pool);
                 _state = _state.WithFiles(director, pool)!;
             }
-            var next = _state.Generate()!;
-            if (_generated is null || !next.Equals(_generated))
+            if (_generated is null || !ReferenceEquals(_state, _generatedFrom))
             {
-                _generated = next;
+                var next = _state.Generate()!;
+                _generated = _generated is not null && next.IsSame(_generated) ? _generated : next;
+                _generatedFrom = _state;
             }
             return _generated;
         }

@@ -12,10 +12,11 @@ namespace Kedge.Host.Kubernetes;
 /// </summary>
 /// <param name="portsOf">The ports of a service; null when it is not known.</param>
 /// <param name="portsWanted">
-/// Told when a backend of the files has a port that can be found only with the ports of a service that is not known.
-/// Services of generated backends are known as long as they are exposed.
+/// Asked when a backend of the files has a port that can be found only with the ports of a service that is not known:
+/// whether it will stay unknown. While it may not, the backend is told nothing. Services of generated backends are known
+/// as long as they are exposed.
 /// </param>
-internal sealed class EndpointSliceIndex(Func<ServiceKey, IEnumerable<ServicePort>?> portsOf, Action portsWanted) : IWatchSink<EndpointSlice>
+internal sealed class EndpointSliceIndex(Func<ServiceKey, IEnumerable<ServicePort>?> portsOf, Func<bool> portsWanted) : IWatchSink<EndpointSlice>
 {
     private readonly Lock _lock = new();
     private readonly Dictionary<ServiceKey, List<Subscription>> _subscriptions = [];
@@ -52,6 +53,18 @@ internal sealed class EndpointSliceIndex(Func<ServiceKey, IEnumerable<ServicePor
         lock (_lock)
         {
             TellAll(key);
+        }
+    }
+
+    /// <summary>What is unknown of services stays so for now.</summary>
+    public void RefreshAll()
+    {
+        lock (_lock)
+        {
+            foreach (var key in _subscriptions.Keys)
+            {
+                TellAll(key);
+            }
         }
     }
 
@@ -149,11 +162,12 @@ internal sealed class EndpointSliceIndex(Func<ServiceKey, IEnumerable<ServicePor
         IEnumerable<EndpointSlice> slices = _slices.TryGetValue(subscription.Key, out var found) ? found.Values : [];
         var ports = portsOf(subscription.Key);
         var selection = EndpointSlices.select(subscription.Target.Port, subscription.Generated, ports ?? [], slices)!;
-        if (!subscription.Generated && ports is null && !selection.PortFound && selection.OtherPorts.Length > 0)
+        var isPreliminary = !subscription.Generated && ports is null && !selection.PortFound && selection.OtherPorts.Length > 0
+            && !portsWanted();
+        if (!isPreliminary)
         {
-            portsWanted();
+            subscription.Tell(selection);
         }
-        subscription.Tell(selection);
     }
 
     private static bool IsSame(Dictionary<string, EndpointSlice>? left, Dictionary<string, EndpointSlice>? right) =>

@@ -103,7 +103,7 @@ internal sealed class KubeConfigAccess(KubernetesOptions options) : IKubernetesA
             : null;
     }
 
-    private static string ExpandHome(string path) =>
+    public static string ExpandHome(string path) =>
         path.StartsWith("~/", StringComparison.Ordinal)
             ? Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), path[2..])
             : path;

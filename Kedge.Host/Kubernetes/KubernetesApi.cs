@@ -18,6 +18,7 @@ internal sealed class KubernetesApi : IDisposable
     private readonly HttpClient _client;
     private KubernetesAccess? _access;
     private bool _isRefused;
+    private string _distrust = "";
 
     public KubernetesApi(KubernetesOptions options)
     {
@@ -70,9 +71,12 @@ internal sealed class KubernetesApi : IDisposable
             {
                 Volatile.Write(ref _isRefused, true);
             }
+            var isAnonymous = response.StatusCode is HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden
+                && request.Headers.Authorization is null && access.ClientCertificate is null;
             throw new KubernetesApiException(
                 response.StatusCode,
-                $"the API server answered {(int)response.StatusCode}: {await ReasonAsync(response, stop)}",
+                $"the API server answered {(int)response.StatusCode}: {await ReasonAsync(response, stop)}"
+                    + (isAnonymous ? " (no credentials were sent: there is no token file)" : ""),
                 response.Headers.RetryAfter?.Delta);
         }
     }
@@ -85,8 +89,10 @@ internal sealed class KubernetesApi : IDisposable
         }
         catch (HttpRequestException e)
         {
-            throw new KubernetesAccessException(
-                $"the API server {request.RequestUri!.Authority} cannot be reached: {e.GetBaseException().Message}", e);
+            var reason = e.HttpRequestError == HttpRequestError.SecureConnectionError && Volatile.Read(ref _distrust) is { Length: > 0 } distrust
+                ? $"its certificate is not trusted: {distrust}"
+                : e.GetBaseException().Message;
+            throw new KubernetesAccessException($"the API server {request.RequestUri!.Authority} cannot be reached: {reason}", e);
         }
     }
 
@@ -162,10 +168,12 @@ internal sealed class KubernetesApi : IDisposable
         }
         if (certificate is not X509Certificate2 server || errors.HasFlag(SslPolicyErrors.RemoteCertificateNameMismatch))
         {
+            Volatile.Write(ref _distrust, certificate is null ? "it has none" : $"it is for another host ({certificate.Subject})");
             return false;
         }
         if (access?.Trusted() is not { } roots)
         {
+            Volatile.Write(ref _distrust, errors == SslPolicyErrors.None ? "" : "no root of this system has signed it, and no CA file is there");
             return errors == SslPolicyErrors.None;
         }
         using var chain = new X509Chain();
@@ -176,6 +184,8 @@ internal sealed class KubernetesApi : IDisposable
         {
             chain.ChainPolicy.ExtraStore.AddRange(presented.ChainPolicy.ExtraStore);
         }
-        return chain.Build(server);
+        var isTrusted = chain.Build(server);
+        Volatile.Write(ref _distrust, isTrusted ? "" : string.Join("; ", chain.ChainStatus.Select(status => status.StatusInformation.Trim())));
+        return isTrusted;
     }
 }

@@ -25,8 +25,9 @@ public sealed class KubernetesCluster : IAsyncDisposable
     private readonly Lock _lock = new();
     private readonly List<Task> _running = [];
     private readonly List<WatchHealth> _watches = [];
-    private bool _watchesSlices;
+    private WatchHealth? _slicesHealth;
     private bool _watchesAllServices;
+    private readonly HashSet<string> _told = [];
 
     public KubernetesCluster(KubernetesOptions options, ILoggerFactory loggers, TimeProvider? time = null)
     {
@@ -34,9 +35,15 @@ public sealed class KubernetesCluster : IAsyncDisposable
         _logger = loggers.CreateLogger("Kedge.Kubernetes");
         _time = time ?? TimeProvider.System;
         _api = new KubernetesApi(options);
-        _exposedPorts = new ServicePortIndex(key => _slices!.Refresh(key));
-        _allPorts = new ServicePortIndex(key => _slices!.Refresh(key));
-        _slices = new EndpointSliceIndex(key => _exposedPorts.Find(key) ?? _allPorts.Find(key), WatchAllServices);
+        _exposedPorts = new ServicePortIndex(key => _slices!.Refresh(key), settled: () => { });
+        _allPorts = new ServicePortIndex(key => _slices!.Refresh(key), settled: () => _slices!.RefreshAll());
+        _slices = new EndpointSliceIndex(
+            key => _exposedPorts.Find(key) ?? _allPorts.Find(key),
+            () =>
+            {
+                WatchAllServices();
+                return _allPorts.IsSettled;
+            });
     }
 
     /// <summary>Every watch that has begun.</summary>
@@ -62,7 +69,7 @@ public sealed class KubernetesCluster : IAsyncDisposable
             throw new ArgumentException($"{dnsPortName}: must be {target.ErrorValue}", nameof(dnsPortName));
         }
         WatchSlices();
-        return new KubernetesResolver(_slices, target.ResultValue, generated);
+        return new KubernetesResolver(_slices, target.ResultValue, generated, () => _slicesHealth?.Error);
     }
 
     /// <summary>Begins to look for exposed services. To be called once at most.</summary>
@@ -100,11 +107,15 @@ public sealed class KubernetesCluster : IAsyncDisposable
     {
         lock (_lock)
         {
-            if (!_watchesSlices)
+            if (_slicesHealth is null)
             {
-                _watchesSlices = true;
-                Begin(
-                    new WatchTarget("endpoint slices", "/apis/discovery.k8s.io/v1/endpointslices", "", _options.ResolverResyncTimeout),
+                _slicesHealth = Begin(
+                    new WatchTarget(
+                        "endpoint slices",
+                        "/apis/discovery.k8s.io/v1/endpointslices",
+                        "",
+                        _options.ResolverResyncTimeout,
+                        "endpoint slices are read as discovery.k8s.io/v1, which Kubernetes has from version 1.21 on"),
                     EndpointSliceJson.tryRead,
                     _slices);
             }
@@ -129,12 +140,27 @@ public sealed class KubernetesCluster : IAsyncDisposable
 
     private static Func<JsonElement, Service?> ServiceReader(string prefix) => element => ServiceJson.TryRead(prefix, element);
 
-    private void Begin<T>(WatchTarget target, Func<JsonElement, T?> read, IWatchSink<T> sink)
+    private WatchHealth Begin<T>(WatchTarget target, Func<JsonElement, T?> read, IWatchSink<T> sink)
         where T : class
     {
-        var watch = new ResourceWatch<T>(_api, target, read, sink, _logger);
+        var watch = new ResourceWatch<T>(_api, target, read, sink, Fails, _logger);
         _watches.Add(watch.Health);
         Run(watch.RunAsync);
+        return watch.Health;
+    }
+
+    /// <summary>An API server that is away is one piece of news, not one of each watch and attempt: whether it is to be told.</summary>
+    private bool Fails(WatchHealth health, string error)
+    {
+        lock (_lock)
+        {
+            if (_watches.TrueForAll(watch => watch is { Error: null, IsSynced: true }))
+            {
+                _told.Clear();
+            }
+            health.Fails(error);
+            return _told.Add(error);
+        }
     }
 
     private void Run(Func<CancellationToken, Task> work) => _running.Add(Task.Run(() => work(_stop.Token)));

@@ -16,13 +16,19 @@ internal interface IWatchSink<in T>
     void Upsert(T item);
 
     void Delete(T item);
+
+    /// <summary>The API server cannot be reached, or refuses: for now there is no news.</summary>
+    void Failed()
+    {
+    }
 }
 
 /// <param name="Name">For messages and metrics.</param>
 /// <param name="Path">Of the collection, over all namespaces: <c>/api/v1/services</c>.</param>
 /// <param name="LabelSelector">Empty = all objects.</param>
 /// <param name="SilenceTimeout">After so long without a word, bookmarks included, the watch is taken for dead.</param>
-internal sealed record WatchTarget(string Name, string Path, string LabelSelector, TimeSpan SilenceTimeout);
+/// <param name="WhenMissing">What it means that the API server does not have the collection; empty = nothing is known.</param>
+internal sealed record WatchTarget(string Name, string Path, string LabelSelector, TimeSpan SilenceTimeout, string WhenMissing = "");
 
 /// <summary>
 /// Lists a collection, then watches it from that version on, for ever. Nothing is lost: a watch goes on from the version
@@ -30,8 +36,9 @@ internal sealed record WatchTarget(string Name, string Path, string LabelSelecto
 /// listed again. The sink gets a list only when it is whole.
 /// </summary>
 /// <param name="read">Null = not what it should be; such an object is left out.</param>
+/// <param name="fails">Notes an error; yields whether it is news. When another watch has it too, it is none.</param>
 internal sealed class ResourceWatch<T>(
-    KubernetesApi api, WatchTarget target, Func<JsonElement, T?> read, IWatchSink<T> sink, ILogger logger)
+    KubernetesApi api, WatchTarget target, Func<JsonElement, T?> read, IWatchSink<T> sink, Func<WatchHealth, string, bool> fails, ILogger logger)
     where T : class
 {
     // The size that kubectl asks for. Memory for a list is bounded by a page, not by the cluster.
@@ -77,7 +84,8 @@ internal sealed class ResourceWatch<T>(
             }
             catch (KubernetesApiException e)
             {
-                Fails(e.IsGone ? LogLevel.Debug : LogLevel.Warning, e.Message);
+                var meaning = e.Status == HttpStatusCode.NotFound && target.WhenMissing.Length > 0 ? $" ({target.WhenMissing})" : "";
+                Fails(e.IsGone ? LogLevel.Debug : LogLevel.Warning, e.Message + meaning);
                 askedFor = e.RetryAfter;
                 // 410, and after every other refusal too: what the server makes of the version is not known.
                 _version = null;
@@ -282,8 +290,8 @@ internal sealed class ResourceWatch<T>(
     private void Fails(LogLevel level, string error)
     {
         // The same error again and again is worth one line.
-        logger.Log(Health.Error == error ? LogLevel.Debug : level, "watch of {Watch}: {Error}", target.Name, error);
-        Health.Fails(error);
+        logger.Log(fails(Health, error) ? level : LogLevel.Debug, "watch of {Watch}: {Error}", target.Name, error);
+        sink.Failed();
     }
 
     private static bool TryReadLine(ref ReadOnlySequence<byte> buffer, out ReadOnlySequence<byte> line)

@@ -4,10 +4,17 @@ namespace Kedge.Host.Kubernetes;
 
 /// <summary>The ports of services, by which the name of a <c>targetPort</c> is found.</summary>
 /// <param name="changed">Told of each service whose ports are new, changed or gone.</param>
-internal sealed class ServicePortIndex(Action<ServiceKey> changed) : IWatchSink<Service>
+/// <param name="settled">Told when <see cref="IsSettled"/> comes to hold.</param>
+internal sealed class ServicePortIndex(Action<ServiceKey> changed, Action settled) : IWatchSink<Service>
 {
     private readonly Lock _lock = new();
+    private volatile bool _isSettled;
     private Dictionary<ServiceKey, IEnumerable<ServicePort>> _ports = [];
+
+    /// <summary>Whether there is anything to wait for: false until the first list is in, or turns out not to be had for now.</summary>
+    public bool IsSettled => _isSettled;
+
+    public void Failed() => Settle();
 
     /// <summary>Null when the service is not known.</summary>
     public IEnumerable<ServicePort>? Find(ServiceKey key)
@@ -33,6 +40,7 @@ internal sealed class ServicePortIndex(Action<ServiceKey> changed) : IWatchSink<
             _ports = next;
         }
         news.ForEach(changed);
+        Settle();
     }
 
     public void Upsert(Service item)
@@ -56,6 +64,15 @@ internal sealed class ServicePortIndex(Action<ServiceKey> changed) : IWatchSink<
         }
         changed(item.Key);
     }
+
+    private void Settle()
+    {
+        if (!_isSettled)
+        {
+            _isSettled = true;
+            settled();
+        }
+    }
 }
 
 /// <summary>Hands everything to each of several sinks.</summary>
@@ -66,4 +83,6 @@ internal sealed class ManySinks<T>(params IWatchSink<T>[] sinks) : IWatchSink<T>
     public void Upsert(T item) => Array.ForEach(sinks, sink => sink.Upsert(item));
 
     public void Delete(T item) => Array.ForEach(sinks, sink => sink.Delete(item));
+
+    public void Failed() => Array.ForEach(sinks, sink => sink.Failed());
 }

@@ -29,7 +29,7 @@ public sealed class RuleHits
     public void Hit() => Interlocked.Increment(ref _count.Value);
 
     /// <summary>The same count, for the rule as another configuration has it.</summary>
-    public RuleHits For(RouteInfo info) => new(info, _count);
+    public RuleHits For(RouteInfo info) => ReferenceEquals(info, Info) ? this : new(info, _count);
 }
 
 /// <summary>

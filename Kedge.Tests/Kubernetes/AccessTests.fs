@@ -99,7 +99,22 @@ let tests =
                             options.AuthTimeout,
                             options.ResolverResyncTimeout
                         ))
-                    "certificate")
+                    "its certificate is not trusted: ")
+
+            case "an answer to nobody says that no credentials were sent" (fun () ->
+                failsWith
+                    (fun options ->
+                        KubernetesOptions(
+                            options.ApiUrl,
+                            false,
+                            options.CaFile,
+                            "/nonexistent/token",
+                            "",
+                            "",
+                            options.AuthTimeout,
+                            options.ResolverResyncTimeout
+                        ))
+                    "no credentials were sent")
 
             case "unless it need not be" (fun () ->
                 task {

@@ -230,6 +230,9 @@ type ApiServerDouble(identity: Identity) =
     /// The server gives no more objects in a page, whatever the client asks for.
     member val LargestPage = Int32.MaxValue with get, set
 
+    /// Whether it has endpoint slices in the version that kedge reads: 1.20 has not.
+    member val HasSlices = true with get, set
+
     /// Answers every request with this status instead. 0 = does not.
     member val RefuseWith = 0 with get, set
 
@@ -368,6 +371,8 @@ type ApiServerDouble(identity: Identity) =
             requests.Enqueue(string request.Path + string request.QueryString)
 
             match kindOf (string request.Path) with
+            | Some "EndpointSlice" when not this.HasSlices ->
+                answer context 404 (Objects.status 404 "NotFound" "the server could not find the requested resource")
             | None ->
                 answer context 404 (Objects.status 404 "NotFound" "the server could not find the requested resource")
             | Some kind when string request.Query["watch"] = "true" -> this.Watch(context, kind)

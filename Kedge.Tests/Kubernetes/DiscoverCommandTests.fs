@@ -90,6 +90,38 @@ let tests =
                         Expect.stringContains last "refused" "why"
                     })
 
+            for flag, name in
+                [
+                    "--k8sclient_token_file=/nonexistent/token", "k8sclient_token_file"
+                    "--k8sclient_ca_file=/nonexistent/ca.crt", "k8sclient_ca_file"
+                ] do
+                for command in [ [ "discover"; suffix ]; [ "resolve"; "k8s:web.default:http" ]; [ "serve" ] ] do
+                    case $"{command.Head} with a missing {name}: a line that names the flag, exit 2" (fun () ->
+                        task {
+                            use program = new KedgeProgram([ yield! command; flag ])
+                            let! code = program.Exit()
+                            Expect.equal code 2 program.Output
+                            Expect.stringContains program.Output $"--{name}: /nonexistent/" "the flag and the file"
+                            Expect.stringContains program.Output "no such file" "why"
+                        })
+
+            case "a kubeconfig that is not there: a line that names the flag, exit 2" (fun () ->
+                task {
+                    use program =
+                        new KedgeProgram(
+                            [
+                                "discover"
+                                suffix
+                                "--k8sclient_kubeconfig_user=me"
+                                "--k8sclient_kubeconfig_path=/nonexistent/config"
+                            ]
+                        )
+
+                    let! code = program.Exit()
+                    Expect.equal code 2 program.Output
+                    Expect.stringContains program.Output "--k8sclient_kubeconfig_path: /nonexistent/config" "the flag"
+                })
+
             case "discover needs the suffix, and says so" (fun () ->
                 task {
                     use api = new ApiServer(false)

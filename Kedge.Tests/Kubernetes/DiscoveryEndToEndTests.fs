@@ -402,6 +402,13 @@ let outages =
                         |> Array.filter (fun line -> line.Contains "watch of endpoint slices")
 
                     Expect.hasLength warnings 1 "lines about the API server"
+                    let! status = DebugPort.json kedge "/debug/status"
+
+                    let row =
+                        status.GetProperty("backends").EnumerateArray()
+                        |> Seq.find (fun backend -> backend.GetProperty("name").GetString() = "web")
+
+                    Expect.stringContains (row.ToString()) "cannot be reached" "the backend's row says why"
                     let! missing = fetch client "web.example"
                     Expect.isTrue (isError 503 "no-resolution-available" missing) $"%A{missing}"
 
@@ -414,5 +421,36 @@ let outages =
                     api.Double.Start()
                     do! soon recovery "served" (fun () -> fetch client "web.example") (isFrom web)
                     Expect.equal (api.Double.Lists "Service") 0 "without discovery nobody asks for services"
+                })
+
+            case "discovery without any API server: one warning, never ready, and the files' routes serve" (fun () ->
+                task {
+                    use own = new HttpPeer "own"
+
+                    use! kedge =
+                        Kedge.Start
+                            { Kedge.Defaults with
+                                Director = Json.director [ Json.httpRoute "own" "own.example" ] []
+                                BackendPool = Json.pool [ Json.backend "own" own.Port ] []
+                                Flags =
+                                    [
+                                        "--kedge_dynamic_routings_enabled"
+                                        "--discovery_external_domain_suffix=ext.example.com"
+                                    ]
+                                UpWhen = "/_healthz"
+                            }
+
+                    use client = Clients.http1 kedge.HttpsPort None
+                    let! first = fetch client "own.example"
+                    Expect.isTrue (isFrom own first) $"a file's route: %A{first}"
+                    do! Task.Delay 1500
+                    use! readiness = DebugPort.send kedge HttpMethod.Get "/_readyz" ""
+                    Expect.equal (int readiness.StatusCode) 503 "not ready"
+
+                    let warnings =
+                        kedge.Program.Output.Split '\n'
+                        |> Array.filter (fun line -> line.Contains "k8sclient_kubeapi_url is not given")
+
+                    Expect.hasLength warnings 1 "lines about it"
                 })
         ]

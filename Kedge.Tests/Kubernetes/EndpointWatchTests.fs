@@ -206,6 +206,34 @@ let tests =
                     do! hears "the target port is named otherwise" [] sinks.Head
                 })
 
+            case "a service port's number is looked up too, and nothing is said before it is" (fun () ->
+                task {
+                    use stage = new ClusterStage()
+
+                    stage.Server.Play
+                        [
+                            Manifest.unlabelled "shop" "api" [ "http-web", 80, "8080" ]
+                            web [ "10.0.0.1", Manifest.ready ]
+                        ]
+
+                    let sink = stage.Resolve("api.shop:80", false)
+                    do! hears "the endpoint" [ "10.0.0.1:8080" ] sink
+                    Expect.equal sink.Answers [ [ "10.0.0.1:8080" ] ] "the first answer is the right one"
+                    Expect.isEmpty sink.Errors "no error"
+                })
+
+            case "an API server without discovery.k8s.io/v1 is told by name" (fun () ->
+                task {
+                    use stage = new ClusterStage()
+                    stage.Server.HasSlices <- false
+                    stage.Resolve("api.shop:http-web", false) |> ignore
+                    let health = stage.Watch "endpoint slices"
+                    do! eventually "the watch is in trouble" (fun () -> not (isNull health.Error))
+                    Expect.stringContains (string health.Error) "404" "the answer"
+                    Expect.stringContains (string health.Error) "discovery.k8s.io/v1" "what is missing"
+                    Expect.stringContains (string health.Error) "1.21" "and what has it"
+                })
+
             case "a port that no endpoint has is said" (fun () ->
                 task {
                     use stage = new ClusterStage()

@@ -15,4 +15,7 @@ public interface IEndpointResolver
 {
     /// <summary>Runs until cancelled. Never on the path of a request.</summary>
     Task RunAsync(IEndpointSink sink, CancellationToken stop);
+
+    /// <summary>What keeps it from an answer at this moment, beyond what the sink has been told; null = nothing is known.</summary>
+    string? Trouble => null;
 }
