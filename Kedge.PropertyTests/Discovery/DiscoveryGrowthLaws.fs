@@ -98,18 +98,20 @@ let tests =
     testList
         "discovery, step by step"
         [
-            Guarded.law
+            Law.test
                 "a configuration built upon any other is the one that is built from nothing"
+                500
                 [
-                    "entries are taken over", 60
-                    "an entry is rejected", 10
-                    "the pool has changed", 60
-                    "the director has changed", 60
+                    "entries are taken over", 300
+                    "an entry is rejected", 50
+                    "the pool has changed", 300
+                    "the director has changed", 300
                 ]
                 (Gen.zip3
                     (histories |> (fun h -> Gen.bind interleaved h))
                     director
-                    (Gen.listOfLength 40 (Gen.choose (0, 5))))
+                    (Gen.listOfLength 40 (Gen.choose (0, 5)))
+                 |> Arb.fromGen)
                 (fun seen (events, director, choices) ->
                     let none, some = located emptyDirector, located director
                     let mutable state = start
