@@ -20,16 +20,16 @@ public sealed class ServeCommand : ICommand
         var options = ServerOptions.From(invocation.Flags);
         var errors = new List<string>(FlagChecks.Errors(invocation.Flags));
         var files = ServerFiles.Of(options);
+        // Side by side: with the certificates the system's trust store is read, the longest single step of a start.
+        var loadingTls = options.Listeners.HasTls ? Task.Run(() => (Identity: TlsFiles.Load(options.Tls, out var problems), problems)) : null;
+        var configuration = ConfigurationLoader.Load(options.Configuration, out var mistakes);
         CertificateStore? certificates = null;
-        if (options.Listeners.HasTls)
+        if (loadingTls is not null)
         {
-            if (TlsFiles.Load(options.Tls, out var problems) is { } identity)
-            {
-                certificates = new(identity);
-            }
+            var (identity, problems) = await loadingTls;
+            certificates = identity is null ? null : new(identity);
             errors.AddRange(problems);
         }
-        var configuration = ConfigurationLoader.Load(options.Configuration, out var mistakes);
         errors.AddRange(mistakes);
         if (errors.Count > 0 || configuration is null)
         {
