@@ -89,8 +89,8 @@ public sealed class ProxyEngine : IAsyncDisposable
             if (exchange is not null)
             {
                 // Not in a method of its own, which would cost each request one more state machine on the heap.
-                using var span = Tracing.StartForwarding();
-                exchange.Span = span;
+                using var span = Tracing.StartForwarding(record);
+                exchange.Span = span ?? record.Activity;
                 Limit(exchange, context);
                 var client = exchange.Client;
                 var error = await _forwarder.SendAsync(
@@ -149,7 +149,7 @@ public sealed class ProxyEngine : IAsyncDisposable
     private async ValueTask<(Answer?, Exchange?)> DecideAsync(HttpContext context, RequestView view, State state, RequestRecord record)
     {
         RuleHits? hits;
-        using (Tracing.StartRouting())
+        using (Tracing.StartRouting(record))
         {
             hits = state.Match(view, context.Request.Headers);
         }

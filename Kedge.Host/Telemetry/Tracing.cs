@@ -34,13 +34,20 @@ public static class Tracing
         }
         ActivityContext.TryParse(request.Headers[TraceParent], request.Headers[TraceState], isRemote: true, out var parent);
         var activity = Source.StartActivity("request", ActivityKind.Server, parent);
-        activity?.SetTag("http.request.method", request.Method);
+        if (activity is { IsAllDataRequested: true })
+        {
+            activity.SetTag("http.request.method", request.Method);
+        }
         return activity;
     }
 
-    public static Activity? StartRouting() => Source.HasListeners() ? Source.StartActivity("route") : null;
+    /// <summary>Null also when the request's span is one that the sampler leaves out.</summary>
+    public static Activity? StartRouting(RequestRecord record) =>
+        record.Activity is { IsAllDataRequested: true } ? Source.StartActivity("route") : null;
 
-    public static Activity? StartForwarding() => Source.HasListeners() ? Source.StartActivity("forward", ActivityKind.Client) : null;
+    /// <summary>The same; a request that is left out is passed on with the span that the request has, if it has one.</summary>
+    public static Activity? StartForwarding(RequestRecord record) =>
+        record.Activity is { IsAllDataRequested: true } ? Source.StartActivity("forward", ActivityKind.Client) : null;
 
     /// <summary>Puts the span's context in the place of the caller's.</summary>
     public static void Inject(Activity span, HttpRequestHeaders headers)
@@ -58,6 +65,11 @@ public static class Tracing
     {
         if (record.Activity is not { } activity)
         {
+            return;
+        }
+        if (!activity.IsAllDataRequested)
+        {
+            activity.Dispose();
             return;
         }
         activity.SetTag("server.address", record.Authority);
