@@ -38,7 +38,7 @@ public sealed class DiscoverCommand : ICommand
 
     public async Task<int> RunAsync(Invocation invocation)
     {
-        string[] misuse = 
+        string[] misuse =
         [
             .. FlagChecks.Sources(invocation.Flags), .. FlagChecks.OfDiscovery(invocation.Flags), .. FlagChecks.Kubernetes(invocation.Flags),
         ];

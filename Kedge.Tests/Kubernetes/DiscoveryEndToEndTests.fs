@@ -268,7 +268,8 @@ let private kill (api: ApiServer) (missed: Happening list) =
     task {
         api.Double.Stop()
         api.Play missed
-        do! Task.Delay 3000
+        // A minute, as an API server takes to be replaced.
+        do! Task.Delay 60000
         api.Double.Start()
     }
 
