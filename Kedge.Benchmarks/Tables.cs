@@ -1,0 +1,47 @@
+using System.Text;
+using System.Text.Json;
+using BenchmarkDotNet.Attributes;
+using Kedge.Domain;
+
+namespace Kedge.Benchmarks;
+
+/// <summary>What becomes of a file of 10,000 routes: read and compiled, compared with its next version.</summary>
+[MemoryDiagnoser]
+public class Files
+{
+    private const int Routes = 10_000;
+
+    private static readonly byte[] Pool = Encoding.UTF8.GetBytes(
+        """{ "http": { "backends": [ { "name": "web", "host": { "dns_name": "127.0.0.1", "port": 80 } } ] } }""");
+
+    private static readonly string[] Paths = ["/api/*"];
+
+    private readonly byte[] _director = Director("service-5000");
+    private Configuration? _before;
+    private Configuration? _after;
+
+    [GlobalSetup]
+    public void SetUp() => (_before, _after) = (Load(_director), Load(Director("moved")));
+
+    /// <summary>Decodes, checks and compiles.</summary>
+    [Benchmark]
+    public Configuration LoadFiles() => Load(_director);
+
+    /// <summary>One route has another host.</summary>
+    [Benchmark]
+    public int Diff() => Inspection.Diff(_before!, _after!).Count;
+
+    private static Configuration Load(byte[] director) =>
+        Configuration.Load("director.json", director, "backendpool.json", Pool).Value!;
+
+    private static byte[] Director(string middle)
+    {
+        var routes = Enumerable.Range(0, Routes).Select(number => new
+        {
+            backend_name = "web",
+            host_matcher = (number == Routes / 2 ? middle : $"service-{number}") + ".ext.cluster.example",
+            path_rules = Paths,
+        });
+        return JsonSerializer.SerializeToUtf8Bytes(new { http = new { routes } });
+    }
+}
