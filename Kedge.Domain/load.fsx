@@ -58,6 +58,7 @@
       "Discovery/DiscoveryState.fs"
       "Discovery/DiscoveryText.fs"
       "Discovery/EndpointSlices.fs"
+      "ConfigurationParts.fs"
       "Configuration.fs"
       "Findings.fs"
       "Inspection.fs"

@@ -11,7 +11,7 @@ namespace Kedge.Host.Forwarding;
 /// </summary>
 /// <param name="length">As announced by the caller; null = the body ends where it ends.</param>
 /// <param name="replay">Not null: the body can go out again while that is possible.</param>
-internal sealed class RequestBody(Stream source, long? length, RequestReplay? replay, Exchange exchange) : Stream
+internal sealed class RequestBody(Stream source, long? length, RequestReplay? replay, Exchange exchange) : AsyncStream
 {
     private Stream? _target;
     private bool _unflushed;
@@ -112,31 +112,7 @@ internal sealed class RequestBody(Stream source, long? length, RequestReplay? re
         return Task.CompletedTask;
     }
 
-    public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
-        ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
-
-    public override Task WriteAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
-        WriteAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
-
-    public override bool CanRead => true;
-
     public override bool CanWrite => true;
-
-    public override bool CanSeek => false;
-
-    public override long Length => throw new NotSupportedException();
-
-    public override long Position { get => throw new NotSupportedException(); set => throw new NotSupportedException(); }
-
-    public override void Flush() => throw new NotSupportedException("asynchronous only");
-
-    public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException("asynchronous only");
-
-    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException("asynchronous only");
-
-    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-    public override void SetLength(long value) => throw new NotSupportedException();
 }
 
 /// <summary>Takes the place of the forwarder's content, which does the copying, to put <see cref="RequestBody"/> at both of its ends.</summary>

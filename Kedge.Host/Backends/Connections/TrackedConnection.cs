@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using Kedge.Host.Forwarding;
 
 namespace Kedge.Host.Backends.Connections;
 
@@ -6,7 +7,7 @@ namespace Kedge.Host.Backends.Connections;
 /// An HTTP/1.1 connection that knows whether a request is under way on it. When it ends then, the error is one that the
 /// handler does not answer with a second try of its own; SPEC section 5 says when there may be one, and the exchange decides.
 /// </summary>
-internal sealed class TrackedConnection(Stream inner) : Stream
+internal sealed class TrackedConnection(Stream inner) : AsyncStream
 {
     // Written since the last byte that was read: a request is under way.
     private volatile bool _awaiting;
@@ -84,31 +85,9 @@ internal sealed class TrackedConnection(Stream inner) : Stream
 
     public override Task FlushAsync(CancellationToken cancellationToken) => inner.FlushAsync(cancellationToken);
 
-    public override Task WriteAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
-        WriteAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
-
-    public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
-        ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
-
-    public override bool CanRead => true;
-
     public override bool CanWrite => true;
 
-    public override bool CanSeek => false;
-
-    public override long Length => throw new NotSupportedException();
-
-    public override long Position { get => throw new NotSupportedException(); set => throw new NotSupportedException(); }
-
     public override void Flush() => inner.Flush();
-
-    public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException("asynchronous only");
-
-    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException("asynchronous only");
-
-    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-    public override void SetLength(long value) => throw new NotSupportedException();
 
     protected override void Dispose(bool disposing)
     {
