@@ -151,6 +151,9 @@ type Access private () =
         not route.Anonymous
         && (server.NeedsToken || route.AnyPerms.Length + route.AllPerms.Length > 0)
 
+    /// Whether the decision depends on the names in the caller's certificate. Where it does not, none need be read.
+    static member CertificateMatters(route: RouteDemands) : bool = not route.Anonymous && route.Sans.Length > 0
+
     /// The token is judged first, then the certificate. A certificate that is missing or has another name forbids: a
     /// 401 would ask for a token, which could not help. Allocates nothing for a caller who may pass.
     static member Decide(server: ServerDemands, route: RouteDemands, caller: Caller) : AccessDecision =

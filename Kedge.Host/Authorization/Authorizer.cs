@@ -81,7 +81,9 @@ public sealed class Authorizer : IAuthorizer, IAsyncDisposable
     private Answer? Decide(HttpContext context, RouteDemands wanted, TokenState token)
     {
         // Chain and purpose were verified by the handshake, or the connection would not be there.
-        var names = context.Connection.ClientCertificate is { } certificate ? CertificateNames.Of(certificate) : null;
+        var names = Access.CertificateMatters(wanted) && context.Connection.ClientCertificate is { } certificate
+            ? CertificateNames.Of(certificate)
+            : null;
         return Access.Decide(demands, wanted, new(token, names)) switch
         {
             { IsAllowed: true } => null,

@@ -91,7 +91,7 @@ internal sealed class ExchangeTransformer(Exchange exchange) : HttpTransformer
         exchange.Record.FirstByte = Stopwatch.GetTimestamp();
         var response = httpContext.Response;
         CopyHeaders(proxyResponse, response.Headers);
-        if (httpContext.Features.Get<IHttpResponseTrailersFeature>() is null)
+        if (!TakesTrailers(httpContext))
         {
             // Trailers go to HTTP/2 callers only; to others they are not announced either.
             response.Headers.Remove(HeaderNames.Trailer);
@@ -110,7 +110,7 @@ internal sealed class ExchangeTransformer(Exchange exchange) : HttpTransformer
 
         // The headers go on at once when the first byte of the body is still to come. When it is there already, or when
         // there is no body, they go with it, or with the end: a trailers-only gRPC answer must stay one.
-        var body = await proxyResponse.Content.ReadAsStreamAsync(cancellationToken);
+        var body = proxyResponse.Content.ReadAsStream(cancellationToken);
         var first = body.ReadAsync(Memory<byte>.Empty, cancellationToken);
         if (first.IsCompletedSuccessfully)
         {
@@ -149,6 +149,10 @@ internal sealed class ExchangeTransformer(Exchange exchange) : HttpTransformer
     public override ValueTask TransformResponseTrailersAsync(
         HttpContext httpContext, HttpResponseMessage proxyResponse, CancellationToken cancellationToken)
     {
+        if (!TakesTrailers(httpContext))
+        {
+            return default;
+        }
         exchange.Judge(proxyResponse.TrailingHeaders);
         if (httpContext.Features.Get<IHttpResponseTrailersFeature>()?.Trailers is { IsReadOnly: false } trailers)
         {
@@ -162,6 +166,9 @@ internal sealed class ExchangeTransformer(Exchange exchange) : HttpTransformer
         }
         return default;
     }
+
+    // To ask for the feature would cost a search through those of the connection.
+    private static bool TakesTrailers(HttpContext context) => HttpProtocol.IsHttp2(context.Request.Protocol);
 
     private static void CopyHeaders(HttpResponseMessage from, IHeaderDictionary to)
     {

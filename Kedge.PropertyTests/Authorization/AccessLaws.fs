@@ -262,6 +262,22 @@ let tests =
                             "the same")
 
             Law.test
+                "where certificates do not matter, none changes the decision; where they do, a caller without one is refused"
+                500
+                [ "does not matter", 100; "matters", 100 ]
+                (Arb.fromGen case)
+                (fun seen (server, route, caller) ->
+                    let matters = Access.CertificateMatters(RouteDemands.Of route)
+                    seen.When("matters", matters)
+                    seen.When("does not matter", not matters)
+                    let without = decide server route (Caller caller.Token)
+
+                    if matters then
+                        Expect.isFalse without.IsAllowed "refused"
+                    else
+                        Expect.equal without (decide server route caller) "the same")
+
+            Law.test
                 "each refusal is of its kind"
                 500
                 [ "401", 25; "403", 100; "503", 15 ]

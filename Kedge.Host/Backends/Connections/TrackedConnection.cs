@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Threading.Tasks.Sources;
 using Kedge.Host.Forwarding;
 
 namespace Kedge.Host.Backends.Connections;
@@ -7,7 +8,7 @@ namespace Kedge.Host.Backends.Connections;
 /// An HTTP/1.1 connection that knows whether a request is under way on it. When it ends then, the error is one that the
 /// handler does not answer with a second try of its own; SPEC section 5 says when there may be one, and the exchange decides.
 /// </summary>
-internal sealed class TrackedConnection(Stream inner) : AsyncStream
+internal sealed class TrackedConnection(Stream inner) : AsyncStream, IValueTaskSource<int>
 {
     // Written since the last byte that was read: a request is under way.
     private volatile bool _awaiting;
@@ -17,6 +18,10 @@ internal sealed class TrackedConnection(Stream inner) : AsyncStream
     private volatile bool _ended;
     private bool _reused;
     private bool _discards;
+    private ManualResetValueTaskSourceCore<int> _read;
+    private ConfiguredValueTaskAwaitable<int>.ConfiguredValueTaskAwaiter _reading;
+    private int _wanted;
+    private Action? _complete;
 
     /// <summary>After a write that failed: the rest of the request goes nowhere, so that an early answer can be read.</summary>
     public void DiscardWrites() => _discards = true;
@@ -53,24 +58,49 @@ internal sealed class TrackedConnection(Stream inner) : AsyncStream
         }
     }
 
-    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
-    public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+    // Every idle connection has a read under way, which is too many for the runtime's pool of state machines. A connection has
+    // one at a time, so it can be the source of its result itself.
+    public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
-        int read;
+        var read = inner.ReadAsync(buffer, cancellationToken);
+        _wanted = buffer.Length;
+        _reading = read.ConfigureAwait(false).GetAwaiter();
+        _read.Reset();
+        if (read.IsCompleted)
+        {
+            Complete();
+        }
+        else
+        {
+            _reading.UnsafeOnCompleted(_complete ??= Complete);
+        }
+        return new ValueTask<int>(this, _read.Version);
+    }
+
+    private void Complete()
+    {
+        int count;
         try
         {
-            read = await inner.ReadAsync(buffer, cancellationToken);
+            count = _reading.GetResult();
+            Note(count);
         }
-        catch (IOException e) when (_awaiting)
+        catch (Exception e)
         {
-            throw Lost(e);
+            _read.SetException(e is IOException && _awaiting ? Lost(e) : e);
+            return;
         }
-        if (read > 0)
+        _read.SetResult(count);
+    }
+
+    private void Note(int count)
+    {
+        if (count > 0)
         {
             _answered = true;
             _awaiting = false;
         }
-        else if (buffer.Length > 0)
+        else if (_wanted > 0)
         {
             if (_awaiting)
             {
@@ -78,8 +108,15 @@ internal sealed class TrackedConnection(Stream inner) : AsyncStream
             }
             _ended = true;
         }
-        return read;
     }
+
+    int IValueTaskSource<int>.GetResult(short token) => _read.GetResult(token);
+
+    ValueTaskSourceStatus IValueTaskSource<int>.GetStatus(short token) => _read.GetStatus(token);
+
+    void IValueTaskSource<int>.OnCompleted(
+        Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) =>
+        _read.OnCompleted(continuation, state, token, flags);
 
     private ConnectionLostException Lost(Exception? cause) => new(_reused, nothingSent: false, null, cause);
 
