@@ -126,6 +126,7 @@ public sealed class HelpTextAction(IReadOnlyList<ICommand> commands, ICommand by
         FlagGroup.Discovery => "Dynamic discovery of routes",
         FlagGroup.Kubernetes => "Kubernetes client",
         FlagGroup.Logging => "Logging",
+        FlagGroup.Tracing => "Tracing",
         FlagGroup.WithoutEffect => "Accepted for existing deployments, without effect",
         _ => throw new ArgumentOutOfRangeException(nameof(group), group, null),
     };

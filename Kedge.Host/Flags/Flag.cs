@@ -14,6 +14,7 @@ public enum FlagGroup
     Discovery,
     Kubernetes,
     Logging,
+    Tracing,
     WithoutEffect,
 }
 

@@ -190,6 +190,10 @@ public static class FlagCatalogue
     public static readonly Flag<int> LogstashBufferSize = Count("logstash_write_buffer_size", FlagGroup.Logging, 5000,
         "how many of them may wait; more are dropped and counted");
 
+    public static readonly Flag<int> TracesPerSecond = Count("traces_per_second", FlagGroup.Tracing, 50,
+        "how many traces begin at kedge each second at most, with a collector; those that callers sample are followed in any case. "
+        + "0 = none. Without effect when OTEL_TRACES_SAMPLER is set");
+
     public static readonly Flag<TimeSpan> FlushingInterval = Duration("http_reverseproxy_flushing_interval", FlagGroup.WithoutEffect, 0.01,
         "every chunk is flushed when it arrives");
     public static readonly Flag<int> BufferSizeBytes = Count("http_reverseproxy_buffer_size_bytes", FlagGroup.WithoutEffect, 32 * 1024,

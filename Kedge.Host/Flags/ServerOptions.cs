@@ -11,7 +11,8 @@ public sealed record ServerOptions(
     ForwardingOptions Forwarding,
     DiscoveryOptions Discovery,
     KubernetesOptions Kubernetes,
-    LoggingOptions Logging)
+    LoggingOptions Logging,
+    TracingOptions Tracing)
 {
     public static ServerOptions From(FlagValues flags) => new(
         ListenerOptions.From(flags),
@@ -21,7 +22,8 @@ public sealed record ServerOptions(
         ForwardingOptions.From(flags),
         DiscoveryOptions.From(flags),
         KubernetesOptions.From(flags),
-        LoggingOptions.From(flags));
+        LoggingOptions.From(flags),
+        TracingOptions.From(flags));
 }
 
 /// <summary>A port of 0 is a listener that is off.</summary>
@@ -189,4 +191,10 @@ public sealed record LoggingOptions(
         flags.Get(FlagCatalogue.LogstashTags),
         flags.Get(FlagCatalogue.LogstashWriteTimeout),
         flags.Get(FlagCatalogue.LogstashBufferSize));
+}
+
+/// <param name="TracesPerSecond">How many traces may begin here each second; those of callers do not count.</param>
+public sealed record TracingOptions(int TracesPerSecond)
+{
+    public static TracingOptions From(FlagValues flags) => new(flags.Get(FlagCatalogue.TracesPerSecond));
 }

@@ -186,7 +186,7 @@ internal sealed class Exchange : HttpMessageInvoker
         List<Endpoint>? tried = null;
         Exception? refusal = null;
         var invoker = Client.Shared;
-        var next = _destination.Endpoints.Pick(_destination.Ticket, null);
+        var next = Pick(null);
         while (next is { } endpoint)
         {
             GoTo(endpoint);
@@ -211,14 +211,14 @@ internal sealed class Exchange : HttpMessageInvoker
                 _telemetry.DialFailed(BackendName, endpoint.ToString());
                 _logger.LogDebug("no connection to {Endpoint} of {Target}: {Reason}", endpoint, _destination.Name, ConnectFailure.Reason(e));
                 (tried ??= []).Add(endpoint);
-                next = _destination.Endpoints.Pick(_destination.Ticket, tried);
+                next = Pick(tried);
             }
             catch (Exception e) when (!cancellationToken.IsCancellationRequested && CanGoOut && ConnectFailure.IsRefusedStream(e))
             {
                 // Not processed: another endpoint may have the request, and this one is none the worse.
                 refusal = e;
                 (tried ??= []).Add(endpoint);
-                next = _destination.Endpoints.Pick(_destination.Ticket, tried);
+                next = Pick(tried);
             }
             catch (Exception e) when (invoker == Client.Shared && !cancellationToken.IsCancellationRequested && MaySendAgain(e))
             {
@@ -313,6 +313,18 @@ internal sealed class Exchange : HttpMessageInvoker
                 TimeSpan.FromTicks(_destination.Policy.EjectionTime),
                 _destination.Policy.EjectAfter);
         }
+    }
+
+    /// <summary>The endpoint to try next; null when it has tried all.</summary>
+    private Endpoint? Pick(List<Endpoint>? tried)
+    {
+        using var span = Tracing.StartPicking(Record);
+        var endpoint = _destination.Endpoints.Pick(_destination.Ticket, tried);
+        if (span is not null)
+        {
+            Tracing.Picked(span, Record, endpoint);
+        }
+        return endpoint;
     }
 
     private void GoTo(Endpoint endpoint)

@@ -89,8 +89,7 @@ public sealed class ProxyEngine : IAsyncDisposable
             if (exchange is not null)
             {
                 // Not in a method of its own, which would cost each request one more state machine on the heap.
-                using var span = Tracing.StartForwarding(record);
-                exchange.Span = span ?? record.Activity;
+                exchange.Span = Tracing.StartForwarding(record);
                 Limit(exchange, context);
                 var client = exchange.Client;
                 var error = await _forwarder.SendAsync(

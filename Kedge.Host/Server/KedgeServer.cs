@@ -68,7 +68,7 @@ public sealed class KedgeServer : IAsyncDisposable
             discovery = new(source, store, loggers.CreateLogger("kedge.discovery"));
             ClusterMetrics.Discovery(telemetry.Meter, discovery);
         }
-        traces = Tracing.Export();
+        traces = Tracing.Export(options.Tracing.TracesPerSecond);
         if (certificates is not null && options.Listeners.HasTls)
         {
             proxy = ProxyListeners.Create(options.Listeners, certificates, engine, telemetry, loggers);

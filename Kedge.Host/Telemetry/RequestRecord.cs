@@ -88,7 +88,11 @@ public sealed class RequestRecord
     /// <summary>The HTTP status, or the gRPC status of a call.</summary>
     public int Status { get; set; }
 
+    /// <summary>The request's span while it is under way; null when nobody traces.</summary>
     public Activity? Activity { get; set; }
+
+    /// <summary>The span of its forwarding; null also when the request is not sampled.</summary>
+    public Activity? Forwarding { get; set; }
 
     public TimeSpan Total => Stopwatch.GetElapsedTime(Started, Ended);
 

@@ -112,6 +112,12 @@ let mistakes =
                     (goodCertificate () @ [ "--server_grpc_health_port=eighty" ])
                     [ "server_grpc_health_port"; "eighty" ])
 
+            for number in [ "-1"; "many"; "1.5" ] do
+                case $"a number of traces that is none: {number}" (fun () ->
+                    isRefused
+                        (goodCertificate () @ [ $"--traces_per_second={number}" ])
+                        [ "traces_per_second"; number; "is not a number from 0" ])
+
             case "a duration that is none" (fun () ->
                 isRefused
                     (goodCertificate () @ [ "--server_sigterm_timeout=soon" ])
