@@ -36,7 +36,7 @@ public sealed class DemoCommand : ICommand
             // The demo's ad-hoc rule leads to a backend on this machine.
             Forwarding = options.Forwarding with { AdhocAllowLoopback = true },
         };
-        using var loggers = LoggingSetup.CreateFactory(options.Logging);
+        using var logging = new Logging(options.Logging);
         await using var backends = await DemoBackends.StartAsync();
         var loaded = Configuration.Load(
             "director", Encoding.UTF8.GetBytes(backends.DirectorJson), "backendpool", Encoding.UTF8.GetBytes(backends.BackendPoolJson));
@@ -48,10 +48,10 @@ public sealed class DemoCommand : ICommand
             options,
             invocation.Flags,
             new ServerStart(configuration, new(DemoCertificate.Create(TimeProvider.System)), ServerFiles.None),
-            loggers);
+            logging);
         return await ServerRun.UntilSignalAsync(
             server,
-            loggers.CreateLogger<DemoCommand>(),
+            logging.Loggers.CreateLogger<DemoCommand>(),
             () => DemoGuide.Write(invocation.Output, options.Listeners));
     }
 

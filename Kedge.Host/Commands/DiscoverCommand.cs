@@ -52,8 +52,8 @@ public sealed class DiscoverCommand : ICommand
             return invocation.Refuse(errors);
         }
         using var signal = new ShutdownSignal();
-        using var loggers = LoggingSetup.CreateFactory(LoggingOptions.From(invocation.Flags), null);
-        await using var cluster = new KubernetesCluster(KubernetesOptions.From(invocation.Flags), loggers);
+        using var logging = new Logging(LoggingOptions.From(invocation.Flags));
+        await using var cluster = new KubernetesCluster(KubernetesOptions.From(invocation.Flags), logging.Loggers);
         var source = cluster.Discover(options, discovery.ResyncTimeout);
         var first = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         Generated? printed = null;

@@ -46,8 +46,8 @@ public sealed class ResolveCommand : ICommand
             return invocation.Refuse(
                 [$"'{word}': neither a backend{suggestion} nor a target such as web.example:80, srv:_grpc._tcp.example or k8s:web.default:http"]);
         }
-        using var loggers = LoggingSetup.CreateFactory(LoggingOptions.From(invocation.Flags) with { Level = LogVerbosity.Error }, null);
-        await using var cluster = new KubernetesCluster(KubernetesOptions.From(invocation.Flags), loggers);
+        using var logging = new Logging(LoggingOptions.From(invocation.Flags) with { Level = LogVerbosity.Error });
+        await using var cluster = new KubernetesCluster(KubernetesOptions.From(invocation.Flags), logging.Loggers);
         var resolvers = new ResolverFactory(new DnsLookup(invocation.Flags.Get(FlagCatalogue.DnsNameservers)), cluster);
         var once = invocation.Flags.Get(Once);
         var printers = new List<EndpointPrinter>();

@@ -36,9 +36,8 @@ public sealed class ServeCommand : ICommand
             return invocation.Refuse(errors);
         }
 
-        var shipper = LoggingSetup.CreateShipper(options.Logging);
-        using var loggers = LoggingSetup.CreateFactory(options.Logging, shipper);
-        var logger = loggers.CreateLogger<ServeCommand>();
+        using var logging = new Logging(options.Logging, ships: true);
+        var logger = logging.Loggers.CreateLogger<ServeCommand>();
         logger.LogInformation("kedge {Version}", BuildInfo.Version);
         foreach (var line in ConfigurationLoader.Absent(options.Configuration))
         {
@@ -54,7 +53,7 @@ public sealed class ServeCommand : ICommand
             logger.LogWarning("{Warning}", warning);
         }
         await using var server = new KedgeServer(
-            options, invocation.Flags, new ServerStart(configuration, certificates, files), loggers, shipper);
+            options, invocation.Flags, new ServerStart(configuration, certificates, files), logging);
         return await ServerRun.UntilSignalAsync(server, logger);
     }
 }

@@ -43,10 +43,10 @@ public sealed class KedgeServer : IAsyncDisposable
     /// <param name="options">What the server is asked to do.</param>
     /// <param name="flags">The flags behind the options, for the page of flags.</param>
     /// <param name="start">What it starts with.</param>
-    /// <param name="loggers">Where it logs.</param>
-    /// <param name="shipper">Where log lines are sent as well; null = nowhere.</param>
-    public KedgeServer(ServerOptions options, FlagValues flags, ServerStart start, ILoggerFactory loggers, LogShipper? shipper = null)
+    /// <param name="logging">Where it logs.</param>
+    public KedgeServer(ServerOptions options, FlagValues flags, ServerStart start, Logging logging)
     {
+        var loggers = logging.Loggers;
         var certificates = start.Certificates;
         this.options = options.Listeners;
         logger = loggers.CreateLogger<KedgeServer>();
@@ -59,7 +59,7 @@ public sealed class KedgeServer : IAsyncDisposable
         var store = new ConfigurationStore(
             start.Configuration, engine.Apply, loggers.CreateLogger("kedge.configuration"), TimeProvider.System);
         reloader = new(options, start.Files, store, certificates, loggers.CreateLogger<Reloader>());
-        ServerMetrics.Register(telemetry, engine, store, certificates, () => shipper?.Dropped ?? 0);
+        ServerMetrics.Register(telemetry, engine, store, certificates, () => logging.DroppedLines);
         ClusterMetrics.Watches(telemetry.Meter, cluster);
         if (options.Discovery is { Enabled: true } wanted)
         {

@@ -1,5 +1,4 @@
 using System.Net.Sockets;
-using System.Text;
 using System.Threading.Channels;
 using Kedge.Host.Flags;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -24,7 +23,7 @@ public sealed class LogShipper : ILoggerProvider
     private readonly int _port;
     private readonly string[] _tags;
     private readonly TimeSpan _writeTimeout;
-    private readonly Channel<string> _lines;
+    private readonly Channel<byte[]> _lines;
     private readonly CancellationTokenSource _stop = new();
     private readonly Task _sending;
     private ILogger _log = NullLogger.Instance;
@@ -42,7 +41,7 @@ public sealed class LogShipper : ILoggerProvider
         }
         _tags = [.. options.LogstashTags];
         _writeTimeout = options.LogstashWriteTimeout > TimeSpan.Zero ? options.LogstashWriteTimeout : Timeout.InfiniteTimeSpan;
-        _lines = Channel.CreateBounded<string>(
+        _lines = Channel.CreateBounded<byte[]>(
             new BoundedChannelOptions(Math.Max(1, options.LogstashBufferSize)) { SingleReader = true, FullMode = BoundedChannelFullMode.Wait });
         _sending = Task.Run(SendAsync);
     }
@@ -75,7 +74,7 @@ public sealed class LogShipper : ILoggerProvider
         _stop.Dispose();
     }
 
-    private void Ship(string line)
+    private void Ship(byte[] line)
     {
         if (!_lines.Writer.TryWrite(line))
         {
@@ -123,7 +122,7 @@ public sealed class LogShipper : ILoggerProvider
                     if (_lines.Reader.TryPeek(out var line))
                     {
                         using var writing = Limit();
-                        await stream.WriteAsync(Encoding.UTF8.GetBytes(line + "\n"), writing.Token);
+                        await stream.WriteAsync(line, writing.Token);
                         // Only what was written is taken; a line that broke a connection is sent again on the next.
                         _lines.Reader.TryRead(out _);
                         SayThatLinesFlow();

@@ -30,7 +30,7 @@ public static class ServerMetrics
             Certificates(meter, certificates);
         }
         meter.CreateObservableCounter("kedge_log_lines_dropped_total", droppedLogLines,
-            description: "Log lines that the log shipper had no room for.");
+            description: "Log lines for which there was no room, on standard error or for logstash.");
         meter.CreateObservableGauge("kedge_build_info", () => new Measurement<int>(1, new KeyValuePair<string, object?>("version", BuildInfo.Version)),
             description: "What runs here.");
     }

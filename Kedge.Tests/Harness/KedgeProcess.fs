@@ -15,7 +15,8 @@ module private Posix =
     extern int kill(int pid, int signal)
 
 /// A `kedge` that was started with any arguments: its output, its end, signals. Killed on dispose.
-type KedgeProgram(arguments: string list, workingDirectory: string, environment: (string * string) list) =
+type KedgeProgram
+    (arguments: string list, workingDirectory: string, environment: (string * string) list, readsErrors: bool) =
     let stdout = ConcurrentQueue<string>()
     let stderr = ConcurrentQueue<string>()
 
@@ -50,11 +51,15 @@ type KedgeProgram(arguments: string list, workingDirectory: string, environment:
         running.Start() |> ignore
         running.StandardInput.Close()
         running.BeginOutputReadLine()
-        running.BeginErrorReadLine()
+
+        if readsErrors then
+            running.BeginErrorReadLine()
+
         running
 
     let mutable disposed = 0
 
+    new(arguments, workingDirectory, environment) = new KedgeProgram(arguments, workingDirectory, environment, true)
     new(arguments) = new KedgeProgram(arguments, Executable.root, [])
 
     /// Runs it to its end, away from all files: exit code, lines on standard output and on standard error.
@@ -67,6 +72,8 @@ type KedgeProgram(arguments: string list, workingDirectory: string, environment:
         }
 
     member _.Id = started.Id
+    /// Begins to read standard error, where nobody has so far.
+    member _.ReadErrors() = started.BeginErrorReadLine()
     member _.HasExited = Volatile.Read &disposed = 1 || started.HasExited
     /// Lines so far.
     member _.Stdout = stdout.ToArray()
@@ -124,6 +131,8 @@ type KedgeSettings =
         /// Beside ports, certificate and configuration files.
         Flags: string list
         Environment: (string * string) list
+        /// Whether somebody reads standard error from the start.
+        ReadsErrors: bool
         /// The debug page whose 200 says that the server is up.
         UpWhen: string
     }
@@ -171,6 +180,7 @@ type Kedge private (scratch: Scratch, program: KedgeProgram, grpcPort: int, http
             BackendPool = "{}"
             Flags = []
             Environment = []
+            ReadsErrors = true
             UpWhen = "/_readyz"
         }
 
@@ -203,7 +213,9 @@ type Kedge private (scratch: Scratch, program: KedgeProgram, grpcPort: int, http
                         yield! settings.Flags
                     ]
 
-                let program = new KedgeProgram(arguments, scratch.Path, settings.Environment)
+                let program =
+                    new KedgeProgram(arguments, scratch.Path, settings.Environment, settings.ReadsErrors)
+
                 let deadline = DateTime.UtcNow + patience
                 let mutable healthy = false
 
