@@ -171,7 +171,7 @@ internal sealed class Exchange : HttpMessageInvoker
         var request = _context.Request;
         // Only HTTP/2 refuses streams.
         var replay = Client.IsGrpc || Client.IsTls ? new RequestReplay() : null;
-        var body = new RequestBody(request.Body, request.ContentLength, replay, this);
+        var body = new RequestBody(request.Body, request.ContentLength, replay, mayMeetHttp11: !Client.IsGrpc, this);
         request.Body = body;
         _content = new RequestContent(copying, body, replay);
         _isReadingRequest = true;

@@ -11,7 +11,8 @@ namespace Kedge.Host.Forwarding;
 /// </summary>
 /// <param name="length">As announced by the caller; null = the body ends where it ends.</param>
 /// <param name="replay">Not null: the body can go out again while that is possible.</param>
-internal sealed class RequestBody(Stream source, long? length, RequestReplay? replay, Exchange exchange) : AsyncStream
+/// <param name="mayMeetHttp11">Whether the connection that it goes out on can be an HTTP/1.1 one.</param>
+internal sealed class RequestBody(Stream source, long? length, RequestReplay? replay, bool mayMeetHttp11, Exchange exchange) : AsyncStream
 {
     private Stream? _target;
     private bool _unflushed;
@@ -78,7 +79,7 @@ internal sealed class RequestBody(Stream source, long? length, RequestReplay? re
         var write = replay is { IsPossible: true }
             ? replay.WriteAsync(buffer, cancellationToken)
             : _target!.WriteAsync(buffer, cancellationToken);
-        return write.IsCompletedSuccessfully ? write : WriteAsync(write);
+        return write.IsCompletedSuccessfully || !mayMeetHttp11 ? write : WriteAsync(write);
     }
 
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]

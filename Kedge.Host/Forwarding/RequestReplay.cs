@@ -17,7 +17,7 @@ namespace Kedge.Host.Forwarding;
 internal sealed class RequestReplay
 {
     private const int Longest = 64 * 1024;
-    private const int Shortest = 512;
+    private const int Shortest = 128;
 
     private readonly SemaphoreSlim _gate = new(1, 1);
     private byte[]? _sent = [];
