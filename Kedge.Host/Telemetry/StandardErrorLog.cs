@@ -10,14 +10,16 @@ namespace Kedge.Host.Telemetry;
 /// </summary>
 public sealed class StandardErrorLog : ILoggerProvider
 {
-    private const int MostWaiting = 8192;
+    // In bytes: lines can be long, and callers have a say in it.
+    private const int MostWaiting = 4 * 1024 * 1024;
     private const int MostBytesAtOnce = 64 * 1024;
     private static readonly TimeSpan LastWords = TimeSpan.FromSeconds(1);
 
-    private readonly BlockingCollection<byte[]> _lines = new(MostWaiting);
+    private readonly BlockingCollection<byte[]> _lines = [];
     private readonly Stream _output;
     private readonly bool _asJson;
     private readonly Thread _writing;
+    private long _waiting;
     private long _dropped;
 
     /// <param name="format">What a line looks like; <see cref="LogFormat.Auto"/>: text on a terminal, else JSON.</param>
@@ -49,10 +51,13 @@ public sealed class StandardErrorLog : ILoggerProvider
     {
         try
         {
-            if (!_lines.TryAdd(line))
+            if (Interlocked.Add(ref _waiting, line.Length) <= MostWaiting)
             {
-                Interlocked.Increment(ref _dropped);
+                _lines.Add(line);
+                return;
             }
+            Interlocked.Add(ref _waiting, -line.Length);
+            Interlocked.Increment(ref _dropped);
         }
         catch (InvalidOperationException)
         {
@@ -71,6 +76,7 @@ public sealed class StandardErrorLog : ILoggerProvider
             {
                 batch.Write(next);
             }
+            Interlocked.Add(ref _waiting, -batch.Length);
             if (Dropped is var dropped && dropped > reported)
             {
                 batch.Write(DroppedLine(dropped - reported));

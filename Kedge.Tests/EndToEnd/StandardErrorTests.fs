@@ -8,7 +8,7 @@ open Expecto
 open Kedge.Tests.EndToEnd.Stage
 open Kedge.Tests.Harness
 
-/// Requests, each with a line of 300 bytes and more: what the pipe takes and what may wait (8,192) is less.
+/// Requests, each with a line of 500 bytes and more: what the pipe takes and what may wait (4 MB) is less.
 let private requests = 12_000
 
 let private storm (client: HttpClient) =
