@@ -1,14 +1,14 @@
 using System.Net;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
-using Kedge.Host.Listeners;
+using Kedge.Host.Certificates;
 
 namespace Kedge.Host.Demo;
 
 /// <summary>A certificate for this machine alone, made in memory and gone with the process.</summary>
 public static class DemoCertificate
 {
-    public static TlsIdentity Create(TimeProvider clock)
+    public static ServerIdentity Create(TimeProvider clock)
     {
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var request = new CertificateRequest("CN=localhost", key, HashAlgorithmName.SHA256);
