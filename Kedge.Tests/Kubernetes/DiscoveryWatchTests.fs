@@ -132,6 +132,7 @@ let tests =
 
                     for i in 1..100 do
                         stage.Server.Play [ exposed $"s{i}" ]
+                        // The pace of the events.
                         do! Task.Delay 30
 
                     Expect.exists counts (fun count -> count > 0 && count < 100) "in the midst of it"
