@@ -17,7 +17,7 @@ public sealed class DiscoverCommand : ICommand
         Group = FlagGroup.Command,
         Type = FlagTypes.Switch,
         Default = false,
-        Help = "ends after the first complete list; the exit code is 1 when the API server does not provide one",
+        Help = "ends after the first complete list; exits with 1 if the API server does not provide one",
     };
 
     public string Name => "discover";

@@ -41,7 +41,7 @@ public sealed class ExplainCommand : ICommand
 
     public string Notes =>
         "Sends nothing and looks nothing up: the proxy's own core decides by the rules in the files. "
-        + "The exit code is 0 for any answer, and 2 when the request or the configuration is invalid.";
+        + "Exits with 0 whatever the answer is, and with 2 if the request or the configuration is invalid.";
 
     public IReadOnlyList<string> Arguments => ["METHOD", "URL"];
 

@@ -16,7 +16,7 @@ public sealed class ResolveCommand : ICommand
         Group = FlagGroup.Command,
         Type = FlagTypes.Switch,
         Default = false,
-        Help = "ends after the first answer; the exit code is 0, or 1 when there are no endpoints",
+        Help = "ends after the first answer; exits with 0, or with 1 if there are no endpoints",
     };
 
     public string Name => "resolve";
