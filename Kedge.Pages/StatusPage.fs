@@ -68,7 +68,7 @@ module StatusPage =
                         str (Layout.counted (view.Backends |> Array.sumBy _.Endpoints.Length) "endpoint")
                     ]
                 tile Tone.Quiet (Layout.number view.Requests) "requests" [ str $"{view.InFlight} in flight" ]
-                tile failedTone (Layout.number view.Failed) "failed by kedge" [ str $"{failedShare * 100.0:F2} %%" ]
+                tile failedTone (Layout.number view.Failed) "failed by kedge" [ str $"{failedShare * 100.0:F2}%%" ]
                 tile
                     (if problems.Length > 0 then Tone.Warning else Tone.Good)
                     (string problems.Length)

@@ -40,7 +40,7 @@ public sealed class ExplainCommand : ICommand
     public string Summary => "shows which rule takes a request, and why each earlier rule does not";
 
     public string Notes =>
-        "Sends nothing and looks nothing up: the proxy's own core decides by the rules in the files. "
+        "Sends nothing and looks nothing up: the proxy's own core applies the rules. "
         + "Exits with 0 whatever the answer is, and with 2 if the request or the configuration is invalid.";
 
     public IReadOnlyList<string> Arguments => ["METHOD", "URL"];
