@@ -1,6 +1,8 @@
 using Kedge.Domain;
+using Kedge.Host.Certificates;
 using Kedge.Host.Flags;
 using Kedge.Host.Forwarding;
+using Kedge.Host.Http;
 
 namespace Kedge.Host.Authorization;
 
@@ -52,7 +54,7 @@ public sealed class Authorizer : IAuthorizer, IAsyncDisposable
     /// <summary>
     /// Completes synchronously, and allocates nothing, for a caller who may pass and whose token was seen before.
     /// </summary>
-    public ValueTask<Answer?> AuthorizeAsync(HttpContext context, RouteInfo? route)
+    public ValueTask<LocalReply?> AuthorizeAsync(HttpContext context, RouteInfo? route)
     {
         var wanted = route?.Demands ?? NoDemands;
         if (!Access.TokenMatters(demands, wanted))
@@ -75,10 +77,10 @@ public sealed class Authorizer : IAuthorizer, IAsyncDisposable
 
     public ValueTask DisposeAsync() => provider?.DisposeAsync() ?? ValueTask.CompletedTask;
 
-    private async ValueTask<Answer?> DecideLaterAsync(HttpContext context, RouteDemands wanted, ValueTask<TokenState> pending) =>
+    private async ValueTask<LocalReply?> DecideLaterAsync(HttpContext context, RouteDemands wanted, ValueTask<TokenState> pending) =>
         Decide(context, wanted, await pending);
 
-    private Answer? Decide(HttpContext context, RouteDemands wanted, TokenState token)
+    private LocalReply? Decide(HttpContext context, RouteDemands wanted, TokenState token)
     {
         // Chain and purpose were verified by the handshake, or the connection would not be there.
         var names = Access.CertificateMatters(wanted) && context.Connection.ClientCertificate is { } certificate
@@ -87,9 +89,9 @@ public sealed class Authorizer : IAuthorizer, IAsyncDisposable
         return Access.Decide(demands, wanted, new(token, names)) switch
         {
             { IsAllowed: true } => null,
-            AccessDecision.Unauthenticated { reason: var reason } => Answer.Unauthorized(reason),
-            AccessDecision.Forbidden { reason: var reason } => Answer.Forbidden(reason),
-            AccessDecision.Undecidable { reason: var reason } => Answer.AuthorizationUnavailable(reason),
+            AccessDecision.Unauthenticated { reason: var reason } => LocalReply.Unauthorized(reason),
+            AccessDecision.Forbidden { reason: var reason } => LocalReply.Forbidden(reason),
+            AccessDecision.Undecidable { reason: var reason } => LocalReply.AuthorizationUnavailable(reason),
             var unknown => throw new InvalidOperationException($"no answer for {unknown}"),
         };
     }

@@ -2,7 +2,7 @@ using System.Collections.Concurrent;
 using System.Net;
 using Kedge.Domain;
 using Kedge.Domain.Decoded;
-using Kedge.Host.Backends.Resolvers;
+using Kedge.Host.Resolvers;
 
 namespace Kedge.Host.Backends;
 

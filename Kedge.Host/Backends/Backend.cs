@@ -1,7 +1,7 @@
 using Kedge.Domain;
 using Kedge.Host.Backends.Connections;
 using Kedge.Host.Backends.Health;
-using Kedge.Host.Backends.Resolvers;
+using Kedge.Host.Resolvers;
 using Kedge.Host.Telemetry;
 
 namespace Kedge.Host.Backends;

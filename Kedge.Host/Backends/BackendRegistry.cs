@@ -1,6 +1,5 @@
 using Kedge.Domain;
 using Kedge.Host.Backends.Connections;
-using Kedge.Host.Backends.Resolvers;
 using Kedge.Host.Forwarding;
 using Kedge.Host.Telemetry;
 

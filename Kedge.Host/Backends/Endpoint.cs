@@ -1,17 +1,8 @@
 using System.Net;
 using Kedge.Domain;
+using Kedge.Host.Resolvers;
 
 namespace Kedge.Host.Backends;
-
-/// <summary>What a resolver says of one endpoint. Two that are equal are the same endpoint.</summary>
-/// <param name="Address">Where to connect.</param>
-/// <param name="DnsName">The name under which it was found, for TLS; empty when it was found by its address.</param>
-/// <param name="Rank">SRV priority and weight; 0 and 0 for others.</param>
-public sealed record ResolvedEndpoint(IPEndPoint Address, string DnsName, EndpointRank Rank)
-{
-    public static ResolvedEndpoint Of(IPAddress address, int port, string dnsName) =>
-        new(new IPEndPoint(address, port), dnsName, default);
-}
 
 /// <summary>
 /// A live endpoint: its address, its requests under way, and what is known of its health. Lives as long as its backend's

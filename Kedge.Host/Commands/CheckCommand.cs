@@ -1,6 +1,6 @@
 using Kedge.Domain;
 using Kedge.Host.Authorization;
-using Kedge.Host.ConfigurationFiles;
+using Kedge.Host.Configurations;
 using Kedge.Host.Flags;
 
 namespace Kedge.Host.Commands;

@@ -1,4 +1,5 @@
 using Kedge.Domain;
+using Kedge.Host.Listeners;
 
 namespace Kedge.Host.Commands;
 

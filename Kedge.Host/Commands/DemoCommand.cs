@@ -2,12 +2,10 @@ using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using Kedge.Domain;
-using Kedge.Host.ConfigurationFiles;
 using Kedge.Host.Demo;
 using Kedge.Host.Flags;
-using Kedge.Host.Listeners;
+using Kedge.Host.Logging;
 using Kedge.Host.Server;
-using Kedge.Host.Telemetry;
 
 namespace Kedge.Host.Commands;
 
@@ -36,7 +34,7 @@ public sealed class DemoCommand : ICommand
             // The demo's ad-hoc rule targets a backend on this machine.
             Forwarding = options.Forwarding with { AdhocAllowLoopback = true },
         };
-        using var logging = new Logging(options.Logging);
+        using var logging = new LogOutput(options.Logging);
         await using var backends = await DemoBackends.StartAsync();
         var loaded = Configuration.Load(
             "director", Encoding.UTF8.GetBytes(backends.DirectorJson), "backendpool", Encoding.UTF8.GetBytes(backends.BackendPoolJson));

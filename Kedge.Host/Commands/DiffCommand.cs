@@ -1,6 +1,7 @@
 using Kedge.Domain;
-using Kedge.Host.ConfigurationFiles;
+using Kedge.Host.Configurations;
 using Kedge.Host.Flags;
+using Kedge.Host.Listeners;
 
 namespace Kedge.Host.Commands;
 

@@ -1,8 +1,7 @@
-using Kedge.Host.ConfigurationFiles;
+using Kedge.Host.Configurations;
 using Kedge.Host.Flags;
 using Kedge.Host.Kubernetes;
-using Kedge.Host.Server;
-using Kedge.Host.Telemetry;
+using Kedge.Host.Logging;
 using DiscoveryText = Kedge.Domain.Discovery.DiscoveryText;
 using Generated = Kedge.Domain.Discovery.Generated;
 
@@ -52,7 +51,7 @@ public sealed class DiscoverCommand : ICommand
             return invocation.Refuse(errors);
         }
         using var signal = new ShutdownSignal();
-        using var logging = new Logging(LoggingOptions.From(invocation.Flags));
+        using var logging = new LogOutput(LoggingOptions.From(invocation.Flags));
         await using var cluster = new KubernetesCluster(KubernetesOptions.From(invocation.Flags), logging.Loggers);
         var source = cluster.Discover(options, discovery.ResyncTimeout);
         var first = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);

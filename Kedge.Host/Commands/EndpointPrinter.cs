@@ -1,5 +1,4 @@
-using Kedge.Host.Backends;
-using Kedge.Host.Backends.Resolvers;
+using Kedge.Host.Resolvers;
 
 namespace Kedge.Host.Commands;
 

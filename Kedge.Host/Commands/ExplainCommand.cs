@@ -1,5 +1,5 @@
 using Kedge.Domain;
-using Kedge.Host.ConfigurationFiles;
+using Kedge.Host.Configurations;
 using Kedge.Host.Flags;
 
 namespace Kedge.Host.Commands;

@@ -1,4 +1,5 @@
 using Kedge.Domain;
+using Kedge.Host.Backends;
 
 namespace Kedge.Host.Commands;
 

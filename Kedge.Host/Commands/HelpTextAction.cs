@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Invocation;
 using Kedge.Host.Flags;
+using Kedge.Host.Telemetry;
 
 namespace Kedge.Host.Commands;
 

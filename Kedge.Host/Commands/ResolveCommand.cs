@@ -1,9 +1,9 @@
-using Kedge.Host.Backends.Resolvers;
-using Kedge.Host.ConfigurationFiles;
+using Kedge.Host.Backends;
+using Kedge.Host.Configurations;
 using Kedge.Host.Flags;
 using Kedge.Host.Kubernetes;
-using Kedge.Host.Telemetry;
-using Kedge.Host.Server;
+using Kedge.Host.Logging;
+using Kedge.Host.Resolvers;
 
 namespace Kedge.Host.Commands;
 
@@ -46,7 +46,7 @@ public sealed class ResolveCommand : ICommand
             return invocation.Refuse(
                 [$"'{word}': neither a backend{suggestion} nor a target such as web.example:80, srv:_grpc._tcp.example or k8s:web.default:http"]);
         }
-        using var logging = new Logging(LoggingOptions.From(invocation.Flags) with { Level = LogVerbosity.Error });
+        using var logging = new LogOutput(LoggingOptions.From(invocation.Flags) with { Level = LogVerbosity.Error });
         await using var cluster = new KubernetesCluster(KubernetesOptions.From(invocation.Flags), logging.Loggers);
         var resolvers = new ResolverFactory(new DnsLookup(invocation.Flags.Get(FlagCatalogue.DnsNameservers)), cluster);
         var once = invocation.Flags.Get(Once);

@@ -1,6 +1,7 @@
-using Kedge.Host.ConfigurationFiles;
+using Kedge.Host.Certificates;
+using Kedge.Host.Configurations;
 using Kedge.Host.Flags;
-using Kedge.Host.Listeners;
+using Kedge.Host.Logging;
 using Kedge.Host.Server;
 using Kedge.Host.Telemetry;
 
@@ -36,7 +37,7 @@ public sealed class ServeCommand : ICommand
             return invocation.Refuse(errors);
         }
 
-        using var logging = new Logging(options.Logging, ships: true);
+        using var logging = new LogOutput(options.Logging, ships: true);
         var logger = logging.Loggers.CreateLogger<ServeCommand>();
         logger.LogInformation("kedge {Version}", BuildInfo.Version);
         foreach (var line in ConfigurationLoader.Absent(options.Configuration))

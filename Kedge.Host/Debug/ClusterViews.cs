@@ -1,3 +1,4 @@
+using Kedge.Host.Configurations;
 using Kedge.Host.Kubernetes;
 using Kedge.Pages;
 

@@ -1,6 +1,6 @@
-using Kedge.Host.ConfigurationFiles;
+using Kedge.Host.Certificates;
+using Kedge.Host.Configurations;
 using Kedge.Host.Forwarding;
-using Kedge.Host.Listeners;
 using Kedge.Host.Telemetry;
 using Kedge.Pages;
 

@@ -45,13 +45,13 @@ public static class DebugListener
         }
         if (page is null)
         {
-            await Answers.TextAsync(context, StatusCodes.Status404NotFound, "no such page");
+            await PageResponse.TextAsync(context, StatusCodes.Status404NotFound, "no such page");
             return;
         }
         if (!HttpMethods.IsGet(context.Request.Method) && !HttpMethods.IsHead(context.Request.Method))
         {
             context.Response.Headers.Allow = "GET, HEAD";
-            await Answers.TextAsync(context, StatusCodes.Status405MethodNotAllowed, "only GET and HEAD");
+            await PageResponse.TextAsync(context, StatusCodes.Status405MethodNotAllowed, "only GET and HEAD");
             return;
         }
         try

@@ -8,7 +8,7 @@ public sealed class FlagsPage(DebugFacts facts, FlagValues flags) : IDebugPage
 {
     public string Path => "/debug/flagz";
 
-    public Task AnswerAsync(HttpContext context) => Answers.ViewAsync(
+    public Task AnswerAsync(HttpContext context) => PageResponse.ViewAsync(
         context,
         new FlagsView(
             facts.Server,

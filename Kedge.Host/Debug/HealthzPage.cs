@@ -7,6 +7,6 @@ public sealed class HealthzPage(ServerHealth health) : IDebugPage
     public bool IsOpen => true;
 
     public Task AnswerAsync(HttpContext context) => health.IsDraining
-        ? Answers.TextAsync(context, StatusCodes.Status503ServiceUnavailable, "kedge is draining")
-        : Answers.TextAsync(context, StatusCodes.Status200OK, "kedge isok");
+        ? PageResponse.TextAsync(context, StatusCodes.Status503ServiceUnavailable, "kedge is draining")
+        : PageResponse.TextAsync(context, StatusCodes.Status200OK, "kedge isok");
 }

@@ -6,5 +6,5 @@ public sealed class IndexPage(IReadOnlyList<IDebugPage> pages) : IDebugPage
     public string Path => "/";
 
     public Task AnswerAsync(HttpContext context) =>
-        Answers.TextAsync(context, StatusCodes.Status200OK, string.Join('\n', pages.Where(page => page is not AssetPage).Select(page => page.Path)));
+        PageResponse.TextAsync(context, StatusCodes.Status200OK, string.Join('\n', pages.Where(page => page is not AssetPage).Select(page => page.Path)));
 }

@@ -7,6 +7,6 @@ public sealed class ReadyzPage(ServerHealth health) : IDebugPage
     public bool IsOpen => true;
 
     public Task AnswerAsync(HttpContext context) => health.IsReady
-        ? Answers.TextAsync(context, StatusCodes.Status200OK, "kedge is ready")
-        : Answers.TextAsync(context, StatusCodes.Status503ServiceUnavailable, health.IsDraining ? "kedge is draining" : "kedge is starting");
+        ? PageResponse.TextAsync(context, StatusCodes.Status200OK, "kedge is ready")
+        : PageResponse.TextAsync(context, StatusCodes.Status503ServiceUnavailable, health.IsDraining ? "kedge is draining" : "kedge is starting");
 }

@@ -9,7 +9,7 @@ public sealed class RequestsPage(DebugFacts facts) : IDebugPage
 {
     public string Path => "/debug/requests";
 
-    public Task AnswerAsync(HttpContext context) => Answers.ViewAsync(
+    public Task AnswerAsync(HttpContext context) => PageResponse.ViewAsync(
         context,
         new RequestsView(facts.Server, [.. facts.Telemetry.Requests.Latest().Select(RequestOf)]),
         Pages.RequestsPage.render);

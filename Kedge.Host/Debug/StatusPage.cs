@@ -1,7 +1,8 @@
-using Resolver = Kedge.Domain.Decoded.Resolver;
 using Kedge.Host.Backends;
+using Kedge.Host.Listeners;
 using Kedge.Host.Telemetry;
 using Kedge.Pages;
+using Resolver = Kedge.Domain.Decoded.Resolver;
 
 namespace Kedge.Host.Debug;
 
@@ -10,7 +11,7 @@ public sealed class StatusPage(DebugFacts facts) : IDebugPage
 {
     public string Path => "/debug/status";
 
-    public Task AnswerAsync(HttpContext context) => Answers.ViewAsync(context, View(), Pages.StatusPage.render);
+    public Task AnswerAsync(HttpContext context) => PageResponse.ViewAsync(context, View(), Pages.StatusPage.render);
 
     private StatusView View()
     {
@@ -106,7 +107,7 @@ public sealed class StatusPage(DebugFacts facts) : IDebugPage
         }
         var left = certificates.Current.Certificate.NotAfter - DateTime.Now;
         var state = left > TimeSpan.Zero ? $"valid for {(int)left.TotalDays} d" : "expired";
-        var tone = left <= TimeSpan.Zero ? Tone.Bad : left <= Listeners.CertificateExpiry.Ahead || certificates.Errors.Count > 0 ? Tone.Warning : Tone.Good;
+        var tone = left <= TimeSpan.Zero ? Tone.Bad : left <= Certificates.CertificateExpiry.Ahead || certificates.Errors.Count > 0 ? Tone.Warning : Tone.Good;
         var detail = certificates.Current.Certificate.Subject;
         yield return new DependencyView(
             "server certificate",

@@ -8,7 +8,7 @@ public sealed class VersionPage(DateTimeOffset started) : IDebugPage
 {
     public string Path => "/_version";
 
-    public Task AnswerAsync(HttpContext context) => Answers.JsonAsync(context, new
+    public Task AnswerAsync(HttpContext context) => PageResponse.JsonAsync(context, new
     {
         BuildInfo.Version,
         BuildInfo.Commit,

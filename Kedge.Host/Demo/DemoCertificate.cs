@@ -1,14 +1,14 @@
 using System.Net;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
-using Kedge.Host.Listeners;
+using Kedge.Host.Certificates;
 
 namespace Kedge.Host.Demo;
 
 /// <summary>A certificate for this machine only. It exists only in memory, for as long as the process runs.</summary>
 public static class DemoCertificate
 {
-    public static TlsIdentity Create(TimeProvider clock)
+    public static ServerIdentity Create(TimeProvider clock)
     {
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var request = new CertificateRequest("CN=localhost", key, HashAlgorithmName.SHA256);

@@ -70,7 +70,7 @@ public static class FlagChecks
     private static IEnumerable<string> Logging(FlagValues flags)
     {
         var target = flags.Get(FlagCatalogue.LogstashHostPort);
-        if (target.Length > 0 && !Telemetry.LogShipper.TrySplit(target, out _, out _))
+        if (target.Length > 0 && !Kedge.Host.Logging.LogShipper.TrySplit(target, out _, out _))
         {
             yield return $"{FlagCatalogue.LogstashHostPort}: '{target}' is not a host and port such as logstash.internal:5000";
         }

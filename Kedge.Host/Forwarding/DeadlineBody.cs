@@ -1,3 +1,5 @@
+using Kedge.Host.Http;
+
 namespace Kedge.Host.Forwarding;
 
 /// <summary>
@@ -20,7 +22,7 @@ internal sealed class DeadlineBody(Stream source, HttpContext context, Exchange 
         }
         catch (OperationCanceledException) when (exchange.DeadlineHasPassed && !context.RequestAborted.IsCancellationRequested)
         {
-            Answer.DeadlineExceeded.SetTrailers(context);
+            LocalReply.DeadlineExceeded.SetTrailers(context);
             return 0;
         }
     }

@@ -5,7 +5,7 @@ using System.Security.Cryptography.X509Certificates;
 using Kedge.Domain;
 using Kedge.Host.Backends;
 using Kedge.Host.Backends.Connections;
-using Kedge.Host.Routing;
+using Kedge.Host.Http;
 using Kedge.Host.Telemetry;
 using Microsoft.AspNetCore.Http.Features;
 using Endpoint = Kedge.Host.Backends.Endpoint;
@@ -114,7 +114,7 @@ internal sealed class Exchange : HttpMessageInvoker
     }
 
     /// <summary>The answer instead of the backend's, when the exchange was ended or never came to one; null otherwise.</summary>
-    public Answer? Failure { get; private set; }
+    public LocalReply? Failure { get; private set; }
 
     /// <summary>What stood behind the failure.</summary>
     public Exception? Cause { get; private set; }
@@ -225,17 +225,17 @@ internal sealed class Exchange : HttpMessageInvoker
                 invoker = Client.Fresh;
             }
         }
-        Failure = Answer.NoConnection(_destination.Name, ConnectFailure.Reason(refusal));
+        Failure = LocalReply.NoConnection(_destination.Name, ConnectFailure.Reason(refusal));
         throw refusal!;
     }
 
     /// <summary>Ends the exchange because it does not move. At most once for each exchange, under the monitor's lock.</summary>
-    public void MarkInactive() => Failure ??= Answer.Inactive;
+    public void MarkInactive() => Failure ??= LocalReply.Inactive;
 
     /// <summary>Ends it when the response has started and the endpoint broke off: never a silently shortened body.</summary>
     public void BreakOff(Exception cause)
     {
-        Failure ??= Answer.BrokenOff;
+        Failure ??= LocalReply.BrokenOff;
         Cause = cause;
         EndpointFailed();
         if (_context.Features.Get<IHttpResetFeature>() is { } reset)
@@ -252,7 +252,7 @@ internal sealed class Exchange : HttpMessageInvoker
     /// <summary>What the trailers of a gRPC answer say of the endpoint, where the headers said nothing.</summary>
     public void Judge(HttpResponseHeaders trailers)
     {
-        if (IsGrpc && JudgesAnswers && _endpoint is { } endpoint && AnswerJudgement.OfStatus(trailers) is { } failed)
+        if (IsGrpc && JudgesAnswers && _endpoint is { } endpoint && ResponseOutcome.FromTrailers(trailers) is { } failed)
         {
             Judge(endpoint, failed);
         }
@@ -274,7 +274,7 @@ internal sealed class Exchange : HttpMessageInvoker
         _endpoint?.RequestEnded();
         InactivityMonitor.Remove(this);
         // One that the monitor is about to cancel must not serve another exchange.
-        if (Cancellation is { } source && Failure != Answer.Inactive)
+        if (Cancellation is { } source && Failure != LocalReply.Inactive)
         {
             CancellationSources.Return(source);
         }
@@ -288,7 +288,7 @@ internal sealed class Exchange : HttpMessageInvoker
         {
             endpoint.Succeeded();
         }
-        else if (AnswerJudgement.OfHeaders(response, IsGrpc) is { } failed)
+        else if (ResponseOutcome.FromHeaders(response, IsGrpc) is { } failed)
         {
             Judge(endpoint, failed);
         }

@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using System.Net;
 using System.Net.Http.Headers;
-using Kedge.Host.Routing;
+using Kedge.Host.Http;
 using Kedge.Host.Telemetry;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Extensions.Primitives;
@@ -50,7 +50,7 @@ internal sealed class ExchangeTransformer(Exchange exchange) : HttpTransformer
             Add(outgoing, name, values);
         }
         ExchangeHeaders.AddForwarded(outgoing, incoming, exchange, isTrusted);
-        outgoing.TryAddWithoutValidation(Answer.RequestIdHeader, exchange.RequestId);
+        outgoing.TryAddWithoutValidation(LocalReply.RequestIdHeader, exchange.RequestId);
         if (exchange.Span is { } span)
         {
             Tracing.Inject(span, outgoing);
@@ -96,10 +96,10 @@ internal sealed class ExchangeTransformer(Exchange exchange) : HttpTransformer
             // Trailers go to HTTP/2 callers only; to others they are not announced either.
             response.Headers.Remove(HeaderNames.Trailer);
         }
-        response.Headers[Answer.RequestIdHeader] = exchange.RequestId;
+        response.Headers[LocalReply.RequestIdHeader] = exchange.RequestId;
         if (exchange.BackendName is { } backend)
         {
-            response.Headers[Answer.BackendNameHeader] = backend;
+            response.Headers[LocalReply.BackendNameHeader] = backend;
         }
         exchange.Moved();
         if (IsUpgraded(proxyResponse))
@@ -125,7 +125,7 @@ internal sealed class ExchangeTransformer(Exchange exchange) : HttpTransformer
             }
             catch (OperationCanceledException) when (exchange.DeadlineHasPassed)
             {
-                Answer.DeadlineExceeded.SetTrailers(httpContext);
+                LocalReply.DeadlineExceeded.SetTrailers(httpContext);
                 return false;
             }
             catch (Exception e)

@@ -2,7 +2,8 @@ using System.Runtime.CompilerServices;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
-using Kedge.Host.Authorization;
+using Kedge.Host.Certificates;
+using Kedge.Host.Http;
 
 namespace Kedge.Host.Forwarding;
 
@@ -39,9 +40,9 @@ internal static class ForwardedClientCert
     }
 
     private static string IfNeededQuoted(string value) =>
-        value.AsSpan().IndexOfAny(",;=\"\\") < 0 ? Answer.PercentEncode(value) : Quoted(value);
+        value.AsSpan().IndexOfAny(",;=\"\\") < 0 ? LocalReply.PercentEncode(value) : Quoted(value);
 
     /// <summary>What a certificate says must not end the value, nor the header.</summary>
     private static string Quoted(string value) =>
-        $"\"{Answer.PercentEncode(value).Replace("\\", "\\\\").Replace("\"", "\\\"")}\"";
+        $"\"{LocalReply.PercentEncode(value).Replace("\\", "\\\\").Replace("\"", "\\\"")}\"";
 }

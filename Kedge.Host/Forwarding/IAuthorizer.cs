@@ -1,4 +1,5 @@
 using Kedge.Domain;
+using Kedge.Host.Http;
 
 namespace Kedge.Host.Forwarding;
 
@@ -7,5 +8,5 @@ public interface IAuthorizer
 {
     /// <summary>Null = go on. Asked after the route is known, because it may have demands of its own, and before anything else happens.</summary>
     /// <param name="route">A route or an ad-hoc rule; null when none takes the request.</param>
-    ValueTask<Answer?> AuthorizeAsync(HttpContext context, RouteInfo? route);
+    ValueTask<LocalReply?> AuthorizeAsync(HttpContext context, RouteInfo? route);
 }

@@ -1,9 +1,9 @@
 using Kedge.Domain;
+using Kedge.Host.Authorization;
 using Kedge.Host.Backends;
-using Kedge.Host.Backends.Connections;
-using Kedge.Host.Backends.Resolvers;
+using Kedge.Host.Http;
 using Kedge.Host.Kubernetes;
-using Kedge.Host.Routing;
+using Kedge.Host.Resolvers;
 using Kedge.Host.Telemetry;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -73,7 +73,7 @@ public sealed class ProxyEngine : IAsyncDisposable
     /// <summary>Answers one request. Never throws.</summary>
     public async Task HandleAsync(HttpContext context, ListenerKind listener)
     {
-        var requestId = RequestId.KeepOrMake(context.Request.Headers[Answer.RequestIdHeader]);
+        var requestId = RequestId.KeepOrMake(context.Request.Headers[LocalReply.RequestIdHeader]);
         var record = _telemetry.Begin(context, requestId);
         Exchange? exchange = null;
         try
@@ -117,14 +117,14 @@ public sealed class ProxyEngine : IAsyncDisposable
         catch (Exception e)
         {
             _logger.LogError(e, "request {RequestId} failed inside kedge", requestId);
-            record.Failure = Answer.Internal;
+            record.Failure = LocalReply.Internal;
             if (context.Response.HasStarted)
             {
                 context.Abort();
             }
             else
             {
-                await Answer.Internal.WriteAsync(context, record.IsGrpc, requestId, backendName: null);
+                await LocalReply.Internal.WriteAsync(context, record.IsGrpc, requestId, backendName: null);
             }
         }
         finally
@@ -145,7 +145,7 @@ public sealed class ProxyEngine : IAsyncDisposable
     /// What to do with a request: the answer to give, because there is nowhere to go, or the exchange to carry out. Neither:
     /// it has been served. As a rule this completes synchronously, and so allocates nothing but the exchange.
     /// </summary>
-    private async ValueTask<(Answer?, Exchange?)> DecideAsync(HttpContext context, RequestView view, State state, RequestRecord record)
+    private async ValueTask<(LocalReply?, Exchange?)> DecideAsync(HttpContext context, RequestView view, State state, RequestRecord record)
     {
         RuleHits? hits;
         using (Tracing.StartRouting(record))
@@ -164,7 +164,7 @@ public sealed class ProxyEngine : IAsyncDisposable
         }
         if (route.BackendIndex < 0)
         {
-            return (Answer.NoBackend(route.BackendName), null);
+            return (LocalReply.NoBackend(route.BackendName), null);
         }
         var backend = (view.IsGrpc ? state.GrpcBackends : state.HttpBackends)[route.BackendIndex];
         var endpoints = backend.Endpoints;
@@ -177,25 +177,25 @@ public sealed class ProxyEngine : IAsyncDisposable
             }
             if (endpoints.Endpoints.Length == 0)
             {
-                return (Answer.NoResolution("backend " + backend.Name), null);
+                return (LocalReply.NoResolution("backend " + backend.Name), null);
             }
         }
         if (!backend.TryEnter())
         {
-            return (Answer.TooManyRequests("backend " + backend.Name), null);
+            return (LocalReply.TooManyRequests("backend " + backend.Name), null);
         }
         _telemetry.Forwarding(record, backend.Counters, backend.IsGrpc && backend.Info.PrometheusInterceptor);
         var destination = new Destination(backend.Client, endpoints, backend.Policy, backend.Name, backend.NextTicket(), backend);
         return (null, new Exchange(context, view, destination, record, _telemetry, _settings, _logger));
     }
 
-    private async ValueTask<(Answer?, Exchange?)> DecideAdhocAsync(HttpContext context, RequestView view, State state, RequestRecord record)
+    private async ValueTask<(LocalReply?, Exchange?)> DecideAdhocAsync(HttpContext context, RequestView view, State state, RequestRecord record)
     {
         if (view.IsTunnel && !_settings.HttpConnectEnabled)
         {
-            return (Answer.ConnectNotSupported, null);
+            return (LocalReply.ConnectNotSupported, null);
         }
-        var noRoute = view.IsGrpc ? Answer.NoGrpcRoute : Answer.NoRoute;
+        var noRoute = view.IsGrpc ? LocalReply.NoGrpcRoute : LocalReply.NoRoute;
         var host = view.Host.ToString();
         var decision = host.Length == 0 ? AdhocDecision.NoRule
             : view.IsGrpc ? state.Configuration.DecideGrpcAdhoc(host, view.Ports)
@@ -213,20 +213,20 @@ public sealed class ProxyEngine : IAsyncDisposable
         switch (decision)
         {
             case AdhocDecision.PortNotAllowed refused:
-                return (Answer.BadRequest($"port {refused.port} is not allowed"), null);
+                return (LocalReply.BadRequest($"port {refused.port} is not allowed"), null);
             case AdhocDecision.PatternAbsent:
-                return (Answer.BadRequest("the name lacks what the ad-hoc rule replaces"), null);
+                return (LocalReply.BadRequest("the name lacks what the ad-hoc rule replaces"), null);
             case AdhocDecision.NotAName:
-                return (Answer.BadRequest("what the ad-hoc rule makes of the name is no name"), null);
+                return (LocalReply.BadRequest("what the ad-hoc rule makes of the name is no name"), null);
             case AdhocDecision.Target target:
                 var found = await _adhoc.ResolveAsync(target.dnsName, target.port).WaitAsync(context.RequestAborted);
                 if (found.Refusal is { } kind)
                 {
-                    return (Answer.BadRequest($"the name leads to a {kind} address"), null);
+                    return (LocalReply.BadRequest($"the name leads to a {kind} address"), null);
                 }
                 if (found.Endpoints.Endpoints.Length == 0)
                 {
-                    return (Answer.NoResolution(target.dnsName), null);
+                    return (LocalReply.NoResolution(target.dnsName), null);
                 }
                 if (view.IsTunnel)
                 {
@@ -261,10 +261,10 @@ public sealed class ProxyEngine : IAsyncDisposable
     private static Task FailAsync(HttpContext context, Exchange exchange, ForwarderError error)
     {
         var failure = exchange.DeadlineHasPassed
-            ? Answer.DeadlineExceeded
+            ? LocalReply.DeadlineExceeded
             : exchange.Failure ?? FailureOf(error, context);
         var record = exchange.Record;
-        if (context.RequestAborted.IsCancellationRequested && exchange.Failure is null && failure != Answer.DeadlineExceeded)
+        if (context.RequestAborted.IsCancellationRequested && exchange.Failure is null && failure != LocalReply.DeadlineExceeded)
         {
             record.CallerLeft = true;
         }
@@ -273,7 +273,7 @@ public sealed class ProxyEngine : IAsyncDisposable
             record.Failure = failure;
             record.Cause = exchange.Cause ?? context.GetForwarderErrorFeature()?.Exception;
         }
-        if (ReferenceEquals(failure, Answer.BrokenOff))
+        if (ReferenceEquals(failure, LocalReply.BrokenOff))
         {
             exchange.EndpointFailed();
         }
@@ -284,10 +284,10 @@ public sealed class ProxyEngine : IAsyncDisposable
     }
 
     /// <summary>Whose fault it was, as far as the forwarder's findings tell.</summary>
-    private static Answer FailureOf(ForwarderError error, HttpContext context) =>
+    private static LocalReply FailureOf(ForwarderError error, HttpContext context) =>
         error is ForwarderError.RequestBodyClient && HasBadRequest(context.GetForwarderErrorFeature()?.Exception)
-            ? Answer.BadRequestBody
-            : Answer.BrokenOff;
+            ? LocalReply.BadRequestBody
+            : LocalReply.BrokenOff;
 
     private static bool HasBadRequest(Exception? e) => e switch
     {

@@ -1,6 +1,7 @@
 using System.Net;
 using System.Runtime.CompilerServices;
 using Kedge.Host.Backends.Connections;
+using Kedge.Host.Http;
 
 namespace Kedge.Host.Forwarding;
 

@@ -1,4 +1,5 @@
 using System.Net;
+using Kedge.Host.Http;
 
 namespace Kedge.Host.Forwarding;
 

@@ -1,6 +1,7 @@
 using System.IO.Pipelines;
 using System.Net.Sockets;
 using Kedge.Host.Backends;
+using Kedge.Host.Http;
 using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core.Features;
@@ -22,12 +23,12 @@ internal static class Tunnel
     /// <param name="endpoints">At least one; the first that takes a connection is it.</param>
     /// <param name="name">Of the target, for the answer.</param>
     /// <param name="timeout">For each endpoint.</param>
-    public static async Task<Answer?> ServeAsync(HttpContext context, EndpointSet endpoints, string name, TimeSpan timeout)
+    public static async Task<LocalReply?> ServeAsync(HttpContext context, EndpointSet endpoints, string name, TimeSpan timeout)
     {
         using var socket = await ConnectAsync(endpoints, timeout, context.RequestAborted);
         if (socket is null)
         {
-            return Answer.NoConnection(name, "there is nothing to open a tunnel to");
+            return LocalReply.NoConnection(name, "there is nothing to open a tunnel to");
         }
         await RunAsync(context, socket);
         return null;

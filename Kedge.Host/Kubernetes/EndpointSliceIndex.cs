@@ -1,8 +1,7 @@
 using System.Net;
 using Kedge.Domain;
 using Kedge.Domain.Discovery;
-using Kedge.Host.Backends;
-using Kedge.Host.Backends.Resolvers;
+using Kedge.Host.Resolvers;
 
 namespace Kedge.Host.Kubernetes;
 

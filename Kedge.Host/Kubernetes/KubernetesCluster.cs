@@ -1,8 +1,8 @@
 using System.Text.Json;
 using Kedge.Domain;
 using Kedge.Domain.Discovery;
-using Kedge.Host.Backends.Resolvers;
 using Kedge.Host.Flags;
+using Kedge.Host.Resolvers;
 
 namespace Kedge.Host.Kubernetes;
 

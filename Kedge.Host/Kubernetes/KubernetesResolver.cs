@@ -1,5 +1,5 @@
 using Kedge.Domain;
-using Kedge.Host.Backends.Resolvers;
+using Kedge.Host.Resolvers;
 
 namespace Kedge.Host.Kubernetes;
 

@@ -1,4 +1,5 @@
 using Kedge.Host.Forwarding;
+using Kedge.Host.Http;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Abstractions;
 using Microsoft.AspNetCore.Hosting.Server.Features;

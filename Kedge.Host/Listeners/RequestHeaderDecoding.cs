@@ -1,6 +1,6 @@
 using System.Buffers;
 using System.Text;
-using Kedge.Host.Forwarding;
+using Kedge.Host.Http;
 using Microsoft.Net.Http.Headers;
 
 namespace Kedge.Host.Listeners;

@@ -1,16 +1,18 @@
-using Microsoft.AspNetCore.Http.Features;
 using System.Diagnostics;
 using Kedge.Domain;
 using Kedge.Host.Authorization;
-using Kedge.Host.ConfigurationFiles;
+using Kedge.Host.Certificates;
+using Kedge.Host.Configurations;
 using Kedge.Host.Debug;
 using Kedge.Host.Flags;
 using Kedge.Host.Forwarding;
 using Kedge.Host.Kubernetes;
 using Kedge.Host.Listeners;
+using Kedge.Host.Logging;
 using Kedge.Host.Telemetry;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.AspNetCore.Http.Features;
 using OpenTelemetry.Metrics;
 using OpenTelemetry.Trace;
 
@@ -44,7 +46,7 @@ public sealed class KedgeServer : IAsyncDisposable
     /// <param name="flags">The flags behind the options, for the page of flags.</param>
     /// <param name="start">What it starts with.</param>
     /// <param name="logging">Where it logs.</param>
-    public KedgeServer(ServerOptions options, FlagValues flags, ServerStart start, Logging logging)
+    public KedgeServer(ServerOptions options, FlagValues flags, ServerStart start, LogOutput logging)
     {
         var loggers = logging.Loggers;
         var certificates = start.Certificates;

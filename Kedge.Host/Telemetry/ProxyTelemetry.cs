@@ -2,7 +2,8 @@ using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Diagnostics.Metrics;
 using System.Runtime.CompilerServices;
-using Kedge.Host.Forwarding;
+using Kedge.Host.Backends;
+using Kedge.Host.Http;
 using Microsoft.AspNetCore.Http.Features;
 
 namespace Kedge.Host.Telemetry;

@@ -1,3 +1,6 @@
+using Kedge.Host.Backends;
+using Kedge.Host.Http;
+
 namespace Kedge.Host.Telemetry;
 
 /// <summary>The log lines of requests: one for each that kedge failed, and one for every request where that is asked for.</summary>

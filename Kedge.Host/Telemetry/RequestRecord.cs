@@ -1,36 +1,11 @@
 using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using Kedge.Domain;
-using Kedge.Host.Forwarding;
+using Kedge.Host.Backends;
+using Kedge.Host.Http;
 using Endpoint = Kedge.Host.Backends.Endpoint;
 
 namespace Kedge.Host.Telemetry;
-
-/// <summary>How often a route or ad-hoc rule took a request. Lives as long as its rule, across reloads.</summary>
-public sealed class RuleHits
-{
-    private readonly StrongBox<long> _count;
-
-    public RuleHits(RouteInfo info)
-        : this(info, new StrongBox<long>())
-    {
-    }
-
-    private RuleHits(RouteInfo info, StrongBox<long> count)
-    {
-        Info = info;
-        _count = count;
-    }
-
-    public RouteInfo Info { get; }
-
-    public long Count => Volatile.Read(ref _count.Value);
-
-    public void Hit() => Interlocked.Increment(ref _count.Value);
-
-    /// <summary>The same count, for the rule as another configuration has it.</summary>
-    public RuleHits For(RouteInfo info) => ReferenceEquals(info, Info) ? this : new(info, _count);
-}
 
 /// <summary>
 /// What is told of a request when it is over: filled in on its way, never formatted before somebody looks. Times are
@@ -77,7 +52,7 @@ public sealed class RequestRecord
     public long Ended { get; set; }
 
     /// <summary>The answer that kedge gave, or would have given had the response not started; null when all went well.</summary>
-    public Answer? Failure { get; set; }
+    public LocalReply? Failure { get; set; }
 
     /// <summary>What stood behind the failure.</summary>
     public Exception? Cause { get; set; }

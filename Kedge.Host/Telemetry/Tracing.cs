@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using System.Diagnostics.CodeAnalysis;
 using System.Net.Http.Headers;
-using Kedge.Host.Forwarding;
+using Kedge.Host.Http;
 using OpenTelemetry;
 using OpenTelemetry.Resources;
 using OpenTelemetry.Trace;
@@ -163,7 +163,7 @@ public static class Tracing
         DescribeFailure(span, record.Failure);
     }
 
-    private static void DescribeFailure(Activity span, Answer? failure)
+    private static void DescribeFailure(Activity span, LocalReply? failure)
     {
         if (failure is not null)
         {

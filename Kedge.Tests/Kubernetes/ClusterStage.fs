@@ -7,7 +7,7 @@ open Microsoft.Extensions.Logging.Abstractions
 open Kedge.Domain
 open Kedge.Domain.Discovery
 open Kedge.Host.Backends
-open Kedge.Host.Backends.Resolvers
+open Kedge.Host.Resolvers
 open Kedge.Host.Flags
 open Kedge.Host.Kubernetes
 open Kedge.Tests.Harness

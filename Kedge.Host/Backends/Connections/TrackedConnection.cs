@@ -1,6 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Threading.Tasks.Sources;
-using Kedge.Host.Forwarding;
+using Kedge.Host.Http;
 
 namespace Kedge.Host.Backends.Connections;
 

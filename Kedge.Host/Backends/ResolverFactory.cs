@@ -1,0 +1,19 @@
+using Kedge.Domain.Decoded;
+using Kedge.Host.Kubernetes;
+using Kedge.Host.Resolvers;
+
+namespace Kedge.Host.Backends;
+
+/// <summary>Makes the resolver that a backend's definition names.</summary>
+internal sealed class ResolverFactory(DnsLookup dns, KubernetesCluster cluster)
+{
+    /// <param name="resolver">Of a valid backend.</param>
+    /// <param name="generated">Whether discovery made the backend.</param>
+    public IEndpointResolver For(Resolver resolver, bool generated) => resolver switch
+    {
+        Resolver.Host host => new HostResolver(dns, host.dnsName, (ushort)host.port),
+        Resolver.Srv srv => new SrvResolver(dns, srv.dnsName, (ushort)srv.portOverride),
+        Resolver.K8s k8s => cluster.ResolverOf(k8s.dnsPortName, generated),
+        _ => throw new InvalidOperationException($"no resolver for {resolver}"),
+    };
+}

@@ -1,0 +1,31 @@
+using Kedge.Host.Listeners;
+using Kedge.Host.Server;
+
+namespace Kedge.Host.Commands;
+
+/// <summary>Runs a server until a signal ends it.</summary>
+public static class ServerRun
+{
+    /// <param name="server">Not yet started.</param>
+    /// <param name="logger">Where the end is logged.</param>
+    /// <param name="started">Called when the listeners are open.</param>
+    /// <returns>The exit code.</returns>
+    public static async Task<int> UntilSignalAsync(KedgeServer server, ILogger logger, Action? started = null)
+    {
+        using var signal = new ShutdownSignal();
+        try
+        {
+            await server.StartAsync();
+        }
+        catch (ListenFailedException e)
+        {
+            logger.LogError("{Problem}", e.Message);
+            return ExitCodes.Failure;
+        }
+        started?.Invoke();
+        var received = await signal.Requested;
+        logger.LogInformation("received {Signal}", received);
+        await server.DrainAsync();
+        return ExitCodes.Success;
+    }
+}

@@ -1,0 +1,34 @@
+using Grpc.HealthCheck;
+using Kedge.Host.Flags;
+using Kedge.Host.Listeners;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+
+using static Grpc.Health.V1.HealthCheckResponse.Types;
+
+namespace Kedge.Host.Debug;
+
+/// <summary>grpc.health.v1 in clear-text HTTP/2, on a port of its own: SERVING from readiness to the drain.</summary>
+public static class GrpcHealthListener
+{
+    public static WebApplication Create(ListenerOptions options, ServerHealth health, ILoggerFactory loggers)
+    {
+        var service = new HealthServiceImpl();
+        void Tell() => service.SetStatus("", health.IsReady ? ServingStatus.Serving : ServingStatus.NotServing);
+        health.Changed += Tell;
+        Tell();
+        return ListenerHost.Create(
+            loggers,
+            kestrel =>
+            {
+                kestrel.AddServerHeader = false;
+                kestrel.Listen(options.BindAddress, options.GrpcHealthPort, listener => listener.Protocols = HttpProtocols.Http2);
+            },
+            services =>
+            {
+                services.AddRoutingCore();
+                services.AddGrpc();
+                services.AddSingleton(service);
+            },
+            app => app.MapGrpcService<HealthServiceImpl>());
+    }
+}

@@ -1,0 +1,23 @@
+using Kedge.Domain;
+
+namespace Kedge.Host.Http;
+
+/// <summary>A request's headers (or gRPC metadata) as the core's matchers see them, neither copied nor boxed.</summary>
+internal readonly struct HeaderView(IHeaderDictionary headers) : IHeaders
+{
+    public bool Has(string name, string value)
+    {
+        if (!headers.TryGetValue(name, out var values))
+        {
+            return false;
+        }
+        for (var i = 0; i < values.Count; i++)
+        {
+            if (values[i] == value)
+            {
+                return true;
+            }
+        }
+        return false;
+    }
+}

@@ -1,0 +1,156 @@
+using Kedge.Domain;
+using Microsoft.AspNetCore.Http.Features;
+using Microsoft.Extensions.Primitives;
+
+namespace Kedge.Host.Http;
+
+/// <summary>What routing needs to know of a request, read once. SPEC section 3.</summary>
+internal readonly struct RequestView
+{
+    private readonly int _hostStart;
+    private readonly int _hostLength;
+
+    private RequestView(string authority, Authority parts, AuthorityPorts ports, string path, string query, bool isGrpc, bool isForward)
+    {
+        Authority = authority;
+        _hostStart = parts.HostStart;
+        _hostLength = parts.HostLength;
+        Ports = ports;
+        Path = path;
+        Query = query;
+        IsGrpc = isGrpc;
+        IsForward = isForward;
+    }
+
+    /// <summary>The authority as the caller wrote it; empty when there is none.</summary>
+    public string Authority { get; }
+
+    public AuthorityPorts Ports { get; }
+
+    /// <summary>Canonical: both matched and forwarded.</summary>
+    public string Path { get; }
+
+    /// <summary>As the caller wrote it, with its leading <c>?</c>; empty when there is none.</summary>
+    public string Query { get; }
+
+    public bool IsGrpc { get; }
+
+    /// <summary>Whether the target was in absolute form: a forward-proxy request.</summary>
+    public bool IsForward { get; }
+
+    /// <summary>Whether the caller asks for a tunnel to the authority by CONNECT; there is no path then.</summary>
+    public bool IsTunnel { get; private init; }
+
+    /// <summary>Without port and brackets; empty when there is none.</summary>
+    public ReadOnlySpan<char> Host => Authority.AsSpan(_hostStart, _hostLength);
+
+    /// <summary>Reads the request. Not null: the answer to a request that cannot be routed.</summary>
+    public static LocalReply? TryRead(HttpContext context, ListenerKind listener, out RequestView view)
+    {
+        var request = context.Request;
+        var isHttp2 = ReferenceEquals(request.Protocol, HttpProtocol.Http2) || HttpProtocol.IsHttp2(request.Protocol);
+        var isGrpc = GrpcContent.IsGrpc(request.ContentType);
+        view = new RequestView("", default, default, "", "", isGrpc && isHttp2, false);
+        if (isGrpc && !isHttp2)
+        {
+            return LocalReply.GrpcNeedsHttp2;
+        }
+        if (!isGrpc && listener == ListenerKind.GrpcTls)
+        {
+            return LocalReply.NotGrpc;
+        }
+        if (HttpMethods.IsConnect(request.Method)
+            && context.Features.Get<IHttpExtendedConnectFeature>() is not { IsExtendedConnect: true, Protocol: "websocket" })
+        {
+            return TryReadConnect(context, out view);
+        }
+
+        if (request.Headers.TransferEncoding is { Count: > 0 } coding && BadTransferEncoding(request, coding) is { } reason)
+        {
+            return LocalReply.BadFraming(reason);
+        }
+
+        var target = context.Features.Get<IHttpRequestFeature>()!.RawTarget;
+        if (!RequestTarget.TryParse(target, isConnect: false, out var form))
+        {
+            return LocalReply.BadRequest("the request target is neither a path nor an absolute http or https URL");
+        }
+        var isForward = form.Form == TargetForm.Absolute;
+        if (form.Form == TargetForm.Asterisk || (isForward && isHttp2))
+        {
+            // `OPTIONS *` asks about kedge itself, which has nothing to say; `:path` has no absolute form (RFC 9113, 8.3.1).
+            return LocalReply.BadRequest("the request target is not a path");
+        }
+
+        var authority = isForward
+            ? target.Substring(form.AuthorityStart, form.AuthorityLength)
+            : request.Headers.Host.ToString();
+        var parts = default(Authority);
+        AuthorityPorts ports;
+        if (Domain.Authority.TryParse(authority, out parts))
+        {
+            ports = form.PortsOf(parts);
+        }
+        else if (authority.Length == 0 && !isForward)
+        {
+            // No host is no error; but no host matcher holds for it.
+            ports = AuthorityPorts.Unspecified;
+        }
+        else
+        {
+            return LocalReply.MalformedAuthority;
+        }
+
+        var path = form.PathLength == 0 ? "/" : Text(target, form.PathStart, form.PathLength, request.Path.Value);
+        var canonical = RequestPath.canonicalise(path);
+        if (canonical.IsError)
+        {
+            return LocalReply.BadRequest(canonical.ErrorValue);
+        }
+        var query = form.QueryLength <= 1 ? "" : Text(target, form.QueryStart, form.QueryLength, request.QueryString.Value);
+        view = new RequestView(authority, parts, ports, canonical.ResultValue, query, isGrpc, isForward);
+        return null;
+    }
+
+    /// <summary>
+    /// A tunnel is for HTTP/1.1, whose clients speak to proxies so; its target is a host and a port (RFC 9110, 9.3.6).
+    /// </summary>
+    private static LocalReply? TryReadConnect(HttpContext context, out RequestView view)
+    {
+        view = default;
+        var target = context.Features.Get<IHttpRequestFeature>()!.RawTarget;
+        if (!HttpProtocol.IsHttp11(context.Request.Protocol))
+        {
+            return LocalReply.ConnectNotSupported;
+        }
+        if (!Domain.Authority.TryParse(target, out var parts) || parts.Port < 0)
+        {
+            return LocalReply.MalformedAuthority;
+        }
+        view = new RequestView(target, parts, parts.Ports, "", "", isGrpc: false, isForward: true) { IsTunnel = true };
+        return null;
+    }
+
+    /// <summary>
+    /// What is wrong with a message that says how it is framed; null when nothing is. RFC 9112, 6.1: more than the server
+    /// itself insists on, because what another hop may read otherwise is the way of request smuggling.
+    /// </summary>
+    private static string? BadTransferEncoding(Microsoft.AspNetCore.Http.HttpRequest request, StringValues coding) =>
+        !HttpProtocol.IsHttp11(request.Protocol) ? $"Transfer-Encoding in {request.Protocol}"
+        // The name under which the server puts a Content-Length aside that came beside Transfer-Encoding.
+        : request.Headers.ContainsKey("X-Content-Length") ? "Content-Length beside Transfer-Encoding"
+        : coding.Count != 1 || !string.Equals(coding[0], "chunked", StringComparison.OrdinalIgnoreCase)
+            ? "a transfer coding other than chunked"
+        : null;
+
+    /// <summary>A part of the target as a string; <paramref name="made"/>, which the server has made already, when it is the same.</summary>
+    private static string Text(string target, int start, int length, string? made)
+    {
+        if (length == target.Length)
+        {
+            return target;
+        }
+        var part = target.AsSpan(start, length);
+        return part.SequenceEqual(made) ? made! : part.ToString();
+    }
+}

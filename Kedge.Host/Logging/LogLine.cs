@@ -1,0 +1,134 @@
+using System.Buffers;
+using System.Globalization;
+using System.Text;
+using System.Text.Json;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Kedge.Host.Logging;
+
+/// <summary>A log event as one line of text.</summary>
+public static class LogLine
+{
+    // A buffer that a long line made larger is not kept.
+    private const int MostKept = 64 * 1024;
+
+    [ThreadStatic]
+    private static (ArrayBufferWriter<byte> Buffer, Utf8JsonWriter Json)? t_json;
+
+    private static readonly SearchValues<char> Breaks = SearchValues.Create("\r\n\u0085\u2028\u2029\u001b");
+
+    /// <summary>The text without line breaks and escape characters: what a caller sends must not forge a line of its own.</summary>
+    public static string OneLine(string text) =>
+        text.AsSpan().ContainsAny(Breaks)
+            ? string.Create(text.Length, text, (span, source) =>
+            {
+                source.CopyTo(span);
+                span.ReplaceAny(Breaks, ' ');
+            })
+            : text;
+
+    /// <summary>For people: <c>12:03:44.120 info  message</c>. UTF-8, with the line's end.</summary>
+    public static byte[] ToText<TState>(in LogEntry<TState> entry, DateTime time)
+    {
+        var text = new StringBuilder(200);
+        text.Append(time.ToString("HH:mm:ss.fff", CultureInfo.InvariantCulture));
+        text.Append(entry.LogLevel switch
+        {
+            LogLevel.Trace or LogLevel.Debug => " debug ",
+            LogLevel.Information => " info  ",
+            LogLevel.Warning => " warn  ",
+            _ => " error ",
+        });
+        text.Append(OneLine(entry.Formatter(entry.State, entry.Exception)));
+        if (entry.Exception is { } exception)
+        {
+            text.Append(": ").Append(OneLine(exception.Message));
+            if (entry.LogLevel >= LogLevel.Error)
+            {
+                text.Append('\n').Append(exception);
+            }
+        }
+        return Encoding.UTF8.GetBytes(text.Append('\n').ToString());
+    }
+
+    /// <summary>
+    /// For machines: a JSON object of time, level, logger, message, and each of the message's values by its name. UTF-8, with the
+    /// line's end.
+    /// </summary>
+    /// <param name="tags">Go with the line; none = no such field.</param>
+    public static byte[] ToJson<TState>(in LogEntry<TState> entry, DateTimeOffset time, params ReadOnlySpan<string> tags)
+    {
+        // Writing a line never logs another: one buffer for each thread is enough.
+        var (buffer, json) = t_json ??= NewJson();
+        buffer.ResetWrittenCount();
+        json.Reset();
+        json.WriteStartObject();
+        Span<char> stamp = stackalloc char[24];
+        time.TryFormat(stamp, out var length, "yyyy-MM-ddTHH:mm:ss.fffZ", CultureInfo.InvariantCulture);
+        json.WriteString("time", stamp[..length]);
+        json.WriteString("level", entry.LogLevel switch
+        {
+            LogLevel.Trace or LogLevel.Debug => "debug",
+            LogLevel.Information => "info",
+            LogLevel.Warning => "warning",
+            _ => "error",
+        });
+        json.WriteString("logger", entry.Category);
+        if (tags.Length > 0)
+        {
+            json.WriteStartArray("tags");
+            foreach (var tag in tags)
+            {
+                json.WriteStringValue(tag);
+            }
+            json.WriteEndArray();
+        }
+        json.WriteString("message", entry.Formatter(entry.State, entry.Exception));
+        if (entry.State is IReadOnlyList<KeyValuePair<string, object?>> { Count: > 1 } values)
+        {
+            json.WriteStartObject("fields");
+            WriteFields(json, values);
+            json.WriteEndObject();
+        }
+        if (entry.Exception is { } exception)
+        {
+            json.WriteString("error", entry.LogLevel >= LogLevel.Error ? exception.ToString() : exception.Message);
+        }
+        json.WriteEndObject();
+        json.Flush();
+        buffer.Write("\n"u8);
+        if (buffer.Capacity > MostKept)
+        {
+            t_json = null;
+        }
+        return buffer.WrittenSpan.ToArray();
+    }
+
+    private static (ArrayBufferWriter<byte>, Utf8JsonWriter) NewJson()
+    {
+        var buffer = new ArrayBufferWriter<byte>(1024);
+        return (buffer, new Utf8JsonWriter(buffer));
+    }
+
+    private static void WriteFields(Utf8JsonWriter json, IReadOnlyList<KeyValuePair<string, object?>> values)
+    {
+        foreach (var (name, value) in values)
+        {
+            // The template itself is among the values, under this name.
+            if (name == "{OriginalFormat}")
+            {
+                continue;
+            }
+            json.WritePropertyName(name);
+            switch (value)
+            {
+                case null: json.WriteNullValue(); break;
+                case bool truth: json.WriteBooleanValue(truth); break;
+                case int number: json.WriteNumberValue(number); break;
+                case long number: json.WriteNumberValue(number); break;
+                case double number when double.IsFinite(number): json.WriteNumberValue(number); break;
+                default: json.WriteStringValue(Convert.ToString(value, CultureInfo.InvariantCulture)); break;
+            }
+        }
+    }
+}
