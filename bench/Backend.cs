@@ -3,7 +3,9 @@ using Microsoft.AspNetCore.Server.Kestrel.Core;
 
 namespace Kedge.Bench;
 
-/// <summary>The backends: plain HTTP/1.1 on one port, h2c for gRPC on the other. All proxies use the same two.</summary>
+/// <summary>
+/// The backends: plain HTTP/1.1 on one port, h2c for gRPC on the other. All proxies use the same two.
+/// </summary>
 internal static class Backend
 {
     private static readonly byte[] Small = "a small answer of a service, not quite a hundred bytes long, as a status page gives\n"u8.ToArray();

@@ -61,7 +61,7 @@ internal static class Run
         var workloads = Workload.All.Where(w => options.Workloads.Contains(w.Name)).ToArray();
         var samples = new List<Sample>();
 
-        // Round 0 is a warm-up that does not count: it opens connections and lets the just-in-time compiler do its work.
+        // Round 0 is a warm-up that does not count: it opens connections and lets hot code be compiled.
         for (var round = 0; round <= options.Rounds; round++)
         {
             foreach (var workload in workloads)

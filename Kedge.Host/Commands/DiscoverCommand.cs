@@ -30,8 +30,9 @@ public sealed class DiscoverCommand : ICommand
     ];
 
     public string Notes =>
-        "Prints what the server would add to its own two files. Comments list what cannot be used: conflicts, quarantined services and "
-        + "ignored ports. Routes in the files that the configuration flags name take precedence, as they do in the server.";
+        "Prints what the server would add to its own two files. Comments list what cannot be used: conflicts, "
+        + "quarantined services and ignored ports. Routes in the files that the configuration flags name take "
+        + "precedence, as they do in the server.";
 
     public IReadOnlyList<string> Examples => ["kedge discover --once --discovery_external_domain_suffix=ext.example.com"];
 

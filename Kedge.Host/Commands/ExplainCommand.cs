@@ -14,7 +14,8 @@ public sealed class ExplainCommand : ICommand
         Group = FlagGroup.Command,
         Type = FlagTypes.WholeTexts,
         Default = [],
-        Help = "header of the request, 'name: value'; may be repeated. The content type application/grpc makes the request a gRPC call",
+        Help = "header of the request, 'name: value'; may be repeated. The content type application/grpc makes "
+            + "the request a gRPC call",
     };
 
     private static readonly Flag<bool> Grpc = new()

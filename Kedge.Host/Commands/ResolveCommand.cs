@@ -21,7 +21,8 @@ public sealed class ResolveCommand : ICommand
 
     public string Name => "resolve";
 
-    public string Summary => "prints the endpoints of a backend, or of a target such as web.example:80, and follows changes";
+    public string Summary =>
+        "prints the endpoints of a backend, or of a target such as web.example:80, and follows changes";
 
     public IReadOnlyList<string> Arguments => ["backend or target"];
 
