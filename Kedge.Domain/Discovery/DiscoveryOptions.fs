@@ -1,6 +1,7 @@
 namespace Kedge.Domain.Discovery
 
 open System
+open Kedge.Domain
 
 /// What the `discovery_*` flags say, checked.
 [<Sealed>]

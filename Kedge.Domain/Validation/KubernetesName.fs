@@ -1,4 +1,4 @@
-namespace Kedge.Domain.Discovery
+namespace Kedge.Domain
 
 open System
 
