@@ -2,7 +2,7 @@ namespace Kedge.Domain
 
 open System
 
-/// What is wrong with a value, and where. The path's innermost step comes first.
+/// What is wrong with a value, and where. The innermost step of the path comes first.
 [<NoEquality; NoComparison>]
 type internal Fault =
     {
@@ -11,7 +11,7 @@ type internal Fault =
         Problem: Problem
     }
 
-/// One file being decoded: its text and what was wrong so far.
+/// One file being decoded: its text and its faults so far.
 [<Sealed>]
 type internal Decoding(text: JsonText) =
     let faults = ResizeArray<Fault>()
@@ -28,8 +28,8 @@ type internal Decoding(text: JsonText) =
     /// The text of a value as the file has it.
     member _.Found(node: JsonNode) = text.Excerpt(node.Start, node.End)
 
-/// Reads one kind of value. A value that is wrong is reported and stands for the default, so that the rest of the file
-/// is read and judged all the same.
+/// Reads one kind of value. A value that is wrong is reported and replaced by the default, so that the rest of the file is
+/// still read and validated.
 [<NoEquality; NoComparison>]
 type internal Decoder<'value> =
     {
@@ -47,7 +47,7 @@ type internal ObjectScope =
         Members: JsonMember array
     }
 
-/// Reads some fields of an object, and knows which: what no decoder of an object names is an unknown field.
+/// Reads some fields of an object, and knows their names: a field that no decoder of the object names is unknown.
 [<NoEquality; NoComparison>]
 type internal Fields<'value> =
     {
@@ -55,7 +55,7 @@ type internal Fields<'value> =
         Take: ObjectScope -> 'value
     }
 
-/// `fields { let! a = … and! b = … return … }`: an applicative, so that all fields are read whatever is wrong with one.
+/// `fields { let! a = … and! b = … return … }`: an applicative, so that all fields are read even when one is wrong.
 type internal FieldsBuilder() =
     member _.MergeSources(one: Fields<'a>, other: Fields<'b>) : Fields<'a * 'b> =
         {
@@ -100,9 +100,9 @@ module internal Decode =
                         false
         }
 
-    /// An unsigned 32-bit number, as a number or a text (proto3 JSON). The bounds are for the message when it is not even
-    /// that; whether a number lies within them is for validation to say.
-    let number (least: uint32) (most: uint32) : Decoder<uint32> =
+    /// An unsigned 32-bit number, as a number or a text (proto3 JSON). The range is for the message when it is not even
+    /// that; validation checks whether a number is within the range.
+    let number (range: NumberRange) : Decoder<uint32> =
         {
             Default = 0u
             Read =
@@ -110,24 +110,24 @@ module internal Decode =
                     let number =
                         match node.Value with
                         | JsonNumber text
-                        | JsonString text -> Scalar.wholeNumber text
-                        | _ -> Error Scalar.NotWhole
+                        | JsonString text -> WholeNumber.parse text
+                        | _ -> Error NotWhole
 
                     match number with
                     | Ok value -> value
-                    | Error Scalar.NotWhole ->
+                    | Error NotWhole ->
                         wrongType "a whole number" decoding path node
                         0u
-                    | Error Scalar.OutOfBounds ->
-                        decoding.Report(node.Start, path, OutOfRange($"{least} to {most}", decoding.Found node))
+                    | Error OutOfBounds ->
+                        decoding.Report(node.Start, path, OutOfRange(string range, decoding.Found node))
                         0u
         }
 
     /// 0 or absent = unset.
-    let optionalPort = number 0u 65535u
+    let optionalPort = number NumberRange.optionalPort
 
-    /// One that is to be there.
-    let port = number 1u 65535u
+    /// A port that is required.
+    let port = number NumberRange.port
 
     let duration: Decoder<TimeSpan> =
         {
@@ -136,7 +136,7 @@ module internal Decode =
                 fun decoding path node ->
                     match node.Value with
                     | JsonString text ->
-                        match Scalar.duration text with
+                        match Duration.TryParseExact text with
                         | ValueSome value -> value
                         | ValueNone ->
                             let rule = "must be a duration such as \"5s\", \"300ms\" or \"1m30s\""
@@ -159,7 +159,7 @@ module internal Decode =
                         match node.Value with
                         | JsonString name -> names |> List.tryFind (fun (n, _) -> n = name) |> Option.map snd
                         | JsonNumber text ->
-                            match Scalar.wholeNumber text with
+                            match WholeNumber.parse text with
                             | Ok number when number < uint names.Length -> Some(ofNumber (int number))
                             | _ -> None
                         | _ -> None
@@ -193,7 +193,7 @@ module internal Decode =
                         []
         }
 
-    /// An object of texts. A key that stands there twice is an error.
+    /// An object of texts. A key that occurs twice is an error.
     let textMap: Decoder<Map<string, string>> =
         {
             Default = Map.empty
@@ -234,7 +234,7 @@ module internal Decode =
     let message (fields: Fields<'value>) : Decoder<'value> =
         {
             Default =
-                // What is missing in an object that is none is not worth a word of its own.
+                // What is missing in something that is not an object is not worth an error of its own.
                 takeFrom (Decoding(JsonText ReadOnlyMemory.Empty)) [] 0 [||] fields
             Read =
                 fun decoding path node ->
@@ -272,7 +272,7 @@ module internal Decode =
                     | ValueNone -> None
         }
 
-    /// The default stands for an absent field.
+    /// An absent field has the decoder's default.
     let field (name: string) (decoder: Decoder<'value>) : Fields<'value> =
         let field = optional name decoder
 
@@ -285,7 +285,7 @@ module internal Decode =
                     | None -> decoder.Default
         }
 
-    /// Exactly one of the alternatives must be there; the first that is there stands for all.
+    /// Exactly one of the alternatives must be present; otherwise the first that is present counts.
     let oneOf (alternatives: Fields<'value option> list) (fallback: 'value) : Fields<'value> =
         let names = alternatives |> List.collect _.Names
 

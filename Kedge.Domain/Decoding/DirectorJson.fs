@@ -4,7 +4,7 @@ open System
 open System.Globalization
 open Kedge.Domain.Decoded
 
-/// The fields of `director.json`. SPEC section 2.
+/// The fields of `director.json`. See docs/configuration.md.
 [<RequireQualifiedAccess>]
 module internal DirectorJson =
 
@@ -61,7 +61,7 @@ module internal DirectorJson =
             }
         )
 
-    /// `host`, `host:port` or `[v6]:port` in parts; the port is 0 when there is none.
+    /// The parts of `host`, `host:port` or `[v6]:port`; the port is 0 when there is none.
     let private splitAuthority (authority: string) : struct (string * uint32) voption =
         let colon = authority.LastIndexOf ':'
 
@@ -76,7 +76,7 @@ module internal DirectorJson =
             | true, port when port > 0us -> ValueSome(authority.Substring(0, colon), uint32 port)
             | _ -> ValueNone
 
-    /// The authority's host and port. `authority_matcher` is the seed's name for the host, and may have the port in it.
+    /// The authority's host and port. `authority_matcher` is another name of the host, which may include the port.
     let private authority: Fields<struct (string * uint32)> =
         let host = field "authority_host_matcher" text
         let port = field "authority_port_matcher" optionalPort
@@ -220,10 +220,9 @@ module internal DirectorJson =
 
                 return
                     {
-                        GrpcRoutes = grpcRoutes
-                        GrpcAdhocRules = grpcRules
                         HttpRoutes = httpRoutes
-                        HttpAdhocRules = httpRules
+                        GrpcRoutes = grpcRoutes
+                        AdhocRules = { Http = httpRules; Grpc = grpcRules }
                     }
             }
         )

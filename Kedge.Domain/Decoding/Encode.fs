@@ -7,7 +7,7 @@ open System.Text.Encodings.Web
 open System.Text.Json
 open Kedge.Domain.Decoded
 
-/// Decoded configurations as JSON: `snake_case`, defaults left out. Decoding what is encoded gives the same value.
+/// Decoded configurations as JSON: `snake_case`, without defaults. Decoding what is encoded gives the same value.
 [<RequireQualifiedAccess>]
 module Encode =
 
@@ -25,7 +25,7 @@ module Encode =
 
     let private writeDuration json name (value: TimeSpan) =
         if value <> TimeSpan.Zero then
-            writeText json name (Scalar.renderDuration value)
+            writeText json name (Duration.FormatSeconds value)
 
     let private writeEnum json name (names: (string * 'enum) list) (value: 'enum) =
         match names |> List.tryFind (fun (_, v) -> v = value) with
@@ -168,7 +168,7 @@ module Encode =
         writeText json "client_cert_file" config.ClientCertFile
         writeText json "client_key_file" config.ClientKeyFile
 
-    /// Configuration is read by people, and stands in no web page: only what JSON demands is escaped.
+    /// Configuration is read by people and never embedded in a web page: only what JSON demands is escaped.
     let private options indented =
         JsonWriterOptions(
             Indented = indented,
@@ -207,8 +207,8 @@ module Encode =
                     writeList json "adhoc_rules" (item json (adhocRule json)) rules)
 
         render true (fun json ->
-            section json "grpc" file.GrpcRoutes file.GrpcAdhocRules writeGrpcRoute
-            section json "http" file.HttpRoutes file.HttpAdhocRules writeHttpRoute)
+            section json "grpc" file.GrpcRoutes file.AdhocRules.Grpc writeGrpcRoute
+            section json "http" file.HttpRoutes file.AdhocRules.Http writeHttpRoute)
 
     /// `backendpool.json`
     let backendPool (file: BackendPool) : string =
@@ -219,5 +219,5 @@ module Encode =
 
         render true (fun json ->
             writeList json "tls_server_configs" (item json (tlsServerConfig json)) file.TlsServerConfigs
-            section json "grpc" file.GrpcBackends
-            section json "http" file.HttpBackends)
+            section json "grpc" file.Backends.Grpc
+            section json "http" file.Backends.Http)

@@ -4,13 +4,13 @@ open System
 open System.Text
 open System.Text.Json
 
-/// A JSON value and where it stands in its file.
+/// A JSON value and its position in the file.
 [<ReferenceEquality>]
 type internal JsonNode =
     {
         /// Offset of its first byte.
         Start: int
-        /// Offset behind its last byte.
+        /// Offset after its last byte.
         End: int
         Value: JsonValue
     }
@@ -32,7 +32,7 @@ and [<Struct; NoEquality; NoComparison>] internal JsonMember =
         Node: JsonNode
     }
 
-/// The bytes of a file (without byte order mark), with places counted in lines and columns.
+/// The bytes of a file (without byte order mark), with positions in lines and columns.
 [<Sealed>]
 type internal JsonText(bytes: ReadOnlyMemory<byte>) =
 
@@ -97,12 +97,12 @@ type internal JsonText(bytes: ReadOnlyMemory<byte>) =
         let start = lineStarts[text.Line offset - 1]
         offset - start + 1 - (continuationsBefore offset - continuationsBefore start)
 
-    /// The offset of a place that the JSON reader reports, counted from 0 in lines and bytes.
+    /// The offset of a position that the JSON reader reports; both numbers start at 0.
     member _.Offset(line: int64, byteInLine: int64) : int =
         let line = int (min (max line 0L) (int64 (lineStarts.Length - 1)))
         int (min (int64 lineStarts[line] + max byteInLine 0L) (int64 bytes.Length))
 
-    /// What stands there, as it is put into a message.
+    /// The text between two offsets, for a message.
     member _.Excerpt(start: int, stop: int) : string =
         if start >= bytes.Length then
             "end of the file"
@@ -111,16 +111,16 @@ type internal JsonText(bytes: ReadOnlyMemory<byte>) =
             let stop = min stop (min bytes.Length (start + 300))
             Excerpt.ofText (Encoding.UTF8.GetString(bytes.Span.Slice(start, stop - start)))
 
-/// A file that is not JSON: one problem at one place, because what follows cannot be read.
+/// Why a file is not JSON: one problem only, because what follows it cannot be read.
 [<Struct>]
 type internal JsonFault = { Offset: int; Detail: string }
 
-/// JSON with comments and trailing commas, read into a tree that knows the places of its values.
+/// JSON with comments and trailing commas, read into a tree whose values know their positions.
 [<RequireQualifiedAccess>]
 module internal Json =
 
-    /// The files have six levels. Deeper ones are refused so that reading needs little stack.
-    let private deepest = 64
+    /// The files have six levels. Deeper nesting is rejected, so that reading needs little stack.
+    let private maxDepth = 64
 
     exception private Unreadable of offset: int * detail: string
 
@@ -137,13 +137,13 @@ module internal Json =
             | null -> ""
             | text -> text
         with :? InvalidOperationException ->
-            raise (Unreadable(start, "the text has an escape that is no character"))
+            raise (Unreadable(start, "the text has an escape that is not a character"))
 
     let rec private readValue (reader: byref<Utf8JsonReader>, depth: int) : JsonNode =
         let start = int reader.TokenStartIndex
 
-        if depth > deepest then
-            raise (Unreadable(start, $"nested deeper than {deepest} levels"))
+        if depth > maxDepth then
+            raise (Unreadable(start, $"nested deeper than {maxDepth} levels"))
 
         let value =
             match reader.TokenType with

@@ -28,11 +28,11 @@ type internal FieldName =
 
     member field.Is(name: string) = name = field.Snake || name = field.Camel
 
-/// Where each value of a file stands. Nothing is stored for each value: a path is looked up by walking the file's tree.
+/// Where each value of a file is. Nothing is stored for each value: a path is looked up by walking the file's tree.
 [<Sealed>]
 type SourceMap internal (file: string, text: JsonText, root: JsonNode voption) =
 
-    /// The seed's name for the authority, which sets host and port at once.
+    /// Other names of fields: `authority_matcher` sets host and port at once.
     let aliases =
         Map
             [
@@ -50,7 +50,7 @@ type SourceMap internal (file: string, text: JsonText, root: JsonNode voption) =
             | None -> members |> Array.tryFind (fun m -> field.Is m.Name) |> Option.map _.Node
         | _ -> None
 
-    /// The node behind the steps and the steps as the file has them; both stop where the file stops.
+    /// The node at the end of the steps, and the steps as the file spells them; both end where the file ends.
     let rec walk (node: JsonNode) (path: JsonPath) (walked: Step list) =
         match path with
         | [] -> struct (node, walked)
@@ -83,7 +83,7 @@ type SourceMap internal (file: string, text: JsonText, root: JsonNode voption) =
             Path = path
         }
 
-    /// The byte offset of a value, or of the innermost value around its place when the file does not have it.
+    /// The byte offset of a value, or of the innermost value that would contain it when the file does not have it.
     member internal _.Offset(path: JsonPath) : int =
         match root with
         | ValueSome root ->
@@ -91,8 +91,8 @@ type SourceMap internal (file: string, text: JsonText, root: JsonNode voption) =
             node.Start
         | ValueNone -> 0
 
-    /// Where a value stands, or the innermost value around its place when the file does not have it. A file that was
-    /// not given has no places.
+    /// Where a value is, or the innermost value that would contain it when the file does not have it. Without a line and
+    /// a column when there is no file.
     member map.Locate(path: JsonPath) : Location =
         match root with
         | ValueSome root ->
@@ -106,11 +106,11 @@ type SourceMap internal (file: string, text: JsonText, root: JsonNode voption) =
                 Path = path
             }
 
-    /// The line of a value, from 1; 0 in a file that was not given.
+    /// The line of a value, from 1; 0 when there is no file.
     member internal map.Line(path: JsonPath) : int =
         match root with
         | ValueSome _ -> text.Line(map.Offset path)
         | ValueNone -> 0
 
-    /// That of a file that was not given, or of entries that no file has.
+    /// The map of a file that was not given, or of entries that are in no file.
     static member None(name: string) = SourceMap(name, JsonText ReadOnlyMemory.Empty, ValueNone)

@@ -2,14 +2,14 @@ namespace Kedge.Domain
 
 open System
 
-/// "Did you mean": the known name that a mistyped one most likely stands for.
+/// "Did you mean": the known name that a mistyped one most likely means.
 [<RequireQualifiedAccess>]
 module Suggestion =
 
-    /// Names longer than this are no slips of the pen; it also bounds the work that a hostile file can ask for.
-    let private longest = 64
+    /// A longer name is not a typing error. This also bounds the work that a hostile file can cause.
+    let private maxLength = 64
 
-    /// How many characters must be inserted, removed, replaced or swapped with their neighbour (optimal string alignment).
+    /// The number of characters to insert, remove, replace or swap with their neighbour (optimal string alignment).
     let internal distance (one: string) (other: string) : int =
         let costs = Array2D.zeroCreate (one.Length + 1) (other.Length + 1)
 
@@ -32,7 +32,7 @@ module Suggestion =
 
         costs[one.Length, other.Length]
 
-    /// Spellings do not count as differences: `hostMatcher`, `Host-Matcher` and `host_matcher` are one name.
+    /// A name without what only differs in spelling: `hostMatcher`, `Host-Matcher` and `host_matcher` are the same name.
     let private plain (name: string) =
         let text = Text.StringBuilder()
 
@@ -50,19 +50,19 @@ module Suggestion =
 
         text.ToString()
 
-    /// The closest of the known names, when one is close: few edits away, or the only one that has the name in it.
+    /// The closest of the known names, if one is close: few edits away, or the only one that contains the name.
     let closest (known: string seq) (name: string) : string option =
-        if name = "" || name.Length > longest then
+        if name = "" || name.Length > maxLength then
             None
         else
             let wanted = plain name
-            let mostEdits = max 1 (wanted.Length / 3)
+            let maxEdits = max 1 (wanted.Length / 3)
 
             let near =
                 known
-                |> Seq.filter (fun candidate -> abs (candidate.Length - wanted.Length) <= mostEdits)
+                |> Seq.filter (fun candidate -> abs (candidate.Length - wanted.Length) <= maxEdits)
                 |> Seq.map (fun candidate -> struct (distance wanted (plain candidate), candidate))
-                |> Seq.filter (fun struct (edits, _) -> edits <= mostEdits)
+                |> Seq.filter (fun struct (edits, _) -> edits <= maxEdits)
                 |> Seq.toList
 
             match near with
@@ -77,3 +77,10 @@ module Suggestion =
             | _ ->
                 let struct (_, best) = near |> List.minBy (fun struct (edits, _) -> edits)
                 Some best
+
+    /// As `closest`, for C#: null when no name is close.
+    [<CompiledName "ClosestOrNull">]
+    let closestOrNull (known: string seq) (name: string) : string | null =
+        match closest known name with
+        | Some close -> close
+        | None -> null

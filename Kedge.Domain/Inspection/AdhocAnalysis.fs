@@ -2,20 +2,19 @@ namespace Kedge.Domain
 
 open System
 
-/// Something about an ad-hoc rule that its author should know. Indexes are places in the list of rules.
+/// Something about an ad-hoc rule that its author should know. Indexes are those of the list of rules.
 type AdhocFinding =
-    /// Earlier rules decide for every name that this one takes: `name` is one of them, `earlier` the rule that decides
-    /// for it.
+    /// Earlier rules decide for every name that this one matches: `name` is one of them, and `earlier` decides for it.
     | HiddenRule of rule: int * earlier: int * name: string
-    /// The rule allows this port for a name for which an earlier rule, which does not, decides.
+    /// The rule allows this port, but for this name an earlier rule decides, which does not allow it.
     | HiddenPort of rule: int * earlier: int * name: string * port: uint16
 
-/// What is wrong with ad-hoc rules, or likely to surprise. No route is looked at: the findings hold for the requests
-/// that no route takes.
+/// What is wrong with ad-hoc rules, or likely to surprise. Routes do not matter here: the findings hold for the requests that
+/// no route takes.
 [<RequireQualifiedAccess>]
 module AdhocAnalysis =
 
-    // Names are read backwards, so that a suffix is a prefix for `TextSpace`.
+    // Names are reversed, so that a suffix is a prefix for `TextSpace`.
     let private backwards (text: string) =
         let characters = text.ToCharArray()
         Array.Reverse characters
@@ -23,15 +22,15 @@ module AdhocAnalysis =
 
     let private isBackwardName (text: string) =
         let name = backwards text
-        HostName.isName (name.AsSpan()) || HostName.isIPv6 (name.AsSpan())
+        HostName.isHost (name.AsSpan())
 
-    /// The names that a rule takes.
+    /// The names that a rule matches, reversed.
     let names (rule: AdhocRule) : TextCondition =
         match rule.Name with
         | ExactName name -> Exactly(backwards (name.ToLowerInvariant()))
         | NameSuffix suffix -> StartingWith(backwards (suffix.ToLowerInvariant()))
 
-    /// Representative names of these rules.
+    /// Representative names for these rules.
     let nameSpace (rules: AdhocRule seq) : TextCondition -> string list =
         let mentioned =
             rules
@@ -40,18 +39,13 @@ module AdhocAnalysis =
                 | Exactly text
                 | StartingWith text -> text)
 
-        // The last ending makes a name of the end of an IPv6 address.
+        // The last ending completes the end of an IPv6 address to a whole one.
         let space = TextSpace(mentioned, isBackwardName, [ ""; "x"; "::" ])
 
         fun rule -> space.Representatives rule |> List.map backwards
 
-    let private isAllowed (rule: AdhocRule) (port: uint16) =
-        Array.contains port rule.AllowedPorts
-        || rule.AllowedRanges
-           |> Array.exists (fun (struct (first, last)) -> first <= port && port <= last)
-
-    /// Where the ports that the rule allows begin and end: every set that is made of such sets by union and difference
-    /// has an element among these of the sets it is made of.
+    /// Where the ranges of allowed ports start, and the ports after their ends: every set made from such sets of ports by union
+    /// and difference contains one of the borders of these sets.
     let borders (rule: AdhocRule) : int list =
         [
             for port in rule.AllowedPorts do
@@ -68,12 +62,13 @@ module AdhocAnalysis =
         |> List.filter (fun port -> port >= 1 && port <= 65535)
         |> List.map uint16
         |> List.sort
-        |> List.tryFind (fun port -> isAllowed rule port && not (isAllowed earlier port))
+        |> List.tryFind (fun port -> rule.Allows port && not (earlier.Allows port))
 
+    /// Only for names of one of the rules: then some rule decides.
     let private decider (rules: AdhocRule array) (name: string) =
-        rules |> Array.findIndex (fun rule -> rule.Name.Holds(name.AsSpan()))
+        AdhocRule.Decider(rules, name) |> Option.defaultValue rules.Length
 
-    /// Rules that never decide, and ports that a rule allows in vain because an earlier one decides.
+    /// Rules that never decide, and ports that a rule allows without effect because an earlier rule decides.
     let findings (rules: AdhocRule array) : AdhocFinding list =
         let representatives = nameSpace rules
 

@@ -3,7 +3,7 @@ namespace Kedge.Domain
 open System
 open System.Collections.Generic
 
-/// A name and port for which the ad-hoc rules of two configurations decide differently. The rules' places do not count.
+/// A name and port for which the ad-hoc rules of two configurations decide differently. The rules' indexes do not count.
 type AdhocDifference =
     {
         Host: string
@@ -12,11 +12,11 @@ type AdhocDifference =
         After: AdhocDecision
     }
 
-/// What a change of the ad-hoc rules moves, for requests that no route takes.
+/// What a change of the ad-hoc rules changes for the requests that no route takes.
 [<RequireQualifiedAccess>]
 module AdhocDiff =
 
-    let private withoutPlace (decision: AdhocDecision) =
+    let private withoutIndex (decision: AdhocDecision) =
         match decision with
         | NoRule -> NoRule
         | PortNotAllowed(_, port) -> PortNotAllowed(0, port)
@@ -24,8 +24,8 @@ module AdhocDiff =
         | NotAName(_, result) -> NotAName(0, result)
         | Target(_, name, port) -> Target(0, name, port)
 
-    /// Names for which the first rules of both lists decide in every combination that occurs, as `TextSpace` has it; and
-    /// each once more with the patterns of `dns_name_replace` in front, since a pattern divides the names of a rule.
+    /// Names such that every pair of rules that decides for any name decides for one of them, as `TextSpace` has it; and each
+    /// once more after the patterns of `dns_name_replace`, since a pattern divides the names of a rule.
     let private names (before: AdhocRule array) (after: AdhocRule array) =
         let all = Array.append before after
         let representatives = AdhocAnalysis.nameSpace all
@@ -36,8 +36,8 @@ module AdhocDiff =
                     yield! representatives (AdhocAnalysis.names rule)
 
                 for old in before do
-                    for fresh in after do
-                        match TextCondition.meet (AdhocAnalysis.names old) (AdhocAnalysis.names fresh) with
+                    for current in after do
+                        match TextCondition.meet (AdhocAnalysis.names old) (AdhocAnalysis.names current) with
                         | Some both -> yield! representatives both
                         | None -> ()
             ]
@@ -61,21 +61,21 @@ module AdhocDiff =
         |> List.distinct
 
     let private decider (rules: AdhocRule array) (name: string) =
-        rules |> Array.tryFind (fun rule -> rule.Name.Holds(name.AsSpan()))
+        AdhocRule.Decider(rules, name) |> Option.map (fun index -> rules[index])
 
-    /// The first difference for each pair of rules that decide; empty when there is none. `isFree` says whether no route
-    /// of either configuration takes some request with this authority.
+    /// The first difference for each pair of rules that decide; empty when there is none. `isFree` says whether there is a
+    /// request with this authority that no route of either configuration takes.
     let rules (isFree: string -> AuthorityPorts -> bool) (before: AdhocRule array) (after: AdhocRule array) =
         let seen = HashSet<struct (AdhocRule option * AdhocRule option)>()
 
         [
             for name in names before after do
                 let old = decider before name
-                let fresh = decider after name
+                let current = decider after name
 
-                if old <> fresh && not (seen.Contains(struct (old, fresh))) then
+                if old <> current && not (seen.Contains(struct (old, current))) then
                     let ports =
-                        Option.toList old @ Option.toList fresh
+                        Option.toList old @ Option.toList current
                         |> List.collect AdhocAnalysis.borders
                         |> List.filter (fun port -> port >= 1 && port <= 65535)
                         |> List.map (uint16 >> AuthorityPorts.Of)
@@ -91,12 +91,12 @@ module AdhocDiff =
                                 After = Adhoc.decide after name ports
                             })
                         |> Seq.tryFind (fun difference ->
-                            withoutPlace difference.Before <> withoutPlace difference.After
+                            withoutIndex difference.Before <> withoutIndex difference.After
                             && isFree difference.Host difference.Ports)
 
                     match difference with
                     | Some difference ->
-                        seen.Add(struct (old, fresh)) |> ignore
+                        seen.Add(struct (old, current)) |> ignore
                         difference
                     | None -> ()
         ]

@@ -3,64 +3,64 @@ namespace Kedge.Domain
 open System
 open System.Collections.Generic
 
-/// Which requests get to a route.
+/// Which requests reach a route.
 type Reach<'request> =
     /// This one does.
     | Reached of witness: 'request
-    /// Nothing but `OPTIONS *` does; `taken` would if the earlier route were not there.
+    /// Only `OPTIONS *` does; `taken` would if the earlier route did not exist.
     | OnlyAsterisk of witness: 'request * taken: 'request * earlier: int
-    /// One earlier route takes every request that this one would take; the first such. `taken` is one of them.
+    /// An earlier route, the first of its kind, takes every request that this one would take. `taken` is one of them.
     | ShadowedBy of earlier: int * taken: 'request
-    /// Only several earlier routes together take everything: a request for each of them.
+    /// Several earlier routes take everything only together. There is a request for each of them.
     | CoveredBy of taken: (int * 'request) list
-    /// No request satisfies the conditions.
+    /// No request meets the conditions.
     | NeverHolds
 
-/// Something about a route that its author should know. Indexes are places in the analysed array.
+/// Something about a route that its author should know. Indexes are those of the analysed array.
 type RouteFinding<'request> =
-    /// The conditions are those of an earlier route.
+    /// The conditions are the same as those of an earlier route.
     | Duplicate of route: int * first: int * taken: 'request
     /// See `Reach`; `shadow` is all but `Reached` and `NeverHolds`.
     | Hidden of route: int * shadow: Reach<'request>
     | NeverMatches of route: int
-    /// One of several path rules that no canonical path satisfies.
+    /// No canonical path satisfies this one of several path rules.
     | NeverMatchingPath of route: int * rule: int
     /// The pool has no backend of this name; the witness, if any, reaches the route.
     | DanglingBackend of route: int * backend: string * witness: 'request voption
-    /// gRPC: the earlier route's shorter prefix takes calls that the later route's longer prefix names too, because the
-    /// later one differs in another condition.
+    /// gRPC: the shorter prefix of the earlier route takes calls that the longer prefix of the later route names too. The
+    /// two routes differ in another condition.
     | PrefixOverlap of route: int * earlier: int * taken: 'request
 
-/// What is wrong with a table, or likely to surprise. Each finding has a request that shows it, and the answers are
-/// exact both ways: see `RequestSpace`.
+/// What is wrong with a table, or likely to surprise. Each finding has a request that shows it, and the results are exact
+/// in both directions: see `RequestSpace`.
 [<RequireQualifiedAccess>]
 module Analysis =
 
-    let private space (protocol: Protocol<'route, 'request>) (routes: 'route array) =
-        let conditions = routes |> Array.map protocol.Conditions
-        conditions, Protocol.space protocol conditions
+    let private space (semantics: RouteSemantics<'route, 'request>) (routes: 'route array) =
+        let conditions = routes |> Array.map semantics.Conditions
+        conditions, RouteSemantics.space semantics conditions
 
-    /// One earlier route that takes all of them: rather a winner of some of them, which are few, than any earlier route.
+    /// An earlier route that takes all of the requests. The few winners of some of them are tried before the other routes.
     let private single
-        (protocol: Protocol<_, _>)
+        (semantics: RouteSemantics<_, _>)
         (routes: _ array)
         route
         (winners: int list)
         (requests: 'request list)
         =
-        let takesAll index = requests |> List.forall (protocol.Holds routes[index])
+        let takesAll index = requests |> List.forall (semantics.Holds routes[index])
 
         match winners |> List.distinct |> List.filter takesAll with
         | [] -> Seq.init route id |> Seq.tryFind takesAll
         | found -> Some(List.min found)
 
-    let private reachOf (protocol: Protocol<_, _>) (routes: _ array) winner route (points: Point seq) =
-        // A representative is checked against the reference router, so that no slip in the choice of representatives
-        // can ever make up a witness.
+    let private reachOf (semantics: RouteSemantics<_, _>) (routes: _ array) winner route (points: Point seq) =
+        // A representative is checked against the reference router, so that a mistake in the choice of representatives can
+        // never invent a witness.
         let requests =
             points
-            |> Seq.map (fun point -> struct (point, protocol.Request point))
-            |> Seq.filter (fun (struct (_, request)) -> protocol.Holds routes[route] request)
+            |> Seq.map (fun point -> struct (point, semantics.Request point))
+            |> Seq.filter (fun (struct (_, request)) -> semantics.Holds routes[route] request)
 
         let mutable taken = []
         let mutable reached = ValueNone
@@ -81,22 +81,22 @@ module Analysis =
         | ValueSome(struct (_, witness)), (earlier, request) :: _ -> OnlyAsterisk(witness, request, earlier)
         | ValueNone, [] -> NeverHolds
         | ValueNone, (_, first) :: _ ->
-            match single protocol routes route (List.map fst taken) (List.map snd taken) with
+            match single semantics routes route (List.map fst taken) (List.map snd taken) with
             | Some earlier -> ShadowedBy(earlier, first)
             | None -> CoveredBy(List.distinctBy fst taken)
 
-    // `OPTIONS *` comes last, so that a route which only it reaches is told apart.
+    // `OPTIONS *` comes last, so that it is a route's witness only when no other request reaches the route.
     let private ordered (points: Point seq) =
         Seq.append (points |> Seq.filter (fun p -> p.Text <> "*")) (points |> Seq.filter (fun p -> p.Text = "*"))
 
-    /// For each route, which requests get to it.
-    let reach (protocol: Protocol<'route, 'request>) (routes: 'route array) : Reach<'request> array =
-        let conditions, space = space protocol routes
-        let winner = protocol.Winner routes
+    /// For each route, which requests reach it.
+    let reach (semantics: RouteSemantics<'route, 'request>) (routes: 'route array) : Reach<'request> array =
+        let conditions, space = space semantics routes
+        let winner = semantics.Winner routes
 
         routes
         |> Array.mapi (fun route _ ->
-            reachOf protocol routes winner route (ordered (space.Representatives conditions[route])))
+            reachOf semantics routes winner route (ordered (space.Representatives conditions[route])))
 
     let private hidden (conditions: RequestConditions array) (reach: Reach<'request> array) =
         let first = Dictionary<RequestConditions, int>()
@@ -112,12 +112,12 @@ module Analysis =
                 | shadow -> Hidden(route, shadow)
         ]
 
-    let private dangling (protocol: Protocol<_, _>) (routes: _ array) backends (reach: Reach<'request> array) =
+    let private dangling (semantics: RouteSemantics<_, _>) (routes: _ array) backends (reach: Reach<'request> array) =
         let known = HashSet<string>(backends: string seq)
 
         [
             for route in 0 .. routes.Length - 1 do
-                let backend = protocol.Backend routes[route]
+                let backend = semantics.Backend routes[route]
 
                 if not (known.Contains backend) then
                     let witness =
@@ -131,8 +131,8 @@ module Analysis =
 
     /// Findings about HTTP routes, given the names of the pool's HTTP backends.
     let http (backends: string seq) (routes: HttpRoute array) : RouteFinding<HttpRequest> list =
-        let conditions, space = space Protocol.http routes
-        let reach = reach Protocol.http routes
+        let conditions, space = space RouteSemantics.http routes
+        let reach = reach RouteSemantics.http routes
 
         let deadPaths =
             [
@@ -151,7 +151,7 @@ module Analysis =
 
         hidden conditions reach
         @ deadPaths
-        @ dangling Protocol.http routes backends reach
+        @ dangling RouteSemantics.http routes backends reach
 
     let private prefixOf (route: GrpcRoute) =
         match route.Service with
@@ -161,10 +161,10 @@ module Analysis =
         | ExactService _
         | ExactMethod _ -> ValueNone
 
-    /// For a route with a prefix: the first earlier one with a shorter prefix that takes calls of both, among
-    /// those of the same host or any host. (A route of one host before one of any host is an exception on purpose.)
+    /// For a route with a prefix: the first earlier one with a shorter prefix that takes calls of both, among the routes for
+    /// the same host or any host. (A route for one host before one for any host is a deliberate exception.)
     let private overlaps (routes: GrpcRoute array) (conditions: RequestConditions array) (space: RequestSpace) reach =
-        let winner = Protocol.grpc.Winner routes
+        let winner = RouteSemantics.grpc.Winner routes
         let byPrefix = Dictionary<struct (HostMatcher * string), List<int>>()
 
         let earlier route (prefix: string) =
@@ -180,7 +180,7 @@ module Analysis =
             RequestConditions.meet conditions[route] conditions[other]
             |> Option.bind (fun both ->
                 space.Representatives both
-                |> Seq.map Protocol.grpc.Request
+                |> Seq.map RouteSemantics.grpc.Request
                 |> Seq.tryFind (fun request -> winner request = other))
 
         [
@@ -210,14 +210,14 @@ module Analysis =
 
     /// Findings about gRPC routes, given the names of the pool's gRPC backends.
     let grpc (backends: string seq) (routes: GrpcRoute array) : RouteFinding<GrpcRequest> list =
-        let conditions, space = space Protocol.grpc routes
-        let reach = reach Protocol.grpc routes
+        let conditions, space = space RouteSemantics.grpc routes
+        let reach = reach RouteSemantics.grpc routes
 
         hidden conditions reach
-        @ dangling Protocol.grpc routes backends reach
+        @ dangling RouteSemantics.grpc routes backends reach
         @ overlaps routes conditions space (fun route -> reach[route])
 
     /// The backends that no route names.
-    let unusedBackends (protocol: Protocol<'route, 'request>) (routes: 'route array) (backends: string seq) =
-        let used = HashSet<string>(routes |> Seq.map protocol.Backend)
+    let unusedBackends (semantics: RouteSemantics<'route, 'request>) (routes: 'route array) (backends: string seq) =
+        let used = HashSet<string>(routes |> Seq.map semantics.Backend)
         backends |> Seq.filter (fun name -> not (used.Contains name)) |> Seq.toList

@@ -3,7 +3,7 @@ namespace Kedge.Domain
 open System
 open System.Collections.Generic
 
-/// How the lists of routes differ. Indexes are places in the old and in the new array.
+/// How the lists of routes differ. Indexes are those of the old and of the new array.
 type RouteChange =
     | Added of after: int
     | Removed of before: int
@@ -12,8 +12,8 @@ type RouteChange =
     /// Both routes are in both tables; their order decides for some request.
     | Reordered of before: int * after: int
 
-/// A request that another route decides about now. The winners are the first routes that hold, -1 when none does; they
-/// differ in backend or in the demands on the caller.
+/// A request that a different route now decides about. The winners are the first routes that take it, -1 when none does. They
+/// differ in backend or in the requirements on the caller.
 type Move<'request> =
     {
         Request: 'request
@@ -24,21 +24,21 @@ type Move<'request> =
 type RouteDifference<'request> =
     {
         Change: RouteChange
-        /// None when no request goes elsewhere because of it.
+        /// None when the change does not make any request go elsewhere.
         Move: Move<'request> option
     }
 
-/// What a change of a table moves. A difference without a request that goes elsewhere is still listed when a route came,
-/// went or changed; a new order that moves nothing is no difference.
+/// What a change of a table moves. A route that was added, removed or changed is listed even when no request goes elsewhere; a
+/// new order that moves nothing is not a difference.
 ///
-/// Exact both ways. Let q go to r before and to s after (or to none). The representative q' of the conditions of r and s
+/// Exact in both directions. Let q go to r before and to s after (or to none). The representative q' of the conditions of r and s
 /// together (`RequestSpace`, over both tables) satisfies both, and whatever takes q' takes q. As r is the first of the
 /// old table that takes q, it is the first that takes q', and so is s in the new table. So it is enough to look at the
 /// representatives of each pair of routes, and of each single route for "none".
 [<RequireQualifiedAccess>]
 module Diff =
 
-    /// Texts that stand for conditions and for outcomes, numbered over both tables.
+    /// Equal values (of conditions, of outcomes) in both tables have the same number.
     let private number (values: 'value array) (known: Dictionary<'value, int>) =
         values
         |> Array.map (fun value ->
@@ -74,12 +74,12 @@ module Diff =
 
         member side.OutcomeOf winner = if winner < 0 then -1 else side.OutcomeIds[winner]
 
-    let private sides (protocol: Protocol<'route, 'request>) (before: 'route array) (after: 'route array) =
+    let private sides (semantics: RouteSemantics<'route, 'request>) (before: 'route array) (after: 'route array) =
         let conditionIds = Dictionary<RequestConditions, int>()
         let outcomeIds = Dictionary<struct (string * Decoded.Authorization option), int>()
 
         let side routes =
-            let conditions = routes |> Array.map protocol.Conditions
+            let conditions = routes |> Array.map semantics.Conditions
 
             {
                 Routes = routes
@@ -88,40 +88,40 @@ module Diff =
                 OutcomeIds =
                     number
                         (routes
-                         |> Array.map (fun route -> struct (protocol.Backend route, protocol.Authorization route)))
+                         |> Array.map (fun route -> struct (semantics.Backend route, semantics.Authorization route)))
                         outcomeIds
-                Winner = protocol.Winner routes
+                Winner = semantics.Winner routes
             }
 
         side before, side after
 
-    /// Routes that are in both tables, outcome and all, are paired off; what is left came, went or changed.
+    /// Routes that are the same in both tables are paired off; the remaining ones were added, removed or changed.
     let private changes (before: Side<_, _>) (after: Side<_, _>) (backend: _ -> string) =
         let pairOff (keyBefore: int -> 'key) (keyAfter: int -> 'key) (olds: int list) (news: int list) =
-            let waiting = Dictionary<'key, Queue<int>>()
+            let pending = Dictionary<'key, Queue<int>>()
 
             for old in olds do
                 let key = keyBefore old
 
-                if not (waiting.ContainsKey key) then
-                    waiting[key] <- Queue<int>()
+                if not (pending.ContainsKey key) then
+                    pending[key] <- Queue<int>()
 
-                waiting[key].Enqueue old
+                pending[key].Enqueue old
 
             let pairs =
                 [
-                    for fresh in news do
-                        match waiting.TryGetValue(keyAfter fresh) with
-                        | true, queue when queue.Count > 0 -> struct (queue.Dequeue(), fresh)
+                    for current in news do
+                        match pending.TryGetValue(keyAfter current) with
+                        | true, queue when queue.Count > 0 -> struct (queue.Dequeue(), current)
                         | _ -> ()
                 ]
 
             let pairedOld = HashSet<int>(pairs |> Seq.map (fun (struct (old, _)) -> old))
-            let pairedNew = HashSet<int>(pairs |> Seq.map (fun (struct (_, fresh)) -> fresh))
+            let pairedNew = HashSet<int>(pairs |> Seq.map (fun (struct (_, current)) -> current))
 
             pairs,
             olds |> List.filter (fun old -> not (pairedOld.Contains old)),
-            news |> List.filter (fun fresh -> not (pairedNew.Contains fresh))
+            news |> List.filter (fun current -> not (pairedNew.Contains current))
 
         let whole (side: Side<_, _>) route = struct (side.ConditionIds[route], side.OutcomeIds[route])
 
@@ -138,16 +138,16 @@ module Diff =
         let samePlace, olds, news = pairOff (place before) (place after) olds news
 
         [
-            for struct (old, fresh) in sameConditions @ samePlace do
-                Changed(old, fresh)
+            for struct (old, current) in sameConditions @ samePlace do
+                Changed(old, current)
 
             yield! List.map Removed olds
             yield! List.map Added news
         ]
 
-    /// Requests that go elsewhere: at least one for each route that loses any and for each that gains any.
-    let private moves (protocol: Protocol<'route, 'request>) (before: Side<_, 'request>) (after: Side<_, 'request>) =
-        let space = Protocol.space protocol (Seq.append before.Conditions after.Conditions)
+    /// Requests that go elsewhere: at least one for each route that loses requests and for each that gains requests.
+    let private moves (semantics: RouteSemantics<'route, 'request>) (before: Side<_, 'request>) (after: Side<_, 'request>) =
+        let space = RouteSemantics.space semantics (Seq.append before.Conditions after.Conditions)
 
         let found = List<Move<'request>>()
         let loses = Array.zeroCreate<bool> before.Routes.Length
@@ -155,47 +155,46 @@ module Diff =
 
         let tryRequest (request: 'request) =
             let old = before.Winner request
-            let fresh = after.Winner request
-            let isMove = before.OutcomeOf old <> after.OutcomeOf fresh
+            let current = after.Winner request
+            let isMove = before.OutcomeOf old <> after.OutcomeOf current
 
             if isMove then
-                let isNews = (old >= 0 && not loses[old]) || (fresh >= 0 && not gains[fresh])
+                let isNew = (old >= 0 && not loses[old]) || (current >= 0 && not gains[current])
 
                 if old >= 0 then
                     loses[old] <- true
 
-                if fresh >= 0 then
-                    gains[fresh] <- true
+                if current >= 0 then
+                    gains[current] <- true
 
-                if isNews then
+                if isNew then
                     found.Add
                         {
                             Request = request
                             Before = old
-                            After = fresh
+                            After = current
                         }
 
         let tryConditions conditions =
             for point in space.Representatives conditions do
-                tryRequest (protocol.Request point)
+                tryRequest (semantics.Request point)
 
         before.Conditions |> Array.iter tryConditions
         after.Conditions |> Array.iter tryConditions
 
-        // Pairs. A request of both r and s cannot go to s where a route with r's conditions stands before s in the new
-        // table, nor to r where one with those of s stands before r in the old: in tables that are nearly the same,
-        // that leaves few pairs.
+        // Pairs. A request of both r and s cannot go to s when a route with r's conditions precedes s in the new table, nor to
+        // r when one with those of s precedes r in the old table. In tables that are nearly the same, that leaves few pairs.
         let twinAfter = firstPlace before.ConditionIds after.ConditionIds
         let twinBefore = firstPlace after.ConditionIds before.ConditionIds
 
-        let tryPair old fresh =
+        let tryPair old current =
             if
-                twinAfter[old] > fresh
-                && twinBefore[fresh] > old
-                && before.OutcomeIds[old] <> after.OutcomeIds[fresh]
-                && not (loses[old] && gains[fresh])
+                twinAfter[old] > current
+                && twinBefore[current] > old
+                && before.OutcomeIds[old] <> after.OutcomeIds[current]
+                && not (loses[old] && gains[current])
             then
-                match RequestConditions.meet before.Conditions[old] after.Conditions[fresh] with
+                match RequestConditions.meet before.Conditions[old] after.Conditions[current] with
                 | Some both -> tryConditions both
                 | None -> ()
 
@@ -212,7 +211,7 @@ module Diff =
         let oldByHost = byHost before
         let newByHost = byHost after
 
-        let of' (routes: Dictionary<HostMatcher, int array>) host =
+        let lookUp (routes: Dictionary<HostMatcher, int array>) host =
             match routes.TryGetValue host with
             | true, indexes -> indexes
             | _ -> [||]
@@ -221,24 +220,24 @@ module Diff =
             for old in olds do
                 let mutable at = 0
 
-                // The indexes rise, and from r's twin on nothing can win.
+                // The indexes are ascending, and from r's twin on no route can win.
                 while at < news.Length && news[at] < twinAfter[old] do
                     tryPair old news[at]
                     at <- at + 1
 
         for host in Seq.distinct (Seq.append oldByHost.Keys newByHost.Keys) do
-            tryAll (of' oldByHost host) (of' newByHost host)
+            tryAll (lookUp oldByHost host) (lookUp newByHost host)
 
             if host <> AnyHost then
-                tryAll (of' oldByHost host) (of' newByHost AnyHost)
-                tryAll (of' oldByHost AnyHost) (of' newByHost host)
+                tryAll (lookUp oldByHost host) (lookUp newByHost AnyHost)
+                tryAll (lookUp oldByHost AnyHost) (lookUp newByHost host)
 
         found
 
-    /// How two tables differ; empty when every request has the same outcome and no route came, went or changed.
-    let routes (protocol: Protocol<'route, 'request>) (before: 'route array) (after: 'route array) =
-        let before, after = sides protocol before after
-        let moves = moves protocol before after
+    /// How two tables differ; empty when every request has the same outcome and no route was added, removed or changed.
+    let routes (semantics: RouteSemantics<'route, 'request>) (before: 'route array) (after: 'route array) =
+        let before, after = sides semantics before after
+        let moves = moves semantics before after
         let losing = Dictionary<int, Move<'request>>()
         let gaining = Dictionary<int, Move<'request>>()
 
@@ -246,12 +245,12 @@ module Diff =
             losing.TryAdd(move.Before, move) |> ignore
             gaining.TryAdd(move.After, move) |> ignore
 
-        let lookUp (moves: Dictionary<int, Move<'request>>) route =
+        let moveOf (moves: Dictionary<int, Move<'request>>) route =
             match moves.TryGetValue route with
             | true, move -> Some move
             | _ -> None
 
-        let changes = changes before after protocol.Backend
+        let changes = changes before after semantics.Backend
 
         let touchedBefore =
             HashSet<int>(
@@ -268,8 +267,8 @@ module Diff =
                 changes
                 |> Seq.choose (fun change ->
                     match change with
-                    | Added fresh
-                    | Changed(_, fresh) -> Some fresh
+                    | Added current
+                    | Changed(_, current) -> Some current
                     | _ -> None)
             )
 
@@ -277,10 +276,10 @@ module Diff =
             for change in changes do
                 let move =
                     match change with
-                    | Added fresh -> lookUp gaining fresh
-                    | Removed old -> lookUp losing old
-                    | Changed(old, fresh)
-                    | Reordered(old, fresh) -> lookUp gaining fresh |> Option.orElse (lookUp losing old)
+                    | Added current -> moveOf gaining current
+                    | Removed old -> moveOf losing old
+                    | Changed(old, current)
+                    | Reordered(old, current) -> moveOf gaining current |> Option.orElse (moveOf losing old)
 
                 { Change = change; Move = move }
 
@@ -290,56 +289,4 @@ module Diff =
                         Change = Reordered(move.Before, move.After)
                         Move = Some move
                     }
-        ]
-
-/// How the backends of one protocol differ, by name.
-type BackendChange =
-    | BackendAdded of name: string
-    | BackendRemoved of name: string
-    | BackendChanged of name: string
-
-[<RequireQualifiedAccess>]
-module BackendDiff =
-
-    /// A backend is also changed when the TLS settings that it names are.
-    let backends
-        (protocol: BackendPool -> Decoded.Backend list)
-        (before: BackendPool)
-        (after: BackendPool)
-        : BackendChange list =
-        let definitions (pool: BackendPool) =
-            let tls = Dictionary<string, Decoded.TlsServerConfig>()
-
-            for config in pool.TlsServerConfigs do
-                tls[config.Name] <- config
-
-            let tlsOf (backend: Decoded.Backend) =
-                match backend.Security with
-                | Some security ->
-                    match tls.TryGetValue security.ConfigName with
-                    | true, config -> Some config
-                    | _ -> None
-                | None -> None
-
-            let definitions =
-                Dictionary<string, struct (Decoded.Backend * Decoded.TlsServerConfig option)>()
-
-            for backend in protocol pool do
-                definitions[backend.Name] <- struct (backend, tlsOf backend)
-
-            definitions
-
-        let old = definitions before
-        let fresh = definitions after
-
-        [
-            for backend in protocol before do
-                match fresh.TryGetValue backend.Name with
-                | true, definition when definition = old[backend.Name] -> ()
-                | true, _ -> BackendChanged backend.Name
-                | _ -> BackendRemoved backend.Name
-
-            for backend in protocol after do
-                if not (old.ContainsKey backend.Name) then
-                    BackendAdded backend.Name
         ]

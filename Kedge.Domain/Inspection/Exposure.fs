@@ -2,77 +2,55 @@ namespace Kedge.Domain
 
 open System.Collections.Generic
 
-/// Who gets in without showing anything: what `kedge check --require_authorization` adds.
+/// What anyone may use without showing a token or certificate: what `kedge check --require_authorization` adds.
 [<AbstractClass; Sealed>]
 type Exposure private () =
 
-    static let findings
+    static let openRoutes
         (configuration: Configuration)
         (server: ServerDemands)
-        (protocol: Protocol<'route, 'request>)
-        (name: string)
-        (render: 'request -> string)
-        (routes: 'route array)
-        (infos: IReadOnlyList<RouteInfo>)
-        (adhocInfos: IReadOnlyList<RouteInfo>)
+        (semantics: RouteSemantics<'route, 'request>)
         =
+        let list = CheckedList.Routes(configuration, semantics.Protocol)
         let isOpen (info: RouteInfo) = Access.IsOpen(server, info.Demands)
 
-        let finding kind list (info: RouteInfo) message witnesses =
-            let path = [ Field name; Field list; Step.Index info.Index ]
-            Finding(Severity.Error, kind, configuration.DirectorSource.Locate path, message, witnesses)
-
         [
-            if Seq.exists isOpen infos then
-                let reach = Analysis.reach protocol routes
+            if Seq.exists isOpen list.Infos then
+                let reach = Analysis.reach semantics (semantics.Routes configuration.Director)
 
-                for info in infos do
-                    if isOpen info then
-                        match reach[info.Index] with
-                        | Reached witness
-                        | OnlyAsterisk(witness, _, _) ->
-                            finding "open-route" "routes" info "anyone may use it" [ render witness ]
-                        // Nobody can use what no request gets to.
-                        | ShadowedBy _
-                        | CoveredBy _
-                        | NeverHolds -> ()
-
-            for info in adhocInfos do
-                if isOpen info then
-                    finding "open-adhoc-rule" "adhoc_rules" info "anyone may use it" []
+                for info in Seq.filter isOpen list.Infos do
+                    match reach[info.Index] with
+                    | Reached witness
+                    | OnlyAsterisk(witness, _, _) ->
+                        let witness = RequestText.render (semantics.Wrap witness)
+                        list.Finding(Severity.Error, "open-route", info.Index, [], "anyone may use it", [ witness ])
+                    // Nobody can use a route that no request reaches.
+                    | ShadowedBy _
+                    | CoveredBy _
+                    | NeverHolds -> ()
         ]
 
-    /// The routes, and ad-hoc rules, that anyone who can connect may use, each an error. `server` is what the flags demand
-    /// of every caller. There are none when the listeners demand a client certificate (`certificateRequired`): then nobody
-    /// connects without one.
-    static member Check
+    static let openAdhocRules (configuration: Configuration) (server: ServerDemands) (protocol: Protocol) =
+        let list = CheckedList.AdhocRules(configuration, protocol)
+
+        [
+            for info in list.Infos do
+                if Access.IsOpen(server, info.Demands) then
+                    list.Finding(Severity.Error, "open-adhoc-rule", info.Index, [], "anyone may use it", [])
+        ]
+
+    /// The routes and ad-hoc rules that anyone who can connect may use, each an error. `server` is what the flags require of
+    /// every caller. There are none when the listeners require a client certificate (`certificateRequired`): then nobody can
+    /// connect without one.
+    static member Findings
         (configuration: Configuration, server: ServerDemands, certificateRequired: bool)
         : IReadOnlyList<Finding> =
-        let director = configuration.Director
-
         if certificateRequired then
             [||]
         else
             [|
-                yield!
-                    findings
-                        configuration
-                        server
-                        Protocol.http
-                        "http"
-                        (Http >> RequestText.render)
-                        director.HttpRoutes
-                        configuration.HttpRoutes
-                        configuration.HttpAdhocRules
-
-                yield!
-                    findings
-                        configuration
-                        server
-                        Protocol.grpc
-                        "grpc"
-                        (Grpc >> RequestText.render)
-                        director.GrpcRoutes
-                        configuration.GrpcRoutes
-                        configuration.GrpcAdhocRules
+                yield! openRoutes configuration server RouteSemantics.http
+                yield! openAdhocRules configuration server Protocol.Http
+                yield! openRoutes configuration server RouteSemantics.grpc
+                yield! openAdhocRules configuration server Protocol.Grpc
             |]

@@ -3,37 +3,16 @@ namespace Kedge.Domain
 open System
 open System.Collections.Generic
 
-/// A request of either protocol.
-type Request =
-    | Http of HttpRequest
-    | Grpc of GrpcRequest
-
 /// Requests as people write them: the arguments of `kedge explain`.
 [<RequireQualifiedAccess>]
 module RequestText =
-
-    let private header name (headers: (string * string) list) =
-        headers
-        |> List.tryPick (fun (n, value) ->
-            if String.Equals(n, name, StringComparison.OrdinalIgnoreCase) then
-                Some value
-            else
-                None)
-
-    // SPEC section 3: what makes a request a gRPC call.
-    let private isGrpcContent (headers: (string * string) list) =
-        match header "content-type" headers with
-        | Some value ->
-            value.StartsWith("application/grpc", StringComparison.OrdinalIgnoreCase)
-            && not (value.StartsWith("application/grpc-web", StringComparison.OrdinalIgnoreCase))
-        | None -> false
 
     let private parseHeader (text: string) =
         match text.IndexOf ':' with
         | colon when colon > 0 ->
             match HeaderMatcher.tryParse (text.Substring(0, colon).Trim(), text.Substring(colon + 1).Trim()) with
             | Ok header -> Ok(header.Name, header.Value)
-            | Error rule -> Error $"the header `{text}` is not sound: {rule}"
+            | Error rule -> Error $"the header `{text}` is not valid: {rule}"
         | _ -> Error $"the header `{text}` is not of the form `name: value`"
 
     let private parseHeaders (texts: string seq) =
@@ -49,7 +28,7 @@ module RequestText =
         let mutable target = Unchecked.defaultof<RequestTarget>
 
         if
-            RequestTarget.TryParse(url.AsSpan(), false, &target)
+            RequestTarget.TryParse(url.AsSpan(), &target)
             && target.Form = TargetForm.Absolute
         then
             let path =
@@ -73,11 +52,6 @@ module RequestText =
         else
             Error $"`{text}` is not a host with an optional port"
 
-    let private isToken (text: string) =
-        text <> ""
-        && text
-           |> Seq.forall (fun c -> Char.IsAsciiLetterOrDigit c || "!#$%&'*+-.^_`|~".Contains c)
-
     let private parseMethod (path: string) =
         let slash = path.LastIndexOf '/'
 
@@ -86,19 +60,24 @@ module RequestText =
         else
             Error $"the path `{path}` is not that of a gRPC method, `/package.Service/Method`"
 
-    /// The request that a method, a URL and headers (`name: value`) describe. The method selects no route, but `OPTIONS`
-    /// with a URL without path means `OPTIONS *`. A content type of gRPC makes a gRPC call even without the switch. A
-    /// forward-proxy request has the port of its URL's scheme; any other one without a port stands for 80 and 443.
-    /// The error is a line for people.
+    /// The request that a method, a URL and headers (`name: value`) describe. The method does not select a route, except that
+    /// `OPTIONS` with the path `/*` means `OPTIONS *`. A content type of gRPC makes a gRPC call even without the switch. A
+    /// forward-proxy request has the port of its URL's scheme; any other one without a port means 80 and 443. The error is a
+    /// line for people.
     let parse (method: string, url: string, headers: string seq, grpc: bool, forward: bool) : Result<Request, string> =
-        if not (isToken method) then
+        if not (HttpToken.isToken (method.AsSpan())) then
             Error $"`{method}` is not a request method"
         else
             match parseHeaders headers, split url with
             | Error error, _
             | _, Error error -> Error error
             | Ok headers, Ok(target, authority, path) ->
-                let grpc = grpc || isGrpcContent headers
+                let isGrpcContent =
+                    (HeaderList headers).Values "content-type"
+                    |> List.tryHead
+                    |> Option.exists GrpcContent.isGrpc
+
+                let grpc = grpc || isGrpcContent
 
                 match parseAuthority authority with
                 | Error error -> Error error
@@ -166,8 +145,8 @@ module RequestText =
 
         match request with
         | Http request ->
-            // A request for port 80 is rather written as such, and an authority without a port with the scheme of the
-            // hop to kedge.
+            // A request for port 80 is written with the scheme that implies it, and an authority without a port with the
+            // scheme of the hop to kedge.
             let scheme = if request.Ports.Explicit = 80us then "http" else "https"
             let authority = renderAuthority scheme request.Host request.Ports
             let asterisk = request.Path = "*"

@@ -44,7 +44,7 @@ module TextCondition =
 [<Sealed>]
 type TextSpace(mentioned: string seq, isText: string -> bool, endings: string list) =
 
-    // Printable ASCII but for the space, the most readable first.
+    // Printable ASCII without the space, the most readable characters first.
     static let alphabet =
         let all = [ for c in '!' .. '~' -> c ]
 
@@ -74,14 +74,14 @@ type TextSpace(mentioned: string seq, isText: string -> bool, endings: string li
         match known.TryGetValue prefix with
         | true, texts -> texts
         | _ ->
-            let fresh =
+            let escaping =
                 alphabet
                 |> List.tryPick (fun c ->
                     let start = prefix + string c
                     if isMentioned start then None else complete start)
 
             let texts =
-                match fresh with
+                match escaping with
                 | Some text -> [ text ]
                 | None ->
                     [

@@ -2,7 +2,7 @@ namespace Kedge.Domain
 
 open System
 
-/// A name that a certificate gives its subject (RFC 5280, 4.2.1.6). Other kinds authorize nobody here.
+/// A name that a certificate gives its subject (RFC 5280, 4.2.1.6). Names of other kinds authorize nobody.
 [<Struct>]
 type SubjectAltName =
     | DnsSan of dns: string
@@ -14,7 +14,7 @@ type SubjectAltName =
 [<Struct>]
 type SanMatcher =
     | ExactDns of name: string
-    /// `*.` and then this, which the matched name has behind exactly one label.
+    /// `*.` and then this, which the matched name has after exactly one label.
     | DnsOneLabelBelow of parent: string
     | ExactUri of uri: string
     | ExactEmail of email: string

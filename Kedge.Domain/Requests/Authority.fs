@@ -5,8 +5,8 @@ open System.Buffers
 open System.Net
 open System.Runtime.InteropServices
 
-/// The ports that a request's authority stands for. An authority without a port stands for both default ports, 80 and
-/// 443; every other one for a single port, which is then in both fields. SPEC section 3.
+/// The ports that a request's authority means. An authority without a port means both default ports, 80 and 443. Any
+/// other one means a single port, which is then in both fields. See docs/matching.md.
 [<Struct>]
 type AuthorityPorts =
     {
@@ -14,15 +14,22 @@ type AuthorityPorts =
         Second: uint16
     }
 
-    /// No port in the authority.
+    /// The ports of an authority without a port.
     static member Unspecified = { First = 80us; Second = 443us }
     static member Of(port: uint16) = { First = port; Second = port }
 
-    /// The one port that is meant; 0 when none was given.
+    /// The single port that the authority means; 0 when it has none.
     member ports.Explicit = if ports.First = ports.Second then ports.First else 0us
     member ports.Includes(port: uint16) = port = ports.First || port = ports.Second
 
-/// The texts that name a host.
+    /// For people: `8443`, or `80 or 443 (none given)`.
+    member ports.Text =
+        if ports.Explicit = 0us then
+            "80 or 443 (none given)"
+        else
+            string ports.Explicit
+
+/// The texts that can name a host.
 [<RequireQualifiedAccess>]
 module HostName =
 
@@ -35,7 +42,7 @@ module HostName =
 
     let private ipv6Characters = SearchValues.Create ".0123456789:ABCDEFabcdef"
 
-    /// `a.example.` and `a.example` are one host: the root's dot is dropped, once.
+    /// `a.example.` and `a.example` are the same host: one trailing dot, that of the DNS root, is dropped.
     let withoutTrailingDot (host: ReadOnlySpan<char>) : ReadOnlySpan<char> =
         if host.Length > 0 && host[host.Length - 1] = '.' then
             host.Slice(0, host.Length - 1)
@@ -43,7 +50,7 @@ module HostName =
             host
 
     /// A DNS name or IPv4 address: ASCII letters, digits, `-`, `_`, and single dots between them. Percent-encoded and
-    /// non-ASCII names are none; an internationalised name is written in its `xn--` form. Never allocates.
+    /// non-ASCII names are rejected; an internationalised name is written in its `xn--` form. Never allocates.
     let isName (host: ReadOnlySpan<char>) : bool =
         host.Length > 0
         && host.Length <= MaxLength
@@ -58,11 +65,14 @@ module HostName =
         && not (host.ContainsAnyExcept ipv6Characters)
         && IPAddress.IsValid host
 
-/// A request's authority in parts, as places in the text that it was read from.
+    /// A name or an IPv6 address, as above. Never allocates.
+    let isHost (host: ReadOnlySpan<char>) : bool = isName host || isIPv6 host
+
+/// The parts of a request's authority, as positions in the text that it was read from.
 [<Struct>]
 type Authority =
     {
-        /// Where the host starts, behind a `[`.
+        /// Where the host starts, after any `[`.
         HostStart: int
         /// Without brackets and without one trailing dot.
         HostLength: int
@@ -70,7 +80,7 @@ type Authority =
         Port: int
     }
 
-    /// What the authority of a `Host` or `:authority` header stands for: without a port, both default ports.
+    /// The ports that the authority of a `Host` or `:authority` header means: without a port, both default ports.
     member authority.Ports =
         if authority.Port < 0 then
             AuthorityPorts.Unspecified
@@ -95,8 +105,8 @@ type Authority =
 
     /// Reads `host`, `host:port`, `[v6]` and `[v6]:port` (RFC 3986, 3.2.2 and 3.2.3, without userinfo). False when
     /// malformed: no host, a character that no host has, an empty label, more than 253 characters, an IPv6 address with
-    /// a zone or without brackets, a port that is not 1 to 65535. Stricter than the RFC in refusing `host:` (a colon
-    /// with no port) and ports with leading zeros: one authority has one spelling. Never allocates.
+    /// a zone or without brackets, a port that is not 1 to 65535. Stricter than the RFC in rejecting `host:` (a colon
+    /// without a port) and ports with leading zeros, so that each authority has one spelling. Never allocates.
     static member TryParse(text: ReadOnlySpan<char>, [<Out>] authority: byref<Authority>) : bool =
         authority <-
             {

@@ -3,20 +3,20 @@ namespace Kedge.Domain
 open System
 open System.Buffers
 
-/// The one form of a request's path that is both matched and forwarded. SPEC section 3.
+/// The one canonical form of a request's path, which is both matched and forwarded. See docs/matching.md.
 ///
-/// Rules guard prefixes of this form, so two paths that a backend may take for one resource should have one form, and
-/// what cannot be made safe is refused:
-/// - the path starts with `/`; dot segments, written plainly or with `%2e`, are removed, and `..` at the root stays there
-///   (RFC 3986, 5.2.4); empty segments are dropped, `//` is `/`;
-/// - an escaped character that may stand in a segment by itself is unescaped (`%61` is `a`, `%3A` is `:`), except `%2B`
-///   and `%3B`: some backends read a bare `+` as a space and `;` as the start of a path parameter;
+/// Rules guard prefixes of this form. So two paths that a backend may take for one resource should have one form, and
+/// what cannot be made safe is rejected:
+/// - the path starts with `/`; dot segments, plain or written with `%2e`, are removed, and `..` at the root has no effect
+///   (RFC 3986, 5.2.4); empty segments are dropped, so `//` is `/`;
+/// - an escaped character that needs no escape in a segment is unescaped (`%61` is `a`, `%3A` is `:`), except `%2B` and
+///   `%3B`: some backends read a bare `+` as a space and `;` as the start of a path parameter;
 /// - every other escape stays, in upper case: `%2F` and `%5C` are characters of a segment, never separators, and `%25`
-///   stays what it is, so nothing is unescaped twice;
-/// - printable ASCII that may not stand in a path (`"<>[]^{|}` and the backquote) is escaped;
-/// - refused: invalid escapes; control characters, also escaped; spaces, backslashes and non-ASCII characters that are not
-///   escaped; `?` and `#`; overlong UTF-8 (`%C0%AE`); and dot segments that only a careless backend would see: beside an
-///   escaped separator (`..%2F`) or before a path parameter (`..;a=b`).
+///   stays as it is, so nothing is unescaped twice;
+/// - printable ASCII that a path must not contain (`"<>[]^{|}` and the backquote) is escaped;
+/// - rejected are: invalid escapes; control characters, also escaped; spaces, backslashes and non-ASCII characters that
+///   are not escaped; `?` and `#`; overlong UTF-8 (`%C0%AE`); and dot segments that only a careless backend would see:
+///   next to an escaped separator (`..%2F`) or before a path parameter (`..;a=b`).
 ///
 /// The path `*` of `OPTIONS *` is canonical as a whole.
 [<RequireQualifiedAccess>]
@@ -25,15 +25,15 @@ module RequestPath =
     let private unreserved =
         "-.0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz~"
 
-    /// What may stand in a canonical path by itself, beside `/` (RFC 3986, 3.3: pchar).
+    /// The characters that a segment of a canonical path has without an escape (RFC 3986, 3.3: pchar).
     let private segmentCharacters = unreserved + "!$&'()*+,;=:@"
 
-    /// What a path with no need of a closer look consists of. A `;` or `%` needs one.
+    /// A path of these characters alone needs no closer look. A `;` or `%` needs one.
     let private plain = SearchValues.Create(unreserved + "!$&'()*+,=:@/")
 
     let private table (characters: string) = Array.init 128 (fun code -> characters.Contains(char code))
 
-    let private standsByItself = table (segmentCharacters + "/")
+    let private needsNoEscape = table (segmentCharacters + "/")
 
     let private isUnescaped =
         table (segmentCharacters.Replace("+", "").Replace(";", ""))
@@ -44,7 +44,7 @@ module RequestPath =
         elif c >= 'a' && c <= 'f' then int c - int 'a' + 10
         else -1
 
-    /// The octet of an escape that starts at `at`; -1 when there is no valid one.
+    /// The octet of the escape that starts at `at`; -1 when there is no valid one.
     let private octetAt (path: ReadOnlySpan<char>) (at: int) =
         if at + 2 < path.Length && path[at] = '%' then
             let high = hexDigit path[at + 1]
@@ -64,29 +64,29 @@ module RequestPath =
         (text.Length = 1 && text[0] = '.')
         || (text.Length = 2 && text[0] = '.' && text[1] = '.')
 
-    /// Whether a part of the segment that a backend may take for a segment is `.` or `..`: parts end at an escaped
-    /// separator, and what follows a `;` is a parameter.
+    /// Whether a careless backend may see a `.` or `..` in the segment: to such a backend an escaped separator ends a
+    /// segment, and what follows a `;` is a parameter.
     let private hidesDots (segment: ReadOnlySpan<char>) =
         let mutable found = false
         let mutable start = 0
-        let mutable stop = -1
+        let mutable finish = -1
         let mutable i = 0
 
         while i < segment.Length do
             let octet = octetAt segment i
 
-            if (segment[i] = ';' || octet = int ';') && stop < 0 then
-                stop <- i
+            if (segment[i] = ';' || octet = int ';') && finish < 0 then
+                finish <- i
             elif octet = int '/' || octet = int '\\' then
-                let stop' = if stop < 0 then i else stop
-                found <- found || isDots (segment.Slice(start, stop' - start))
+                let length = (if finish < 0 then i else finish) - start
+                found <- found || isDots (segment.Slice(start, length))
                 start <- i + 3
-                stop <- -1
+                finish <- -1
 
             i <- i + (if octet >= 0 then 3 else 1)
 
-        let stop' = if stop < 0 then segment.Length else stop
-        found || isDots (segment.Slice(start, stop' - start))
+        let length = (if finish < 0 then segment.Length else finish) - start
+        found || isDots (segment.Slice(start, length))
 
     [<Literal>]
     let private NoSlash = -1
@@ -113,21 +113,21 @@ module RequestPath =
         | Control -> "the path has a control character"
         | BadCharacter -> "the path has a space, `\\`, `?`, `#` or a non-ASCII character that is not escaped"
         | Overlong -> "the path has an overlong UTF-8 sequence"
-        | _ -> "the path has a dot segment beside an escaped separator or before a `;`"
+        | _ -> "the path has a dot segment next to an escaped separator or before a `;`"
 
     let private writeEscape (octet: int) (buffer: Span<char>) =
         buffer[0] <- '%'
         buffer[1] <- "0123456789ABCDEF"[octet >>> 4]
         buffer[2] <- "0123456789ABCDEF"[octet &&& 15]
 
-    /// Writes one segment, from `start` up to a `/` or the end, with its escapes in canonical form. Yields the number of
-    /// characters that were written, or a failure.
-    let private writeSegment (path: ReadOnlySpan<char>) (start: int) (stop: int) (buffer: Span<char>) : int =
+    /// Writes one segment, from `start` up to `finish`, with its escapes in canonical form. Yields the number of
+    /// characters written, or a failure.
+    let private writeSegment (path: ReadOnlySpan<char>) (start: int) (finish: int) (buffer: Span<char>) : int =
         let mutable written = 0
         let mutable failure = 0
         let mutable i = start
 
-        while failure = 0 && i < stop do
+        while failure = 0 && i < finish do
             let c = path[i]
 
             if c = '%' then
@@ -152,7 +152,7 @@ module RequestPath =
                     failure <- Control
                 elif c > '~' || c = ' ' || c = '\\' || c = '?' || c = '#' then
                     failure <- BadCharacter
-                elif standsByItself[int c] then
+                elif needsNoEscape[int c] then
                     buffer[written] <- c
                     written <- written + 1
                 else
@@ -163,12 +163,13 @@ module RequestPath =
 
         if failure = 0 then written else failure
 
-    /// Writes the canonical form and yields its length, or a failure. The buffer has three times the path's length.
+    /// Writes the canonical form and yields its length, or a failure. The buffer is at least three times as long as the
+    /// path.
     let private write (path: ReadOnlySpan<char>) (buffer: Span<char>) : int =
         if path.Length = 0 || path[0] <> '/' then
             NoSlash
         else
-            // What is written always ends in the `/` behind which the next segment goes.
+            // What is written so far always ends in the `/` after which the next segment goes.
             buffer[0] <- '/'
             let mutable length = 1
             let mutable failure = 0
@@ -176,8 +177,8 @@ module RequestPath =
 
             while failure = 0 && start <= path.Length do
                 let next = path.Slice(start).IndexOf '/'
-                let stop = if next < 0 then path.Length else start + next
-                let written = writeSegment path start stop (buffer.Slice length)
+                let finish = if next < 0 then path.Length else start + next
+                let written = writeSegment path start finish (buffer.Slice length)
 
                 if written < 0 then
                     failure <- written
@@ -197,11 +198,11 @@ module RequestPath =
                             buffer[length] <- '/'
                             length <- length + 1
 
-                start <- stop + 1
+                start <- finish + 1
 
             if failure = 0 then length else failure
 
-    /// Whether nothing in the path needs a closer look; the usual case, and vectorised.
+    /// Whether nothing in the path needs a closer look: the usual case, and vectorised.
     let private isPlain (path: ReadOnlySpan<char>) =
         path.Length > 0
         && path[0] = '/'
@@ -211,27 +212,17 @@ module RequestPath =
 
     let private isAsterisk (path: ReadOnlySpan<char>) = path.Length = 1 && path[0] = '*'
 
-    /// `same` is the path itself as a string, or null.
-    let private canonicaliseOr (same: string | null) (path: ReadOnlySpan<char>) : Result<string, string> =
+    let private rewrite (path: string) : Result<string, string> =
         let buffer = ArrayPool<char>.Shared.Rent(3 * path.Length + 1)
 
         try
-            let length = write path (Span buffer)
+            let length = write (path.AsSpan()) (Span buffer)
 
             if length < 0 then
                 Error(describe length)
             else
                 let canonical = ReadOnlySpan(buffer, 0, length)
-
-                match same with
-                | null -> Ok(canonical.ToString())
-                | same ->
-                    Ok(
-                        if canonical.SequenceEqual path then
-                            same
-                        else
-                            canonical.ToString()
-                    )
+                Ok(if canonical.SequenceEqual(path.AsSpan()) then path else canonical.ToString())
         finally
             ArrayPool<char>.Shared.Return buffer
 
@@ -239,18 +230,7 @@ module RequestPath =
     /// allocating, when it is canonical already.
     let canonicalise (path: string) : Result<string, string> =
         let text = path.AsSpan()
-
-        if isPlain text || isAsterisk text then
-            Ok path
-        else
-            canonicaliseOr path text
-
-    /// As `canonicalise`, for a path that is part of a longer text.
-    let canonicaliseSpan (path: ReadOnlySpan<char>) : Result<string, string> =
-        if isPlain path || isAsterisk path then
-            Ok(path.ToString())
-        else
-            canonicaliseOr null path
+        if isPlain text || isAsterisk text then Ok path else rewrite path
 
     /// Whether the path is its own canonical form. Never allocates.
     let isCanonical (path: ReadOnlySpan<char>) : bool =

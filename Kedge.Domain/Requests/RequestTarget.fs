@@ -3,7 +3,7 @@ namespace Kedge.Domain
 open System
 open System.Runtime.InteropServices
 
-/// The forms of a request target (RFC 9112, 3.2).
+/// The forms of a request target (RFC 9112, 3.2), without that of `CONNECT`, which is an authority.
 type TargetForm =
     /// `/path?query`; also every `:path` of HTTP/2 but `*`.
     | Origin = 0
@@ -11,40 +11,38 @@ type TargetForm =
     | Absolute = 1
     /// `*`
     | Asterisk = 2
-    /// `host:port`, of `CONNECT` alone.
-    | Authority = 3
 
-/// A request target in parts, as places in the text that it was read from.
+/// The parts of a request target, as positions in the text that it was read from.
 [<Struct>]
 type RequestTarget =
     {
         Form: TargetForm
-        /// Absolute and authority form only. Behind the `//`; not checked yet: `Authority.TryParse` does that.
+        /// Absolute form only, after the `//`. Not validated yet: `Authority.TryParse` does that.
         AuthorityStart: int
         AuthorityLength: int
-        /// The port that the target's scheme stands for, 80 or 443; 0 in the other forms.
+        /// The default port of the target's scheme, 80 or 443; 0 in the other forms.
         SchemePort: uint16
-        /// Not canonical yet: `RequestPath` does that. `*` in asterisk form.
+        /// Not in canonical form yet: `RequestPath` does that. `*` in asterisk form.
         PathStart: int
-        /// 0 when an absolute target ends behind its authority; the path is then `/`.
+        /// 0 when an absolute target ends after its authority; the path is then `/`.
         PathLength: int
-        /// The query as it was sent, with its `?`; it is forwarded untouched.
+        /// The query as it was sent, with its `?`; it is forwarded unchanged.
         QueryStart: int
         /// 0 when there is none; 1 when it is a lone `?`.
         QueryLength: int
     }
 
-    /// The ports that the authority of this target stands for: `http://` without a port means 80 only, `https://` 443.
+    /// The ports that the authority of this target means: `http://` without a port means 80 only, `https://` 443.
     member target.PortsOf(authority: Authority) : AuthorityPorts =
         if authority.Port < 0 && target.SchemePort <> 0us then
             AuthorityPorts.Of target.SchemePort
         else
             authority.Ports
 
-    /// Splits a raw target. `isConnect`: the method is `CONNECT`, whose target is an authority. False when it has none of
-    /// the four forms, a scheme other than `http` and `https`, a fragment, or a character outside of visible ASCII. The
-    /// authority and the path are then still to be checked. Never allocates.
-    static member TryParse(target: ReadOnlySpan<char>, isConnect: bool, [<Out>] parts: byref<RequestTarget>) : bool =
+    /// Splits the raw target of any method but `CONNECT`. False when it has none of the three forms, a scheme other than
+    /// `http` and `https`, a fragment, or a character outside of visible ASCII. The authority and the path are not yet
+    /// validated. Never allocates.
+    static member TryParse(target: ReadOnlySpan<char>, [<Out>] parts: byref<RequestTarget>) : bool =
         parts <- Unchecked.defaultof<RequestTarget>
 
         let visible =
@@ -54,16 +52,6 @@ type RequestTarget =
 
         if not visible then
             false
-        elif isConnect then
-            parts <-
-                { parts with
-                    Form = TargetForm.Authority
-                    AuthorityLength = target.Length
-                    PathStart = target.Length
-                    QueryStart = target.Length
-                }
-
-            true
         elif target.Length = 1 && target[0] = '*' then
             parts <-
                 { parts with

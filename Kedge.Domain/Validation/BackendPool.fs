@@ -3,39 +3,30 @@ namespace Kedge.Domain
 open System
 open Kedge.Domain.Decoded
 
-/// A backend pool file all of whose entries are sound: names well-formed and unique, one resolver each, every
-/// `config_name` known. Made only by validation; the entries keep their decoded form, which already says it all.
+/// A backend pool file whose entries are all valid: names well-formed and unique, one resolver each, every `config_name`
+/// known. Made only by validation. The entries keep their decoded form, which needs no further parsing.
 [<Sealed>]
-type BackendPool internal (file: Decoded.BackendPool) =
-    /// The first shape, which it was made from.
-    member _.Decoded = file
-    member _.TlsServerConfigs: TlsServerConfig list = file.TlsServerConfigs
-    member _.GrpcBackends: Backend list = file.GrpcBackends
-    member _.HttpBackends: Backend list = file.HttpBackends
+type BackendPool internal (tlsServerConfigs, backends) =
+    member _.TlsServerConfigs: TlsServerConfig list = tlsServerConfigs
+    member _.Backends: PerProtocol<Backend list> = backends
 
 [<RequireQualifiedAccess>]
 module BackendPool =
 
-    let empty =
-        BackendPool
-            {
-                TlsServerConfigs = []
-                GrpcBackends = []
-                HttpBackends = []
-            }
+    let empty = BackendPool([], PerProtocol.Both [])
 
     let private required (checks: Checks) path (field: string) (rule: string) (text: string) holds =
         if text = "" then
             checks.Report(path, Missing field)
         else
-            checks.Holds(Field field :: path, rule, text, holds text)
+            checks.Require(Field field :: path, rule, text, holds text)
 
     let private resolver (checks: Checks) path (resolver: Resolver) =
         match resolver with
         | Srv(dnsName, portOverride) ->
             let path = Field "srv" :: path
             required checks path "dns_name" "must be a DNS name" dnsName NameRule.isDnsName
-            checks.InRange(Field "port_override" :: path, 0u, 65535u, portOverride)
+            checks.InRange(Field "port_override" :: path, NumberRange.optionalPort, portOverride)
         | Host(dnsName, port) ->
             let path = Field "host" :: path
 
@@ -50,7 +41,7 @@ module BackendPool =
             if port = 0u then
                 checks.Report(path, Missing "port")
             else
-                checks.InRange(Field "port" :: path, 1u, 65535u, port)
+                checks.InRange(Field "port" :: path, NumberRange.port, port)
         | K8s dnsPortName ->
             let path = Field "k8s" :: path
 
@@ -68,21 +59,22 @@ module BackendPool =
             let configPath = Field "config_name" :: path
 
             if security.InsecureSkipVerify then
-                // Whoever names a CA bundle believes that it is checked.
-                checks.Malformed(configPath, "has no effect beside insecure_skip_verify: keep one", security.ConfigName)
+                // Whoever names a CA bundle expects certificates to be checked against it.
+                checks.Malformed(configPath, "has no effect with insecure_skip_verify: keep one", security.ConfigName)
 
             if not (configNames.Contains security.ConfigName) then
                 let suggestion = Suggestion.closest configNames security.ConfigName
                 checks.Report(configPath, UnknownReference("tls_server_configs entry", security.ConfigName, suggestion))
 
-    let private healthCheck (checks: Checks) path (isGrpc: bool) (check: HealthCheck) =
+    let private healthCheck (checks: Checks) path (protocol: Protocol) (check: HealthCheck) =
         let path = Field "health_check" :: path
         let day = TimeSpan.FromDays 1.0
 
-        if isGrpc then
+        match protocol with
+        | Protocol.Grpc ->
             if check.HttpPath <> "" then
                 checks.Malformed(Field "http_path" :: path, "is for HTTP backends only", check.HttpPath)
-        else
+        | Protocol.Http ->
             let isPath (text: string) = text.StartsWith '/' && NameRule.isPlainText text && not (text.Contains '#')
 
             required checks path "http_path" "must be a path that starts with `/`" check.HttpPath isPath
@@ -90,32 +82,32 @@ module BackendPool =
             if check.GrpcService <> "" then
                 checks.Malformed(Field "grpc_service" :: path, "is for gRPC backends only", check.GrpcService)
 
-        checks.Durations(Field "interval" :: path, TimeSpan.FromMilliseconds 10.0, day, check.Interval)
-        checks.Durations(Field "timeout" :: path, TimeSpan.FromMilliseconds 1.0, day, check.Timeout)
-        checks.InRange(Field "healthy_threshold" :: path, 0u, BackendLimit.threshold, check.HealthyThreshold)
-        checks.InRange(Field "unhealthy_threshold" :: path, 0u, BackendLimit.threshold, check.UnhealthyThreshold)
+        checks.DurationInRange(Field "interval" :: path, TimeSpan.FromMilliseconds 10.0, day, check.Interval)
+        checks.DurationInRange(Field "timeout" :: path, TimeSpan.FromMilliseconds 1.0, day, check.Timeout)
+        checks.InRange(Field "healthy_threshold" :: path, NumberRange.threshold, check.HealthyThreshold)
+        checks.InRange(Field "unhealthy_threshold" :: path, NumberRange.threshold, check.UnhealthyThreshold)
 
     let private outlierDetection (checks: Checks) path (outlier: OutlierDetection) =
         let path = Field "outlier_detection" :: path
-        checks.InRange(Field "consecutive_failures" :: path, 0u, BackendLimit.threshold, outlier.ConsecutiveFailures)
-        checks.InRange(Field "max_ejection_percent" :: path, 0u, BackendLimit.percent, outlier.MaxEjectionPercent)
+        checks.InRange(Field "consecutive_failures" :: path, NumberRange.threshold, outlier.ConsecutiveFailures)
+        checks.InRange(Field "max_ejection_percent" :: path, NumberRange.percent, outlier.MaxEjectionPercent)
 
-        checks.Durations(
+        checks.DurationInRange(
             Field "ejection_time" :: path,
             TimeSpan.FromMilliseconds 1.0,
             TimeSpan.FromDays 1.0,
             outlier.EjectionTime
         )
 
-    let internal backend (checks: Checks) path (isGrpc: bool) (configNames: Set<string>) (backend: Backend) =
+    let internal backend (checks: Checks) path (protocol: Protocol) (configNames: Set<string>) (backend: Backend) =
         required checks path "name" NameRule.backend backend.Name NameRule.isBackend
         resolver checks path backend.Resolver
-        checks.InRange(Field "max_requests" :: path, 0u, BackendLimit.requests, backend.MaxRequests)
+        checks.InRange(Field "max_requests" :: path, NumberRange.requests, backend.MaxRequests)
         backend.Security |> Option.iter (security checks path configNames)
-        backend.HealthCheck |> Option.iter (healthCheck checks path isGrpc)
+        backend.HealthCheck |> Option.iter (healthCheck checks path protocol)
         backend.OutlierDetection |> Option.iter (outlierDetection checks path)
 
-        if not isGrpc && not backend.Interceptors.IsEmpty then
+        if protocol.IsHttp && not backend.Interceptors.IsEmpty then
             let rule = "is for gRPC backends only; HTTP backends are measured without it"
 
             let found =
@@ -130,18 +122,18 @@ module BackendPool =
 
         config.CaFiles
         |> List.iteri (fun i file ->
-            checks.Holds(Step.Index i :: Field "ca_files" :: path, "must be a file name", file, file <> ""))
+            checks.Require(Step.Index i :: Field "ca_files" :: path, "must be a file name", file, file <> ""))
 
         if config.ServerName <> "" then
             let rule = "must be a DNS name or IP address"
-            checks.Holds(Field "server_name" :: path, rule, config.ServerName, NameRule.isHost config.ServerName)
+            checks.Require(Field "server_name" :: path, rule, config.ServerName, NameRule.isHost config.ServerName)
 
         if config.ClientCertFile <> "" && config.ClientKeyFile = "" then
             checks.Report(path, Missing "client_key_file")
         elif config.ClientKeyFile <> "" && config.ClientCertFile = "" then
             checks.Report(path, Missing "client_cert_file")
 
-    /// All that is wrong with a decoded file, or its second shape.
+    /// The second shape of a decoded file, or everything that is wrong with it.
     let validate (file: Decoded.BackendPool) : Result<BackendPool, Violation list> =
         let checks = Checks()
         let configs = [ Field "tls_server_configs" ]
@@ -152,14 +144,14 @@ module BackendPool =
 
         checks.Unique(configs, "name", file.TlsServerConfigs |> Seq.map _.Name)
 
-        for protocol, backends in [ "grpc", file.GrpcBackends; "http", file.HttpBackends ] do
-            let path = [ Field "backends"; Field protocol ]
+        for struct (protocol, backends) in file.Backends.Pairs do
+            let path = [ Field "backends"; Field protocol.Section ]
 
             backends
-            |> List.iteri (fun i entry -> backend checks (Step.Index i :: path) (protocol = "grpc") configNames entry)
+            |> List.iteri (fun i entry -> backend checks (Step.Index i :: path) protocol configNames entry)
 
             checks.Unique(path, "name", backends |> Seq.map _.Name)
 
         match checks.Violations with
-        | [] -> Ok(BackendPool file)
+        | [] -> Ok(BackendPool(file.TlsServerConfigs, file.Backends))
         | violations -> Error violations

@@ -2,14 +2,14 @@ namespace Kedge.Domain
 
 open System
 
-/// A value read from a file, and where its parts stand there.
+/// A value read from a file, and where its parts are in the file.
 type Located<'value> = { Value: 'value; Source: SourceMap }
 
-/// The configuration files, for F#: from their bytes to the first shape, and on to the second. Never throws.
+/// The configuration files, one by one: from their bytes to the first shape, and on to the second. Never throws.
 [<RequireQualifiedAccess>]
 module ConfigFile =
 
-    /// What a problem makes unreadable or doubtful, as a path: validation's word on that is only an echo.
+    /// Whether a violation only echoes a fault of decoding: it is about a value that could not be read.
     let private isEcho (faults: Fault list) : Violation -> bool =
         let doubtful =
             Collections.Generic.HashSet<JsonPath>(
@@ -95,7 +95,7 @@ module ConfigFile =
     let decodeBackendPool (file: string) (json: ReadOnlyMemory<byte>) : Result<Decoded.BackendPool, ConfigError list> =
         read BackendPoolJson.backendPool Ok file json |> Result.map _.Value
 
-    /// `director.json` in its second shape: decoded and validated. All errors of both steps, in the file's order.
+    /// `director.json` in its second shape, decoded and validated, or all errors of both steps in the file's order.
     let loadDirector (file: string) (json: ReadOnlyMemory<byte>) : Result<Located<Director>, ConfigError list> =
         read DirectorJson.director Director.validate file json
 

@@ -3,16 +3,16 @@ namespace Kedge.Domain
 open System
 open System.Globalization
 
-/// The port of a Kubernetes target. SPEC section 6.
+/// The port of a Kubernetes target. See docs/configuration.md.
 type K8sPort =
-    /// None was written: the service must have a single port.
+    /// None was given: the service must have a single port.
     | OnlyPort
     /// 1 to 65535: the number of a service port or target port.
     | PortNumber of uint16
     /// The name of a service port or target port.
     | PortName of string
 
-/// What `dns_port_name` of a Kubernetes backend says.
+/// What `dns_port_name` of a Kubernetes backend means.
 type K8sTarget =
     {
         Service: string
@@ -26,26 +26,18 @@ module K8sTarget =
     [<Literal>]
     let private DefaultNamespace = "default"
 
-    /// RFC 1123 label, as Kubernetes has it: at most 63 of a-z, 0-9 and `-`, none of them `-` at an end.
-    let private isLabel (text: string) =
-        text.Length >= 1
-        && text.Length <= 63
-        && text
-           |> String.forall (fun c -> Char.IsAsciiLetterLower c || Char.IsAsciiDigit c || c = '-')
-        && not (text.StartsWith '-' || text.EndsWith '-')
-
     let private parsePort (text: string) =
         if text <> "" && String.forall Char.IsAsciiDigit text then
             match UInt16.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture) with
             | true, port when port > 0us -> Ok(PortNumber port)
             | _ -> Error "a target whose port number is 1 to 65535"
-        elif isLabel text then
+        elif KubernetesName.isLabel text then
             Ok(PortName text)
         else
-            Error "a target whose port behind the `:` is a number, or a name of a-z, 0-9 and `-`"
+            Error "a target whose port after the `:` is a number, or a name of a-z, 0-9 and `-`"
 
-    /// Reads `<service>[.<namespace>][.<any suffix>][:<port name or number>]`; the suffix (`svc.cluster.local`) means
-    /// nothing. The error is the rule that the text breaks.
+    /// Reads `<service>[.<namespace>][.<any suffix>][:<port name or number>]`; the suffix (`svc.cluster.local`)
+    /// has no meaning. The error is the rule that the text breaks.
     let tryParse (text: string) : Result<K8sTarget, string> =
         let colon = text.IndexOf ':'
         let name = if colon < 0 then text else text.Substring(0, colon)
@@ -57,7 +49,7 @@ module K8sTarget =
             else
                 parsePort (text.Substring(colon + 1))
 
-        if not (Array.forall isLabel labels) then
+        if not (Array.forall KubernetesName.isLabel labels) then
             Error "`<service>[.<namespace>][.<suffix>][:<port>]`, each part of a-z, 0-9 and `-`"
         else
             port

@@ -2,14 +2,14 @@ namespace Kedge.Domain
 
 open System
 
-/// The rules by which Kubernetes and DNS write names.
+/// The names of Kubernetes objects. They are stricter than the host names of requests (`HostName`).
 [<RequireQualifiedAccess>]
 module KubernetesName =
 
     let private isLetterOrDigit c = Char.IsAsciiLetterLower c || Char.IsAsciiDigit c
 
-    /// An RFC 1123 label in lower case: 1 to 63 letters, digits and inner hyphens. Names of services, namespaces and
-    /// service ports are such.
+    /// An RFC 1123 label in lower case: 1 to 63 letters, digits and inner hyphens. The names of services, namespaces and
+    /// service ports are labels.
     let isLabel (text: string) =
         text.Length >= 1
         && text.Length <= 63
@@ -17,18 +17,19 @@ module KubernetesName =
         && isLetterOrDigit text[text.Length - 1]
         && text |> Seq.forall (fun c -> isLetterOrDigit c || c = '-')
 
-    /// Labels with dots between them, 253 characters at most, in lower case.
-    let isHostName (text: string) = text.Length <= 253 && text.Split '.' |> Array.forall isLabel
+    /// What Kubernetes calls a DNS subdomain: labels with dots between them, at most 253 characters.
+    let isSubdomain (text: string) =
+        text.Length <= HostName.MaxLength && text.Split '.' |> Array.forall isLabel
 
-    /// An IANA service name (RFC 6335, 5.1), as a pod names its ports: a label of at most 15 characters with a letter
-    /// in it and no two hyphens together. So it is never a number.
+    /// The name of a pod's port, which is an IANA service name (RFC 6335, 5.1): a label of at most 15 characters with at
+    /// least one letter and no two adjacent hyphens. So it is never a number.
     let isPortName (text: string) =
         text.Length <= 15
         && isLabel text
         && text |> Seq.exists Char.IsAsciiLetterLower
         && not (text.Contains("--", StringComparison.Ordinal))
 
-    /// A key of a label or annotation: a name of at most 63 characters, perhaps with a DNS name and a `/` before it.
+    /// The key of a label or annotation: a name of at most 63 characters, perhaps after a DNS subdomain and a `/`.
     let isLabelKey (text: string) =
         let isName (name: string) =
             name.Length >= 1
@@ -40,5 +41,5 @@ module KubernetesName =
 
         match text.Split '/' with
         | [| name |] -> isName name
-        | [| domain; name |] -> isHostName domain && isName name
+        | [| domain; name |] -> isSubdomain domain && isName name
         | _ -> false

@@ -96,7 +96,7 @@ let tests =
 
                         Expect.equal
                             (health.IsAvailable until)
-                            (not health.IsUnwell && not (health.IsEjected until))
+                            (not health.IsUnhealthy && not (health.IsEjected until))
                             "back after it")
 
             Law.test
@@ -106,12 +106,12 @@ let tests =
                 (Arb.fromGen lived)
                 (fun seen (policy, history) ->
                     let now, before = live policy history
-                    seen.When("was aside", before.AsideUntil > now)
+                    seen.When("was aside", before.BackoffUntil > now)
                     seen.When("had failures", before.ConsecutiveFailures > 0)
                     let health = before.Succeeded()
                     Expect.equal health.ConsecutiveFailures 0 "row"
-                    Expect.equal (health.IsAvailable now) (not health.IsUnwell && not (health.IsEjected now)) "aside"
-                    Expect.equal (before.Connected().AsideUntil) 0L "connected")
+                    Expect.equal (health.IsAvailable now) (not health.IsUnhealthy && not (health.IsEjected now)) "aside"
+                    Expect.equal (before.Connected().BackoffUntil) 0L "connected")
 
             Law.test
                 "ejection comes exactly with the last failure of a row, when the limits allow it, and lasts its time"
@@ -221,7 +221,7 @@ let tests =
                             seen.When("became unwell", unwell)
                             seen.When("became well again", not unwell)
 
-                        Expect.equal health.IsUnwell unwell "as the model"
+                        Expect.equal health.IsUnhealthy unwell "as the model"
                         Expect.equal (health.IsAvailable 0L) (not unwell) "available"
 
                     seen.When("longer rows were needed", policy.UnhealthyThreshold > 1))
@@ -235,7 +235,7 @@ let tests =
                     let now, health = live policy history
                     seen.When("was not available", not (health.IsAvailable now))
                     let later = now + max policy.ConnectBackoff policy.EjectionTime
-                    Expect.equal (health.IsAvailable later) (not health.IsUnwell) "back"
+                    Expect.equal (health.IsAvailable later) (not health.IsUnhealthy) "back"
 
                     let probed =
                         Seq.init policy.HealthyThreshold ignore
@@ -304,5 +304,5 @@ let tests =
                 let health =
                     EndpointHealth.Initial.ConnectFailed(policy, 10L).AnswerFailed(policy, 10L, 0, 2)
 
-                Expect.equal (health.AsideUntil, health.EjectedUntil) (Int64.MaxValue, Int64.MaxValue) "saturated")
+                Expect.equal (health.BackoffUntil, health.EjectedUntil) (Int64.MaxValue, Int64.MaxValue) "saturated")
         ]

@@ -8,7 +8,7 @@ open Kedge.Domain
 open Kedge.Domain.Discovery
 open Kedge.PropertyTests.DiscoveryCases
 
-let private stateWith director services = DiscoveryState.Create(options, director, pool).Replace services
+let private stateWith director services = DiscoveryState.Create(options, files director pool).Replace services
 
 /// Calls that tell matchers apart.
 let private calls = [ "p.S", "Get"; "p.S", "Put"; "p.T", "Get"; "q.S", "Get" ]
@@ -47,9 +47,9 @@ let tests =
                 (Arb.fromGen (Gen.zip director services))
                 (fun seen (director, services) ->
                     let generated = (stateWith director services).Generate()
-                    seen.When("routes are made", generated.HttpRoutes.Length + generated.GrpcRoutes.Length > 0)
+                    seen.When("routes are made", generated.Entries.HttpRoutes.Length + generated.Entries.GrpcRoutes.Length > 0)
 
-                    for route in generated.HttpRoutes do
+                    for route in generated.Entries.HttpRoutes do
                         for file in director.HttpRoutes do
                             let sameplace =
                                 hostHolds file.HostMatcher route.HostMatcher
@@ -115,7 +115,7 @@ let tests =
                     seen.When("a file's route wins", conflicts |> List.exists (fun c -> c.Winner.IsFileRoute))
 
                     Expect.equal
-                        (state.WithFiles(emptyDirector, pool).Generate())
+                        (state.WithFiles(files emptyDirector pool).Generate())
                         ((stateWith emptyDirector services).Generate())
                         "as if they had never been")
 
@@ -126,7 +126,7 @@ let tests =
                 (Arb.fromGen goodServices)
                 (fun seen services ->
                     let before = (start.Replace services).Generate()
-                    let taken = before.HttpBackends |> List.truncate 1
+                    let taken = before.Entries.Backends.Http |> List.truncate 1
 
                     let mine =
                         taken
@@ -136,18 +136,21 @@ let tests =
                                 MaxRequests = 7u
                             })
 
-                    let files = { pool with HttpBackends = mine }
+                    let taking =
+                        { pool with
+                            Backends = { pool.Backends with Http = mine }
+                        }
 
                     let after =
-                        (DiscoveryState.Create(options, emptyDirector, files).Replace services).Generate()
+                        (DiscoveryState.Create(options, files emptyDirector taking).Replace services).Generate()
 
                     seen.When("a name is taken", not taken.IsEmpty)
 
-                    Expect.equal after.HttpRoutes before.HttpRoutes "the same routes"
+                    Expect.equal after.Entries.HttpRoutes before.Entries.HttpRoutes "the same routes"
 
                     Expect.equal
-                        (mine @ after.HttpBackends |> List.sortBy (fun b -> b.Name))
-                        (mine @ List.skip mine.Length before.HttpBackends
+                        (mine @ after.Entries.Backends.Http |> List.sortBy (fun b -> b.Name))
+                        (mine @ List.skip mine.Length before.Entries.Backends.Http
                          |> List.sortBy (fun b -> b.Name))
                         "one backend of each name"
 
@@ -168,32 +171,13 @@ let tests =
                 (fun seen (director, services) ->
                     let generated = (stateWith director services).Generate()
 
-                    let json =
-                        System.ReadOnlyMemory(System.Text.Encoding.UTF8.GetBytes(Encode.director director))
+                    let files = files director pool
+                    let before = Configuration.Build files
 
-                    let located =
-                        match ConfigFile.loadDirector "director.json" json with
-                        | Ok located -> located
-                        | Error errors -> failtestf "%A" errors
+                    let struct (after, errors) =
+                        Configuration.Build(files, generated.Entries, Configuration.Empty)
 
-                    let validPool =
-                        match BackendPool.validate pool with
-                        | Ok pool -> pool
-                        | Error violations -> failtestf "%A" violations
-
-                    let entries: GeneratedEntries =
-                        {
-                            HttpRoutes = generated.HttpRoutes
-                            GrpcRoutes = generated.GrpcRoutes
-                            HttpBackends = generated.HttpBackends
-                            GrpcBackends = generated.GrpcBackends
-                        }
-
-                    let struct (before, _) =
-                        Configuration.Build(located, validPool, GeneratedEntries.None)
-
-                    let struct (after, errors) = Configuration.Build(located, validPool, entries)
-                    seen.When("routes are made", not (generated.HttpRoutes.IsEmpty && generated.GrpcRoutes.IsEmpty))
+                    seen.When("routes are made", not (generated.Entries.HttpRoutes.IsEmpty && generated.Entries.GrpcRoutes.IsEmpty))
                     Expect.isEmpty errors "nothing is rejected"
                     let mutable byFile = false
                     let mutable byService = false

@@ -7,14 +7,6 @@ open Kedge.Domain
 open Kedge.Domain.Discovery
 open Kedge.PropertyTests.DiscoveryCases
 
-let private entriesOf (generated: Generated) : GeneratedEntries =
-    {
-        HttpRoutes = generated.HttpRoutes
-        GrpcRoutes = generated.GrpcRoutes
-        HttpBackends = generated.HttpBackends
-        GrpcBackends = generated.GrpcBackends
-    }
-
 /// All that can be seen of a configuration but its tables, which are made from its routes alone.
 let private look (configuration: Configuration) =
     let infos (routes: seq<RouteInfo>) =
@@ -26,17 +18,13 @@ let private look (configuration: Configuration) =
     let backends (infos: seq<BackendInfo>) =
         [
             for info in infos ->
-                info.Index,
-                info.Definition,
-                (match info.Tls with
-                 | null -> None
-                 | tls -> Some(tls.InsecureSkipVerify, tls.ServerName))
+                info.Index, info.Definition, Option.ofObj info.Tls
         ]
 
-    (infos configuration.HttpRoutes, infos configuration.GrpcRoutes),
+    configuration.Routes.Map infos,
     (configuration.Director.HttpRoutes, configuration.Director.GrpcRoutes),
-    (backends configuration.HttpBackends, backends configuration.GrpcBackends),
-    configuration.Pool.Decoded
+    configuration.Backends.Map backends,
+    (configuration.Pool.TlsServerConfigs, configuration.Pool.Backends)
 
 let private isShared (left: Configuration) (right: Configuration) =
     let shares (left: 'a array) (right: 'a array) =
@@ -46,27 +34,8 @@ let private isShared (left: Configuration) (right: Configuration) =
     shares left.Director.HttpRoutes right.Director.HttpRoutes
     || shares left.Director.GrpcRoutes right.Director.GrpcRoutes
 
-let private located (director: Decoded.Director) =
-    let json =
-        System.ReadOnlyMemory(System.Text.Encoding.UTF8.GetBytes(Encode.director director))
-
-    match ConfigFile.loadDirector "director.json" json with
-    | Ok located -> located
-    | Error errors -> failtestf "%A" errors
-
-let private poolOf (file: Decoded.BackendPool) : Located<BackendPool> =
-    match BackendPool.validate file with
-    | Ok pool ->
-        {
-            Value = pool
-            Source = SourceMap.None ""
-        }
-    | Error violations -> failtestf "%A" violations
-
 /// A pool that lacks what an annotation names: backends that do are unsound.
-let private bare = poolOf { pool with TlsServerConfigs = [] }
-
-let private full = poolOf pool
+let private bare = { pool with TlsServerConfigs = [] }
 
 let private named name : Decoded.Backend =
     {
@@ -84,14 +53,16 @@ let private named name : Decoded.Backend =
 
 /// A pool with names that generated backends have too.
 let private taken =
-    poolOf
-        { pool with
-            HttpBackends =
-                [
-                    for space in names do
-                        for name in names -> named $"{name}_{space}_80"
-                ]
-        }
+    { pool with
+        Backends =
+            { pool.Backends with
+                Http =
+                    [
+                        for space in names do
+                            for name in names -> named $"{name}_{space}_80"
+                    ]
+            }
+    }
 
 [<Tests>]
 let tests =
@@ -113,12 +84,12 @@ let tests =
                     (Gen.listOfLength 40 (Gen.choose (0, 5)))
                  |> Arb.fromGen)
                 (fun seen (events, director, choices) ->
-                    let none, some = located emptyDirector, located director
                     let mutable state = start
                     let mutable before = Configuration.Empty
                     let mutable shared = false
                     let mutable rejected = false
-                    let mutable files = (none, full)
+                    let mutable chosen = (emptyDirector, pool)
+                    let mutable current = files emptyDirector pool
                     let mutable pools = 0
                     let mutable directors = 0
 
@@ -127,22 +98,25 @@ let tests =
 
                         let next =
                             match choice with
-                            | 0 -> (some, snd files)
-                            | 1 -> (none, snd files)
-                            | 2 -> (fst files, bare)
-                            | 3 -> (fst files, full)
-                            | 4 -> (fst files, taken)
-                            | _ -> files
+                            | 0 -> (director, snd chosen)
+                            | 1 -> (emptyDirector, snd chosen)
+                            | 2 -> (fst chosen, bare)
+                            | 3 -> (fst chosen, pool)
+                            | 4 -> (fst chosen, taken)
+                            | _ -> chosen
 
-                        if not (obj.ReferenceEquals(fst next, fst files)) then
+                        if not (obj.ReferenceEquals(fst next, fst chosen)) then
                             directors <- directors + 1
 
-                        if not (obj.ReferenceEquals(snd next, snd files)) then
+                        if not (obj.ReferenceEquals(snd next, snd chosen)) then
                             pools <- pools + 1
 
-                        files <- next
-                        let entries = entriesOf (state.Generate())
-                        let build upon = Configuration.Build(fst files, snd files, entries, upon)
+                        if next <> chosen then
+                            current <- files (fst next) (snd next)
+
+                        chosen <- next
+                        let entries = state.Generate().Entries
+                        let build upon = Configuration.Build(current, entries, upon)
                         let struct (grown, errors) = build before
                         let struct (fresh, expected) = build Configuration.Empty
                         Expect.equal errors expected "the same entries are rejected"

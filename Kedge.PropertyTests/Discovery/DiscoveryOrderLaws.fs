@@ -13,7 +13,7 @@ let private upsertAll (services: Service seq) =
 let private look (seen: Seen) (generated: Generated) =
     seen.When("two claim the same", not generated.Conflicts.IsEmpty)
     seen.When("a last good version stands in", generated.Quarantined |> List.exists (fun q -> q.RoutesKept > 0))
-    seen.When("routes are made", generated.HttpRoutes.Length + generated.GrpcRoutes.Length > 1)
+    seen.When("routes are made", generated.Entries.HttpRoutes.Length + generated.Entries.GrpcRoutes.Length > 1)
 
 let private kinds =
     [
@@ -137,12 +137,12 @@ let tests =
                 [ "a file's route wins", 50 ]
                 (Arb.fromGen (Gen.zip versions director))
                 (fun seen (versions, director) ->
-                    let first = DiscoveryState.Create(options, director, pool)
+                    let first = DiscoveryState.Create(options, files director pool)
 
                     let before =
                         (first, versions) ||> List.fold (fun state service -> state.Upsert service)
 
-                    let after = (upsertAll versions).WithFiles(director, pool)
+                    let after = (upsertAll versions).WithFiles(files director pool)
                     let expected = before.Generate()
 
                     seen.When(
