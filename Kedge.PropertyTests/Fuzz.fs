@@ -1,6 +1,6 @@
-/// Throws mutated input at everything in the core that reads what callers and files say: `-- --fuzz <cases> [--seed <n>]`.
-/// Unlike the laws it generates blindly and by the million. Its corpus is the folder `corpus`: a find that was repaired is
-/// added there.
+/// Throws mutated input at everything in the core that reads what callers and files say: `-- --fuzz <cases> [--seed
+/// <n>]`. Unlike the laws it generates blindly and by the million. Its corpus is the folder `corpus`: a find that was
+/// repaired is added there.
 module Kedge.PropertyTests.Fuzz
 
 open System
@@ -186,8 +186,7 @@ let private checkTables (mutator: Mutator) (configuration: Configuration) (host,
     expect (foundGrpc = expectedGrpc) $"gRPC table: {foundGrpc}, reference: {expectedGrpc}, for %A{call}"
 
     match configuration.DecideAdhoc(Protocol.Http, host, ports) with
-    | Target(_, name, _) ->
-        expect (HostName.isHost (name.AsSpan())) $"an ad-hoc rule leads to '{name}'"
+    | Target(_, name, _) -> expect (HostName.isHost (name.AsSpan())) $"an ad-hoc rule leads to '{name}'"
     | _ -> ()
 
     found >= 0 || foundGrpc >= 0

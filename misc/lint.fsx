@@ -3,7 +3,7 @@
 //   dotnet fsi misc/lint.fsx
 //   dotnet fsi misc/lint.fsx director.json backendpool.json
 //
-// Exits with 1 when there is an error. Nothing runs, and nothing but the core is needed: take it into your CI.
+// Exits with 1 when there is an error. It needs no running server, only the core: add it to your CI.
 
 #load "../Kedge.Domain/load.fsx"
 
@@ -22,7 +22,7 @@ let directorFile, poolFile =
         eprintfn "usage: dotnet fsi misc/lint.fsx [director.json backendpool.json]"
         exit 2
 
-// 2. Decode, validate and compile both. Everything that is wrong with them is told at once, each with its place.
+// 2. Decode, validate and compile both. All errors are reported together, each with its location.
 let bytes file = ReadOnlyMemory(File.ReadAllBytes file)
 let name (file: string) = Path.GetFileName file
 
@@ -37,8 +37,8 @@ if not loaded.IsValid then
 
 let configuration = loaded.Value
 
-// 3. The analysis. A finding has its place, and requests that prove it: paste one behind `kedge explain`.
-let findings = Inspection.Check configuration
+// 3. The analysis. A finding has its location, and requests that prove it: paste one after `kedge explain`.
+let findings = Check.Findings configuration
 
 for finding in findings do
     printfn "%s:%d: %A %s %s: %s" finding.File finding.Line finding.Severity finding.Kind finding.Path finding.Message
@@ -57,7 +57,7 @@ for index, route in withoutHost do
     let place =
         configuration.DirectorSource.Locate [ Field "http"; Field "routes"; Step.Index index ]
 
-    printfn "%s:%d: house rule: a route for any host (%s)" place.File place.Line (RuleText.httpRoute route)
+    printfn "%s:%d: house rule: a route for any host (%s)" place.File place.Line route.Text
 
 let errors =
     findings

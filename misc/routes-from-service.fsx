@@ -5,7 +5,7 @@
 //   kubectl get services -A -o json | dotnet fsi misc/routes-from-service.fsx ext.example.com
 //   dotnet fsi misc/routes-from-service.fsx
 //
-// Without an argument it reads misc/samples/service.json. No cluster is asked: the core generates.
+// Without an argument it reads misc/samples/service.json. It needs no cluster: the core generates the entries.
 
 #load "../Kedge.Domain/load.fsx"
 
@@ -24,7 +24,7 @@ let suffix, manifest =
         eprintfn "usage: dotnet fsi misc/routes-from-service.fsx [external domain] < service.json"
         exit 2
 
-// 2. Discovery's options are those of the `discovery_*` flags, and checked like them.
+// 2. Discovery's options are those of the `discovery_*` flags, and are validated like them.
 let options =
     match DiscoveryOptions.Create("kedge.com/", suffix, "{service}.{suffix}") with
     | Ok options -> options
@@ -54,22 +54,14 @@ let services =
     elements
     |> List.choose (ServiceJson.read options.Prefix >> ValueOption.toOption)
 
-// 4. A service takes part when it carries the label. Say so of those that do not.
+// 4. Only services with the label take part. Report those without it.
 for service in services do
     if not (service.Labels.ContainsKey options.ExposedLabel) then
         eprintfn "service %O: has no label %s" service.Key options.ExposedLabel
 
-// 5. The state of discovery after this full list of services, beside empty files, generates the entries.
-let file name decode =
-    match decode name (ReadOnlyMemory(Text.Encoding.UTF8.GetBytes "{}")) with
-    | Ok file -> file
-    | Error _ -> failwith "an empty file is sound"
-
-let director = file "director.json" ConfigFile.decodeDirector
-let pool = file "backendpool.json" ConfigFile.decodeBackendPool
-
+// 5. The state of discovery after this full list of services, along with empty files, generates the entries.
 let generated =
-    DiscoveryState.Create(options, director, pool).Replace(services).Generate()
+    DiscoveryState.Create(options, LoadedFiles.Empty).Replace(services).Generate()
 
-// 6. Print them as the files would have them, and what discovery has to say.
+// 6. Print them as the files would have them, followed by discovery's reports.
 printfn "%s" (DiscoveryText.render generated)

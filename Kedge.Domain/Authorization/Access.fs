@@ -73,11 +73,12 @@ type Caller(token: TokenState, certificate: (SubjectAltName array) | null) =
         | null -> NoToken
         | _ -> token
 
-    /// The names in the client certificate, whose chain and purpose the handshake has verified. Null without a certificate.
+    /// The names in the client certificate, whose chain and purpose the handshake has verified. Null without a
+    /// certificate.
     member _.Certificate = certificate
 
-/// Whether a caller may use a route. Reasons are for the caller: they contain no part of a token or certificate, and nothing
-/// that the caller does not know except the names of missing permissions.
+/// Whether a caller may use a route. Reasons are for the caller: they contain no part of a token or certificate, and
+/// nothing that the caller does not know except the names of missing permissions.
 type AccessDecision =
     | Allowed
     /// No token, or a bad one: 401, UNAUTHENTICATED.
@@ -87,8 +88,9 @@ type AccessDecision =
     /// The token cannot be verified now: 503, UNAVAILABLE.
     | Undecidable of reason: string
 
-/// Decides whether a caller may use a route: a pure function of the caller and the requirements. Deny by default: whatever is
-/// missing, unreadable or unknown meets no requirement, and adding a requirement never lets more callers in.
+/// Decides whether a caller may use a route: a pure function of the caller and the requirements. Deny by default:
+/// whatever is missing, unreadable or unknown meets no requirement, and adding a requirement never lets more callers
+/// in.
 [<AbstractClass; Sealed>]
 type Access private () =
 
@@ -155,8 +157,8 @@ type Access private () =
     /// Whether the decision depends on the names in the caller's certificate. If not, they need not be read.
     static member CertificateMatters(route: RouteDemands) : bool = not route.Anonymous && route.Sans.Length > 0
 
-    /// The token is checked first, then the certificate. A certificate that is missing or has another name is forbidden: a
-    /// 401 would ask for a token, which could not help. Allocates nothing for a caller who is allowed.
+    /// The token is checked first, then the certificate. A certificate that is missing or has another name is
+    /// forbidden: a 401 would ask for a token, which could not help. Allocates nothing for a caller who is allowed.
     static member Decide(server: ServerDemands, route: RouteDemands, caller: Caller) : AccessDecision =
         if route.Anonymous then
             Allowed

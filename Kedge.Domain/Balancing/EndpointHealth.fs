@@ -7,8 +7,8 @@ open System
 ///
 /// `now` is a monotonic clock in ticks of `TimeSpan`, from any start, not negative.
 [<Sealed; AllowNullLiteral>]
-type EndpointHealth private (backoffUntil: int64, ejectedUntil: int64, failures: int, isUnhealthy: bool, probesAgainst: int)
-    =
+type EndpointHealth
+    private (backoffUntil: int64, ejectedUntil: int64, failures: int, isUnhealthy: bool, probesAgainst: int) =
 
     static let initial = EndpointHealth(0L, 0L, 0, false, 0)
 
@@ -58,16 +58,16 @@ type EndpointHealth private (backoffUntil: int64, ejectedUntil: int64, failures:
         else
             EndpointHealth(0L, ejectedUntil, failures, isUnhealthy, probesAgainst)
 
-    /// A successful response, which ends a row of failures and a backoff. An ejection still lasts for its whole time: the
-    /// request may have been sent long ago, and its response says nothing about the present.
+    /// A successful response, which ends a row of failures and a backoff. An ejection still lasts for its whole time:
+    /// the request may have been sent long ago, and its response says nothing about the present.
     member health.Succeeded() : EndpointHealth =
         if backoffUntil = 0L && failures = 0 then
             health
         else
             EndpointHealth(0L, ejectedUntil, 0, isUnhealthy, probesAgainst)
 
-    /// A failed response, or a broken connection. `ejected` of the backend's `total` endpoints are ejected now, not counting
-    /// this one. When the row is complete but no more endpoints may be ejected, the next failure tries again.
+    /// A failed response, or a broken connection. `ejected` of the backend's `total` endpoints are ejected now, not
+    /// counting this one. When the row is complete but no more endpoints may be ejected, the next failure tries again.
     member health.AnswerFailed(policy: HealthPolicy, now: int64, ejected: int, total: int) : EndpointHealth =
         if policy.EjectAfter = 0 || health.IsEjected now then
             health
@@ -85,8 +85,8 @@ type EndpointHealth private (backoffUntil: int64, ejectedUntil: int64, failures:
             else
                 EndpointHealth(backoffUntil, ejectedUntil, row, isUnhealthy, probesAgainst)
 
-    /// An active health check passed or failed. Only a row of results against the present state, as long as the threshold,
-    /// changes the state.
+    /// An active health check passed or failed. Only a row of results against the present state, as long as the
+    /// threshold, changes the state.
     member health.Probed(policy: HealthPolicy, passed: bool) : EndpointHealth =
         if passed <> isUnhealthy then
             if probesAgainst = 0 then

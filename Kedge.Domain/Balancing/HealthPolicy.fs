@@ -11,7 +11,8 @@ type HealthPolicy =
         /// The failures in a row that eject an endpoint; 0 = never.
         EjectAfter: int
         EjectionTime: int64
-        /// The largest share of the endpoints, in percent (1 to 100), that is ejected at the same time. Never all of them are.
+        /// The largest share of the endpoints, in percent (1 to 100), that is ejected at the same time. Never all of
+        /// them are.
         MaxEjectionPercent: int
         /// The successful probes in a row after which an unhealthy endpoint is healthy again; at least 1.
         HealthyThreshold: int

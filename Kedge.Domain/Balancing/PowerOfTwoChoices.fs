@@ -2,8 +2,8 @@ namespace Kedge.Domain
 
 /// POWER_OF_TWO_CHOICES: of two candidates drawn by share, the one with fewer requests in flight for its share.
 ///
-/// Nearly as even as LEAST_REQUEST (Mitzenmacher, "The power of two choices in randomized load balancing"), yet many proxies
-/// do not all rush to the same idle endpoint, since each compares only two.
+/// Nearly as even as LEAST_REQUEST (Mitzenmacher, "The power of two choices in randomized load balancing"), yet many
+/// proxies do not all rush to the same idle endpoint, since each compares only two.
 [<RequireQualifiedAccess>]
 module internal PowerOfTwoChoices =
 

@@ -2,8 +2,9 @@ namespace Kedge.Domain
 
 open System
 
-/// The endpoints of one priority, which the balancing policies choose from. `members` are their indexes in the whole set; a
-/// place is a position in `members`. Policies choose among the candidates: the places that a request may be sent to.
+/// The endpoints of one priority, which the balancing policies choose from. `members` are their indexes in the whole
+/// set; a place is a position in `members`. Policies choose among the candidates: the places that a request may be sent
+/// to.
 [<Sealed>]
 type internal PriorityGroup(members: int array, weights: uint16 array) =
     let shares = Schedule.shares weights

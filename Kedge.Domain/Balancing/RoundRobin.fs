@@ -2,8 +2,8 @@ namespace Kedge.Domain
 
 /// ROUND_ROBIN: the candidates take turns, in proportion to their shares.
 ///
-/// The default, because it needs no knowledge of the endpoints' load and spreads equal requests as evenly as possible. It is
-/// the wrong choice where requests differ much in cost, or endpoints in speed.
+/// The default, because it needs no knowledge of the endpoints' load and spreads equal requests as evenly as possible.
+/// It is the wrong choice where requests differ much in cost, or endpoints in speed.
 [<RequireQualifiedAccess>]
 module internal RoundRobin =
 

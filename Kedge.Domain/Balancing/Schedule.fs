@@ -7,12 +7,12 @@ open System.Collections.Generic
 [<RequireQualifiedAccess>]
 module Schedule =
 
-    /// The most turns that a cycle of so many endpoints has, apart from the one turn that each has at least. Weights whose
-    /// cycle would be longer are rounded down to fit: about a hundredth of a share is lost, never an endpoint.
+    /// The most turns that a cycle of so many endpoints has, apart from the one turn that each has at least. Weights
+    /// whose cycle would be longer are rounded down to fit: about a hundredth of a share is lost, never an endpoint.
     let maxTurns (endpoints: int) : int = max 1024 (16 * endpoints)
 
-    /// The shares that SRV weights (0 to 65535) mean. All endpoints of weight 0 together have the share that RFC 2782 gives
-    /// them: that of one weight unit. When every weight is 0, all are equal.
+    /// The shares that SRV weights (0 to 65535) mean. All endpoints of weight 0 together have the share that RFC 2782
+    /// gives them: that of one weight unit. When every weight is 0, all are equal.
     let shares (weights: uint16 array) : uint64 array =
         let zeros = weights |> Array.sumBy (fun weight -> if weight = 0us then 1UL else 0UL)
 
@@ -27,7 +27,8 @@ module Schedule =
     let rec private greatestCommonDivisor (a: uint64) (b: uint64) =
         if b = 0UL then a else greatestCommonDivisor b (a % b)
 
-    /// How many turns of a cycle each endpoint has: at least one, and in proportion to the shares, which are all positive.
+    /// How many turns of a cycle each endpoint has: at least one, and in proportion to the shares, which are all
+    /// positive.
     let turns (shares: uint64 array) : int array =
         if shares.Length = 0 then
             [||]
@@ -42,8 +43,8 @@ module Schedule =
                 shares
                 |> Array.map (fun share -> max 1 (int (Math.BigMul(share, limit) / UInt128.op_Implicit total)))
 
-    /// A cycle of turns, as indexes into `turns`, in which each index has its number of turns, evenly spread: after any number
-    /// of turns from the start of a cycle, each has had its exact share of them, rounded up or down.
+    /// A cycle of turns, as indexes into `turns`, in which each index has its number of turns, evenly spread: after any
+    /// number of turns from the start of a cycle, each has had its exact share of them, rounded up or down.
     ///
     /// The j-th of an endpoint's n turns in a cycle of length c must fall in [⌊(j-1)c/n⌋, ⌈jc/n⌉); taking among those
     /// whose interval has begun the one that ends first meets all of them (Baruah et al., "Proportionate progress").

@@ -4,8 +4,8 @@ open System
 
 /// RANDOM: a candidate at random, according to shares.
 ///
-/// For many proxies in front of the same endpoints: without any state, nothing can make them choose the same endpoint at the
-/// same time.
+/// For many proxies in front of the same endpoints: without any state, nothing can make them choose the same endpoint
+/// at the same time.
 [<RequireQualifiedAccess>]
 module internal WeightedRandom =
 

@@ -13,8 +13,7 @@ type Configuration
         grpc: ProtocolPart<Decoded.GrpcRoute, GrpcRoute>
     ) =
 
-    let director =
-        Director(http.Routes, grpc.Routes, files.Director.Value.AdhocRules)
+    let director = Director(http.Routes, grpc.Routes, files.Director.Value.AdhocRules)
 
     let definitions (backends: BackendInfo array) = [ for backend in backends -> backend.Definition ]
 
@@ -54,11 +53,11 @@ type Configuration
     /// No rules, no backends.
     static member val Empty: Configuration = Configuration(LoadedFiles.Empty, ProtocolPart.Empty, ProtocolPart.Empty)
 
-    /// Compiles the files, and the generated entries after theirs. A generated entry that is invalid, or whose backend name is
-    /// taken, is omitted and reported; it does not affect the others.
+    /// Compiles the files, and the generated entries after theirs. A generated entry that is invalid, or whose backend
+    /// name is taken, is omitted and reported; it does not affect the others.
     ///
-    /// `before` does not change the result: what it made of generated entries that are the same objects is reused, so that one
-    /// change among ten thousand entries costs little.
+    /// `before` does not change the result: what it made of generated entries that are the same objects is reused, so
+    /// that one change among ten thousand entries costs little.
     static member Build
         (files: LoadedFiles, generated: GeneratedEntries, before: Configuration)
         : struct (Configuration * ConfigError list) =

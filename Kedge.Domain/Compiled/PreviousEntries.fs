@@ -1,7 +1,7 @@
 namespace Kedge.Domain
 
-/// Finds the entries of a list in the list before it: the same objects in the same order, except for a few that are new or
-/// removed. Where more of them differ, entries are not found, and what depends on them is compiled anew.
+/// Finds the entries of a list in the list before it: the same objects in the same order, except for a few that are new
+/// or removed. Where more of them differ, entries are not found, and what depends on them is compiled anew.
 [<Sealed>]
 type internal PreviousEntries<'entry when 'entry: not struct>(count: int, at: int -> 'entry) =
 

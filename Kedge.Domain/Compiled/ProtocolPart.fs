@@ -76,7 +76,9 @@ type internal Compilation(files: LoadedFiles, generated: GeneratedEntries, befor
     let rejected = ResizeArray<Violation>()
 
     let tlsConfigs =
-        pool.TlsServerConfigs |> Seq.map (fun config -> config.Name, config) |> Map.ofSeq
+        pool.TlsServerConfigs
+        |> Seq.map (fun config -> config.Name, config)
+        |> Map.ofSeq
 
     let tlsConfigNames = tlsConfigs |> Map.keys |> Set.ofSeq
 
@@ -95,7 +97,8 @@ type internal Compilation(files: LoadedFiles, generated: GeneratedEntries, befor
             rejected.AddRange checks.Violations
             None
 
-    /// The valid generated routes, each with its first shape and what the previous configuration made of it, if it had it.
+    /// The valid generated routes, each with its first shape and what the previous configuration made of it, if it had
+    /// it.
     let generatedRoutes (kind: RouteKind<'entry, 'route>) (before: ProtocolPart<'entry, 'route>) =
         let previous =
             PreviousEntries(before.GeneratedRoutes.Length, (fun i -> before.GeneratedRoutes[i]))
@@ -176,13 +179,14 @@ type internal Compilation(files: LoadedFiles, generated: GeneratedEntries, befor
         ]
 
     /// One protocol's part, given that of the previous configuration.
-    member _.Part(kind: RouteKind<'entry, 'route>, before: ProtocolPart<'entry, 'route>) : ProtocolPart<'entry, 'route> =
+    member _.Part
+        (kind: RouteKind<'entry, 'route>, before: ProtocolPart<'entry, 'route>)
+        : ProtocolPart<'entry, 'route> =
         let director = files.Director
         let fileRoutes = kind.OfFile director.Value
         let generatedRoutes = generatedRoutes kind before
 
-        let backends =
-            backends kind.Protocol before |> Seq.mapi backendInfo |> Seq.toArray
+        let backends = backends kind.Protocol before |> Seq.mapi backendInfo |> Seq.toArray
 
         let backendIndexes = Dictionary<string, int> backends.Length
 

@@ -1,6 +1,7 @@
 namespace Kedge.Domain
 
-/// Where a value is. Line and column start at 1, and the column counts characters. Both are 0 when the value is in no file.
+/// Where a value is. Line and column start at 1, and the column counts characters. Both are 0 when the value is in no
+/// file.
 type Location =
     {
         File: string

@@ -28,8 +28,8 @@ type internal Decoding(text: JsonText) =
     /// The text of a value as the file has it.
     member _.Found(node: JsonNode) = text.Excerpt(node.Start, node.End)
 
-/// Reads one kind of value. A value that is wrong is reported and replaced by the default, so that the rest of the file is
-/// still read and validated.
+/// Reads one kind of value. A value that is wrong is reported and replaced by the default, so that the rest of the file
+/// is still read and validated.
 [<NoEquality; NoComparison>]
 type internal Decoder<'value> =
     {

@@ -5,8 +5,8 @@ open System.Globalization
 open System.Runtime.InteropServices
 open System.Text
 
-/// Durations in the notation of Go's `time.ParseDuration`: decimal numbers, each with a unit (`ns us µs ms s m h`), such as
-/// `300ms` or `1h15m30.918s`. A bare `0` needs no unit. This includes the durations of proto3 JSON (`1.5s`).
+/// Durations in the notation of Go's `time.ParseDuration`: decimal numbers, each with a unit (`ns us µs ms s m h`),
+/// such as `300ms` or `1h15m30.918s`. A bare `0` needs no unit. This includes the durations of proto3 JSON (`1.5s`).
 [<AbstractClass; Sealed>]
 type Duration private () =
 
@@ -28,8 +28,8 @@ type Duration private () =
     /// More digits are rejected: a `decimal` could not hold them exactly.
     static let maxNumberLength = 20
 
-    /// The exact value in ticks, perhaps with a fraction; none when the text is not a duration without a sign, or is longer
-    /// than any `TimeSpan`.
+    /// The exact value in ticks, perhaps with a fraction; none when the text is not a duration without a sign, or is
+    /// longer than any `TimeSpan`.
     static let parse (text: string) : decimal voption =
         let rec read (at: int) (ticks: decimal) =
             if at = text.Length then
@@ -73,8 +73,8 @@ type Duration private () =
     /// Longer texts cannot be meant as one.
     static let maxLengthInFile = 64
 
-    /// Reads a duration, perhaps with a sign. What is finer than 100 ns, a tick of `TimeSpan`, is cut off. False when the text
-    /// is not a duration, or is out of the range of `TimeSpan`.
+    /// Reads a duration, perhaps with a sign. What is finer than 100 ns, a tick of `TimeSpan`, is cut off. False when
+    /// the text is not a duration, or is out of the range of `TimeSpan`.
     static member TryParse(text: string, [<Out>] duration: byref<TimeSpan>) : bool =
         let isNegative = text.StartsWith '-'
         let isSigned = isNegative || text.StartsWith '+'
@@ -88,7 +88,8 @@ type Duration private () =
             duration <- TimeSpan.Zero
             false
 
-    /// As `TryParse`, by the stricter rules of the configuration files: no sign, nothing finer than 100 ns, at most ten years.
+    /// As `TryParse`, by the stricter rules of the configuration files: no sign, nothing finer than 100 ns, at most ten
+    /// years.
     static member internal TryParseExact(text: string) : TimeSpan voption =
         if text.Length > maxLengthInFile then
             ValueNone

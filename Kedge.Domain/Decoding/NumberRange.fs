@@ -1,7 +1,7 @@
 namespace Kedge.Domain
 
-/// The values that a numeric field of the configuration may have; both ends belong to the range. Decoding names it in the
-/// error for what is not even an unsigned 32-bit number, validation checks it.
+/// The values that a numeric field of the configuration may have; both ends belong to the range. Decoding names it in
+/// the error for what is not even an unsigned 32-bit number, validation checks it.
 [<Struct>]
 type internal NumberRange =
     {

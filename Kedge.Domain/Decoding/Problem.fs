@@ -1,6 +1,7 @@
 namespace Kedge.Domain
 
-/// What can be wrong with a configuration. `found` is always the offending text as the file has it, shortened when long.
+/// What can be wrong with a configuration. `found` is always the offending text as the file has it, shortened when
+/// long.
 type Problem =
     /// The text is not JSON; nothing after this position can be read.
     | Syntax of detail: string
@@ -20,7 +21,8 @@ type Problem =
     /// A name that no entry has.
     | UnknownReference of kind: string * name: string * suggestion: string option
 
-/// A problem and the value that has it. Validation yields violations; the file's source map turns them into located errors.
+/// A problem and the value that has it. Validation yields violations; the file's source map turns them into located
+/// errors.
 type Violation = { Path: JsonPath; Problem: Problem }
 
 [<RequireQualifiedAccess>]

@@ -91,8 +91,8 @@ type SourceMap internal (file: string, text: JsonText, root: JsonNode voption) =
             node.Start
         | ValueNone -> 0
 
-    /// Where a value is, or the innermost value that would contain it when the file does not have it. Without a line and
-    /// a column when there is no file.
+    /// Where a value is, or the innermost value that would contain it when the file does not have it. Without a line
+    /// and a column when there is no file.
     member map.Locate(path: JsonPath) : Location =
         match root with
         | ValueSome root ->

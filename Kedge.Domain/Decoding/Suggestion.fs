@@ -32,7 +32,8 @@ module Suggestion =
 
         costs[one.Length, other.Length]
 
-    /// A name without what only differs in spelling: `hostMatcher`, `Host-Matcher` and `host_matcher` are the same name.
+    /// A name without what only differs in spelling: `hostMatcher`, `Host-Matcher` and `host_matcher` are the same
+    /// name.
     let private plain (name: string) =
         let text = Text.StringBuilder()
 

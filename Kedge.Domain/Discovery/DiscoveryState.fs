@@ -46,9 +46,10 @@ type internal ServiceMemory =
 
 /// Everything that discovery knows. Immutable: each change gives the next state.
 ///
-/// What it generates is a function of the files and of what is remembered about each service. So events of different services
-/// commute; the versions of one service commute and may repeat; only the deletion of a service must come in the order in
-/// which Kubernetes sends that service's events. When no version has a fault, the newest versions alone decide.
+/// What it generates is a function of the files and of what is remembered about each service. So events of different
+/// services commute; the versions of one service commute and may repeat; only the deletion of a service must come in
+/// the order in which Kubernetes sends that service's events. When no version has a fault, the newest versions alone
+/// decide.
 [<Sealed>]
 type DiscoveryState private (options: DiscoveryOptions, files: FileClaims, memories: Map<ServiceKey, ServiceMemory>) =
 
@@ -59,12 +60,13 @@ type DiscoveryState private (options: DiscoveryOptions, files: FileClaims, memor
     /// The number of known services, exposed or not.
     member _.ServiceCount = memories.Count
 
-    /// No service yet. The routes of the files win over generated ones, their backends keep their names, and an annotation may
-    /// name their `tls_server_configs`.
+    /// No service yet. The routes of the files win over generated ones, their backends keep their names, and an
+    /// annotation may name their `tls_server_configs`.
     static member Create(options: DiscoveryOptions, files: LoadedFiles) =
         DiscoveryState(options, FileClaims files, Map.empty)
 
-    /// The files have changed. A last good version is no longer good when it names a TLS configuration that no longer exists.
+    /// The files have changed. A last good version is no longer good when it names a TLS configuration that no longer
+    /// exists.
     member _.WithFiles(changed: LoadedFiles) : DiscoveryState =
         let next = FileClaims changed
         let read = ServiceReading.ofService options next.TlsConfigs

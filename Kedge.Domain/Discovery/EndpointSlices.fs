@@ -98,8 +98,8 @@ type EndpointSelection =
         Endpoints: Endpoint array
         /// Whether any slice has the port, even without a ready endpoint.
         PortFound: bool
-        /// When the port was not found: the ports that the slices do have, as `name:number`. If there are any, the reference
-        /// is most likely wrong; if there are none, the service has no pods.
+        /// When the port was not found: the ports that the slices do have, as `name:number`. If there are any, the
+        /// reference is most likely wrong; if there are none, the service has no pods.
         OtherPorts: string array
     }
 
@@ -135,12 +135,12 @@ module EndpointSlices =
         | PortName name when generated -> [ ofTarget name; named [ name ] ]
         | PortName name -> [ named [ name ]; ofTarget name ]
 
-    /// The ready endpoints of a port. `ports` are those of the service; empty when the service is unknown, and then neither
-    /// its port numbers nor the names of its `targetPort`s can be used.
+    /// The ready endpoints of a port. `ports` are those of the service; empty when the service is unknown, and then
+    /// neither its port numbers nor the names of its `targetPort`s can be used.
     ///
     /// A number means an endpoint's port, else the service's. A name means a service's port, else a `targetPort`; in a
-    /// generated backend the `targetPort` comes first. Without a port, the slices must have a single one. A pod with addresses
-    /// of both families counts once, with its IPv4 address. The order of the slices makes no difference.
+    /// generated backend the `targetPort` comes first. Without a port, the slices must have a single one. A pod with
+    /// addresses of both families counts once, with its IPv4 address. The order of the slices makes no difference.
     let select (port: K8sPort) (generated: bool) (ports: seq<ServicePort>) (slices: seq<EndpointSlice>) =
         let slices =
             slices

@@ -3,8 +3,8 @@ namespace Kedge.Domain.Discovery
 open System.Collections.Generic
 open Kedge.Domain
 
-/// A route of the director file that takes every request for a host, port and methods. `Index` is its index in the list of
-/// its protocol.
+/// A route of the director file that takes every request for a host, port and methods. `Index` is its index in the list
+/// of its protocol.
 [<Struct>]
 type private FileClaim =
     {
@@ -84,7 +84,8 @@ type internal FileClaims(files: LoadedFiles) =
 
     member _.HasBackend(protocol: Protocol, name: string) = backends[protocol].Contains name
 
-    /// The first route that alone takes every request that the claim's would take: its index in its list and its backend.
+    /// The first route that alone takes every request that the claim's would take: its index in its list and its
+    /// backend.
     member _.TryCovering(claim: Claim) : struct (int * string) voption =
         let claimsOf = claims[claim.Protocol]
 

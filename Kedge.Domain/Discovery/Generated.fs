@@ -85,8 +85,9 @@ type OverriddenBackend =
 
 /// What discovery makes of the services. Everything is sorted, so that equal states give equal values.
 ///
-/// Routes are in the order of their hosts. Within a host a `service_name_matcher` precedes all others that take its methods
-/// too; then the lower port comes first, which matters only to requests without a port, since these mean 80 and 443.
+/// Routes are in the order of their hosts. Within a host a `service_name_matcher` precedes all others that take its
+/// methods too; then the lower port comes first, which matters only to requests without a port, since these mean 80 and
+/// 443.
 type Generated =
     {
         Entries: GeneratedEntries

@@ -53,8 +53,8 @@ type Service =
 [<RequireQualifiedAccess>]
 module ResourceVersion =
 
-    /// Whether `left` is certainly older than `right`. Versions are decimal numbers without leading zeros. Others cannot be
-    /// compared: then what arrives later counts as newer.
+    /// Whether `left` is certainly older than `right`. Versions are decimal numbers without leading zeros. Others
+    /// cannot be compared: then what arrives later counts as newer.
     let isOlder (left: string) (right: string) =
         let isNumber (text: string) = text <> "" && text |> Seq.forall Char.IsAsciiDigit
 

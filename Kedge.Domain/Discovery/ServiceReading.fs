@@ -6,7 +6,8 @@ open Kedge.Domain.Decoded
 
 /// Why a port of an exposed service makes no route.
 type IgnoredReason =
-    /// Its name, which is in the report, is neither `http`, `grpc`, `httptls` or `grpctls`, nor one of them followed by `-`.
+    /// Its name, which is in the report, is neither `http`, `grpc`, `httptls` or `grpctls`, nor one of them followed by
+    /// `-`.
     | NameSaysNothing
     /// Only TCP is proxied.
     | NotTcp of protocol: string
@@ -79,8 +80,8 @@ module BackendName =
     /// `S_N_T`. Injective: none of the three can contain a `_`, and a port's name is never a number.
     let ofTarget (key: ServiceKey) (target: string) : string = $"{key.Name}_{key.Namespace}_{target}"
 
-    /// For the TLS port of a service that also has a plain-text port with this target: each needs a backend of its own. No
-    /// target has such a name, since it contains a `_`.
+    /// For the TLS port of a service that also has a plain-text port with this target: each needs a backend of its own.
+    /// No target has such a name, since it contains a `_`.
     let ofTlsTwin (key: ServiceKey) (target: string) : string = ofTarget key target + "_tls"
 
 [<RequireQualifiedAccess>]

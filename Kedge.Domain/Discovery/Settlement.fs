@@ -29,7 +29,8 @@ type private Place(claim: Claim) =
 /// Settles who is served when several services claim the same place.
 module internal Settlement =
 
-    /// The winner comes first: the claim of the oldest service, then by namespace and name, then in the service's own order.
+    /// The winner comes first: the claim of the oldest service, then by namespace and name, then in the service's own
+    /// order.
     let private byPrecedence (left: Claim) (right: Claim) =
         let created = compare left.Created right.Created
 

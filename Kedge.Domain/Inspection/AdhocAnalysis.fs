@@ -9,8 +9,8 @@ type AdhocFinding =
     /// The rule allows this port, but for this name an earlier rule decides, which does not allow it.
     | HiddenPort of rule: int * earlier: int * name: string * port: uint16
 
-/// What is wrong with ad-hoc rules, or likely to surprise. Routes do not matter here: the findings hold for the requests that
-/// no route takes.
+/// What is wrong with ad-hoc rules, or likely to surprise. Routes do not matter here: the findings hold for the
+/// requests that no route takes.
 [<RequireQualifiedAccess>]
 module AdhocAnalysis =
 
@@ -44,8 +44,8 @@ module AdhocAnalysis =
 
         fun rule -> space.Representatives rule |> List.map backwards
 
-    /// Where the ranges of allowed ports start, and the ports after their ends: every set made from such sets of ports by union
-    /// and difference contains one of the borders of these sets.
+    /// Where the ranges of allowed ports start, and the ports after their ends: every set made from such sets of ports
+    /// by union and difference contains one of the borders of these sets.
     let borders (rule: AdhocRule) : int list =
         [
             for port in rule.AllowedPorts do

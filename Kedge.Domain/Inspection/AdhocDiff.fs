@@ -3,7 +3,8 @@ namespace Kedge.Domain
 open System
 open System.Collections.Generic
 
-/// A name and port for which the ad-hoc rules of two configurations decide differently. The rules' indexes do not count.
+/// A name and port for which the ad-hoc rules of two configurations decide differently. The rules' indexes do not
+/// count.
 type AdhocDifference =
     {
         Host: string
@@ -24,8 +25,8 @@ module AdhocDiff =
         | NotAName(_, result) -> NotAName(0, result)
         | Target(_, name, port) -> Target(0, name, port)
 
-    /// Names such that every pair of rules that decides for any name decides for one of them, as `TextSpace` has it; and each
-    /// once more after the patterns of `dns_name_replace`, since a pattern divides the names of a rule.
+    /// Names such that every pair of rules that decides for any name decides for one of them, as `TextSpace` has it;
+    /// and each once more after the patterns of `dns_name_replace`, since a pattern divides the names of a rule.
     let private names (before: AdhocRule array) (after: AdhocRule array) =
         let all = Array.append before after
         let representatives = AdhocAnalysis.nameSpace all
@@ -63,8 +64,8 @@ module AdhocDiff =
     let private decider (rules: AdhocRule array) (name: string) =
         AdhocRule.Decider(rules, name) |> Option.map (fun index -> rules[index])
 
-    /// The first difference for each pair of rules that decide; empty when there is none. `isFree` says whether there is a
-    /// request with this authority that no route of either configuration takes.
+    /// The first difference for each pair of rules that decide; empty when there is none. `isFree` says whether there
+    /// is a request with this authority that no route of either configuration takes.
     let rules (isFree: string -> AuthorityPorts -> bool) (before: AdhocRule array) (after: AdhocRule array) =
         let seen = HashSet<struct (AdhocRule option * AdhocRule option)>()
 

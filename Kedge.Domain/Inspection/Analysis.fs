@@ -27,12 +27,12 @@ type RouteFinding<'request> =
     | NeverMatchingPath of route: int * rule: int
     /// The pool has no backend of this name; the witness, if any, reaches the route.
     | DanglingBackend of route: int * backend: string * witness: 'request voption
-    /// gRPC: the shorter prefix of the earlier route takes calls that the longer prefix of the later route names too. The
-    /// two routes differ in another condition.
+    /// gRPC: the shorter prefix of the earlier route takes calls that the longer prefix of the later route names too.
+    /// The two routes differ in another condition.
     | PrefixOverlap of route: int * earlier: int * taken: 'request
 
-/// What is wrong with a table, or likely to surprise. Each finding has a request that shows it, and the results are exact
-/// in both directions: see `RequestSpace`.
+/// What is wrong with a table, or likely to surprise. Each finding has a request that shows it, and the results are
+/// exact in both directions: see `RequestSpace`.
 [<RequireQualifiedAccess>]
 module Analysis =
 
@@ -40,7 +40,8 @@ module Analysis =
         let conditions = routes |> Array.map semantics.Conditions
         conditions, RouteSemantics.space semantics conditions
 
-    /// An earlier route that takes all of the requests. The few winners of some of them are tried before the other routes.
+    /// An earlier route that takes all of the requests. The few winners of some of them are tried before the other
+    /// routes.
     let private single
         (semantics: RouteSemantics<_, _>)
         (routes: _ array)
@@ -55,8 +56,8 @@ module Analysis =
         | found -> Some(List.min found)
 
     let private reachOf (semantics: RouteSemantics<_, _>) (routes: _ array) winner route (points: Point seq) =
-        // A representative is checked against the reference router, so that a mistake in the choice of representatives can
-        // never invent a witness.
+        // A representative is checked against the reference router, so that a mistake in the choice of representatives
+        // can never invent a witness.
         let requests =
             points
             |> Seq.map (fun point -> struct (point, semantics.Request point))
@@ -161,8 +162,8 @@ module Analysis =
         | ExactService _
         | ExactMethod _ -> ValueNone
 
-    /// For a route with a prefix: the first earlier one with a shorter prefix that takes calls of both, among the routes for
-    /// the same host or any host. (A route for one host before one for any host is a deliberate exception.)
+    /// For a route with a prefix: the first earlier one with a shorter prefix that takes calls of both, among the
+    /// routes for the same host or any host. (A route for one host before one for any host is a deliberate exception.)
     let private overlaps (routes: GrpcRoute array) (conditions: RequestConditions array) (space: RequestSpace) reach =
         let winner = RouteSemantics.grpc.Winner routes
         let byPrefix = Dictionary<struct (HostMatcher * string), List<int>>()

@@ -12,11 +12,7 @@ type BackendChange =
 module BackendDiff =
 
     /// A backend also counts as changed when the TLS settings that it names changed.
-    let backends
-        (protocol: Protocol)
-        (before: BackendPool)
-        (after: BackendPool)
-        : BackendChange list =
+    let backends (protocol: Protocol) (before: BackendPool) (after: BackendPool) : BackendChange list =
         let definitions (pool: BackendPool) =
             let tls = Dictionary<string, Decoded.TlsServerConfig>()
 

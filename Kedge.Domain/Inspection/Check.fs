@@ -30,8 +30,7 @@ type internal CheckedList =
             Source = configuration.DirectorSource
         }
 
-    member private list.Path(index: int) : JsonPath =
-        [ Field list.Protocol.Section; Field list.List; Step.Index index ]
+    member private list.Path(index: int) : JsonPath = [ Field list.Protocol.Section; Field list.List; Step.Index index ]
 
     /// A rule in a message: `$.http.routes[3] (host=a.example)`.
     member list.Name(index: int) = $"{JsonPath.render (list.Path index)} ({list.Infos[index].Rule})"
@@ -60,8 +59,7 @@ type Check private () =
     static let names (backends: IReadOnlyList<BackendInfo>) = backends |> Seq.map _.Name
 
     static let hidden (list: CheckedList) (witnesses: 'request list -> string list) route (shadow: Reach<'request>) =
-        let finding kind message taken =
-            [ list.Finding(Severity.Warning, kind, route, [], message, witnesses taken) ]
+        let finding kind message taken = [ list.Finding(Severity.Warning, kind, route, [], message, witnesses taken) ]
 
         match shadow with
         | Reached _

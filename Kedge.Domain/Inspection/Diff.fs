@@ -12,8 +12,8 @@ type RouteChange =
     /// Both routes are in both tables; their order decides for some request.
     | Reordered of before: int * after: int
 
-/// A request that a different route now decides about. The winners are the first routes that take it, -1 when none does. They
-/// differ in backend or in the requirements on the caller.
+/// A request that a different route now decides about. The winners are the first routes that take it, -1 when none
+/// does. They differ in backend or in the requirements on the caller.
 type Move<'request> =
     {
         Request: 'request
@@ -28,13 +28,13 @@ type RouteDifference<'request> =
         Move: Move<'request> option
     }
 
-/// What a change of a table moves. A route that was added, removed or changed is listed even when no request goes elsewhere; a
-/// new order that moves nothing is not a difference.
+/// What a change of a table moves. A route that was added, removed or changed is listed even when no request goes
+/// elsewhere; a new order that moves nothing is not a difference.
 ///
-/// Exact in both directions. Let q go to r before and to s after (or to none). The representative q' of the conditions of r and s
-/// together (`RequestSpace`, over both tables) satisfies both, and whatever takes q' takes q. As r is the first of the
-/// old table that takes q, it is the first that takes q', and so is s in the new table. So it is enough to look at the
-/// representatives of each pair of routes, and of each single route for "none".
+/// Exact in both directions. Let q go to r before and to s after (or to none). The representative q' of the conditions
+/// of r and s together (`RequestSpace`, over both tables) satisfies both, and whatever takes q' takes q. As r is the
+/// first of the old table that takes q, it is the first that takes q', and so is s in the new table. So it is enough to
+/// look at the representatives of each pair of routes, and of each single route for "none".
 [<RequireQualifiedAccess>]
 module Diff =
 
@@ -117,7 +117,9 @@ module Diff =
                 ]
 
             let pairedOld = HashSet<int>(pairs |> Seq.map (fun (struct (old, _)) -> old))
-            let pairedNew = HashSet<int>(pairs |> Seq.map (fun (struct (_, current)) -> current))
+
+            let pairedNew =
+                HashSet<int>(pairs |> Seq.map (fun (struct (_, current)) -> current))
 
             pairs,
             olds |> List.filter (fun old -> not (pairedOld.Contains old)),
@@ -146,8 +148,13 @@ module Diff =
         ]
 
     /// Requests that go elsewhere: at least one for each route that loses requests and for each that gains requests.
-    let private moves (semantics: RouteSemantics<'route, 'request>) (before: Side<_, 'request>) (after: Side<_, 'request>) =
-        let space = RouteSemantics.space semantics (Seq.append before.Conditions after.Conditions)
+    let private moves
+        (semantics: RouteSemantics<'route, 'request>)
+        (before: Side<_, 'request>)
+        (after: Side<_, 'request>)
+        =
+        let space =
+            RouteSemantics.space semantics (Seq.append before.Conditions after.Conditions)
 
         let found = List<Move<'request>>()
         let loses = Array.zeroCreate<bool> before.Routes.Length
@@ -182,8 +189,9 @@ module Diff =
         before.Conditions |> Array.iter tryConditions
         after.Conditions |> Array.iter tryConditions
 
-        // Pairs. A request of both r and s cannot go to s when a route with r's conditions precedes s in the new table, nor to
-        // r when one with those of s precedes r in the old table. In tables that are nearly the same, that leaves few pairs.
+        // Pairs. A request of both r and s cannot go to s when a route with r's conditions precedes s in the new table,
+        // nor to r when one with those of s precedes r in the old table. In tables that are nearly the same, that
+        // leaves few pairs.
         let twinAfter = firstPlace before.ConditionIds after.ConditionIds
         let twinBefore = firstPlace after.ConditionIds before.ConditionIds
 

@@ -62,9 +62,7 @@ type DiffReport private () =
                 | Some move ->
                     let request = semantics.Wrap move.Request
 
-                    RequestText.render request,
-                    outcome before move.Before request,
-                    outcome after move.After request
+                    RequestText.render request, outcome before move.Before request, outcome after move.After request
 
             Difference(kind, entry before old, entry after current, witness, went, goes)
 

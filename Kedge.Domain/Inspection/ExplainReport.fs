@@ -6,13 +6,8 @@ open System.Collections.Generic
 [<Sealed>]
 type ExplainReport
     private
-    (
-        explanation: Explanation,
-        winner: RouteInfo | null,
-        backendKnown: bool,
-        passed: string array,
-        verdict: string array
-    ) =
+    (explanation: Explanation, winner: RouteInfo | null, backendKnown: bool, passed: string array, verdict: string array)
+    =
 
     /// A long run of rules for other hosts is one line, so that the rules close to the request stand out in a table of
     /// thousands.
@@ -77,8 +72,7 @@ type ExplainReport
         let protocol = request.Protocol
         let adhocRules = configuration.Director.AdhocRules[protocol]
 
-        let backends =
-            HashSet<string>(configuration.Backends[protocol] |> Seq.map _.Name)
+        let backends = HashSet<string>(configuration.Backends[protocol] |> Seq.map _.Name)
 
         let isKnown name = withoutPool || backends.Contains name
 

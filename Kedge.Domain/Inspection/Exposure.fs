@@ -39,9 +39,9 @@ type Exposure private () =
                     list.Finding(Severity.Error, "open-adhoc-rule", info.Index, [], "anyone may use it", [])
         ]
 
-    /// The routes and ad-hoc rules that anyone who can connect may use, each an error. `server` is what the flags require of
-    /// every caller. There are none when the listeners require a client certificate (`certificateRequired`): then nobody can
-    /// connect without one.
+    /// The routes and ad-hoc rules that anyone who can connect may use, each an error. `server` is what the flags
+    /// require of every caller. There are none when the listeners require a client certificate (`certificateRequired`):
+    /// then nobody can connect without one.
     static member Findings
         (configuration: Configuration, server: ServerDemands, certificateRequired: bool)
         : IReadOnlyList<Finding> =

@@ -25,6 +25,6 @@ type Finding internal (severity: Severity, kind: string, at: Location, message: 
     /// `$.http.routes[3]`
     member _.Path: string = JsonPath.render at.Path
     member _.Message: string = message
-    /// The requests that prove it, as arguments of `kedge explain`; the first is the plainest. Empty when the finding is that
-    /// there is no such request.
+    /// The requests that prove it, as arguments of `kedge explain`; the first is the plainest. Empty when the finding
+    /// is that there is no such request.
     member _.Witnesses: IReadOnlyList<string> = witnesses

@@ -48,8 +48,8 @@ type RequestSpace(conditions: RequestConditions seq, texts: TextSpace) =
             Seq.initInfinite (fun i -> if i = 0 then "any.example" else $"any{i}.example")
             |> Seq.find (fun host -> not (hosts.Contains host))
 
-        // 80 and 443 never count as unnamed: an authority without a port means both. A table that names all other ports leaves
-        // port 0, which no request has; no real table has 65,533 ports.
+        // 80 and 443 never count as unnamed: an authority without a port means both. A table that names all other ports
+        // leaves port 0, which no request has; no real table has 65,533 ports.
         let port =
             Seq.append (seq { 8443us }) (seq { 1us .. UInt16.MaxValue })
             |> Seq.tryFind (fun port -> port <> 80us && port <> 443us && not (ports.Contains port))

@@ -60,10 +60,10 @@ module RequestText =
         else
             Error $"the path `{path}` is not that of a gRPC method, `/package.Service/Method`"
 
-    /// The request that a method, a URL and headers (`name: value`) describe. The method does not select a route, except that
-    /// `OPTIONS` with the path `/*` means `OPTIONS *`. A content type of gRPC makes a gRPC call even without the switch. A
-    /// forward-proxy request has the port of its URL's scheme; any other one without a port means 80 and 443. The error is a
-    /// line for people.
+    /// The request that a method, a URL and headers (`name: value`) describe. The method does not select a route,
+    /// except that `OPTIONS` with the path `/*` means `OPTIONS *`. A content type of gRPC makes a gRPC call even
+    /// without the switch. A forward-proxy request has the port of its URL's scheme; any other one without a port means
+    /// 80 and 443. The error is a line for people.
     let parse (method: string, url: string, headers: string seq, grpc: bool, forward: bool) : Result<Request, string> =
         if not (HttpToken.isToken (method.AsSpan())) then
             Error $"`{method}` is not a request method"
@@ -145,8 +145,8 @@ module RequestText =
 
         match request with
         | Http request ->
-            // A request for port 80 is written with the scheme that implies it, and an authority without a port with the
-            // scheme of the hop to kedge.
+            // A request for port 80 is written with the scheme that implies it, and an authority without a port with
+            // the scheme of the hop to kedge.
             let scheme = if request.Ports.Explicit = 80us then "http" else "https"
             let authority = renderAuthority scheme request.Host request.Ports
             let asterisk = request.Path = "*"

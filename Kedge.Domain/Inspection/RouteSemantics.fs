@@ -2,8 +2,8 @@ namespace Kedge.Domain
 
 open System
 
-/// What the routes of a protocol mean: everything that explanation, analysis and comparison need to know, so that each is
-/// written once.
+/// What the routes of a protocol mean: everything that explanation, analysis and comparison need to know, so that each
+/// is written once.
 [<NoEquality; NoComparison>]
 type RouteSemantics<'route, 'request> =
     {
@@ -24,8 +24,7 @@ type RouteSemantics<'route, 'request> =
     }
 
     /// Whether the route takes the request.
-    member semantics.Holds (route: 'route) (request: 'request) : bool =
-        (semantics.Mismatches route request).IsEmpty
+    member semantics.Holds (route: 'route) (request: 'request) : bool = (semantics.Mismatches route request).IsEmpty
 
 [<RequireQualifiedAccess>]
 module RouteSemantics =

@@ -9,8 +9,8 @@ type DnsNameMatcher =
     /// The text after the leading `*`.
     | NameSuffix of suffix: string
 
-    /// `name` is a request's host without port and brackets; one trailing dot does not count, nor does the case of ASCII
-    /// letters. A request without a host has no name, and nothing matches it. Never allocates.
+    /// `name` is a request's host without port and brackets; one trailing dot does not count, nor does the case of
+    /// ASCII letters. A request without a host has no name, and nothing matches it. Never allocates.
     member matcher.Holds(name: ReadOnlySpan<char>) : bool =
         let name = HostName.withoutTrailingDot name
 
@@ -37,8 +37,8 @@ module DnsNameMatcher =
     [<Literal>]
     let Subject = "name"
 
-    /// Reads `dns_name_matcher`: a name, `*` and the end of a name, or `*` alone for every name. The error is the rule that
-    /// the text breaks.
+    /// Reads `dns_name_matcher`: a name, `*` and the end of a name, or `*` alone for every name. The error is the rule
+    /// that the text breaks.
     let tryParse (text: string) : Result<DnsNameMatcher, string> =
         let suffix = text.Length > 0 && text[0] = '*'
         let name = if suffix then text.Substring 1 else text

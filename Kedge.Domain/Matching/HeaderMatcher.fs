@@ -2,8 +2,8 @@ namespace Kedge.Domain
 
 open System
 
-/// The headers (or gRPC metadata) of a request. The server implements it with a struct, so that a request's headers reach
-/// the matchers without being copied or boxed.
+/// The headers (or gRPC metadata) of a request. The server implements it with a struct, so that a request's headers
+/// reach the matchers without being copied or boxed.
 type IHeaders =
     /// Whether the header, whose name is compared without regard to case, has exactly this value among its values.
     abstract Has: name: string * value: string -> bool

@@ -7,8 +7,7 @@ open Kedge.Domain.Decoded
 module ModeMatcher =
 
     /// `mode` is a request's, which is never `Any`.
-    let inline holds (expected: ProxyMode) (mode: ProxyMode) : bool =
-        expected = ProxyMode.Any || expected = mode
+    let inline holds (expected: ProxyMode) (mode: ProxyMode) : bool = expected = ProxyMode.Any || expected = mode
 
     let text (mode: ProxyMode) : string =
         match mode with

@@ -25,18 +25,23 @@ module PathRule =
 
     /// Why none of the alternatives takes the path; none when one does, or when there are no alternatives.
     let mismatch (rules: PathRule array) (path: string) : Mismatch voption =
-        if rules.Length = 0 || rules |> Array.exists (fun rule -> rule.Holds(path.AsSpan())) then
+        if
+            rules.Length = 0
+            || rules |> Array.exists (fun rule -> rule.Holds(path.AsSpan()))
+        then
             ValueNone
         else
             Mismatch.unless false "path" (rules |> Seq.map _.Text |> String.concat " or ") path
 
-    /// In place of whatever may follow a prefix: not a hexadecimal digit, so that it completes no escape, and not a dot.
+    /// In place of whatever may follow a prefix: not a hexadecimal digit, so that it completes no escape, and not a
+    /// dot.
     [<Literal>]
     let private Rest = "x"
 
-    /// Reads one of `path_rules`. The rule is kept in canonical form, like the paths that it is compared with: `/%7eann/*`
-    /// takes what `/~ann/*` takes. `*` alone takes every path. A `*` anywhere but at the end is rejected, since it looks
-    /// like a wildcard; write `%2A` for a path that contains one. The error is the rule that the text breaks.
+    /// Reads one of `path_rules`. The rule is kept in canonical form, like the paths that it is compared with:
+    /// `/%7eann/*` takes what `/~ann/*` takes. `*` alone takes every path. A `*` anywhere but at the end is rejected,
+    /// since it looks like a wildcard; write `%2A` for a path that contains one. The error is the rule that the text
+    /// breaks.
     let tryParse (text: string) : Result<PathRule, string> =
         let isPrefix = text.EndsWith '*'
 

@@ -7,8 +7,8 @@ open System.Buffers
 ///
 /// Rules guard prefixes of this form. So two paths that a backend may take for one resource should have one form, and
 /// what cannot be made safe is rejected:
-/// - the path starts with `/`; dot segments, plain or written with `%2e`, are removed, and `..` at the root has no effect
-///   (RFC 3986, 5.2.4); empty segments are dropped, so `//` is `/`;
+/// - the path starts with `/`; dot segments, plain or written with `%2e`, are removed, and `..` at the root has no
+///   effect (RFC 3986, 5.2.4); empty segments are dropped, so `//` is `/`;
 /// - an escaped character that needs no escape in a segment is unescaped (`%61` is `a`, `%3A` is `:`), except `%2B` and
 ///   `%3B`: some backends read a bare `+` as a space and `;` as the start of a path parameter;
 /// - every other escape stays, in upper case: `%2F` and `%5C` are characters of a segment, never separators, and `%25`
@@ -222,7 +222,13 @@ module RequestPath =
                 Error(describe length)
             else
                 let canonical = ReadOnlySpan(buffer, 0, length)
-                Ok(if canonical.SequenceEqual(path.AsSpan()) then path else canonical.ToString())
+
+                Ok(
+                    if canonical.SequenceEqual(path.AsSpan()) then
+                        path
+                    else
+                        canonical.ToString()
+                )
         finally
             ArrayPool<char>.Shared.Return buffer
 
@@ -230,7 +236,11 @@ module RequestPath =
     /// allocating, when it is canonical already.
     let canonicalise (path: string) : Result<string, string> =
         let text = path.AsSpan()
-        if isPlain text || isAsterisk text then Ok path else rewrite path
+
+        if isPlain text || isAsterisk text then
+            Ok path
+        else
+            rewrite path
 
     /// Whether the path is its own canonical form. Never allocates.
     let isCanonical (path: ReadOnlySpan<char>) : bool =

@@ -39,9 +39,9 @@ type RequestTarget =
         else
             authority.Ports
 
-    /// Splits the raw target of any method but `CONNECT`. False when it has none of the three forms, a scheme other than
-    /// `http` and `https`, a fragment, or a character outside of visible ASCII. The authority and the path are not yet
-    /// validated. Never allocates.
+    /// Splits the raw target of any method but `CONNECT`. False when it has none of the three forms, a scheme other
+    /// than `http` and `https`, a fragment, or a character outside of visible ASCII. The authority and the path are not
+    /// yet validated. Never allocates.
     static member TryParse(target: ReadOnlySpan<char>, [<Out>] parts: byref<RequestTarget>) : bool =
         parts <- Unchecked.defaultof<RequestTarget>
 

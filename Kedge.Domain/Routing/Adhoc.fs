@@ -22,7 +22,8 @@ module Adhoc =
     [<Literal>]
     let private DefaultPort = 80us
 
-    /// Every occurrence of the pattern is replaced, without regard to case. The error is the pattern that does not occur.
+    /// Every occurrence of the pattern is replaced, without regard to case. The error is the pattern that does not
+    /// occur.
     let private nameToLookUp (rule: AdhocRule) (host: string) : Result<string, string> =
         let name = HostName.withoutTrailingDot(host.AsSpan()).ToString().ToLowerInvariant()
 
@@ -37,8 +38,8 @@ module Adhoc =
                 Error replace.Pattern
         | _ -> Ok name
 
-    /// The first rule whose name matches decides, whatever it decides then. `host` is without port and brackets. The port
-    /// is the request's single port, else the rule's default, else 80; a rule that allows no port allows nothing.
+    /// The first rule whose name matches decides, whatever it decides then. `host` is without port and brackets. The
+    /// port is the request's single port, else the rule's default, else 80; a rule that allows no port allows nothing.
     let decide (rules: AdhocRule array) (host: string) (ports: AuthorityPorts) : AdhocDecision =
         match AdhocRule.Decider(rules, host) with
         | None -> NoRule

@@ -172,8 +172,8 @@ type internal PortIndex(ports: uint16 array, byPort: RuleIndex array, anyPort: R
         | rules -> rules.Search(text, secondText, conditions, mode, &headers, best)
 
 /// A list of routes, indexed by host, then port, then text. The routes that can take a request are in at most two port
-/// indexes (its host, any host), in each of these in at most three rule indexes (its one or two ports, any port), and there
-/// among the routes without a text, with this text, and with one of its prefixes.
+/// indexes (its host, any host), in each of these in at most three rule indexes (its one or two ports, any port), and
+/// there among the routes without a text, with this text, and with one of its prefixes.
 [<Sealed>]
 type internal RouteIndex private (hosts: TextMap<PortIndex>, anyHost: PortIndex | null, conditions: Conditions array) =
 

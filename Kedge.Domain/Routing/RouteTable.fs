@@ -2,9 +2,9 @@ namespace Kedge.Domain
 
 open System
 
-/// HTTP routes compiled for lookup: indexed by host, port and path, with candidates in the file's order. Matching allocates
-/// nothing, and its cost does not grow with the number of routes for other hosts, ports and paths. It gives the same answer
-/// as `Router.matchHttp`.
+/// HTTP routes compiled for lookup: indexed by host, port and path, with candidates in the file's order. Matching
+/// allocates nothing, and its cost does not grow with the number of routes for other hosts, ports and paths. It gives
+/// the same answer as `Router.matchHttp`.
 [<Sealed>]
 type HttpRouteTable(routes: HttpRoute array) =
 
@@ -32,7 +32,8 @@ type HttpRouteTable(routes: HttpRoute array) =
             })
         |> RouteIndex.Build
 
-    /// The index of the first route that takes the request, or -1. `host` is without port and brackets, `path` canonical.
+    /// The index of the first route that takes the request, or -1. `host` is without port and brackets, `path`
+    /// canonical.
     member _.Match<'headers when 'headers: struct and 'headers :> IHeaders>
         (
             host: ReadOnlySpan<char>,

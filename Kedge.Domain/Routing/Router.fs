@@ -2,8 +2,9 @@ namespace Kedge.Domain
 
 open System
 
-/// The specification of matching: a plain first match over the list, where a route takes the requests with which none of
-/// its conditions has a mismatch. See docs/matching.md. Requests use the compiled route tables, which a law holds to this.
+/// The specification of matching: a plain first match over the list, where a route takes the requests with which none
+/// of its conditions has a mismatch. See docs/matching.md. Requests use the compiled route tables, which a law holds to
+/// this.
 [<RequireQualifiedAccess>]
 module Router =
 
@@ -18,8 +19,8 @@ module Router =
     let private ofHeaders (matchers: HeaderMatcher array) (headers: (string * string) list) =
         matchers |> Seq.map _.Mismatch(HeaderList headers)
 
-    /// Every condition of the route that the request does not meet; empty when the route takes it. No HTTP route takes a
-    /// request without a host.
+    /// Every condition of the route that the request does not meet; empty when the route takes it. No HTTP route takes
+    /// a request without a host.
     let httpMismatches (route: HttpRoute) (request: HttpRequest) : Mismatch list =
         let hasHost = (HostName.withoutTrailingDot (request.Host.AsSpan())).Length > 0
 

@@ -20,8 +20,8 @@ module internal TextHash =
     /// How many characters of a text of this length fill whole blocks.
     let inline blocks (length: int) = length &&& ~~~3
 
-    /// Sets the bit that distinguishes lower from upper case in four characters. Some other characters become equal too,
-    /// which is harmless in a hash.
+    /// Sets the bit that distinguishes lower from upper case in four characters. Some other characters become equal
+    /// too, which is harmless in a hash.
     [<Literal>]
     let private CaseBits = 0x0020002000200020UL
 
@@ -69,8 +69,8 @@ type internal TextSlot<'value> =
     }
 
 /// An immutable map from texts, looked up by span and hash: open addressing with linear probing, at most half full.
-/// With `ignoreCase`, the case of ASCII letters does not count, a key or text with other characters than ASCII equals no
-/// other, and the keys must differ in more than their case.
+/// With `ignoreCase`, the case of ASCII letters does not count, a key or text with other characters than ASCII equals
+/// no other, and the keys must differ in more than their case.
 [<Sealed>]
 type internal TextMap<'value when 'value: not struct and 'value: not null>
     (ignoreCase: bool, entries: IReadOnlyCollection<KeyValuePair<string, 'value>>) =

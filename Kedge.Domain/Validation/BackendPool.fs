@@ -3,8 +3,8 @@ namespace Kedge.Domain
 open System
 open Kedge.Domain.Decoded
 
-/// A backend pool file whose entries are all valid: names well-formed and unique, one resolver each, every `config_name`
-/// known. Made only by validation. The entries keep their decoded form, which needs no further parsing.
+/// A backend pool file whose entries are all valid: names well-formed and unique, one resolver each, every
+/// `config_name` known. Made only by validation. The entries keep their decoded form, which needs no further parsing.
 [<Sealed>]
 type BackendPool internal (tlsServerConfigs, backends) =
     member _.TlsServerConfigs: TlsServerConfig list = tlsServerConfigs

@@ -98,7 +98,8 @@ module Director =
 
             let each field (texts: string list) rule holds =
                 texts
-                |> List.iteri (fun i text -> checks.Require(Step.Index i :: Field field :: path, rule, text, holds text))
+                |> List.iteri (fun i text ->
+                    checks.Require(Step.Index i :: Field field :: path, rule, text, holds text))
 
             let permission = "must be a permission, not an empty text"
             each "any_perms" rules.AnyPerms permission (fun text -> text.Trim() <> "")

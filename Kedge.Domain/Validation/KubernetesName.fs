@@ -8,8 +8,8 @@ module KubernetesName =
 
     let private isLetterOrDigit c = Char.IsAsciiLetterLower c || Char.IsAsciiDigit c
 
-    /// An RFC 1123 label in lower case: 1 to 63 letters, digits and inner hyphens. The names of services, namespaces and
-    /// service ports are labels.
+    /// An RFC 1123 label in lower case: 1 to 63 letters, digits and inner hyphens. The names of services, namespaces
+    /// and service ports are labels.
     let isLabel (text: string) =
         text.Length >= 1
         && text.Length <= 63
@@ -18,11 +18,10 @@ module KubernetesName =
         && text |> Seq.forall (fun c -> isLetterOrDigit c || c = '-')
 
     /// What Kubernetes calls a DNS subdomain: labels with dots between them, at most 253 characters.
-    let isSubdomain (text: string) =
-        text.Length <= HostName.MaxLength && text.Split '.' |> Array.forall isLabel
+    let isSubdomain (text: string) = text.Length <= HostName.MaxLength && text.Split '.' |> Array.forall isLabel
 
-    /// The name of a pod's port, which is an IANA service name (RFC 6335, 5.1): a label of at most 15 characters with at
-    /// least one letter and no two adjacent hyphens. So it is never a number.
+    /// The name of a pod's port, which is an IANA service name (RFC 6335, 5.1): a label of at most 15 characters with
+    /// at least one letter and no two adjacent hyphens. So it is never a number.
     let isPortName (text: string) =
         text.Length <= 15
         && isLabel text

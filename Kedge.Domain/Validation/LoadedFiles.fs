@@ -45,16 +45,14 @@ type LoadedFiles(director: Located<Director>, pool: Located<BackendPool>) =
     /// No rules, no backends.
     static member val Empty = LoadedFiles(located Director.empty, located BackendPool.empty)
 
-    /// Decodes and validates both files, and reports the errors of both together. The names are for these errors. An empty
-    /// text under an empty name is a file that was not given, which is not an error.
+    /// Decodes and validates both files, and reports the errors of both together. The names are for these errors. An
+    /// empty text under an empty name is a file that was not given, which is not an error.
     static member Load
         (directorName: string, director: ReadOnlyMemory<byte>, poolName: string, pool: ReadOnlyMemory<byte>)
         : Loaded<LoadedFiles> =
-        let director =
-            orAbsent Director.empty ConfigFile.loadDirector directorName director
+        let director = orAbsent Director.empty ConfigFile.loadDirector directorName director
 
-        let pool =
-            orAbsent BackendPool.empty ConfigFile.loadBackendPool poolName pool
+        let pool = orAbsent BackendPool.empty ConfigFile.loadBackendPool poolName pool
 
         match director, pool with
         | Ok director, Ok pool -> Loaded(LoadedFiles(director, pool), [])

@@ -7,10 +7,12 @@ open Kedge.Domain.Decoded
 module private RuleText =
 
     let host (name: string) (matcher: HostMatcher) =
-        if matcher.IsAnyHost then [] else [ $"{name}={matcher.Text}" ]
+        if matcher.IsAnyHost then
+            []
+        else
+            [ $"{name}={matcher.Text}" ]
 
-    let port (matcher: PortMatcher) =
-        if matcher.IsAnyPort then [] else [ $"port={matcher.Text}" ]
+    let port (matcher: PortMatcher) = if matcher.IsAnyPort then [] else [ $"port={matcher.Text}" ]
 
     let headers (kind: string) (matchers: HeaderMatcher array) = [ for matcher in matchers -> $"{kind}:{matcher.Text}" ]
 

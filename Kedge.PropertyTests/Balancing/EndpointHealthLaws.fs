@@ -110,7 +110,12 @@ let tests =
                     seen.When("had failures", before.ConsecutiveFailures > 0)
                     let health = before.Succeeded()
                     Expect.equal health.ConsecutiveFailures 0 "row"
-                    Expect.equal (health.IsAvailable now) (not health.IsUnhealthy && not (health.IsEjected now)) "aside"
+
+                    Expect.equal
+                        (health.IsAvailable now)
+                        (not health.IsUnhealthy && not (health.IsEjected now))
+                        "aside"
+
                     Expect.equal (before.Connected().BackoffUntil) 0L "connected")
 
             Law.test

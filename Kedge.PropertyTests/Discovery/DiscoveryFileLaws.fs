@@ -47,7 +47,11 @@ let tests =
                 (Arb.fromGen (Gen.zip director services))
                 (fun seen (director, services) ->
                     let generated = (stateWith director services).Generate()
-                    seen.When("routes are made", generated.Entries.HttpRoutes.Length + generated.Entries.GrpcRoutes.Length > 0)
+
+                    seen.When(
+                        "routes are made",
+                        generated.Entries.HttpRoutes.Length + generated.Entries.GrpcRoutes.Length > 0
+                    )
 
                     for route in generated.Entries.HttpRoutes do
                         for file in director.HttpRoutes do
@@ -177,7 +181,11 @@ let tests =
                     let struct (after, errors) =
                         Configuration.Build(files, generated.Entries, Configuration.Empty)
 
-                    seen.When("routes are made", not (generated.Entries.HttpRoutes.IsEmpty && generated.Entries.GrpcRoutes.IsEmpty))
+                    seen.When(
+                        "routes are made",
+                        not (generated.Entries.HttpRoutes.IsEmpty && generated.Entries.GrpcRoutes.IsEmpty)
+                    )
+
                     Expect.isEmpty errors "nothing is rejected"
                     let mutable byFile = false
                     let mutable byService = false

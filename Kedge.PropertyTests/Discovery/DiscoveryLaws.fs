@@ -98,8 +98,10 @@ let tests =
 
                     for backends, used in
                         [
-                            generated.Entries.Backends.Http, generated.Entries.HttpRoutes |> List.map (fun route -> route.BackendName)
-                            generated.Entries.Backends.Grpc, generated.Entries.GrpcRoutes |> List.map (fun route -> route.BackendName)
+                            generated.Entries.Backends.Http,
+                            generated.Entries.HttpRoutes |> List.map (fun route -> route.BackendName)
+                            generated.Entries.Backends.Grpc,
+                            generated.Entries.GrpcRoutes |> List.map (fun route -> route.BackendName)
                         ] do
                         let names = backends |> List.map (fun backend -> backend.Name)
                         Expect.isTrue (distinct names) "different names"
@@ -270,7 +272,12 @@ let tests =
                     let state = start.Replace services
                     let without = state.Generate()
                     let withBad = (state.Upsert bad).Generate()
-                    seen.When("others have routes", not (without.Entries.HttpRoutes.IsEmpty && without.Entries.GrpcRoutes.IsEmpty))
+
+                    seen.When(
+                        "others have routes",
+                        not (without.Entries.HttpRoutes.IsEmpty && without.Entries.GrpcRoutes.IsEmpty)
+                    )
+
                     seen.When("it is bad", withBad.Quarantined |> List.exists (fun q -> q.Service = bad.Key))
 
                     Expect.equal

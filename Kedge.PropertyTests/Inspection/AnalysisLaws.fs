@@ -259,7 +259,8 @@ let private findings =
                 30
                 (fun routes -> routes.Length > 0 && routes.Length < 4)
                 (fun routes ->
-                    let unused = Analysis.unusedBackends RouteSemantics.http routes [ "one"; "two"; "three" ]
+                    let unused =
+                        Analysis.unusedBackends RouteSemantics.http routes [ "one"; "two"; "three" ]
 
                     for name in [ "one"; "two"; "three" ] do
                         Expect.equal
@@ -356,7 +357,8 @@ let private examples =
                             }
                     |]
 
-                withinProcessorTime 5.0 (fun () -> Expect.all (Analysis.reach RouteSemantics.http routes) _.IsReached "")
+                withinProcessorTime 5.0 (fun () ->
+                    Expect.all (Analysis.reach RouteSemantics.http routes) _.IsReached "")
         ]
 
 [<Tests>]

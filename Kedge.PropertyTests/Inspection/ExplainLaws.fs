@@ -148,13 +148,18 @@ let private laws
 
                             Expect.equal mismatches (failures route request) "")
 
-            law "a route has no mismatch exactly when its table takes the request" subject.Table 70 isMixed (fun routes ->
-                for request in requestsFor subject.Universe routes do
-                    for route in routes do
-                        Expect.equal
-                            (subject.Semantics.Mismatches route request).IsEmpty
-                            (subject.Semantics.Winner [| route |] request = 0)
-                            "")
+            law
+                "a route has no mismatch exactly when its table takes the request"
+                subject.Table
+                70
+                isMixed
+                (fun routes ->
+                    for request in requestsFor subject.Universe routes do
+                        for route in routes do
+                            Expect.equal
+                                (subject.Semantics.Mismatches route request).IsEmpty
+                                (subject.Semantics.Winner [| route |] request = 0)
+                                "")
         ]
 
 let private roundTrip request =
@@ -250,23 +255,11 @@ let private adhoc =
             Explain.request RouteSemantics.http [||] rules (fun _ -> true) request
 
         match explanation.Verdict with
-        | AdhocDecides([ {
-                             Rule = 0
-                             Mismatches = [ mismatch ]
-                         } ],
-                       decision,
-                       None) ->
+        | AdhocDecides([ { Rule = 0; Mismatches = [ mismatch ] } ], decision, None) ->
             Expect.equal mismatch.Text "name is q.example, not z.example" ""
             Expect.equal decision (Adhoc.decide rules request.Host request.Ports) ""
         | other -> failtest $"{other}"
 
 [<Tests>]
 let tests =
-    testList
-        "explain"
-        [
-            laws http httpFailures
-            laws grpc grpcFailures
-            text
-            adhoc
-        ]
+    testList "explain" [ laws http httpFailures; laws grpc grpcFailures; text; adhoc ]

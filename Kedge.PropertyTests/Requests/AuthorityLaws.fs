@@ -252,5 +252,6 @@ let tests =
                     "", None
                     "//a.example/x", Some(TargetForm.Origin, "", "//a.example/x", "")
                 ]
-            <| fun (target, expected) -> Expect.equal (parseTarget target |> Option.map (partsOf target)) expected target
+            <| fun (target, expected) ->
+                Expect.equal (parseTarget target |> Option.map (partsOf target)) expected target
         ]

@@ -74,8 +74,8 @@ let private hostilePaths =
         [ ""; "/"; "/"; "/"; "*" ]
         (List.replicate 3 pieces |> List.concat |> List.append hostilePieces)
 
-// An oracle of its own: a path as a list of segments, a segment as a list of octets, of which those that keep their escape
-// are marked.
+// An oracle of its own: a path as a list of segments, a segment as a list of octets, of which those that keep their
+// escape are marked.
 
 type private Token =
     | Plain of char

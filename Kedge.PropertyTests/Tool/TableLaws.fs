@@ -69,7 +69,9 @@ let private laws
             (named "explain's winner is the router's, and every rule before it fails for a reason")
             requests
             (fun request ->
-                let explanation = (ExplainReport.Of(configuration, face.Semantics.Wrap request)).Explanation
+                let explanation =
+                    (ExplainReport.Of(configuration, face.Semantics.Wrap request)).Explanation
+
                 let winner = compiled request
 
                 let explained =
@@ -127,7 +129,8 @@ let private laws
             | NeverHolds -> None)
 
         law (named "a request written as a command line is read as itself") requests (fun request ->
-            let method, url, headers, grpc, forward = RequestText.parts (face.Semantics.Wrap request)
+            let method, url, headers, grpc, forward =
+                RequestText.parts (face.Semantics.Wrap request)
 
             let outcome request =
                 match (ExplainReport.Of(configuration, request)).Explanation.Verdict with

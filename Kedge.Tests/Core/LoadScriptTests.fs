@@ -10,8 +10,7 @@ let private sources (file: string) (pattern: string) =
         for found in Regex.Matches(File.ReadAllText(SourceTree.path file), pattern) -> found.Groups[1].Value
     ]
 
-let private compiled () =
-    sources "Kedge.Domain.fsproj" "<Compile Include=\"Kedge.Domain/([^\"]+)\""
+let private compiled () = sources "Kedge.Domain.fsproj" "<Compile Include=\"Kedge.Domain/([^\"]+)\""
 
 /// Each folder of the core where the compile order enters it. Files at the root belong to no folder.
 let private entered (files: string list) =
