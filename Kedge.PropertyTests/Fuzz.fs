@@ -205,7 +205,7 @@ let private load (json: string) =
         Some configuration
 
 /// Runs the cases and prints what became of them. 0 = nothing was found; 1 = something was, and it is printed, or the
-/// corpus has gone stale: too few of the cases were sound enough to get anywhere.
+/// corpus has gone stale: too few of the cases were valid enough to reach the code behind the first checks.
 let run (cases: int) (seed: int) : int =
     let mutator = Mutator seed
 

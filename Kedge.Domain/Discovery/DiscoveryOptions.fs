@@ -44,7 +44,7 @@ type DiscoveryOptions private (prefix: string, suffix: string, template: string)
 
                 if rest.Contains '{' || rest.Contains '}' then
                     let known = String.Join(", ", placeholders)
-                    $"discovery_host_template: only {known} can stand in braces ('{template}')"
+                    $"discovery_host_template: only {known} may be in braces ('{template}')"
                 elif not (template.Contains "{service}") then
                     $"discovery_host_template: without {{service}} all services would claim one host ('{template}')"
                 elif not (KubernetesName.isSubdomain rest) then

@@ -97,10 +97,10 @@ module Diff =
 
     /// Routes that are the same in both tables are paired off; the remaining ones were added, removed or changed.
     let private changes (before: Side<_, _>) (after: Side<_, _>) (backend: _ -> string) =
-        let pairOff (keyBefore: int -> 'key) (keyAfter: int -> 'key) (olds: int list) (news: int list) =
+        let pairOff (keyBefore: int -> 'key) (keyAfter: int -> 'key) (oldIndexes: int list) (newIndexes: int list) =
             let pending = Dictionary<'key, Queue<int>>()
 
-            for old in olds do
+            for old in oldIndexes do
                 let key = keyBefore old
 
                 if not (pending.ContainsKey key) then
@@ -110,7 +110,7 @@ module Diff =
 
             let pairs =
                 [
-                    for current in news do
+                    for current in newIndexes do
                         match pending.TryGetValue(keyAfter current) with
                         | true, queue when queue.Count > 0 -> struct (queue.Dequeue(), current)
                         | _ -> ()
@@ -122,8 +122,8 @@ module Diff =
                 HashSet<int>(pairs |> Seq.map (fun (struct (_, current)) -> current))
 
             pairs,
-            olds |> List.filter (fun old -> not (pairedOld.Contains old)),
-            news |> List.filter (fun current -> not (pairedNew.Contains current))
+            oldIndexes |> List.filter (fun old -> not (pairedOld.Contains old)),
+            newIndexes |> List.filter (fun current -> not (pairedNew.Contains current))
 
         let whole (side: Side<_, _>) route = struct (side.ConditionIds[route], side.OutcomeIds[route])
 
@@ -131,20 +131,21 @@ module Diff =
 
         let place (side: Side<_, _>) route = struct (backend side.Routes[route], side.Conditions[route].Host)
 
-        let _, olds, news =
+        let _, oldIndexes, newIndexes =
             pairOff (whole before) (whole after) [ 0 .. before.Routes.Length - 1 ] [ 0 .. after.Routes.Length - 1 ]
 
-        let sameConditions, olds, news =
-            pairOff (conditions before) (conditions after) olds news
+        let sameConditions, oldIndexes, newIndexes =
+            pairOff (conditions before) (conditions after) oldIndexes newIndexes
 
-        let samePlace, olds, news = pairOff (place before) (place after) olds news
+        let samePlace, oldIndexes, newIndexes =
+            pairOff (place before) (place after) oldIndexes newIndexes
 
         [
             for struct (old, current) in sameConditions @ samePlace do
                 Changed(old, current)
 
-            yield! List.map Removed olds
-            yield! List.map Added news
+            yield! List.map Removed oldIndexes
+            yield! List.map Added newIndexes
         ]
 
     /// Requests that go elsewhere: at least one for each route that loses requests and for each that gains requests.
@@ -224,13 +225,13 @@ module Diff =
             | true, indexes -> indexes
             | _ -> [||]
 
-        let tryAll (olds: int array) (news: int array) =
-            for old in olds do
+        let tryAll (oldIndexes: int array) (newIndexes: int array) =
+            for old in oldIndexes do
                 let mutable at = 0
 
                 // The indexes are ascending, and from r's twin on no route can win.
-                while at < news.Length && news[at] < twinAfter[old] do
-                    tryPair old news[at]
+                while at < newIndexes.Length && newIndexes[at] < twinAfter[old] do
+                    tryPair old newIndexes[at]
                     at <- at + 1
 
         for host in Seq.distinct (Seq.append oldByHost.Keys newByHost.Keys) do

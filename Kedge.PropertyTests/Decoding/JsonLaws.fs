@@ -167,7 +167,7 @@ let tests =
                     seen.When("hours", (expected > TimeSpan.FromHours 1.0)))
 
             Law.test
-                "a field name with one slip in it is recognised"
+                "a field name with one typing error is recognised"
                 300
                 [ "suggested", 200 ]
                 (Arb.fromGen (

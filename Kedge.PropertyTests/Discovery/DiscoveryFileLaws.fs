@@ -1,4 +1,4 @@
-/// Generated routes beside those of the files.
+/// Generated routes along with those of the files.
 module Kedge.PropertyTests.DiscoveryFileLaws
 
 open Expecto
@@ -10,7 +10,7 @@ open Kedge.PropertyTests.DiscoveryCases
 
 let private stateWith director services = DiscoveryState.Create(options, files director pool).Replace services
 
-/// Calls that tell matchers apart.
+/// Calls that distinguish matchers.
 let private calls = [ "p.S", "Get"; "p.S", "Put"; "p.T", "Get"; "q.S", "Get" ]
 
 let private holds (text: string) (service: string, method: string) =
@@ -40,8 +40,8 @@ let tests =
                 [
                     "a file's route wins", 75
                     "a file's route has a further condition", 40
-                    "one for any host stands before one for the host", 5
-                    "a forward-proxy route stands before the one that wins", 5
+                    "one for any host precedes one for the host", 5
+                    "a forward-proxy route precedes the one that wins", 5
                     "routes are made", 250
                 ]
                 (Arb.fromGen (Gen.zip director services))
@@ -85,13 +85,13 @@ let tests =
                             Expect.equal taking.Head file "the first that takes all of it"
 
                             seen.When(
-                                "one for any host stands before one for the host",
+                                "one for any host precedes one for the host",
                                 file.HostMatcher = ""
                                 && taking |> List.exists (fun route -> route.HostMatcher <> "")
                             )
 
                             seen.When(
-                                "a forward-proxy route stands before the one that wins",
+                                "a forward-proxy route precedes the one that wins",
                                 director.HttpRoutes
                                 |> List.truncate index
                                 |> List.exists (fun route -> isHere route && isForward route)
@@ -164,7 +164,7 @@ let tests =
                         "and it is reported")
 
             Law.test
-                "what is generated is sound beside any sound files, and takes no request from them"
+                "what is generated is valid along with any valid files, and takes no request from them"
                 500
                 [
                     "routes are made", 250

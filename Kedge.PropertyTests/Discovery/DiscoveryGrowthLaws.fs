@@ -1,4 +1,4 @@
-/// A configuration may take over what was made for the one before it, and is none the less what it is.
+/// A configuration may reuse what was made for the previous one; the result is the same.
 module Kedge.PropertyTests.DiscoveryGrowthLaws
 
 open Expecto
@@ -30,7 +30,7 @@ let private isShared (left: Configuration) (right: Configuration) =
     shares left.Director.HttpRoutes right.Director.HttpRoutes
     || shares left.Director.GrpcRoutes right.Director.GrpcRoutes
 
-/// A pool that lacks what an annotation names: backends that do are unsound.
+/// A pool without the entry that an annotation names: backends that name it are invalid.
 let private bare = { pool with TlsServerConfigs = [] }
 
 let private named name : Decoded.Backend =
@@ -66,10 +66,10 @@ let tests =
         "discovery, step by step"
         [
             Law.test
-                "a configuration built upon any other is the one that is built from nothing"
+                "a configuration built upon any other equals the one built from nothing"
                 500
                 [
-                    "entries are taken over", 300
+                    "entries are reused", 300
                     "an entry is rejected", 50
                     "the pool has changed", 300
                     "the director has changed", 300
@@ -121,7 +121,7 @@ let tests =
                         rejected <- rejected || not errors.IsEmpty
                         before <- grown
 
-                    seen.When("entries are taken over", shared)
+                    seen.When("entries are reused", shared)
                     seen.When("an entry is rejected", rejected)
                     seen.When("the pool has changed", pools > 0)
                     seen.When("the director has changed", directors > 0))

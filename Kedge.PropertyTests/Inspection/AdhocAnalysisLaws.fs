@@ -53,7 +53,7 @@ let private rule: FsCheck.Gen<AdhocRule> =
 let private rules =
     Gen.choose (0, 4) |> Gen.bind (fun count -> Gen.arrayOfLength count rule)
 
-/// Every name and port that the rules above can tell from another.
+/// Every name and port that the rules above can tell apart.
 let private universe =
     [
         for name in
@@ -108,7 +108,7 @@ let tests =
                 30
                 (fun rules -> AdhocAnalysis.findings rules |> List.exists _.IsHiddenRule)
                 (fun rules ->
-                    let said =
+                    let reported =
                         AdhocAnalysis.findings rules
                         |> List.choose (fun finding ->
                             match finding with
@@ -128,7 +128,7 @@ let tests =
 
                     let expected = [ 0 .. rules.Length - 1 ] |> List.filter (decides.Contains >> not)
 
-                    Expect.equal said expected "")
+                    Expect.equal reported expected "")
 
             law
                 "a port is called hidden exactly when an earlier rule refuses it that decides for a name of both"
@@ -161,17 +161,17 @@ let tests =
                                        && (let alone = Adhoc.decide [| rules[rule] |] name ports
                                            alone <> NoRule && not (isRefused alone)))
 
-                            let said =
+                            let reported =
                                 findings
                                 |> List.exists (fun finding ->
                                     match finding with
                                     | HiddenPort(r, e, _, _) -> (r, e) = (rule, earlier)
                                     | HiddenRule _ -> false)
 
-                            Expect.equal said expected $"{earlier} hides a port of {rule}")
+                            Expect.equal reported expected $"{earlier} hides a port of {rule}")
 
             law
-                "a difference is one, and none is said exactly when the universe has none"
+                "each difference is real, and there is none exactly when the universe has none"
                 (gen {
                     let! before = rules
                     let! after = rules

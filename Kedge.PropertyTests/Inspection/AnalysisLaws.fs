@@ -128,12 +128,12 @@ let private findings =
                         | _ -> ())
 
             law
-                "a path rule that is said never to match takes no path, and each such rule among others is said"
+                "a path rule that is reported never to match takes no path, and each such rule among others is reported"
                 (table httpRoute)
                 50
                 (fun routes -> http routes |> List.exists _.IsNeverMatchingPath)
                 (fun routes ->
-                    let said =
+                    let reported =
                         http routes
                         |> List.choose (fun finding ->
                             match finding with
@@ -146,15 +146,15 @@ let private findings =
                         |> Array.iteri (fun rule path ->
                             let dead = path = ExactPath "/a/../b" || path = PathPrefix "/a//"
                             let expected = dead && r.Paths.Length > 1
-                            Expect.equal (List.contains (route, rule) said) expected $"{path}")))
+                            Expect.equal (List.contains (route, rule) reported) expected $"{path}")))
 
             law
-                "each route of an unknown backend is said once, with a request that reaches it if there is one"
+                "each route of an unknown backend is reported once, with a request that reaches it if there is one"
                 (table httpRoute)
                 50
                 (fun routes -> http routes |> List.exists _.IsDanglingBackend)
                 (fun routes ->
-                    let said =
+                    let reported =
                         http routes
                         |> List.choose (fun finding ->
                             match finding with
@@ -181,7 +181,7 @@ let private findings =
                                     route
                         ]
 
-                    Expect.equal said expected "")
+                    Expect.equal reported expected "")
 
             law
                 "an overlap's witness is named by both prefixes and goes to the shorter one's backend"
@@ -199,7 +199,7 @@ let private findings =
                         | _ -> ())
 
             law
-                "a shorter prefix that takes a call which a later route's longer one names is told, at any or the same host"
+                "a shorter prefix that takes a call which a later route's longer one names is reported, at any or the same host"
                 (table grpcRoute)
                 4
                 (fun routes ->
@@ -286,7 +286,7 @@ let private examples =
     <| testList
         "examples"
         [
-            testCase "behind `/*` only OPTIONS * is left"
+            testCase "after `/*` only OPTIONS * is left"
             <| fun () ->
                 let routes =
                     [|

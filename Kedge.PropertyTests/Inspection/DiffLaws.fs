@@ -101,7 +101,7 @@ let private laws (subject: Subject<'route, 'request>) =
                         "")
 
             law
-                "a route that came or went has a request exactly when it gains or loses one of the universe"
+                "a route that was added or removed has a request exactly when it gains or loses one of the universe"
                 (pair subject.Route)
                 50
                 (fun both -> (moved (split both)).Length > 0)
@@ -135,7 +135,7 @@ let private laws (subject: Subject<'route, 'request>) =
                     Expect.equal (not differences.IsEmpty) ((moved (before, after)).Length > 0) ""
 
                     for difference in differences do
-                        Expect.isTrue difference.Change.IsReordered "nothing came or went")
+                        Expect.isTrue difference.Change.IsReordered "nothing was added or removed")
 
             law
                 "without the listed routes, both tables have the same routes"
@@ -173,13 +173,13 @@ let private laws (subject: Subject<'route, 'request>) =
                         |> List.sort
 
                     Expect.equal (rest before gone) (rest after come) ""
-                    Expect.equal (List.distinct gone, List.distinct come) (gone, come) "each is told once"
+                    Expect.equal (List.distinct gone, List.distinct come) (gone, come) "each is reported once"
 
                     for change in changes do
                         match change with
                         | Reordered(old, fresh) ->
-                            let isTold = List.contains old gone || List.contains fresh come
-                            Expect.isFalse isTold "what came, went or changed has not just moved"
+                            let isReported = List.contains old gone || List.contains fresh come
+                            Expect.isFalse isReported "what was added, removed or changed is not reported as moved"
                         | _ -> ())
         ]
 
@@ -264,7 +264,7 @@ let private backends =
             let found =
                 BackendDiff.backends Protocol.Http (poolOf (before, tlsBefore)) (poolOf (after, tlsAfter))
 
-            Expect.equal (List.sort found) (List.sort expected) "what is told")
+            Expect.equal (List.sort found) (List.sort expected) "what is reported")
 
 [<Tests>]
 let tests =

@@ -125,17 +125,22 @@ let private laws
                         Expect.equal authorization (subject.Semantics.Authorization routes[route]) "demands"
                     | AdhocDecides _ -> Expect.equal (subject.Match routes request) None "")
 
-            law "every rule before the winner is passed, in order, for a reason" subject.Table 60 isMixed (fun routes ->
-                for request in requestsFor subject.Universe routes do
-                    let explanation = explain routes request
+            law
+                "every rule before the winner is passed, in order, with a reason"
+                subject.Table
+                60
+                isMixed
+                (fun routes ->
+                    for request in requestsFor subject.Universe routes do
+                        let explanation = explain routes request
 
-                    let tried = subject.Match routes request |> Option.defaultValue routes.Length
+                        let tried = subject.Match routes request |> Option.defaultValue routes.Length
 
-                    Expect.equal (explanation.Passed |> List.map _.Rule) [ 0 .. tried - 1 ] ""
-                    Expect.all explanation.Passed (fun passed -> not passed.Mismatches.IsEmpty) "a reason")
+                        Expect.equal (explanation.Passed |> List.map _.Rule) [ 0 .. tried - 1 ] ""
+                        Expect.all explanation.Passed (fun passed -> not passed.Mismatches.IsEmpty) "a reason")
 
             law
-                "a route's mismatches are the conditions that fail, each with what is wanted and what is there"
+                "a route's mismatches are the conditions that fail, each with what is expected and what was found"
                 subject.Table
                 70
                 isMixed
@@ -212,7 +217,7 @@ let private text =
                 Expect.isTrue (parse "application/grpc+proto" |> Result.exists _.IsGrpc) ""
                 Expect.isTrue (parse "application/grpc-web+proto" |> Result.exists _.IsHttp) ""
 
-            testCase "what is no request is refused with a reason"
+            testCase "what is not a request is rejected with a reason"
             <| fun () ->
                 for method, url, headers, grpc, forward in
                     [

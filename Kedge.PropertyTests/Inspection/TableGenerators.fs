@@ -1,4 +1,4 @@
-/// Tables from domains so small that routes shadow each other often, and every request of a universe that tells any two
+/// Tables from domains so small that routes shadow each other often, and every request of a universe that distinguishes any two
 /// such tables apart. The hosts, ports and texts that analysis would pick first as ones that no route names are among
 /// those that routes do name.
 module Kedge.PropertyTests.TableGenerators
@@ -164,7 +164,7 @@ let private headerSets =
     (all, [ [] ])
     ||> List.foldBack (fun header sets -> sets @ List.map (fun set -> header :: set) sets)
 
-/// Every HTTP request that the tables above can tell from another. A forward-proxy request always has one port.
+/// Every HTTP request that the tables above can tell apart. A forward-proxy request always has one port.
 let httpUniverse: HttpRequest array =
     [|
         for host in hosts do
@@ -196,7 +196,7 @@ let httpUniverse: HttpRequest array =
                                 }
     |]
 
-/// Every call that the tables above can tell from another.
+/// Every call that the tables above can tell apart.
 let grpcUniverse: GrpcRequest array =
     [|
         for host in hosts do

@@ -91,7 +91,7 @@ let tests =
                         "an authority may have one")
 
             testTheory
-                "a host matcher that is no host is refused"
+                "a host matcher that is not a host is rejected"
                 [ "*.a"; "*"; "a b"; "a/"; "."; "a..b"; "é.example"; "%41" ]
             <| fun text -> Expect.isError (HostMatcher.tryParse text) text
 

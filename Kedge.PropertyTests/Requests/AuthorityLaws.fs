@@ -219,7 +219,7 @@ let tests =
             <| fun (text, expected) -> Expect.equal (read text) expected text
 
             testTheory
-                "an authority stands for these ports"
+                "an authority means these ports"
                 [
                     "a.example", "/", (80, 443)
                     "a.example:8080", "/", (8080, 8080)

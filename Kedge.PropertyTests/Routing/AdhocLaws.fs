@@ -100,7 +100,7 @@ let private arbitrary =
             }
     )
 
-/// SPEC section 4 in plain words over lists.
+/// The documented rules (docs/matching.md), restated over lists.
 let private oracle (rules: AdhocRule list) (host: string) (ports: AuthorityPorts) =
     let lower (text: string) =
         String.map
@@ -186,7 +186,7 @@ let tests =
                 (fun seen (rules, host, ports) ->
                     let actual = Adhoc.decide (Array.ofList rules) host ports
 
-                    // Names that DNS cannot carry stand outside of the oracle's plain lower case.
+                    // The oracle's plain lower case does not cover names that DNS cannot carry.
                     if Seq.forall Char.IsAscii host then
                         let expected = oracle rules host ports
 

@@ -38,7 +38,7 @@ let private enoughOfEach =
         "an earlier route failed by one condition", 1000
     ]
 
-/// A headers view that allocates nothing, as the shell's does.
+/// A view of headers that allocates nothing, like the server's.
 [<Struct>]
 type private NoHeaders =
     interface IHeaders with

@@ -4,7 +4,7 @@ module Kedge.PropertyTests.Tool.TableLaws
 open System
 open Kedge.Domain
 
-/// What came of one law: how many times it was looked at, and the first case that breaks it.
+/// The outcome of one law: how many cases were checked, and the first one that breaks it.
 type Outcome =
     {
         Law: string
@@ -66,7 +66,7 @@ let private laws
                 (compiled request))
 
         law
-            (named "explain's winner is the router's, and every rule before it fails for a reason")
+            (named "explain's winner is the router's, and every rule before it fails with a reason")
             requests
             (fun request ->
                 let explanation =
@@ -101,7 +101,7 @@ let private laws
                 <> (face.Semantics.Winner [| routes[index] |] request = 0))
             |> Option.map (fun index -> $"{show request}: route {index}"))
 
-        law (named "a route that no request gets to is never chosen") requests (fun request ->
+        law (named "a route that no request reaches is never chosen") requests (fun request ->
             match compiled request with
             | -1 -> None
             | winner ->

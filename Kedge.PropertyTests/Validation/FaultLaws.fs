@@ -1,4 +1,4 @@
-/// Laws of what is said about files that are wrong.
+/// Laws of the errors in files that are wrong.
 module Kedge.PropertyTests.FaultLaws
 
 open System
@@ -69,7 +69,7 @@ let private inspect (seen: Seen) (bytes: byte array) =
             match errors with
             | [ { Problem = Syntax _ } ] -> seen.Count "syntax errors"
             | errors ->
-                Expect.isFalse (errors |> List.exists _.Problem.IsSyntax) "a syntax error stands alone"
+                Expect.isFalse (errors |> List.exists _.Problem.IsSyntax) "a syntax error is the only error"
                 seen.Count "other errors"
 
 let private randomBytes =
@@ -146,9 +146,9 @@ type private Planted =
     {
         Field: string
         Value: string option
-        /// The path behind the route's.
+        /// The path after the route's.
         Path: string
-        /// What stands at the error's place.
+        /// The text at the error's position.
         At: string
     }
 
@@ -225,7 +225,7 @@ let private render (file: PlantedFile) =
     // The encoder escapes characters of four bytes; a file need not.
     root.ToJsonString(options).Replace(@"\uD834\uDD1E", "𝄞")
 
-/// What stands at a place, counted in code points.
+/// The text at a position, counted in code points.
 let private textAt (json: string) (at: Location) =
     let line = json.Split('\n')[at.Line - 1]
 
