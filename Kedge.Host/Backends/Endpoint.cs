@@ -105,7 +105,7 @@ public sealed class Endpoint
             next = seen.Probed(policy, passed)!;
         }
         while (Interlocked.CompareExchange(ref _health, next, seen) != seen);
-        return seen.IsUnwell != next.IsUnwell;
+        return seen.IsUnhealthy != next.IsUnhealthy;
     }
 
     public override string ToString() => Resolved.Address.ToString();

@@ -77,13 +77,13 @@ public sealed class CheckCommand : ICommand
 
     private static Finding[] Findings(Configuration configuration, FlagValues flags)
     {
-        var findings = Inspection.Check(configuration);
+        var findings = Check.Findings(configuration);
         if (!flags.Get(RequireAuthorization))
         {
             return [.. findings];
         }
         var tls = TlsOptions.From(flags);
-        var open = Exposure.Check(
+        var open = Exposure.Findings(
             configuration,
             Authorizer.DemandsOf(AuthorizationOptions.From(flags)),
             tls is { ClientCaFiles.Count: > 0, ClientCertRequired: true });

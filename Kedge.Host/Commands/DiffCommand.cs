@@ -62,7 +62,7 @@ public sealed class DiffCommand : ICommand
         {
             return invocation.Refuse(errors.Distinct());
         }
-        var differences = Inspection.Diff(before, after);
+        var differences = DiffReport.Differences(before, after);
         if (Report.IsJson(invocation))
         {
             WriteJson(invocation.Output, differences);

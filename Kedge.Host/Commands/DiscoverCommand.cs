@@ -59,7 +59,7 @@ public sealed class DiscoverCommand : ICommand
         Generated? printed = null;
         source.Changed += () =>
         {
-            var generated = source.Generate(files.Director.Decoded, files.Pool.Decoded);
+            var generated = source.Generate(files.Files);
             if (!ReferenceEquals(generated, printed))
             {
                 printed = generated;

@@ -81,7 +81,7 @@ public sealed class ExplainCommand : ICommand
             return invocation.Refuse(errors);
         }
         var withoutPool = options.Pool.Length + options.PoolPath.Length == 0;
-        ExplainText.Write(invocation, configuration, Inspection.Explain(configuration, request, withoutPool), withoutPool);
+        ExplainText.Write(invocation, configuration, ExplainReport.Of(configuration, request, withoutPool), withoutPool);
         return ExitCodes.Success;
     }
 }

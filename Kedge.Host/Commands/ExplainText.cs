@@ -71,7 +71,7 @@ public static class ExplainText
     private static object Passed(string protocol, string list, IReadOnlyList<RouteInfo?> infos, Passed passed) => new
     {
         Rule = Rule(protocol, list, infos[passed.Rule]!),
-        Reasons = passed.Mismatches.Select(Describe.mismatch),
+        Reasons = passed.Mismatches.Select(mismatch => mismatch.Text),
     };
 
     private static object Decision(string protocol, IReadOnlyList<RouteInfo?> infos, AdhocDecision decision)
