@@ -1,7 +1,6 @@
 using Kedge.Domain;
 using Kedge.Host.Certificates;
 using Kedge.Host.Flags;
-using Kedge.Host.Forwarding;
 using Kedge.Host.Http;
 
 namespace Kedge.Host.Authorization;
@@ -9,7 +8,7 @@ namespace Kedge.Host.Authorization;
 /// <summary>
 /// Decides for each request whether its caller may use a route: collects what is known of the caller, and asks the core.
 /// </summary>
-public sealed class Authorizer : IAuthorizer, IAsyncDisposable
+public sealed class Authorizer : IAsyncDisposable
 {
     private static readonly TokenState NoVerifier = TokenState.NewBadToken("a token is needed, and this server is not set up to verify any");
 

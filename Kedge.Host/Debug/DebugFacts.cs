@@ -1,6 +1,6 @@
 using Kedge.Host.Certificates;
 using Kedge.Host.Configurations;
-using Kedge.Host.Forwarding;
+using Kedge.Host.Routing;
 using Kedge.Host.Telemetry;
 using Kedge.Pages;
 
@@ -12,7 +12,7 @@ public sealed class DebugFacts
     private readonly List<Func<IEnumerable<NoticeView>>> _notices = [];
     private readonly List<Func<IEnumerable<DependencyView>>> _dependencies = [];
 
-    public required ProxyEngine Engine { get; init; }
+    public required RequestRouter Router { get; init; }
 
     public required ConfigurationStore Store { get; init; }
 

@@ -1,6 +1,6 @@
 using System.Collections.Frozen;
+using Kedge.Host.Authorization;
 using Kedge.Host.Flags;
-using Kedge.Host.Forwarding;
 using Kedge.Host.Listeners;
 using Kedge.Host.Telemetry;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
@@ -16,7 +16,7 @@ public static class DebugListener
     /// <param name="counters">Where its connections are counted.</param>
     /// <param name="loggers">Where it logs.</param>
     public static WebApplication Create(
-        ListenerOptions options, IEnumerable<IDebugPage> pages, IAuthorizer? guard, ListenerCounters counters, ILoggerFactory loggers)
+        ListenerOptions options, IEnumerable<IDebugPage> pages, Authorizer? guard, ListenerCounters counters, ILoggerFactory loggers)
     {
         var byPath = pages.ToFrozenDictionary(page => page.Path, StringComparer.Ordinal);
         return ListenerHost.Create(
@@ -33,7 +33,7 @@ public static class DebugListener
             context => AnswerAsync(byPath, guard, context));
     }
 
-    private static async Task AnswerAsync(FrozenDictionary<string, IDebugPage> pages, IAuthorizer? guard, HttpContext context)
+    private static async Task AnswerAsync(FrozenDictionary<string, IDebugPage> pages, Authorizer? guard, HttpContext context)
     {
         context.Response.Headers.CacheControl = "no-store";
         context.Response.Headers.XContentTypeOptions = "nosniff";

@@ -15,7 +15,7 @@ public sealed class StatusPage(DebugFacts facts) : IDebugPage
 
     private StatusView View()
     {
-        var serving = facts.Engine.Serving;
+        var serving = facts.Router.Serving;
         var standing = facts.Store.Standing;
         return new StatusView(
             facts.Server,
@@ -27,7 +27,7 @@ public sealed class StatusPage(DebugFacts facts) : IDebugPage
             facts.Telemetry.InFlight,
             [.. serving.HttpRoutes.Select(route => Route("http", route)), .. serving.GrpcRoutes.Select(route => Route("grpc", route))],
             [.. serving.HttpAdhocRules.Select(rule => Route("http", rule)), .. serving.GrpcAdhocRules.Select(rule => Route("grpc", rule))],
-            [.. facts.Engine.LiveBackends.Select(BackendOf)],
+            [.. facts.Router.LiveBackends.Select(BackendOf)],
             [.. standing.Attempts.Select(attempt =>
                 new GenerationView(attempt.Number, attempt.At, attempt.Source, attempt.IsAccepted, [.. attempt.Lines]))],
             [.. facts.Notices],
@@ -86,7 +86,7 @@ public sealed class StatusPage(DebugFacts facts) : IDebugPage
             : health.IsUnhealthy ? ("unwell", Tone.Bad)
             : health.IsEjected(now) ? ($"ejected for {left.TotalSeconds:F1} s", Tone.Warning)
             : ($"aside for {left.TotalSeconds:F1} s", Tone.Warning);
-        return new EndpointView(endpoint.ToString(), state, tone, endpoint.InFlight, endpoint.Requests, endpoint.Failures);
+        return new EndpointView(endpoint.Name, state, tone, endpoint.InFlight, endpoint.Requests, endpoint.Failures);
     }
 
     private static FailureView FailureOf(RequestRecord record) => new(
@@ -94,8 +94,8 @@ public sealed class StatusPage(DebugFacts facts) : IDebugPage
         record.RequestId,
         record.Describe(),
         record.Rule?.Info.Rule ?? "",
-        record.Backend?.Name ?? record.Rule?.Info.BackendName ?? "",
-        record.Endpoint?.ToString() ?? "",
+        record.BackendName,
+        record.Endpoint ?? "",
         record.Failure!.Type,
         record.Failure.Reason);
 

@@ -8,7 +8,7 @@ namespace Kedge.Host.Kubernetes;
 internal sealed class KubernetesResolver(EndpointSliceIndex index, K8sTarget target, bool generated, Func<string?> trouble)
     : IEndpointResolver
 {
-    public string? Trouble => trouble();
+    public string? CurrentError => trouble();
 
     public async Task RunAsync(IEndpointSink sink, CancellationToken stop)
     {

@@ -1,18 +1,20 @@
 using System.Diagnostics;
 using Kedge.Domain;
 using Kedge.Host.Authorization;
+using Kedge.Host.Backends;
 using Kedge.Host.Certificates;
 using Kedge.Host.Configurations;
 using Kedge.Host.Debug;
 using Kedge.Host.Flags;
 using Kedge.Host.Forwarding;
+using Kedge.Host.Http;
 using Kedge.Host.Kubernetes;
 using Kedge.Host.Listeners;
 using Kedge.Host.Logging;
+using Kedge.Host.Resolvers;
+using Kedge.Host.Routing;
 using Kedge.Host.Telemetry;
 using Microsoft.AspNetCore.Hosting.Server;
-using Microsoft.AspNetCore.Hosting.Server.Features;
-using Microsoft.AspNetCore.Http.Features;
 using OpenTelemetry.Metrics;
 using OpenTelemetry.Trace;
 
@@ -34,6 +36,7 @@ public sealed class KedgeServer : IAsyncDisposable
     private readonly ProxyTelemetry telemetry;
     private readonly KubernetesCluster cluster;
     private readonly DiscoveryPublisher? discovery;
+    private readonly RequestRouter router;
     private readonly ProxyEngine engine;
     private readonly Reloader reloader;
     private readonly MeterProvider? metrics;
@@ -57,11 +60,16 @@ public sealed class KedgeServer : IAsyncDisposable
         // Before anything is counted: a counter tells nothing of the time when nobody listened.
         metrics = MetricsExport.Create(options.Listeners is { HttpPort: not 0, MetricsPath.Length: > 0 });
         cluster = new(options.Kubernetes, loggers);
-        engine = new(SettingsOf(options), telemetry, cluster, loggers) { Authorizer = authorizer };
+        var dns = new DnsLookup(options.Forwarding.DnsNameservers);
+        var backends = new BackendRegistry(
+            options.Forwarding, new ResolverFactory(dns, cluster), telemetry, loggers.CreateLogger("kedge.backends"));
+        router = new(
+            options.Forwarding, authorizer, backends, new AdhocTargets(dns, options.Forwarding.AdhocAllowLoopback), telemetry);
+        engine = new(options.Forwarding, options.Listeners, router, telemetry, loggers);
         var store = new ConfigurationStore(
-            start.Configuration, engine.Apply, loggers.CreateLogger("kedge.configuration"), TimeProvider.System);
+            start.Configuration, router.Apply, loggers.CreateLogger("kedge.configuration"), TimeProvider.System);
         reloader = new(options, start.Files, store, certificates, loggers.CreateLogger<Reloader>());
-        ServerMetrics.Register(telemetry, engine, store, certificates, () => logging.DroppedLines);
+        ServerMetrics.Register(telemetry, router, store, certificates, () => logging.DroppedLines);
         ClusterMetrics.Watches(telemetry.Meter, cluster);
         if (options.Discovery is { Enabled: true } wanted)
         {
@@ -79,7 +87,7 @@ public sealed class KedgeServer : IAsyncDisposable
         {
             var facts = new DebugFacts
             {
-                Engine = engine,
+                Router = router,
                 Store = store,
                 Telemetry = telemetry,
                 Health = health,
@@ -102,7 +110,7 @@ public sealed class KedgeServer : IAsyncDisposable
             ];
             debug = DebugListener.Create(
                 options.Listeners, [new IndexPage(pages), .. pages], options.Authorization.ForDebugPages ? authorizer : null,
-                telemetry.Listeners[^1], loggers);
+                telemetry.CountersOf(ListenerKind.HttpPlain), loggers);
         }
         if (options.Listeners.GrpcHealthPort != 0)
         {
@@ -117,17 +125,20 @@ public sealed class KedgeServer : IAsyncDisposable
         if (debug is not null)
         {
             await debug.StartAsync();
-            LogAddresses(AddressesOf(debug));
+            LogAddresses(ListenerKind.HttpPlain, debug);
         }
         if (grpcHealth is not null)
         {
             await grpcHealth.StartAsync();
-            LogAddresses(AddressesOf(grpcHealth));
+            LogAddresses(ListenerKind.GrpcHealth, grpcHealth);
         }
         if (proxy is not null)
         {
             await proxy.StartAsync();
-            LogAddresses(proxy.Addresses);
+            foreach (var (listener, address) in proxy.Addresses)
+            {
+                LogAddress(listener, address);
+            }
         }
         reloader.Start();
         if (discovery is null)
@@ -180,6 +191,7 @@ public sealed class KedgeServer : IAsyncDisposable
             }
         }
         await engine.DisposeAsync();
+        router.Dispose();
         await cluster.DisposeAsync();
         await authorizer.DisposeAsync();
         traces?.Dispose();
@@ -187,29 +199,14 @@ public sealed class KedgeServer : IAsyncDisposable
         telemetry.Dispose();
     }
 
-    private static ProxySettings SettingsOf(ServerOptions options) => new()
+    private void LogAddresses(ListenerKind listener, WebApplication host)
     {
-        MaxReadTimeout = options.Listeners.MaxReadTimeout,
-        MaxWriteTimeout = options.Listeners.MaxWriteTimeout,
-        FailedTargetBackoff = options.Forwarding.FailedTargetBackoff,
-        TrustedProxies = options.Forwarding.TrustedProxies,
-        Nameservers = options.Forwarding.DnsNameservers,
-        LogResolution = options.Forwarding.LogResolution,
-        ForwardClientCert = options.Forwarding.ForwardClientCert,
-        HttpConnectEnabled = options.Forwarding.HttpConnectEnabled,
-        AdhocAllowLoopback = options.Forwarding.AdhocAllowLoopback,
-    };
-
-    private static IEnumerable<string> AddressesOf(WebApplication host) =>
-        host.Services.GetRequiredService<IServer>().Features.GetRequiredFeature<IServerAddressesFeature>().Addresses;
-
-    private void LogAddresses(IEnumerable<string> addresses)
-    {
-        foreach (var address in addresses)
+        foreach (var address in ListenerHost.AddressesOf(host.Services.GetRequiredService<IServer>()))
         {
-            var port = new Uri(address).Port;
-            var name = port == options.GrpcTlsPort ? "grpc_tls" : port == options.HttpTlsPort ? "http_tls" : port == options.GrpcHealthPort ? "grpc_health" : "debug";
-            logger.LogInformation("listening on {Address} ({Listener})", address, name);
+            LogAddress(listener, address);
         }
     }
+
+    private void LogAddress(ListenerKind listener, string address) =>
+        logger.LogInformation("listening on {Address} ({Listener})", address, listener.Name());
 }

@@ -3,8 +3,8 @@ using System.Security.Cryptography.X509Certificates;
 using Kedge.Host.Backends;
 using Kedge.Host.Certificates;
 using Kedge.Host.Configurations;
-using Kedge.Host.Forwarding;
-using Kedge.Host.Listeners;
+using Kedge.Host.Http;
+using Kedge.Host.Routing;
 using Kedge.Host.Telemetry;
 
 namespace Kedge.Host.Server;
@@ -19,13 +19,13 @@ public static class ServerMetrics
     private static readonly KeyValuePair<string, object?> GrpcType = new("grpc_type", "bidi_stream");
 
     public static void Register(
-        ProxyTelemetry telemetry, ProxyEngine engine, ConfigurationStore store, CertificateStore? certificates, Func<long> droppedLogLines)
+        ProxyTelemetry telemetry, RequestRouter router, ConfigurationStore store, CertificateStore? certificates, Func<long> droppedLogLines)
     {
         var meter = telemetry.Meter;
         Requests(meter, telemetry);
         Grpc(meter, "grpc_server", "answered by the proxy", telemetry.GrpcServer);
         Grpc(meter, "grpc_client", "sent to backends with the prometheus interceptor", telemetry.GrpcClient);
-        Endpoints(meter, engine);
+        Endpoints(meter, router);
         Configuration(meter, store);
         if (certificates is not null)
         {
@@ -69,21 +69,21 @@ public static class ServerMetrics
             description: $"gRPC calls that began, {what}.");
         meter.CreateObservableCounter($"{prefix}_handled_total",
             () => from method in methods.All
-                  from code in Enumerable.Range(0, GrpcCodes.Count)
+                  from code in Enumerable.Range(0, GrpcStatuses.Count)
                   let count = method.Handled(code)
                   where count > 0
-                  select new Measurement<long>(count, [.. GrpcLabels(method), new("grpc_code", GrpcCodes.NameOf(code))]),
+                  select new Measurement<long>(count, [.. GrpcLabels(method), new("grpc_code", GrpcStatuses.NameOf(code))]),
             description: $"gRPC calls that are over, {what}.");
     }
 
     private static KeyValuePair<string, object?>[] GrpcLabels(GrpcMethodCounters method) =>
         [GrpcType, new("grpc_service", method.Service), new("grpc_method", method.Method)];
 
-    private static void Endpoints(Meter meter, ProxyEngine engine)
+    private static void Endpoints(Meter meter, RequestRouter router)
     {
-        var readiness = new EndpointReadiness(engine);
+        var readiness = new EndpointReadiness(router);
         meter.CreateObservableGauge("kedge_backend_endpoints",
-            () => engine.LiveBackends.SelectMany(backend =>
+            () => router.LiveBackends.SelectMany(backend =>
             {
                 var now = Clock.Now;
                 var all = backend.Endpoints.Endpoints;
@@ -98,12 +98,12 @@ public static class ServerMetrics
         meter.CreateObservableGauge("kedge_backend_endpoint_ready", readiness.Measure,
             description: "Whether an endpoint gets requests: 1 = it does, 0 = it is left out, or gone.");
         meter.CreateObservableGauge("kedge_backend_resolution_age_seconds",
-            () => from backend in engine.LiveBackends
+            () => from backend in router.LiveBackends
                   where backend.ResolvedAt is not null
                   select new Measurement<double>((DateTimeOffset.UtcNow - backend.ResolvedAt!.Value).TotalSeconds, backend.Counters.Labels),
             description: "Time since the endpoints of a backend were confirmed.");
         meter.CreateObservableGauge("kedge_backend_resolution_failing",
-            () => from backend in engine.LiveBackends
+            () => from backend in router.LiveBackends
                   select new Measurement<int>(backend.LastError is null ? 0 : 1, backend.Counters.Labels),
             description: "1 = the last look-up of a backend's endpoints failed.");
     }
@@ -146,7 +146,7 @@ public static class ServerMetrics
 /// The state of each endpoint. A metric keeps the last value of a series for good, so one that goes is told once more to be
 /// not ready, to everyone who reads within some minutes.
 /// </summary>
-internal sealed class EndpointReadiness(ProxyEngine engine)
+internal sealed class EndpointReadiness(RequestRouter router)
 {
     private const int MostGone = 1000;
     private static readonly TimeSpan Remembered = TimeSpan.FromMinutes(5);
@@ -160,11 +160,11 @@ internal sealed class EndpointReadiness(ProxyEngine engine)
         var now = DateTime.UtcNow;
         var measurements = new List<Measurement<int>>();
         var known = new Dictionary<(BackendCounters, string), DateTime>();
-        foreach (var backend in engine.LiveBackends)
+        foreach (var backend in router.LiveBackends)
         {
             foreach (var endpoint in backend.Endpoints.Endpoints)
             {
-                var address = endpoint.ToString();
+                var address = endpoint.Name;
                 known[(backend.Counters, address)] = now;
                 measurements.Add(Of(backend.Counters, address, endpoint.Health.IsAvailable(clock) ? 1 : 0));
             }
