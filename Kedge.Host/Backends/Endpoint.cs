@@ -87,7 +87,7 @@ public sealed class Endpoint
     {
         var (before, after) = Update(
             (policy, passed), static (health, args) => health.Probed(args.policy, args.passed)!);
-        return before.IsUnwell != after.IsUnwell;
+        return before.IsUnhealthy != after.IsUnhealthy;
     }
 
     public override string ToString() => Name;

@@ -16,7 +16,7 @@ public sealed class CheckCommand : ICommand
         Group = FlagGroup.Command,
         Type = FlagTypes.Switch,
         Default = false,
-        Help = "exits with 2 when there are warnings but no errors",
+        Help = "exits with 2 if there are warnings but no errors",
     };
 
     private static readonly Flag<bool> RequireAuthorization = new()
@@ -26,16 +26,18 @@ public sealed class CheckCommand : ICommand
         Group = FlagGroup.Command,
         Type = FlagTypes.Switch,
         Default = false,
-        Help = "a route or ad-hoc rule that anyone may use is an error; give the server's flags for tokens and client certificates too",
+        Help = "reports routes and ad-hoc rules that anyone may use as errors; add the server's flags for tokens "
+            + "and client certificates",
     };
 
     public string Name => "check";
 
-    public string Summary => "tells what is wrong or surprising in the two configuration files";
+    public string Summary => "reports errors and surprises in the two configuration files";
 
     public string Notes =>
-        "Each finding has its file and line, and where there is one a request that shows it, as arguments of kedge explain. "
-        + "Exits with 0 when clean, 1 with errors, and with --strict 2 with warnings only.";
+        "Each finding comes with its file and line and, where possible, a request that demonstrates it, as "
+        + "arguments for kedge explain. Exits with 0 if there are no errors, with 1 if there are, and with --strict "
+        + "with 2 if there are only warnings.";
 
     public IReadOnlyList<string> Examples =>
     [
@@ -75,13 +77,13 @@ public sealed class CheckCommand : ICommand
 
     private static Finding[] Findings(Configuration configuration, FlagValues flags)
     {
-        var findings = Inspection.Check(configuration);
+        var findings = Check.Findings(configuration);
         if (!flags.Get(RequireAuthorization))
         {
             return [.. findings];
         }
         var tls = TlsOptions.From(flags);
-        var open = Exposure.Check(
+        var open = Exposure.Findings(
             configuration,
             Authorizer.DemandsOf(AuthorizationOptions.From(flags)),
             tls is { ClientCaFiles.Count: > 0, ClientCertRequired: true });

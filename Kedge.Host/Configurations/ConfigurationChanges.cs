@@ -16,7 +16,7 @@ public static class ConfigurationChanges
         {
             return [$"{Size(before)} before, {Size(after)} now"];
         }
-        var differences = Inspection.Diff(before, after);
+        var differences = DiffReport.Differences(before, after);
         if (differences.Count == 0)
         {
             return ["the text changed, not its meaning"];

@@ -100,7 +100,7 @@ public sealed class ConfigurationStore
         var next = _files;
         if (_generate is { } generate)
         {
-            var (built, rejected) = Configuration.Build(new(_files.Director, _files.DirectorSource), new(_files.Pool, _files.PoolSource), generate(_files), _current);
+            var (built, rejected) = Configuration.Build(_files.Files, generate(_files), _current);
             next = built!;
             foreach (var error in rejected)
             {

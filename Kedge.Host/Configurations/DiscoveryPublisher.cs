@@ -38,7 +38,7 @@ public sealed class DiscoveryPublisher
     {
         var files = _store.Files;
         var before = Latest;
-        if (before is null || !ReferenceEquals(before, _source.Generate(files.Director.Decoded, files.Pool.Decoded)))
+        if (before is null || !ReferenceEquals(before, _source.Generate(files.Files)))
         {
             _store.SetGenerated(EntriesBeside);
         }
@@ -48,10 +48,10 @@ public sealed class DiscoveryPublisher
     /// <summary>What goes with a content of the files, whose routes win. Called when either has changed.</summary>
     private GeneratedEntries EntriesBeside(Configuration files)
     {
-        var generated = _source.Generate(files.Director.Decoded, files.Pool.Decoded);
+        var generated = _source.Generate(files.Files);
         Volatile.Write(ref _latest, generated);
         Tell(generated);
-        return new(generated.HttpRoutes, generated.GrpcRoutes, generated.HttpBackends, generated.GrpcBackends);
+        return generated.Entries;
     }
 
     private void Tell(Generated generated)
