@@ -32,6 +32,7 @@
       "Validation/K8sTarget.fs"
       "Validation/NameRule.fs"
       "Validation/Checks.fs"
+      "Validation/Outcome.fs"
       "Validation/Rules.fs"
       "Validation/Director.fs"
       "Validation/BackendPool.fs"
