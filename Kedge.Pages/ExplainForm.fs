@@ -2,7 +2,7 @@ namespace Kedge.Pages
 
 open Giraffe.ViewEngine
 
-/// The box that asks where a request would go. A plain form: it needs no JavaScript.
+/// The form that asks where a request would go. It works without JavaScript.
 [<RequireQualifiedAccess>]
 module ExplainForm =
 
@@ -36,7 +36,7 @@ module ExplainForm =
         form
             [ _class "explain"; _action "/debug/explain"; _method "get" ]
             [
-                label [ _for "method" ] [ str "Where does it go?" ]
+                label [ _for "method" ] [ str "Where does a request go?" ]
                 select [ _id "method"; _name "method"; attr "aria-label" "Method" ] (methods |> List.map choice)
                 input
                     [

@@ -2,7 +2,7 @@ namespace Kedge.Pages
 
 open Giraffe.ViewEngine
 
-/// `/debug/explain`: where a request goes, and why no earlier rule took it.
+/// `/debug/explain`: where a request goes, and why no earlier rule takes it.
 [<RequireQualifiedAccess>]
 module ExplainPage =
 
@@ -20,7 +20,7 @@ module ExplainPage =
                         [ _class "empty" ]
                         [
                             str
-                                "Give a method and a URL. The answer names the rule that wins, and for each earlier one why it did not match."
+                                "Enter a method and a URL. The answer shows the rule that takes the request, and why each earlier rule does not."
                         ]
                 else
                     section

@@ -27,7 +27,7 @@ module FlagsPage =
             view.Server
             [
                 h1 [] [ str "Flags" ]
-                p [ _class "empty" ] [ str "What the command line sets is in bold. Secrets are masked." ]
+                p [ _class "empty" ] [ str "Flags set on the command line are in bold. Secrets are masked." ]
                 for group, flags in view.Flags |> Array.groupBy (fun flag -> flag.Group) do
                     section
                         []

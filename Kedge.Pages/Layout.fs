@@ -16,7 +16,7 @@ module Layout =
         | Tone.Bad -> "bad"
         | _ -> "quiet"
 
-    /// A word in a coloured pill. The word carries the meaning; the colour only helps the eye.
+    /// A word in a coloured pill. The word carries the meaning; the colour only draws the eye.
     let pill (tone: Tone) (word: string) = span [ _class ("pill " + toneClass tone) ] [ str word ]
 
     /// `3 s`, `12 min`, `5 h`, `9 d`
@@ -32,7 +32,7 @@ module Layout =
         else
             $"{int span.TotalDays} d"
 
-    /// A moment as its distance from now, with the exact time to hover over.
+    /// How long ago a moment was. Hovering over it shows the exact time.
     let ago (now: DateTimeOffset) (at: DateTimeOffset) =
         time
             [
@@ -43,7 +43,7 @@ module Layout =
 
     let number (n: int64) = n.ToString("#,0", CultureInfo.InvariantCulture).Replace(',', '\u202f')
 
-    /// A table that scrolls by itself when the window is too narrow, or a sentence when it would be empty.
+    /// A table that scrolls on its own when the window is too narrow, or a sentence in place of an empty table.
     let listing (id: string) (columns: string list) (empty: string) (rows: XmlNode list) =
         if rows.IsEmpty then
             p [ _class "empty" ] [ str empty ]
@@ -71,7 +71,7 @@ module Layout =
             "/debug/flagz", "Flags"
         ]
 
-    /// `live`: the page refreshes itself where JavaScript is on.
+    /// `live`: the page refreshes itself when JavaScript is enabled.
     let page (path: string) (title: string) (live: bool) (server: ServerView) (content: XmlNode list) : string =
         let entry (target, name) =
             let current = if target = path then [ attr "aria-current" "page" ] else []
@@ -109,7 +109,7 @@ module Layout =
             ]
         |> RenderView.AsString.htmlDocument
 
-/// What the pages refer to.
+/// The stylesheet and the script of the pages.
 [<RequireQualifiedAccess>]
 module Assets =
 

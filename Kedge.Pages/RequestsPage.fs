@@ -3,7 +3,7 @@ namespace Kedge.Pages
 open System.Globalization
 open Giraffe.ViewEngine
 
-/// `/debug/requests`: the recent requests with their rule, backend, endpoint and timings.
+/// `/debug/requests`: recent requests with their rules, backends, endpoints and timings.
 [<RequireQualifiedAccess>]
 module RequestsPage =
 

@@ -2,7 +2,7 @@ namespace Kedge.Pages
 
 open Giraffe.ViewEngine
 
-/// `/debug/status`: what kedge does right now, for a person on call.
+/// `/debug/status`: the current state of kedge, for the person on call.
 [<RequireQualifiedAccess>]
 module StatusPage =
 
@@ -40,7 +40,7 @@ module StatusPage =
             elif view.Failed > 0L then Tone.Warning
             else Tone.Good
 
-        let troubles =
+        let problems =
             view.Notices
             |> Array.filter (fun notice -> notice.Tone = Tone.Bad || notice.Tone = Tone.Warning)
 
@@ -63,15 +63,15 @@ module StatusPage =
                 tile
                     backendTone
                     $"{ready}/{view.Backends.Length}"
-                    "backends well"
+                    "backends healthy"
                     [
                         str $"{view.Backends |> Array.sumBy (fun backend -> backend.Endpoints.Length)} endpoints"
                     ]
-                tile Tone.Quiet (Layout.number view.Requests) "requests" [ str $"{view.InFlight} under way" ]
-                tile failedTone (Layout.number view.Failed) "answered by kedge" [ str $"{failedShare * 100.0:F2} %%" ]
+                tile Tone.Quiet (Layout.number view.Requests) "requests" [ str $"{view.InFlight} in flight" ]
+                tile failedTone (Layout.number view.Failed) "failed by kedge" [ str $"{failedShare * 100.0:F2} %%" ]
                 tile
-                    (if troubles.Length > 0 then Tone.Warning else Tone.Good)
-                    (string troubles.Length)
+                    (if problems.Length > 0 then Tone.Warning else Tone.Good)
+                    (string problems.Length)
                     "notices"
                     [ str "from discovery" ]
             ]
@@ -157,8 +157,8 @@ module StatusPage =
                     ]
                 Layout.listing
                     $"endpoints of {backend.Name}"
-                    [ "endpoint"; "state"; "under way"; "requests"; "failures" ]
-                    "No endpoint is known: requests get no-resolution-available."
+                    [ "endpoint"; "state"; "in flight"; "requests"; "failures" ]
+                    "No endpoints are known: requests fail with no-resolution-available."
                     (backend.Endpoints |> Array.map endpointRow |> Array.toList)
             ]
 
@@ -172,7 +172,7 @@ module StatusPage =
                         if generation.Accepted then
                             Layout.pill Tone.Good $"#{generation.Number}"
                         else
-                            Layout.pill Tone.Bad "refused"
+                            Layout.pill Tone.Bad "rejected"
                     ]
                 td [] [ Layout.ago view.Server.Now generation.At ]
                 td [] [ str generation.Source ]
@@ -211,16 +211,16 @@ module StatusPage =
                 td [ _class "code" ] [ str failure.RequestId ]
             ]
 
-    /// How many rows of a long table are drawn; the JSON form has them all.
-    let private mostRows = 200
+    /// How many rows of a long table are shown; the JSON form has them all.
+    let private maxRows = 200
 
     let private firstRows (row: 'view -> XmlNode) (items: 'view array) =
-        items |> Seq.truncate mostRows |> Seq.map row |> Seq.toList
+        items |> Seq.truncate maxRows |> Seq.map row |> Seq.toList
 
     let private moreNote (items: 'view array) =
-        if items.Length > mostRows then
+        if items.Length > maxRows then
             [
-                p [ _class "empty" ] [ str $"{items.Length - mostRows} more are in the JSON form of this page." ]
+                p [ _class "empty" ] [ str $"{items.Length - maxRows} more are in the JSON form of this page." ]
             ]
         else
             []
@@ -230,7 +230,7 @@ module StatusPage =
             view.Routes
             |> Array.sortBy (fun route -> -route.Hits, route.Protocol, route.Index)
 
-        let troubledFirst =
+        let worstFirst =
             view.Backends
             |> Array.sortBy (fun backend ->
                 (match backend.Tone with
@@ -250,8 +250,8 @@ module StatusPage =
                     section
                         [ _class "alarm"; attr "role" "alert" ]
                         [
-                            h2 [] [ str "The last change of the configuration was refused" ]
-                            p [] [ str "The one before it goes on serving. Mend this, and it is read again:" ]
+                            h2 [] [ str "The last configuration change was rejected" ]
+                            p [] [ str "The previous configuration stays active. Fix these errors; kedge then reloads the files by itself:" ]
                             ul
                                 [ _class "code" ]
                                 (view.ConfigurationErrors
@@ -265,7 +265,7 @@ module StatusPage =
                         heading "backends" "Backends"
                         if view.Backends.Length = 0 then
                             p [ _class "empty" ] [ str "The backend pool is empty." ]
-                        yield! firstRows (backend view) troubledFirst
+                        yield! firstRows (backend view) worstFirst
                         yield! moreNote view.Backends
                     ]
                 section
@@ -274,8 +274,8 @@ module StatusPage =
                         heading "routes" "Routes, by hits"
                         Layout.listing
                             "routes"
-                            [ "protocol"; "rule"; "matches"; "backend"; "from"; "hits" ]
-                            "No routes: every request is answered with no-route, or by an ad-hoc rule."
+                            [ "protocol"; "rule"; "matches"; "backend"; "defined in"; "hits" ]
+                            "No routes: requests are taken by an ad-hoc rule or fail with no-route."
                             (firstRows routeRow byHits)
                         yield! moreNote view.Routes
                         if view.AdhocRules.Length > 0 then
@@ -283,7 +283,7 @@ module StatusPage =
 
                             Layout.listing
                                 "adhoc-rules"
-                                [ "protocol"; "rule"; "matches"; "from"; "hits" ]
+                                [ "protocol"; "rule"; "matches"; "defined in"; "hits" ]
                                 ""
                                 (firstRows adhocRow view.AdhocRules)
                     ]
@@ -303,7 +303,7 @@ module StatusPage =
                                 "reason"
                                 "request id"
                             ]
-                            "None: kedge has answered no request with an error of its own."
+                            "None: kedge has not failed any request."
                             (firstRows (failureRow view) view.Failures)
                     ]
                 section
@@ -323,18 +323,18 @@ module StatusPage =
                         heading "generations" "Configuration history"
                         Layout.listing
                             "generations"
-                            [ "generation"; "when"; "from"; "what changed" ]
+                            [ "generation"; "when"; "trigger"; "what changed" ]
                             "Nothing yet."
                             (firstRows (generationRow view) view.Generations)
                     ]
                 section
                     []
                     [
-                        heading "dependencies" "What kedge depends on"
+                        heading "dependencies" "Dependencies"
                         Layout.listing
                             "dependencies"
                             [ "name"; "state"; "detail" ]
-                            "Nothing besides its backends."
+                            "None, apart from the backends."
                             (firstRows dependencyRow view.Dependencies)
                     ]
             ]

@@ -1,21 +1,21 @@
-/// What the pages show. The JSON form of a page is its model, serialized as it is.
+/// The models of the pages. The JSON form of a page is its serialized model.
 namespace Kedge.Pages
 
 open System
 
-/// How a thing is doing, as a colour and a word.
+/// The state of a thing, shown as a colour and a word.
 type Tone =
     | Good = 0
     | Warning = 1
     | Bad = 2
-    /// Neither good nor bad: unused, not there yet, of no concern.
+    /// Neither good nor bad: unused, pending, or of no concern.
     | Quiet = 3
 
-/// What stands at the top of every page.
+/// The header of every page.
 type ServerView =
     {
         Version: string
-        /// `serving`, `draining` or what it waits for.
+        /// `serving`, `draining`, or what kedge is waiting for.
         State: string
         StateTone: Tone
         Started: DateTimeOffset
@@ -31,7 +31,7 @@ type RouteView =
         Rule: string
         Backend: string
         BackendExists: bool
-        /// `director.json:12`, or the service that a generated route stems from.
+        /// `director.json:12`, or the service that a generated route comes from.
         Owner: string
         Generated: bool
         Hits: int64
@@ -40,7 +40,7 @@ type RouteView =
 type EndpointView =
     {
         Address: string
-        /// `ready`, `aside for 1.4 s`, `unwell: HTTP 503`, …
+        /// `ready`, or why the endpoint is left out.
         State: string
         Tone: Tone
         InFlight: int
@@ -60,7 +60,7 @@ type BackendView =
         Tone: Tone
         /// When the endpoints were last confirmed; null when they never were.
         Resolved: Nullable<DateTimeOffset>
-        /// Empty when the last look-up went well.
+        /// Empty when the last lookup succeeded.
         LastError: string
         Endpoints: EndpointView array
     }
@@ -68,17 +68,17 @@ type BackendView =
 /// An attempt to change the configuration.
 type GenerationView =
     {
-        /// 0 when it was refused.
+        /// 0 when it was rejected.
         Number: int64
         At: DateTimeOffset
         /// `start`, `file`, `SIGHUP`, `discovery`
         Source: string
         Accepted: bool
-        /// What changed, or why it was refused; a line each.
+        /// What changed, or why the attempt was rejected, line by line.
         Lines: string array
     }
 
-/// Something that dynamic discovery could not use as it is.
+/// Something that dynamic discovery could not use as it was.
 type NoticeView =
     {
         /// `conflict`, `quarantined`, `ignored port`, …
@@ -100,7 +100,7 @@ type FailureView =
         Reason: string
     }
 
-/// A watch on the API server, a certificate, a token provider: what kedge depends on besides backends.
+/// Something other than a backend that kedge depends on: a watch on the API server, a certificate, a token provider.
 type DependencyView =
     {
         Name: string
@@ -136,14 +136,14 @@ type ExplainView =
         Headers: string
         Grpc: bool
         Forward: bool
-        /// Empty when nothing was asked yet; else what happens to the request, in a sentence.
+        /// What happens to the request, in one sentence. Empty when nothing has been asked yet.
         Verdict: string
         VerdictTone: Tone
         /// Rule by rule.
         Lines: string array
     }
 
-/// A request of the recent past. Times in milliseconds from its arrival.
+/// A recent request. Times are in milliseconds from its arrival.
 type RequestView =
     {
         At: DateTimeOffset
@@ -170,7 +170,7 @@ type FlagView =
     {
         Group: string
         Name: string
-        /// A secret's value is masked before it comes here.
+        /// Secrets are already masked.
         Value: string
         Default: string
         Given: bool

@@ -26,16 +26,16 @@ public sealed class CheckCommand : ICommand
         Group = FlagGroup.Command,
         Type = FlagTypes.Switch,
         Default = false,
-        Help = "a route or ad-hoc rule that anyone may use is an error; give the server's flags for tokens and client certificates too",
+        Help = "reports routes and ad-hoc rules that anyone may use as errors; add the server's flags for tokens and client certificates",
     };
 
     public string Name => "check";
 
-    public string Summary => "tells what is wrong or surprising in the two configuration files";
+    public string Summary => "reports errors and surprises in the two configuration files";
 
     public string Notes =>
-        "Each finding has its file and line, and where there is one a request that shows it, as arguments of kedge explain. "
-        + "Exits with 0 when clean, 1 with errors, and with --strict 2 with warnings only.";
+        "Each finding comes with its file and line and, where possible, a request that demonstrates it, as arguments for kedge explain. "
+        + "The exit code is 0 without findings, 1 with errors and, with --strict, 2 with warnings only.";
 
     public IReadOnlyList<string> Examples =>
     [

@@ -3,11 +3,11 @@ using Kedge.Host.Listeners;
 
 namespace Kedge.Host.Commands;
 
-/// <summary>What <c>kedge check</c> has to say, as text or JSON.</summary>
-/// <param name="configuration">Null when there are errors in the files.</param>
-/// <param name="unreadable">A line for each file that could not be read.</param>
-/// <param name="mistakes">Errors in the files that could.</param>
-/// <param name="findings">What analysis found; errors first.</param>
+/// <summary>The result of <c>kedge check</c>, as text or JSON.</summary>
+/// <param name="configuration">Null when the files have errors.</param>
+/// <param name="unreadable">A line for each file that cannot be read.</param>
+/// <param name="mistakes">Errors in the other files.</param>
+/// <param name="findings">The findings of the analysis, errors first.</param>
 public sealed class CheckReport(
     Configuration? configuration,
     IReadOnlyList<string> unreadable,
@@ -85,7 +85,7 @@ public sealed class CheckReport(
     private static string Number(int count, string noun) => $"{count} {noun}{(count == 1 ? "" : "s")}";
 
     /// <param name="Severity">error, warning or info.</param>
-    /// <param name="Line">From 1; 0 where there is none. Likewise the column.</param>
+    /// <param name="Line">From 1; 0 when there is none. The same holds for the column.</param>
     private sealed record JsonFinding(
         string Severity, string Kind, string File, int Line, int Column, string Path, string Message,
         IReadOnlyList<string> Witnesses);

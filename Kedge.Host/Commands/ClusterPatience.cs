@@ -3,7 +3,7 @@ using Kedge.Host.Kubernetes;
 
 namespace Kedge.Host.Commands;
 
-/// <summary>How long a command that is to end waits for its first answer.</summary>
+/// <summary>How long a command with --once waits for its first answer.</summary>
 internal static class ClusterPatience
 {
     public static readonly Flag<TimeSpan> Timeout = new()
@@ -15,8 +15,8 @@ internal static class ClusterPatience
         Help = "with --once: how long to wait for the first answer",
     };
 
-    /// <summary>Tells that nothing came in time, and, as far as a watch knows, why.</summary>
-    /// <param name="missing">What was waited for.</param>
+    /// <summary>Reports that nothing arrived in time, with the reason if a watch knows one.</summary>
+    /// <param name="missing">What the command waited for.</param>
     public static async Task<int> GiveUpAsync(Invocation invocation, string missing, KubernetesCluster cluster)
     {
         var reason = cluster.Watches.Select(watch => watch.Error).FirstOrDefault(error => error is not null) ?? "no answer";

@@ -20,17 +20,17 @@ public static class CommandLine
         new ResolveCommand(),
     ];
 
-    /// <summary>Runs the command that the arguments ask for, and returns the exit code of the process.</summary>
-    /// <param name="arguments">As the shell hands them over.</param>
-    /// <param name="output">What a command tells.</param>
-    /// <param name="error">What is wrong with the command line.</param>
+    /// <summary>Runs the command that the arguments name, and returns the exit code of the process.</summary>
+    /// <param name="arguments">The arguments as the shell passes them.</param>
+    /// <param name="output">Where the command writes its result.</param>
+    /// <param name="error">Where errors in the command line go.</param>
     /// <param name="colours">Whether the output is a terminal that shows colours.</param>
     public static async Task<int> RunAsync(string[] arguments, TextWriter output, TextWriter error, bool colours)
     {
         var root = Build();
         var parser = new ParserConfiguration { EnablePosixBundling = false, ResponseFileTokenReplacer = null };
         var plain = new InvocationConfiguration { Output = output, Error = error };
-        // A directive, [suggest], is the shell's question for completions; what follows is an unfinished line.
+        // The directive [suggest] is how a shell asks for completions. The line that follows is unfinished.
         if (arguments is [['[', ..], ..])
         {
             return await root.Parse(arguments, parser).InvokeAsync(plain);
@@ -44,7 +44,7 @@ public static class CommandLine
         }
         var command = Commands.FirstOrDefault(command => command.Name == parsed.CommandResult.Command.Name, Serve);
         var flags = Read(parsed, command, out var unreadable);
-        // Behind an unknown flag nobody can tell values from arguments; then those are not complained of.
+        // After an unknown flag, values and arguments cannot be told apart, so unexpected arguments are not reported.
         IReadOnlyList<string> errors =
             [.. words.Errors, .. unreadable, .. words.Errors.Count > 0 ? [] : Unmatched(parsed, command)];
         string[] operands = [.. command.Arguments.Select(parsed.GetValue<string>).OfType<string>()];
@@ -90,7 +90,7 @@ public static class CommandLine
         }
     }
 
-    /// <summary>The values of the flags that are given, and a line for each that cannot be read.</summary>
+    /// <summary>The values of the given flags, and a line for each value that is invalid.</summary>
     private static FlagValues Read(ParseResult parsed, ICommand command, out IReadOnlyList<string> errors)
     {
         var values = new Dictionary<Flag, FlagValue>();
@@ -117,7 +117,7 @@ public static class CommandLine
         return new(values);
     }
 
-    /// <summary>A line for each word that is not this command's: another command's flag, or an argument too many.</summary>
+    /// <summary>A line for each word that this command does not take: another command's flag, or a surplus argument.</summary>
     private static IEnumerable<string> Unmatched(ParseResult parsed, ICommand command)
     {
         foreach (var word in parsed.UnmatchedTokens)

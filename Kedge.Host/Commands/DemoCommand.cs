@@ -9,12 +9,12 @@ using Kedge.Host.Server;
 
 namespace Kedge.Host.Commands;
 
-/// <summary>Runs the proxy with nothing from outside: a certificate in memory, backends of its own, a small configuration.</summary>
+/// <summary>Runs the proxy without any files: its certificate, backends and configuration live in memory.</summary>
 public sealed class DemoCommand : ICommand
 {
     public string Name => "demo";
 
-    public string Summary => "runs the proxy with no file at all, in front of two small backends, and tells what to try";
+    public string Summary => "runs the proxy without any files, in front of two small backends, and prints commands to try";
 
     public IEnumerable<Flag> Flags => [FlagCatalogue.LogLevel, FlagCatalogue.LogFormatFlag];
 
@@ -31,7 +31,7 @@ public sealed class DemoCommand : ICommand
                 HttpPort = PortNear(options.Listeners.HttpPort),
                 SigtermTimeout = TimeSpan.FromSeconds(5),
             },
-            // The demo's ad-hoc rule leads to a backend on this machine.
+            // The demo's ad-hoc rule targets a backend on this machine.
             Forwarding = options.Forwarding with { AdhocAllowLoopback = true },
         };
         using var logging = new LogOutput(options.Logging);
@@ -40,7 +40,7 @@ public sealed class DemoCommand : ICommand
             "director", Encoding.UTF8.GetBytes(backends.DirectorJson), "backendpool", Encoding.UTF8.GetBytes(backends.BackendPoolJson));
         if (loaded.Value is not { } configuration)
         {
-            throw new InvalidOperationException("The demo's own configuration is wrong: " + string.Join("; ", loaded.Errors));
+            throw new InvalidOperationException("The demo's own configuration is invalid: " + string.Join("; ", loaded.Errors));
         }
         await using var server = new KedgeServer(
             options,
@@ -53,7 +53,7 @@ public sealed class DemoCommand : ICommand
             () => DemoGuide.Write(invocation.Output, options.Listeners));
     }
 
-    /// <summary>The port itself, or any free one when it is taken.</summary>
+    /// <summary>The port itself, or any free port when it is in use.</summary>
     private static int PortNear(int port)
     {
         foreach (var candidate in (int[])[port, 0])
@@ -68,6 +68,6 @@ public sealed class DemoCommand : ICommand
             {
             }
         }
-        throw new InvalidOperationException("There is no free port.");
+        throw new InvalidOperationException("No port is free.");
     }
 }

@@ -5,7 +5,7 @@ using Kedge.Host.Listeners;
 
 namespace Kedge.Host.Commands;
 
-/// <summary>Tells what a new configuration changes for requests.</summary>
+/// <summary>Shows what a new configuration changes for requests.</summary>
 public sealed class DiffCommand : ICommand
 {
     private static readonly Flag<bool> ExitCode = new()
@@ -15,7 +15,7 @@ public sealed class DiffCommand : ICommand
         Group = FlagGroup.Command,
         Type = FlagTypes.Switch,
         Default = false,
-        Help = "exits with 1 when there is a difference",
+        Help = "sets the exit code to 1 when there are differences",
     };
 
     private static readonly Flag<string> OldPoolPath = new()
@@ -24,16 +24,16 @@ public sealed class DiffCommand : ICommand
         Group = FlagGroup.Command,
         Type = FlagTypes.File,
         Default = "",
-        Help = "the backend pool of the old configuration, when that is another; backends are then compared too",
+        Help = "backend pool of the old configuration, if it differs; backends are then compared as well",
     };
 
     public string Name => "diff";
 
-    public string Summary => "tells what a new director.json changes, with a request that now goes elsewhere";
+    public string Summary => "shows what a new director.json changes, with requests that now go elsewhere";
 
     public string Notes =>
-        "What is compared is the meaning, not the text: a change of order that moves no request is no difference. "
-        + "Exits with 0, with --exit_code 1 when there is a difference, and with 2 when a configuration is wrong.";
+        "Compares meaning, not text: a new order that moves no request is not a difference. "
+        + "The exit code is 0, or 2 when a configuration is invalid; with --exit_code it is 1 when there are differences.";
 
     public IReadOnlyList<string> Arguments => ["old director.json", "new director.json"];
 

@@ -7,7 +7,7 @@ using Generated = Kedge.Domain.Discovery.Generated;
 
 namespace Kedge.Host.Commands;
 
-/// <summary>Prints the configuration that discovery makes of a cluster's services, and follows changes.</summary>
+/// <summary>Prints the configuration that discovery generates from a cluster's services, and follows changes.</summary>
 public sealed class DiscoverCommand : ICommand
 {
     private static readonly Flag<bool> Once = new()
@@ -16,12 +16,12 @@ public sealed class DiscoverCommand : ICommand
         Group = FlagGroup.Command,
         Type = FlagTypes.Switch,
         Default = false,
-        Help = "ends after the first full list; exits with 1 when the API server gives none",
+        Help = "ends after the first complete list; the exit code is 1 when the API server does not provide one",
     };
 
     public string Name => "discover";
 
-    public string Summary => "prints the configuration that discovery makes of a cluster, and follows changes";
+    public string Summary => "prints the configuration that discovery generates from a cluster, and follows changes";
 
     public IEnumerable<Flag> Flags =>
     [
@@ -30,8 +30,8 @@ public sealed class DiscoverCommand : ICommand
     ];
 
     public string Notes =>
-        "Prints both files as the server would add them to its own, and as comments what cannot be used: conflicts, "
-        + "quarantined services, ignored ports. Routes of the files that the configuration flags name win, as in the server.";
+        "Prints what the server would add to its own two files. Comments list what cannot be used: conflicts, quarantined services and "
+        + "ignored ports. Routes in the files that the configuration flags name take precedence, as they do in the server.";
 
     public IReadOnlyList<string> Examples => ["kedge discover --once --discovery_external_domain_suffix=ext.example.com"];
 

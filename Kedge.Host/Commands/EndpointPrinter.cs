@@ -2,7 +2,7 @@ using Kedge.Host.Resolvers;
 
 namespace Kedge.Host.Commands;
 
-/// <summary>Prints what a resolver learns: the endpoints when they have changed, a failure when it is another one.</summary>
+/// <summary>Prints a resolver's results: endpoints when they change, and failures when the reason changes.</summary>
 internal sealed class EndpointPrinter(string title, TextWriter output, TextWriter error, bool withTime) : IEndpointSink
 {
     private readonly TaskCompletionSource _first = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -23,7 +23,7 @@ internal sealed class EndpointPrinter(string title, TextWriter output, TextWrite
         _resolvedAt = DateTimeOffset.UtcNow;
         if (_known is null || _lastError is not null || !_known.SetEquals(now))
         {
-            // In one piece, because several targets print at the same time.
+            // A single write, because several targets print at the same time.
             output.Write($"{Prefix}: {(now.Count == 1 ? "1 endpoint" : $"{now.Count} endpoints")}\n{string.Concat(Lines(now))}");
             output.Flush();
         }
@@ -37,7 +37,7 @@ internal sealed class EndpointPrinter(string title, TextWriter output, TextWrite
         if (_lastError != reason)
         {
             var kept = HasEndpoints
-                ? $"; the endpoints of {(int)(DateTimeOffset.UtcNow - _resolvedAt).TotalSeconds} s ago stay in use"
+                ? $"; the endpoints from {(int)(DateTimeOffset.UtcNow - _resolvedAt).TotalSeconds} s ago stay in use"
                 : "";
             error.WriteLine($"{Prefix}: {reason}{kept}");
             error.Flush();

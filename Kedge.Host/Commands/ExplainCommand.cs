@@ -4,7 +4,7 @@ using Kedge.Host.Flags;
 
 namespace Kedge.Host.Commands;
 
-/// <summary>Tells which rule takes a request, and why those before it do not.</summary>
+/// <summary>Shows which rule takes a request, and why the earlier ones do not.</summary>
 public sealed class ExplainCommand : ICommand
 {
     private static readonly Flag<IReadOnlyList<string>> Headers = new()
@@ -14,7 +14,7 @@ public sealed class ExplainCommand : ICommand
         Group = FlagGroup.Command,
         Type = FlagTypes.WholeTexts,
         Default = [],
-        Help = "a header of the request, 'name: value'; may be repeated. The content type application/grpc makes a gRPC call",
+        Help = "header of the request, 'name: value'; may be repeated. The content type application/grpc makes the request a gRPC call",
     };
 
     private static readonly Flag<bool> Grpc = new()
@@ -23,7 +23,7 @@ public sealed class ExplainCommand : ICommand
         Group = FlagGroup.Command,
         Type = FlagTypes.Switch,
         Default = false,
-        Help = "the request is a gRPC call; the URL's path is /package.Service/Method",
+        Help = "treats the request as a gRPC call; the path of the URL is /package.Service/Method",
     };
 
     private static readonly Flag<bool> Forward = new()
@@ -32,16 +32,16 @@ public sealed class ExplainCommand : ICommand
         Group = FlagGroup.Command,
         Type = FlagTypes.Switch,
         Default = false,
-        Help = "the request is a forward-proxy request: the URL as a whole is its target",
+        Help = "treats the request as a forward-proxy request: its target is the whole URL",
     };
 
     public string Name => "explain";
 
-    public string Summary => "tells which rule takes a request, and for each rule before it why it does not";
+    public string Summary => "shows which rule takes a request, and why each earlier rule does not";
 
     public string Notes =>
-        "Nothing is sent and nothing is looked up: the rules are read and the proxy's own core decides. "
-        + "Exits with 0 when the answer is known, whatever it is, and with 2 when the request or the configuration is wrong.";
+        "Sends nothing and looks nothing up: the proxy's own core decides by the rules in the files. "
+        + "The exit code is 0 for any answer, and 2 when the request or the configuration is invalid.";
 
     public IReadOnlyList<string> Arguments => ["METHOD", "URL"];
 
@@ -71,7 +71,7 @@ public sealed class ExplainCommand : ICommand
         var options = ConfigurationOptions.From(flags);
         if (options.Director.Length + options.DirectorPath.Length == 0)
         {
-            errors.Add($"{FlagCatalogue.DirectorConfigPath}: is missing: there are no rules to explain");
+            errors.Add($"{FlagCatalogue.DirectorConfigPath}: is missing; there are no rules to explain");
         }
         var configuration = ConfigurationLoader.Load(options, out var mistakes);
         errors.AddRange(mistakes);

@@ -6,10 +6,10 @@ namespace Kedge.Host.Commands;
 /// <summary>An explanation as text or JSON.</summary>
 public static class ExplainText
 {
-    /// <param name="invocation">Where to, and how.</param>
+    /// <param name="invocation">The command's invocation: its output and format.</param>
     /// <param name="configuration">The rules.</param>
-    /// <param name="report">What the core says.</param>
-    /// <param name="withoutPool">Whether nobody knows which backends there are.</param>
+    /// <param name="report">The explanation from the core.</param>
+    /// <param name="withoutPool">Whether no backend pool was given, so that the backends are unknown.</param>
     public static void Write(Invocation invocation, Configuration configuration, ExplainReport report, bool withoutPool)
     {
         if (Report.IsJson(invocation))

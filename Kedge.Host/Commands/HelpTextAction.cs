@@ -40,15 +40,15 @@ public sealed class HelpTextAction(IReadOnlyList<ICommand> commands, ICommand by
         output.WriteLine();
         output.WriteLine("Usage: kedge [command] [flags]");
         output.WriteLine();
-        output.WriteLine("Commands (kedge <command> --help tells more)");
+        output.WriteLine("Commands (for details: kedge <command> --help)");
         foreach (var command in commands)
         {
             var note = command == byDefault ? " (the default)" : "";
             output.WriteLine($"  {command.Name,-10}{command.Summary}{note}");
         }
         output.WriteLine();
-        output.WriteLine("Flags are written --name=value or --name value, switches also bare: --name. Lists are separated by");
-        output.WriteLine("commas, or the flag is repeated. Durations look like 300ms, 2s, 1m30s or 1h.");
+        output.WriteLine("Write flags as --name=value or --name value, and switches also as --name alone. Separate the items of");
+        output.WriteLine("a list with commas, or repeat the flag. Durations look like 300ms, 2s, 1m30s or 1h.");
         WriteExamples(output, commands.SelectMany(command => command.Examples.Take(1)).ToArray());
     }
 
@@ -91,7 +91,7 @@ public sealed class HelpTextAction(IReadOnlyList<ICommand> commands, ICommand by
                 WriteWrapped(output, text, Indent);
                 if (flag.Aliases.Count > 0)
                 {
-                    WriteWrapped(output, "also --" + string.Join(", --", flag.Aliases), Indent);
+                    WriteWrapped(output, "alias: --" + string.Join(", --", flag.Aliases), Indent);
                 }
             }
         }
@@ -118,7 +118,7 @@ public sealed class HelpTextAction(IReadOnlyList<ICommand> commands, ICommand by
 
     private static string TitleOf(FlagGroup group) => group switch
     {
-        FlagGroup.Command => "Of this command",
+        FlagGroup.Command => "Flags of this command",
         FlagGroup.Configuration => "Configuration",
         FlagGroup.Listeners => "Listeners",
         FlagGroup.Tls => "TLS",
@@ -128,7 +128,7 @@ public sealed class HelpTextAction(IReadOnlyList<ICommand> commands, ICommand by
         FlagGroup.Kubernetes => "Kubernetes client",
         FlagGroup.Logging => "Logging",
         FlagGroup.Tracing => "Tracing",
-        FlagGroup.WithoutEffect => "Accepted for existing deployments, without effect",
+        FlagGroup.WithoutEffect => "Accepted for compatibility, without effect",
         _ => throw new ArgumentOutOfRangeException(nameof(group), group, null),
     };
 }

@@ -10,7 +10,7 @@ public enum OutputFormat
     Json,
 }
 
-/// <summary>What commands that report have in common: <c>--output</c> and how JSON is written.</summary>
+/// <summary>Shared by the commands that print a report: the flag <c>--output</c> and the JSON format.</summary>
 public static class Report
 {
     public static readonly Flag<OutputFormat> Format = new()
@@ -19,7 +19,7 @@ public static class Report
         Group = FlagGroup.Command,
         Type = FlagTypes.OneOf<OutputFormat>(),
         Default = OutputFormat.Text,
-        Help = "text for people, or json for machines",
+        Help = "format of the output: text for people, json for machines",
     };
 
     private static readonly JsonSerializerOptions Options = new()
@@ -27,7 +27,7 @@ public static class Report
         PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
         WriteIndented = true,
         NewLine = "\n",
-        // The text is read by machines and people, not put into a page.
+        // The output never becomes part of a web page, so characters such as < and & need no escapes.
         Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
     };
 

@@ -7,7 +7,7 @@ using Kedge.Host.Resolvers;
 
 namespace Kedge.Host.Commands;
 
-/// <summary>Finds endpoints as the server would, prints them, and follows changes.</summary>
+/// <summary>Resolves endpoints as the server would, prints them, and follows changes.</summary>
 public sealed class ResolveCommand : ICommand
 {
     private static readonly Flag<bool> Once = new()
@@ -16,7 +16,7 @@ public sealed class ResolveCommand : ICommand
         Group = FlagGroup.Command,
         Type = FlagTypes.Switch,
         Default = false,
-        Help = "ends after the first answer: exits with 0, or with 1 when there is no endpoint",
+        Help = "ends after the first answer; the exit code is 0, or 1 when there are no endpoints",
     };
 
     public string Name => "resolve";

@@ -5,7 +5,7 @@ using Kedge.Domain.Decoded;
 
 namespace Kedge.Host.Commands;
 
-/// <summary>What `kedge resolve` is asked for: a backend of the configuration, or a resolver's target written out.</summary>
+/// <summary>The argument of `kedge resolve`: a backend of the configuration, or an explicit resolver target.</summary>
 /// <param name="Title">How the output names it.</param>
 public sealed record ResolveTarget(string Title, Resolver Resolver)
 {
@@ -13,7 +13,7 @@ public sealed record ResolveTarget(string Title, Resolver Resolver)
     private const string SrvPrefix = "srv:";
     private const string K8sPrefix = "k8s:";
 
-    /// <summary>The backends of that name, of both protocols, else the target; empty when the word is neither.</summary>
+    /// <summary>The backends with that name, of both protocols; failing those, the target. Empty when the word is neither.</summary>
     public static IReadOnlyList<ResolveTarget> Find(string word, Configuration configuration)
     {
         ResolveTarget[] backends =
@@ -47,7 +47,7 @@ public sealed record ResolveTarget(string Title, Resolver Resolver)
             : null;
     }
 
-    /// <summary>Name and port; brackets around an IPv6 address go. Null without a port.</summary>
+    /// <summary>The name and port, without the brackets of an IPv6 address. Null without a port.</summary>
     private static (string Name, uint Port)? Split(string text)
     {
         var colon = text.LastIndexOf(':');

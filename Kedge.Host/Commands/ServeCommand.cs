@@ -21,7 +21,7 @@ public sealed class ServeCommand : ICommand
         var options = ServerOptions.From(invocation.Flags);
         var errors = new List<string>(FlagChecks.Errors(invocation.Flags));
         var files = ServerFiles.Of(options);
-        // Side by side: with the certificates the system's trust store is read, the longest single step of a start.
+        // In parallel: loading certificates reads the system's trust store, the longest single step of a start.
         var loadingTls = options.Listeners.HasTls ? Task.Run(() => (Identity: TlsFiles.Load(options.Tls, out var problems), problems)) : null;
         var configuration = ConfigurationLoader.Load(options.Configuration, out var mistakes);
         CertificateStore? certificates = null;

@@ -7,7 +7,7 @@ using Microsoft.AspNetCore.Server.Kestrel.Core;
 
 namespace Kedge.Host.Demo;
 
-/// <summary>The backends that <c>kedge demo</c> embeds, and a configuration that leads to them.</summary>
+/// <summary>The backends that <c>kedge demo</c> embeds, and a configuration with routes to them.</summary>
 public sealed class DemoBackends : IAsyncDisposable
 {
     private readonly WebApplication _http;
@@ -21,13 +21,13 @@ public sealed class DemoBackends : IAsyncDisposable
         GrpcPort = PortOf(grpc);
     }
 
-    /// <summary>Answers with a description of the request; <c>/stream</c> sends events, <c>/ws</c> echoes a WebSocket.</summary>
+    /// <summary>Replies with a description of the request; <c>/stream</c> sends events, <c>/ws</c> echoes a WebSocket.</summary>
     public int HttpPort { get; }
 
     /// <summary>Serves <c>kedge.demo.Greeter</c> in plain text.</summary>
     public int GrpcPort { get; }
 
-    /// <summary>A route for localhost, a route for the Greeter, and a rule that lets <c>*.adhoc.demo</c> reach the HTTP backend by its name.</summary>
+    /// <summary>Routes for localhost and for the Greeter, and a rule that lets <c>*.adhoc.demo</c> reach the HTTP backend by its name.</summary>
     public string DirectorJson => $$"""
         {
           "grpc": {

@@ -5,7 +5,7 @@ using Kedge.Host.Certificates;
 
 namespace Kedge.Host.Demo;
 
-/// <summary>A certificate for this machine alone, made in memory and gone with the process.</summary>
+/// <summary>A certificate for this machine only. It exists only in memory, for as long as the process runs.</summary>
 public static class DemoCertificate
 {
     public static ServerIdentity Create(TimeProvider clock)

@@ -2,7 +2,7 @@ using Kedge.Host.Flags;
 
 namespace Kedge.Host.Demo;
 
-/// <summary>What the demo tells its user to try. Each command works when it is pasted into a shell.</summary>
+/// <summary>The commands that the demo suggests. Each works when pasted into a shell.</summary>
 public static class DemoGuide
 {
     public static void Write(TextWriter output, ListenerOptions listeners)
@@ -10,34 +10,34 @@ public static class DemoGuide
         var https = $"https://localhost:{listeners.HttpTlsPort}";
         var grpc = $"https://localhost:{listeners.GrpcTlsPort}";
         var debug = $"http://localhost:{listeners.HttpPort}";
-        // A gRPC message is a zero byte, its length in four bytes, and the protobuf: here field 1, five bytes long. The
-        // answer's own seven bytes of that kind are cut off, so that the text is left.
+        // A gRPC message consists of a zero byte, the length in four bytes, and the protobuf: here field 1, five bytes long.
+        // `tail` removes the seven bytes before the text of the response.
         output.WriteLine($"""
 
-            kedge runs in front of two small backends. Try, in another terminal:
+            kedge is running in front of two small backends. In another terminal, try:
 
             # HTTP/2 through a route
             curl -k {https}/hello
 
-            # the same in HTTP/1.1
+            # the same over HTTP/1.1
             curl -k --http1.1 {https}/hello
 
-            # server-sent events, as they come
+            # server-sent events, as they arrive
             curl -k -N {https}/stream
 
-            # gRPC through a route, by hand
+            # a gRPC call through a route, written by hand
             printf '\000\000\000\000\007\012\005Kedge' | curl -sk --data-binary @- -H 'content-type: application/grpc' -H 'te: trailers' {grpc}/kedge.demo.Greeter/Greet | tail -c +8; echo
 
-            # no route has this host, an ad-hoc rule does: it becomes web.localhost
+            # no route has this host, but an ad-hoc rule does: the name becomes web.localhost
             curl -k -H 'Host: web.adhoc.demo' {https}/hello
 
-            # nothing leads there: kedge says why
+            # no rule has this host: kedge replies with the reason
             curl -k -i -H 'Host: nobody.example' {https}/hello
 
-            # the server's own health
+            # the health of kedge itself
             curl {debug}/_healthz
 
-            Ctrl-C ends it.
+            Press Ctrl-C to stop.
 
             """);
     }

@@ -2,7 +2,7 @@ using System.CommandLine;
 
 namespace Kedge.Host.Flags;
 
-/// <summary>The parts of the help text, in its order.</summary>
+/// <summary>The sections of the help text, in its order.</summary>
 public enum FlagGroup
 {
     Command,
@@ -18,7 +18,7 @@ public enum FlagGroup
     WithoutEffect,
 }
 
-/// <summary>One flag: what parsing, help, completion and the flags page know of it.</summary>
+/// <summary>One flag, as parsing, help, completion and the flags page see it.</summary>
 public abstract class Flag
 {
     /// <summary>Without the leading dashes, words joined with underscores.</summary>
@@ -29,19 +29,19 @@ public abstract class Flag
     /// <summary>One or two sentences, lower case, no full stop at the end.</summary>
     public required string Help { get; init; }
 
-    /// <summary>Other names, without dashes.</summary>
+    /// <summary>Alternative names, without dashes.</summary>
     public IReadOnlyList<string> Aliases { get; init; } = [];
 
-    /// <summary>Another name with one dash, such as the one of curl; null = none.</summary>
+    /// <summary>A one-letter name, such as the -H of curl; null = none.</summary>
     public char? Letter { get; init; }
 
-    /// <summary>Its value is shown nowhere: not in errors, logs or pages.</summary>
+    /// <summary>Whether its value must never appear in errors, logs or pages.</summary>
     public bool IsSecret { get; init; }
 
-    /// <summary>What the help text says of the default when that depends on the surroundings.</summary>
+    /// <summary>The default as the help text describes it, when it depends on the environment.</summary>
     public string? DefaultHelp { get; init; }
 
-    /// <summary>May be given bare, without a value.</summary>
+    /// <summary>Whether the flag may be given without a value.</summary>
     public abstract bool IsSwitch { get; }
 
     public abstract string Placeholder { get; }
@@ -53,7 +53,7 @@ public abstract class Flag
     /// <returns>What is wrong, or null.</returns>
     public abstract string? Read(IReadOnlyList<string> words, out FlagValue value);
 
-    /// <summary>The option that makes System.CommandLine take this flag.</summary>
+    /// <summary>The option that makes System.CommandLine accept this flag.</summary>
     public Option<string[]> ToOption()
     {
         var option = new Option<string[]>($"--{Name}", [.. Aliases.Select(alias => $"--{alias}")])
@@ -72,7 +72,7 @@ public abstract class Flag
     public override string ToString() => $"--{Name}";
 }
 
-/// <summary>The value of a flag as its type has it and as text, "******" for a secret.</summary>
+/// <summary>The value of a flag, typed and as text; the text of a secret is "******".</summary>
 public readonly record struct FlagValue(object? Value, string Text);
 
 /// <inheritdoc/>
@@ -99,7 +99,7 @@ public sealed class Flag<T> : Flag
             if (Type.Read(word, out var one) is { } problem)
             {
                 value = default;
-                return IsSecret ? "its value cannot be read" : problem;
+                return IsSecret ? "invalid value" : problem;
             }
             result = first || Type.Join is not { } join ? one : join(result, one);
             first = false;

@@ -17,20 +17,20 @@ public enum LogFormat
     Json,
 }
 
-/// <summary>Every flag of the server. Parsing, help, completion and the flags page are made from this list.</summary>
+/// <summary>Every flag of the server. Parsing, help, completion and the flags page all use this list.</summary>
 public static class FlagCatalogue
 {
     private const string ServiceAccount = "/var/run/secrets/kubernetes.io/serviceaccount";
     private static readonly List<Flag> Flags = [];
 
     public static readonly Flag<string> DirectorConfigPath = File("kedge_config_director_config_path", FlagGroup.Configuration,
-        "the routes and ad-hoc rules (JSON)");
+        "file with the routes and ad-hoc rules (JSON)");
     public static readonly Flag<string> PoolConfigPath = File("kedge_config_backendpool_config_path", FlagGroup.Configuration,
-        "the backends that routes name (JSON)");
+        "file with the backends that routes refer to (JSON)");
     public static readonly Flag<string> DirectorConfig = Text("kedge_config_director_config", FlagGroup.Configuration,
-        "the routes as JSON on the command line, instead of a file");
+        "routes and ad-hoc rules as JSON on the command line, instead of a file");
     public static readonly Flag<string> PoolConfig = Text("kedge_config_backendpool_config", FlagGroup.Configuration,
-        "the backends as JSON on the command line, instead of a file");
+        "backends as JSON on the command line, instead of a file");
 
     public static readonly Flag<IPAddress> BindAddress = Add(new Flag<IPAddress>
     {
@@ -38,57 +38,57 @@ public static class FlagCatalogue
         Group = FlagGroup.Listeners,
         Type = FlagTypes.Address,
         Default = IPAddress.Any,
-        Help = "the address of all listeners; :: = IPv6 and IPv4",
+        Help = "address that all listeners bind to; :: = IPv6 and IPv4",
     });
     public static readonly Flag<int> GrpcTlsPort = Port("server_grpc_tls_port", 8444,
-        "gRPC over TLS, nothing else; 0 = off");
+        "port for gRPC over TLS, and nothing else; 0 = off");
     public static readonly Flag<int> HttpTlsPort = Port("server_http_tls_port", 8443,
-        "HTTPS (HTTP/1.1 and HTTP/2), gRPC included; 0 = off");
+        "port for HTTPS (HTTP/1.1 and HTTP/2), including gRPC; 0 = off");
     public static readonly Flag<int> HttpPort = Port("server_http_port", 8080,
-        "plain HTTP for health, metrics and debug pages, never for proxied traffic; 0 = off");
+        "plain HTTP port for health checks, metrics and debug pages, never for proxied traffic; 0 = off");
     public static readonly Flag<int> GrpcHealthPort = Port("server_grpc_health_port", 0,
-        "grpc.health.v1 in clear-text HTTP/2; 0 = off");
+        "port for grpc.health.v1 over clear-text HTTP/2; 0 = off");
     public static readonly Flag<string> MetricsPath = Text("server_metrics_path", FlagGroup.Listeners,
-        "the path of the Prometheus metrics on the debug port; empty = none are kept for it", "/metrics");
+        "path of the Prometheus metrics on the debug port; empty disables the endpoint and its collection", "/metrics");
     public static readonly Flag<TimeSpan> MaxReadTimeout = Duration("server_http_max_read_timeout", FlagGroup.Listeners, 10,
-        "ends an exchange when no byte of its request has come for so long; gRPC streams and WebSockets are exempt");
+        "ends an exchange when no byte of its request arrives for this long; gRPC streams and WebSockets are exempt");
     public static readonly Flag<TimeSpan> MaxWriteTimeout = Duration("server_http_max_write_timeout", FlagGroup.Listeners, 10,
-        "ends an exchange when no byte of its response could be written for so long; gRPC streams and WebSockets are exempt");
+        "ends an exchange when no byte of its response can be written for this long; gRPC streams and WebSockets are exempt");
     public static readonly Flag<TimeSpan> SigtermTimeout = Duration("server_sigterm_timeout", FlagGroup.Listeners, 40,
         "how long exchanges in flight may take to finish after SIGTERM or SIGINT");
     public static readonly Flag<int> MaxConnections = Count("server_max_connections", FlagGroup.Listeners, 16 * 1024,
-        "how many connections each proxy listener holds at a time; more are closed at once. 0 = no limit");
+        "maximum number of open connections per proxy listener; further ones are closed at once. 0 = no limit");
     public static readonly Flag<int> MaxStreams = Positive("server_http2_max_streams", FlagGroup.Listeners, 250, 1,
-        "how many requests one HTTP/2 connection may have under way");
+        "maximum number of concurrent requests on one HTTP/2 connection");
     public static readonly Flag<TimeSpan> HeaderTimeout = Duration("server_header_timeout", FlagGroup.Listeners, 10,
-        "how long a TLS handshake, and how long the headers of a request may take to arrive; 0 = for ever");
+        "how long a TLS handshake may take, and how long the headers of a request may take to arrive; 0 = no limit");
     public static readonly Flag<int> MaxHeaderBytes = Positive("server_max_header_bytes", FlagGroup.Listeners, 128 * 1024, 4 * 1024,
-        "how large the headers of a request may be in all; a request line is limited to a quarter of it");
+        "maximum total size of a request's headers, in bytes; the request line may take up to a quarter of it");
     public static readonly Flag<int> MaxHeaderCount = Positive("server_max_header_count", FlagGroup.Listeners, 200, 16,
-        "how many header lines a request may have");
+        "maximum number of header lines in a request");
 
     public static readonly Flag<string> CertFile = File("server_tls_cert_file", FlagGroup.Tls,
-        "the server's certificate, with its intermediates (PEM)", "misc/localhost.crt");
+        "server certificate with its intermediates (PEM)", "misc/localhost.crt");
     public static readonly Flag<string> KeyFile = File("server_tls_key_file", FlagGroup.Tls,
-        "the private key of the certificate (PEM, not encrypted)", "misc/localhost.key");
+        "private key of the server certificate (PEM, unencrypted)", "misc/localhost.key");
     public static readonly Flag<IReadOnlyList<string>> ClientCaFiles = Files("server_tls_client_ca_files", FlagGroup.Tls,
-        "CA bundles (PEM) that client certificates must chain to; empty = none is asked for");
+        "CA bundles (PEM) that client certificates must chain to; empty = clients are not asked for a certificate");
     public static readonly Flag<bool> ClientCertRequired = Switch("server_tls_client_cert_required", FlagGroup.Tls,
-        "with CA files: whether a client must have a certificate; false = it may have none, but one that it sends must be valid",
+        "with CA files: whether clients must send a certificate; false = a certificate is optional, but must be valid if sent",
         true);
 
     public static readonly Flag<Uri?> OidcProviderUrl = Url("server_oidc_provider_url", FlagGroup.Authorization,
-        "the issuer whose ID tokens callers must bring in Proxy-Authorization; empty = no token is asked for");
+        "issuer of the ID tokens that callers must send in Proxy-Authorization; empty = no token is required");
     public static readonly Flag<string> OidcClientId = Text("server_oidc_client_id", FlagGroup.Authorization,
-        "the audience that the tokens must be for");
+        "audience that the tokens must be issued for");
     public static readonly Flag<string> OidcPermsClaim = Text("server_oidc_perms_claim", FlagGroup.Authorization,
-        "the claim that lists the caller's permissions");
+        "claim that lists the caller's permissions");
     public static readonly Flag<string> OidcRequiredPerm = Text("server_oidc_required_perm", FlagGroup.Authorization,
-        "the permission that every caller needs");
+        "permission that every caller needs");
     public static readonly Flag<IReadOnlyList<string>> OidcWhitelistPerms = Texts("server_oidc_whitelist_perms", FlagGroup.Authorization,
-        "any one of these permissions is enough; with a required one, both must hold");
+        "every caller needs at least one of these permissions, in addition to the required one if that is set");
     public static readonly Flag<bool> OidcForDebug = Switch("server_enable_oidc_for_debug_endpoints", FlagGroup.Authorization,
-        "debug pages need the same authorization; health and metrics stay open");
+        "debug pages require the same authorization; health, readiness and metrics stay open");
     public static readonly Flag<string> BearerToken = Add(new Flag<string>
     {
         Name = "unsafe_bearer_token_proxy_auth",
@@ -105,38 +105,38 @@ public static class FlagCatalogue
         Group = FlagGroup.Forwarding,
         Type = FlagTypes.Networks,
         Default = [],
-        Help = "networks whose X-Forwarded-* headers are believed",
+        Help = "networks whose X-Forwarded-* headers are trusted",
     });
     public static readonly Flag<bool> ForwardClientCert = Switch("forward_client_cert", FlagGroup.Forwarding,
-        "tells backends of the caller's verified client certificate in X-Forwarded-Client-Cert: its hash, subject and names");
+        "sends backends the hash, subject and names of the caller's verified client certificate in X-Forwarded-Client-Cert");
     public static readonly Flag<IReadOnlyList<IPEndPoint>> DnsNameservers = Add(new Flag<IReadOnlyList<IPEndPoint>>
     {
         Name = "dns_nameservers",
         Group = FlagGroup.Forwarding,
         Type = FlagTypes.Nameservers,
         Default = [],
-        DefaultHelp = "those of /etc/resolv.conf",
-        Help = "the DNS servers that backends and ad-hoc names are looked up at",
+        DefaultHelp = "from /etc/resolv.conf",
+        Help = "DNS servers that resolve backends and ad-hoc names",
     });
     public static readonly Flag<bool> AdhocAllowLoopback = Switch("adhoc_allow_loopback", FlagGroup.Forwarding,
-        "lets ad-hoc rules lead to loopback and link-local addresses: only for trying things out");
+        "lets ad-hoc rules reach loopback addresses; for trying things out only");
     public static readonly Flag<bool> HttpConnectEnabled = Switch("http_connect_enabled", FlagGroup.Forwarding,
-        "lets clients open tunnels with CONNECT where an ad-hoc rule allows the target");
+        "lets clients open tunnels with CONNECT to targets that an ad-hoc rule allows");
     public static readonly Flag<TimeSpan> FailedTargetBackoff = Duration("lbtransport_failed_target_backoff_duration", FlagGroup.Forwarding, 2,
-        "how long an endpoint that refused a connection is left out; 0 = never");
+        "how long an endpoint that refused a connection is left out; 0 = not at all");
     public static readonly Flag<bool> LogResolution = Switch("log_backend_resolution_on_addition", FlagGroup.Forwarding,
         "resolves each new backend once and logs its endpoints");
 
     public static readonly Flag<bool> DynamicRoutings = Switch("kedge_dynamic_routings_enabled", FlagGroup.Discovery,
-        "adds routes and backends for annotated services of the cluster");
+        "adds routes and backends for labelled services of the cluster");
     public static readonly Flag<string> DiscoverySuffix = Text("discovery_external_domain_suffix", FlagGroup.Discovery,
-        "the external domain of generated routes; required with discovery");
+        "external domain of generated routes; required with discovery");
     public static readonly Flag<string> DiscoveryPrefix = Text("discovery_label_annotation_prefix", FlagGroup.Discovery,
-        "prefix of the label and the annotations that are looked for", "kedge.com/");
+        "prefix of the label and the annotations that discovery reads", "kedge.com/");
     public static readonly Flag<string> DiscoveryHostTemplate = Text("discovery_host_template", FlagGroup.Discovery,
-        "the host of a generated route; {service}.{namespace}.svc.{suffix} is the other usual choice", "{service}.{suffix}");
+        "host of a generated route; {service}.{namespace}.svc.{suffix} is the other usual choice", "{service}.{suffix}");
     public static readonly Flag<TimeSpan> DiscoveryResync = Duration("discovery_resync_timeout", FlagGroup.Discovery, 15 * 60,
-        "a watch of services that is silent for so long is restarted", alias: "discovery_resync_timouet");
+        "restarts a watch of services that has been silent for this long", alias: "discovery_resync_timouet");
 
     public static readonly Flag<Uri?> KubeApiUrl = Add(new Flag<Uri?>
     {
@@ -145,22 +145,22 @@ public static class FlagCatalogue
         Type = FlagTypes.Url,
         Default = KubeApiFromEnvironment(),
         DefaultHelp = "from KUBERNETES_SERVICE_HOST and _PORT",
-        Help = "the API server",
+        Help = "URL of the API server",
     });
     public static readonly Flag<bool> KubeTlsInsecure = Switch("k8sclient_tls_insecure", FlagGroup.Kubernetes,
-        "does not verify the API server's certificate");
+        "skips verification of the API server's certificate");
     public static readonly Flag<string> KubeCaFile = File("k8sclient_ca_file", FlagGroup.Kubernetes,
-        "CA bundle for the API server", $"{ServiceAccount}/ca.crt");
+        "CA bundle (PEM) that the API server's certificate must chain to", $"{ServiceAccount}/ca.crt");
     public static readonly Flag<string> KubeTokenFile = File("k8sclient_token_file", FlagGroup.Kubernetes,
-        "bearer token for the API server, read again as it rotates", $"{ServiceAccount}/token", "k8client_token_file");
+        "file with the bearer token for the API server, reread when it rotates", $"{ServiceAccount}/token", "k8client_token_file");
     public static readonly Flag<string> KubeConfigUser = Text("k8sclient_kubeconfig_user", FlagGroup.Kubernetes,
-        "takes the credentials of this user of a kubeconfig instead of the token file");
+        "uses the credentials of this kubeconfig user instead of the token file");
     public static readonly Flag<string> KubeConfigPath = File("k8sclient_kubeconfig_path", FlagGroup.Kubernetes,
-        "that kubeconfig", "~/.kube/config");
+        "path of that kubeconfig file", "~/.kube/config");
     public static readonly Flag<TimeSpan> KubeAuthTimeout = Duration("k8sclient_auth_timeout", FlagGroup.Kubernetes, 10,
-        "limit on obtaining credentials");
+        "how long it may take to obtain credentials");
     public static readonly Flag<TimeSpan> KubeResolverResync = Duration("k8sresolver_resync_timeout", FlagGroup.Kubernetes, 30 * 60,
-        "a watch of endpoints that is silent for so long is restarted", alias: "k8sresolver_resync_timouet");
+        "restarts a watch of endpoints that has been silent for this long", alias: "k8sresolver_resync_timouet");
 
     public static readonly Flag<LogVerbosity> LogLevel = Add(new Flag<LogVerbosity>
     {
@@ -168,7 +168,7 @@ public static class FlagCatalogue
         Group = FlagGroup.Logging,
         Type = FlagTypes.OneOf<LogVerbosity>(),
         Default = LogVerbosity.Info,
-        Help = "the least level that is logged",
+        Help = "lowest level that is logged",
     });
     public static readonly Flag<LogFormat> LogFormatFlag = Add(new Flag<LogFormat>
     {
@@ -176,41 +176,41 @@ public static class FlagCatalogue
         Group = FlagGroup.Logging,
         Type = FlagTypes.OneOf<LogFormat>(),
         Default = LogFormat.Auto,
-        DefaultHelp = "text on a terminal, else json",
-        Help = "how log lines are written to standard error",
+        DefaultHelp = "text on a terminal, otherwise json",
+        Help = "format of the log lines on standard error",
     });
     public static readonly Flag<bool> AccessLog = Switch("access_log", FlagGroup.Logging,
-        "logs every request; otherwise only those that kedge fails");
+        "logs every request, not only those that kedge fails");
     public static readonly Flag<string> LogstashHostPort = Text("logstash_hostport", FlagGroup.Logging,
         "also sends log lines as JSON over TCP to this host:port");
     public static readonly Flag<IReadOnlyList<string>> LogstashTags = Texts("logstash_log_tags", FlagGroup.Logging,
-        "the tags of these lines", "kedge");
+        "tags of the lines sent to logstash", "kedge");
     public static readonly Flag<TimeSpan> LogstashWriteTimeout = Duration("logstash_write_timeout", FlagGroup.Logging, 2,
-        "limit on sending one of them");
+        "how long it may take to send one line to logstash");
     public static readonly Flag<int> LogstashBufferSize = Count("logstash_write_buffer_size", FlagGroup.Logging, 5000,
-        "how many of them may wait; more are dropped and counted");
+        "maximum number of lines waiting to be sent to logstash; further ones are dropped and counted");
 
     public static readonly Flag<int> TracesPerSecond = Count("traces_per_second", FlagGroup.Tracing, 50,
-        "how many traces begin at kedge each second at most, with a collector; those that callers sample are followed in any case. "
-        + "0 = none. Without effect when OTEL_TRACES_SAMPLER is set");
+        "with a collector: maximum number of traces that start at kedge per second; traces that callers sample always continue. "
+        + "0 = none. Ignored when OTEL_TRACES_SAMPLER is set");
 
     public static readonly Flag<TimeSpan> FlushingInterval = Duration("http_reverseproxy_flushing_interval", FlagGroup.WithoutEffect, 0.01,
-        "every chunk is flushed when it arrives");
+        "every chunk is flushed as it arrives");
     public static readonly Flag<int> BufferSizeBytes = Count("http_reverseproxy_buffer_size_bytes", FlagGroup.WithoutEffect, 32 * 1024,
-        "buffers are pooled by the runtime");
+        "the runtime pools buffers");
     public static readonly Flag<int> BufferCount = Count("http_reverseproxy_buffer_count", FlagGroup.WithoutEffect, 2 * 1024,
-        "buffers are pooled by the runtime");
+        "the runtime pools buffers");
     public static readonly Flag<TimeSpan> TrialDialTimeout = Duration("lbtransport_trial_dial_timeout", FlagGroup.WithoutEffect, 0.5,
-        "there is no trial dial: a refused connection tells the same");
+        "there is no trial dial; a refused connection serves the same purpose");
     public static readonly Flag<TimeSpan> FirstUpdateTimeout = Duration("k8sresolver_first_update_timeout", FlagGroup.WithoutEffect, 10,
-        "a request does not wait for the first list of endpoints", alias: "k8sresolver_first_update_timouet");
+        "requests do not wait for the first list of endpoints", alias: "k8sresolver_first_update_timouet");
     public static readonly Flag<bool> TracingGrpc = Switch("server_tracing_grpc_enabled", FlagGroup.WithoutEffect,
-        "there is no page of gRPC traces");
+        "there is no page for gRPC traces");
 
     /// <summary>In the order of the help text.</summary>
     public static IReadOnlyList<Flag> All => Flags;
 
-    /// <summary>Taken so that an existing deployment starts, and otherwise ignored.</summary>
+    /// <summary>Flags that are accepted so that existing deployments start, and are otherwise ignored.</summary>
     public static IEnumerable<Flag> WithoutEffect => Flags.Where(flag => flag.Group == FlagGroup.WithoutEffect);
 
     public static IEnumerable<Flag> Of(params FlagGroup[] groups) => Flags.Where(flag => groups.Contains(flag.Group));

@@ -1,9 +1,9 @@
 namespace Kedge.Host.Flags;
 
-/// <summary>What must hold between flags. Each rule yields lines that name the flag to change.</summary>
+/// <summary>Rules about combinations of flags. Each rule yields lines that name the flag to change.</summary>
 public static class FlagChecks
 {
-    /// <summary>All that is wrong with flags that are each well-formed.</summary>
+    /// <summary>Every rule that the flags break. Each flag by itself is well-formed.</summary>
     public static IEnumerable<string> Errors(FlagValues flags) =>
     [
         .. Sources(flags),
@@ -63,7 +63,7 @@ public static class FlagChecks
         }
         else if (path.StartsWith("/debug/", StringComparison.Ordinal) || path.StartsWith("/_", StringComparison.Ordinal))
         {
-            yield return $"{FlagCatalogue.MetricsPath}: '{path}' is where other pages of the debug port are";
+            yield return $"{FlagCatalogue.MetricsPath}: '{path}' is reserved for other pages of the debug port";
         }
     }
 
@@ -76,7 +76,7 @@ public static class FlagChecks
         }
     }
 
-    /// <summary>The rules for the flags that say who may call.</summary>
+    /// <summary>The rules for the flags that decide who may call.</summary>
     public static IEnumerable<string> Authorization(FlagValues flags)
     {
         Flag[] needProvider =
@@ -89,7 +89,7 @@ public static class FlagChecks
         var provider = flags.Get(FlagCatalogue.OidcProviderUrl) is not null;
         var token = flags.IsChanged(FlagCatalogue.BearerToken);
         var changed = needProvider.Where(flags.IsChanged).ToArray();
-        // Nobody runs open by a slip: a flag of OIDC says that tokens are wanted.
+        // An OIDC flag shows that tokens are wanted. Without a provider kedge would accept everyone, by accident.
         if (!provider && changed.Length > 0)
         {
             yield return $"{FlagCatalogue.OidcProviderUrl}: is empty, but {string.Join(", ", changed.Select(flag => flag.ToString()))} "
@@ -102,7 +102,7 @@ public static class FlagChecks
         if (provider && !flags.IsChanged(FlagCatalogue.OidcPermsClaim)
             && (flags.IsChanged(FlagCatalogue.OidcRequiredPerm) || flags.IsChanged(FlagCatalogue.OidcWhitelistPerms)))
         {
-            yield return $"{FlagCatalogue.OidcPermsClaim}: is required with permissions to look for";
+            yield return $"{FlagCatalogue.OidcPermsClaim}: is required when permissions are checked";
         }
         if (provider && token)
         {
@@ -114,14 +114,14 @@ public static class FlagChecks
         }
     }
 
-    /// <summary>The rules for the flags of discovery, where it is wanted.</summary>
+    /// <summary>The rules for the flags of discovery.</summary>
     public static IEnumerable<string> OfDiscovery(FlagValues flags)
     {
         DiscoveryOptions.From(flags).TryResolve(out var errors);
         return errors.Select(error => "--" + error);
     }
 
-    /// <summary>Files of the access to the API server that are named must be there; those of a pod need not.</summary>
+    /// <summary>Credential files that the command line names must exist. The default ones exist in a pod only.</summary>
     public static IEnumerable<string> Kubernetes(FlagValues flags)
     {
         var isKubeConfig = flags.Get(FlagCatalogue.KubeConfigUser).Length > 0;

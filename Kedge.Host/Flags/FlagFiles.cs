@@ -3,7 +3,7 @@ namespace Kedge.Host.Flags;
 /// <summary>Reads the files that flags name.</summary>
 public static class FlagFiles
 {
-    /// <summary>The content of a file, or null and a line that names the flag and says why.</summary>
+    /// <summary>The content of a file, or null and a line that names the flag and gives the reason.</summary>
     public static byte[]? Read(Flag flag, string path, out string problem)
     {
         problem = "";

@@ -4,17 +4,17 @@ using System.Net;
 namespace Kedge.Host.Flags;
 
 /// <summary>How the values of a flag are written and read.</summary>
-/// <param name="Placeholder">What stands for a value in the help text.</param>
-/// <param name="Read">Reads one word. Null, or what is wrong with it: "'x' is not …".</param>
-/// <param name="Write">Writes a value as the command line would have it.</param>
+/// <param name="Placeholder">The placeholder for a value in the help text.</param>
+/// <param name="Read">Reads one word. Returns null, or what is wrong with it: "'x' is not …".</param>
+/// <param name="Write">Writes a value as it is written on the command line.</param>
 public sealed record FlagType<T>(string Placeholder, FlagType<T>.Reader Read, Func<T, string> Write)
 {
     public delegate string? Reader(string word, out T value);
 
-    /// <summary>Joins the values of a flag that was given several times. Null: the last one counts.</summary>
+    /// <summary>Joins the values of a flag that is given several times. Null = the last one counts.</summary>
     public Func<T, T, T>? Join { get; init; }
 
-    /// <summary>The words that a shell may complete.</summary>
+    /// <summary>The words that a shell can complete.</summary>
     public IReadOnlyList<string> Choices { get; init; } = [];
 }
 
@@ -47,7 +47,7 @@ public static class FlagTypes
 
     public static FlagType<IReadOnlyList<string>> Texts { get; } = ListOf("text,…", Text);
 
-    /// <summary>Texts with commas in them: repeated, never split.</summary>
+    /// <summary>Texts that may contain commas. The flag is repeated; a value is never split.</summary>
     public static FlagType<IReadOnlyList<string>> WholeTexts { get; } = new(
         "text",
         (string word, out IReadOnlyList<string> values) => Out(out values, null, [word]),
@@ -112,7 +112,7 @@ public static class FlagTypes
 
     private static string? ReadSwitch(string word, out bool value)
     {
-        // The spellings that Go's strconv.ParseBool takes.
+        // The spellings that Go's strconv.ParseBool accepts.
         value = word is "true" or "1" or "t" or "T" or "TRUE" or "True";
         return value || word is "false" or "0" or "f" or "F" or "FALSE" or "False" ? null : $"'{word}' is not true or false";
     }
@@ -122,7 +122,7 @@ public static class FlagTypes
     private static string? ReadDuration(string word, out TimeSpan value) =>
         !GoDuration.TryParse(word, out value) ? $"'{word}' is not a duration such as 300ms, 2s, 1m30s or 1h"
         : value < TimeSpan.Zero ? $"'{word}' is negative"
-        // Timers take no more than this.
+        // The longest time that a .NET timer accepts.
         : value.TotalMilliseconds > uint.MaxValue - 1 ? $"'{word}' is longer than 49 days"
         : null;
 

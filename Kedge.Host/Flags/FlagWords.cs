@@ -1,12 +1,12 @@
 namespace Kedge.Host.Flags;
 
 /// <summary>
-/// Brings the ways to write a flag to one, before System.CommandLine sees them: <c>--name=value</c>, <c>--name value</c>,
+/// Rewrites the accepted spellings of a flag into one, before System.CommandLine sees them: <c>--name=value</c>, <c>--name value</c>,
 /// <c>--name = value</c> in three words, and bare <c>--switch</c>.
 /// </summary>
 /// <remarks>
-/// Each flag comes out as two words, <c>--name</c> and <c>=value</c>. The equals sign stays on the value: an empty value,
-/// or one that looks like a flag, is then still a word of its own kind (<see cref="ValueOf"/> takes it off).
+/// Each flag becomes two words, <c>--name</c> and <c>=value</c>. The value keeps its equals sign, so that an empty value, or one
+/// that looks like a flag, cannot be mistaken for something else. <see cref="ValueOf"/> removes it.
 /// </remarks>
 public sealed class FlagWords
 {
@@ -34,18 +34,18 @@ public sealed class FlagWords
         }
     }
 
-    /// <summary>What System.CommandLine parses; a sub-command comes first, also when flags stood before it.</summary>
+    /// <summary>The words for System.CommandLine. The sub-command comes first, even when flags preceded it.</summary>
     public IReadOnlyList<string> Words => command is null ? words : [command, .. words];
 
     /// <summary>A line for each unknown flag or missing value.</summary>
     public IReadOnlyList<string> Errors => errors;
 
-    /// <summary>The value in a word that stands behind a flag.</summary>
+    /// <summary>The value in a word that follows a flag.</summary>
     public static string ValueOf(string word) => word[1..];
 
     /// <summary>Reads the arguments of the process.</summary>
-    /// <param name="arguments">As the shell hands them over.</param>
-    /// <param name="known">The flags of all commands: whether this command takes a flag is looked at later.</param>
+    /// <param name="arguments">The arguments as the shell passes them.</param>
+    /// <param name="known">The flags of all commands. Whether this command takes a flag is checked later.</param>
     /// <param name="commands">The names of the sub-commands.</param>
     public static FlagWords Read(IReadOnlyList<string> arguments, IEnumerable<Flag> known, IEnumerable<string> commands)
     {
@@ -63,7 +63,7 @@ public sealed class FlagWords
     }
 
     /// <summary>Takes the argument at an index.</summary>
-    /// <returns>How many arguments behind it belong to it.</returns>
+    /// <returns>How many of the following arguments belong to it.</returns>
     private int Take(IReadOnlyList<string> arguments, int index)
     {
         var argument = letters.GetValueOrDefault(arguments[index], arguments[index]);
@@ -101,7 +101,7 @@ public sealed class FlagWords
         {
             return next is "true" or "false" ? Add(name, next, 1) : Add(name, "true", 0);
         }
-        // A flag in the place of a value is a forgotten value; a value that looks so can be joined with an equals sign.
+        // A flag where a value is expected means that the value was forgotten. To pass such a value, join it with an equals sign.
         return next is null || next.StartsWith("--", StringComparison.Ordinal) ? Missing(name, 0) : Add(name, next, 1);
     }
 

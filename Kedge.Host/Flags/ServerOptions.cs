@@ -2,7 +2,7 @@ using System.Net;
 
 namespace Kedge.Host.Flags;
 
-/// <summary>What the server is asked to do: the flags, typed and by subject.</summary>
+/// <summary>The options of the server: its flags, typed and grouped by subject.</summary>
 public sealed record ServerOptions(
     ListenerOptions Listeners,
     TlsOptions Tls,
@@ -39,7 +39,7 @@ public sealed record ListenerOptions(
     TimeSpan SigtermTimeout,
     ListenerLimits Limits)
 {
-    /// <summary>Whether there is a listener that needs a certificate.</summary>
+    /// <summary>Whether any listener needs a certificate.</summary>
     public bool HasTls => GrpcTlsPort != 0 || HttpTlsPort != 0;
 
     public static ListenerOptions From(FlagValues flags) => new(
@@ -55,9 +55,9 @@ public sealed record ListenerOptions(
         ListenerLimits.From(flags));
 }
 
-/// <summary>What callers may ask of a proxy listener.</summary>
+/// <summary>Limits on the callers of a proxy listener.</summary>
 /// <param name="MaxConnections">Zero = no limit.</param>
-/// <param name="HeaderTimeout">Zero = for ever.</param>
+/// <param name="HeaderTimeout">Zero = no limit.</param>
 public sealed record ListenerLimits(
     int MaxConnections, int MaxStreams, TimeSpan HeaderTimeout, int MaxHeaderBytes, int MaxHeaderCount)
 {
@@ -69,7 +69,7 @@ public sealed record ListenerLimits(
         flags.Get(FlagCatalogue.MaxHeaderCount));
 }
 
-/// <summary>No CA files: client certificates are not asked for, whatever <paramref name="ClientCertRequired"/> says.</summary>
+/// <summary>Without CA files clients are not asked for a certificate, whatever <paramref name="ClientCertRequired"/> is.</summary>
 public sealed record TlsOptions(string CertFile, string KeyFile, IReadOnlyList<string> ClientCaFiles, bool ClientCertRequired)
 {
     public static TlsOptions From(FlagValues flags) => new(
@@ -79,7 +79,7 @@ public sealed record TlsOptions(string CertFile, string KeyFile, IReadOnlyList<s
         flags.Get(FlagCatalogue.ClientCertRequired));
 }
 
-/// <summary>At most one of provider URL and bearer token is set; neither = everybody may call.</summary>
+/// <summary>At most one of provider URL and bearer token is set; neither = everyone may call.</summary>
 public sealed record AuthorizationOptions(
     Uri? ProviderUrl,
     string ClientId,
@@ -98,11 +98,11 @@ public sealed record AuthorizationOptions(
         flags.Get(FlagCatalogue.OidcForDebug),
         flags.Get(FlagCatalogue.BearerToken));
 
-    /// <summary>Without the token, which a record would print.</summary>
+    /// <summary>Leaves out the token, which a record would print.</summary>
     public override string ToString() => $"{nameof(AuthorizationOptions)} {{ ProviderUrl = {ProviderUrl} }}";
 }
 
-/// <summary>Each of the two files comes inline, from a path, or (both empty) not at all.</summary>
+/// <summary>Each of the two configurations is given inline, as a path, or not at all (both empty).</summary>
 public sealed record ConfigurationOptions(string Director, string DirectorPath, string Pool, string PoolPath)
 {
     public static ConfigurationOptions From(FlagValues flags) => new(
@@ -112,7 +112,7 @@ public sealed record ConfigurationOptions(string Director, string DirectorPath, 
         flags.Get(FlagCatalogue.PoolConfigPath));
 }
 
-/// <param name="DnsNameservers">Empty = those of /etc/resolv.conf.</param>
+/// <param name="DnsNameservers">Empty = from /etc/resolv.conf.</param>
 /// <param name="FailedTargetBackoff">Zero = endpoints are never left out.</param>
 public sealed record ForwardingOptions(
     IReadOnlyList<IPNetwork> TrustedProxies,
@@ -142,7 +142,7 @@ public sealed record DiscoveryOptions(bool Enabled, string DomainSuffix, string 
         flags.Get(FlagCatalogue.DiscoveryHostTemplate),
         flags.Get(FlagCatalogue.DiscoveryResync));
 
-    /// <summary>The core's form of the options; null with errors that begin with the name of a flag.</summary>
+    /// <summary>The options as the core wants them, or null and errors that start with the name of a flag.</summary>
     public Domain.Discovery.DiscoveryOptions? TryResolve(out IReadOnlyList<string> errors)
     {
         var options = Domain.Discovery.DiscoveryOptions.Create(Prefix, DomainSuffix, HostTemplate);
@@ -151,7 +151,7 @@ public sealed record DiscoveryOptions(bool Enabled, string DomainSuffix, string 
     }
 }
 
-/// <param name="ApiUrl">Null = not given, and the process is not in a pod.</param>
+/// <param name="ApiUrl">Null = not given, and the process does not run in a pod.</param>
 public sealed record KubernetesOptions(
     Uri? ApiUrl,
     bool TlsInsecure,
@@ -193,7 +193,7 @@ public sealed record LoggingOptions(
         flags.Get(FlagCatalogue.LogstashBufferSize));
 }
 
-/// <param name="TracesPerSecond">How many traces may begin here each second; those of callers do not count.</param>
+/// <param name="TracesPerSecond">How many traces may start here per second; traces that callers started do not count.</param>
 public sealed record TracingOptions(int TracesPerSecond)
 {
     public static TracingOptions From(FlagValues flags) => new(flags.Get(FlagCatalogue.TracesPerSecond));

@@ -1,4 +1,4 @@
-// Refreshes a live page in place every three seconds: what a reader has opened, scrolled or typed stays as it is.
+// Refreshes a live page in place every three seconds: whatever the reader has opened, scrolled or typed stays as it is.
 (() => {
   const live = document.querySelector("main[data-live]");
   if (!live) return;
@@ -25,7 +25,7 @@
         const answer = await fetch(location.pathname, { headers: { accept: "text/html" } });
         if (answer.ok) adopt(new DOMParser().parseFromString(await answer.text(), "text/html"));
       } catch {
-        // The server is away; the page keeps what it last showed and tries again.
+        // The server is unreachable. The page keeps its last state and tries again.
       }
     }
     setTimeout(refresh, 3000);
