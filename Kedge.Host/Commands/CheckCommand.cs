@@ -63,7 +63,7 @@ public sealed class CheckCommand : ICommand
         {
             return invocation.Refuse(misuse);
         }
-        var configuration = ConfigurationLoader.Load(
+        var configuration = ConfigurationLoader.LoadConfiguration(
             ConfigurationOptions.From(invocation.Flags), out IReadOnlyList<string> unreadable, out var errors);
         var findings = configuration is null ? [] : Findings(configuration, invocation.Flags);
         var report = new CheckReport(configuration, unreadable, errors, findings);

@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using Kedge.Domain;
+using Kedge.Host.Configurations;
 using Kedge.Host.Demo;
 using Kedge.Host.Flags;
 using Kedge.Host.Logging;
@@ -45,7 +46,7 @@ public sealed class DemoCommand : ICommand
         await using var server = new KedgeServer(
             options,
             invocation.Flags,
-            new ServerStart(configuration, new(DemoCertificate.Create(TimeProvider.System)), ServerFiles.None),
+            new ServerStart(LoadedFiles.Of(configuration), new(DemoCertificate.Create(TimeProvider.System)), ServerFiles.None),
             logging);
         return await ServerRun.UntilSignalAsync(
             server,

@@ -76,7 +76,7 @@ public sealed class DiffCommand : ICommand
 
     private static Configuration? Load(ConfigurationOptions pool, string directorPath, List<string> errors)
     {
-        var configuration = ConfigurationLoader.Load(pool with { Director = "", DirectorPath = directorPath }, out var mistakes);
+        var configuration = ConfigurationLoader.LoadConfiguration(pool with { Director = "", DirectorPath = directorPath }, out var mistakes);
         errors.AddRange(mistakes);
         return configuration;
     }

@@ -1,9 +1,8 @@
+using Kedge.Domain.Discovery;
 using Kedge.Host.Configurations;
 using Kedge.Host.Flags;
 using Kedge.Host.Kubernetes;
 using Kedge.Host.Logging;
-using DiscoveryText = Kedge.Domain.Discovery.DiscoveryText;
-using Generated = Kedge.Domain.Discovery.Generated;
 
 namespace Kedge.Host.Commands;
 
@@ -25,8 +24,11 @@ public sealed class DiscoverCommand : ICommand
 
     public IEnumerable<Flag> Flags =>
     [
-        .. FlagCatalogue.Of(FlagGroup.Discovery), .. FlagCatalogue.Of(FlagGroup.Kubernetes), .. FlagCatalogue.Of(FlagGroup.Configuration), Once,
-        ClusterPatience.Timeout,
+        .. FlagCatalogue.Of(FlagGroup.Discovery),
+        .. FlagCatalogue.Of(FlagGroup.Kubernetes),
+        .. FlagCatalogue.Of(FlagGroup.Configuration),
+        Once,
+        FirstAnswerTimeout.Flag,
     ];
 
     public string Notes =>
@@ -41,12 +43,12 @@ public sealed class DiscoverCommand : ICommand
         [
             .. FlagChecks.Sources(invocation.Flags), .. FlagChecks.OfDiscovery(invocation.Flags), .. FlagChecks.Kubernetes(invocation.Flags),
         ];
-        var discovery = DiscoveryOptions.From(invocation.Flags);
+        var discovery = ServiceDiscoveryOptions.From(invocation.Flags);
         if (misuse.Length > 0 || discovery.TryResolve(out _) is not { } options)
         {
             return invocation.Refuse(misuse);
         }
-        if (ConfigurationLoader.Load(ConfigurationOptions.From(invocation.Flags), out var errors) is not { } files)
+        if (ConfigurationLoader.LoadFiles(ConfigurationOptions.From(invocation.Flags), out var errors) is not { } files)
         {
             return invocation.Refuse(errors);
         }
@@ -58,7 +60,7 @@ public sealed class DiscoverCommand : ICommand
         Generated? printed = null;
         source.Changed += () =>
         {
-            var generated = source.Generate(files.Director.Decoded, files.Pool.Decoded);
+            var generated = source.Generate(files.Director.Value.Decoded, files.Pool.Value.Decoded);
             if (!ReferenceEquals(generated, printed))
             {
                 printed = generated;
@@ -72,7 +74,9 @@ public sealed class DiscoverCommand : ICommand
             await signal.Requested;
             return ExitCodes.Success;
         }
-        await Task.WhenAny(first.Task, signal.Requested, Task.Delay(invocation.Flags.Get(ClusterPatience.Timeout)));
-        return first.Task.IsCompleted ? ExitCodes.Success : await ClusterPatience.GiveUpAsync(invocation, "list of services", cluster);
+        await Task.WhenAny(first.Task, signal.Requested, Task.Delay(invocation.Flags.Get(FirstAnswerTimeout.Flag)));
+        return first.Task.IsCompleted
+            ? ExitCodes.Success
+            : await FirstAnswerTimeout.ReportAsync(invocation, "list of services", cluster);
     }
 }

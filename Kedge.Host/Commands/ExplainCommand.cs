@@ -73,7 +73,7 @@ public sealed class ExplainCommand : ICommand
         {
             errors.Add($"{FlagCatalogue.DirectorConfigPath}: is missing; there are no rules to explain");
         }
-        var configuration = ConfigurationLoader.Load(options, out var mistakes);
+        var configuration = ConfigurationLoader.LoadConfiguration(options, out var mistakes);
         errors.AddRange(mistakes);
         if (errors.Count > 0 || request is null || configuration is null)
         {

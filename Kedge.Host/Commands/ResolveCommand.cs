@@ -25,15 +25,23 @@ public sealed class ResolveCommand : ICommand
 
     public IReadOnlyList<string> Arguments => ["backend or target"];
 
-    public IEnumerable<Flag> Flags => [.. FlagCatalogue.Of(FlagGroup.Configuration), .. FlagCatalogue.Of(FlagGroup.Kubernetes), FlagCatalogue.DnsNameservers, Once, ClusterPatience.Timeout];
+    public IEnumerable<Flag> Flags =>
+    [
+        .. FlagCatalogue.Of(FlagGroup.Configuration),
+        .. FlagCatalogue.Of(FlagGroup.Kubernetes),
+        FlagCatalogue.DnsNameservers,
+        Once,
+        FirstAnswerTimeout.Flag,
+    ];
 
     public async Task<int> RunAsync(Invocation invocation)
     {
-        if (FlagChecks.Sources(invocation.Flags).Concat(FlagChecks.Kubernetes(invocation.Flags)).ToArray() is { Length: > 0 } misuse)
+        string[] misuse = [.. FlagChecks.Sources(invocation.Flags), .. FlagChecks.Kubernetes(invocation.Flags)];
+        if (misuse.Length > 0)
         {
             return invocation.Refuse(misuse);
         }
-        if (ConfigurationLoader.Load(ConfigurationOptions.From(invocation.Flags), out var errors) is not { } configuration)
+        if (ConfigurationLoader.LoadConfiguration(ConfigurationOptions.From(invocation.Flags), out var errors) is not { } configuration)
         {
             return invocation.Refuse(errors);
         }
@@ -64,12 +72,12 @@ public sealed class ResolveCommand : ICommand
         var answered = Task.WhenAll(printers.Select(printer => printer.First));
         await Task.WhenAny(
             signal.Requested, once ? answered : Task.Delay(Timeout.Infinite, stop.Token),
-            Task.Delay(once ? invocation.Flags.Get(ClusterPatience.Timeout) : Timeout.InfiniteTimeSpan, stop.Token));
+            Task.Delay(once ? invocation.Flags.Get(FirstAnswerTimeout.Flag) : Timeout.InfiniteTimeSpan, stop.Token));
         await stop.CancelAsync();
         await Task.WhenAll(runs).ContinueWith(static _ => { }, TaskScheduler.Default);
         if (once && !answered.IsCompleted && !signal.Requested.IsCompleted)
         {
-            return await ClusterPatience.GiveUpAsync(invocation, "answer", cluster);
+            return await FirstAnswerTimeout.ReportAsync(invocation, "answer", cluster);
         }
         return once && !printers.TrueForAll(printer => printer.HasEndpoints) ? ExitCodes.Failure : ExitCodes.Success;
     }

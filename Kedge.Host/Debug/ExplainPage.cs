@@ -8,7 +8,7 @@ public sealed class ExplainPage(DebugFacts facts) : IDebugPage
 {
     public string Path => "/debug/explain";
 
-    public Task AnswerAsync(HttpContext context) => PageResponse.ViewAsync(context, View(context.Request.Query), Pages.ExplainPage.render);
+    public Task AnswerAsync(HttpContext context) => PageResponse.ViewAsync(context, View(context.Request.Query), ExplainHtml.render);
 
     private ExplainView View(IQueryCollection query)
     {

@@ -3,7 +3,7 @@ using Kedge.Pages;
 
 namespace Kedge.Host.Debug;
 
-/// <summary>Every flag with its value and default; secrets are masked.</summary>
+/// <summary>Every flag with its value and default. Secrets are masked.</summary>
 public sealed class FlagsPage(DebugFacts facts, FlagValues flags) : IDebugPage
 {
     public string Path => "/debug/flagz";
@@ -14,5 +14,5 @@ public sealed class FlagsPage(DebugFacts facts, FlagValues flags) : IDebugPage
             facts.Server,
             [.. FlagCatalogue.All.Select(flag => new FlagView(
                 flag.Group.ToString(), flag.Name, flags.TextOf(flag), flag.DefaultText, flags.IsGiven(flag), flag.Help))]),
-        Pages.FlagsPage.render);
+        FlagsHtml.render);
 }

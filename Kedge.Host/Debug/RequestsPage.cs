@@ -12,17 +12,22 @@ public sealed class RequestsPage(DebugFacts facts) : IDebugPage
     public Task AnswerAsync(HttpContext context) => PageResponse.ViewAsync(
         context,
         new RequestsView(facts.Server, [.. facts.Telemetry.Requests.Latest().Select(RequestOf)]),
-        Pages.RequestsPage.render);
+        RequestsHtml.render);
 
-    private static RequestView RequestOf(RequestRecord record) => new(
+    private static Tone ToneOf(RequestRecord record) => record switch
+    {
+        { Failure: not null } => Tone.Bad,
+        { CallerLeft: true } => Tone.Quiet,
+        { IsGrpc: true, Status: not 0 } or { IsGrpc: false, Status: >= 500 } => Tone.Warning,
+        _ => Tone.Good,
+    };
+
+    private static RecentRequestView RequestOf(RequestRecord record) => new(
         new DateTimeOffset(record.At),
         record.RequestId,
         record.Describe(),
         record.IsGrpc ? GrpcCodes.NameOf(record.Status) : record.Status.ToString(),
-        record.Failure is not null ? Tone.Bad
-            : record.CallerLeft ? Tone.Quiet
-            : (record.IsGrpc ? record.Status != 0 : record.Status >= 500) ? Tone.Warning
-            : Tone.Good,
+        ToneOf(record),
         record.Rule?.Info.Rule ?? "",
         record.Backend?.Name ?? record.Rule?.Info.BackendName ?? "",
         record.Endpoint?.ToString() ?? "",

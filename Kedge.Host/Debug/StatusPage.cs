@@ -1,37 +1,37 @@
 using Kedge.Host.Backends;
-using Kedge.Host.Listeners;
+using Kedge.Host.Certificates;
 using Kedge.Host.Telemetry;
 using Kedge.Pages;
 using Resolver = Kedge.Domain.Decoded.Resolver;
 
 namespace Kedge.Host.Debug;
 
-/// <summary>What kedge does right now: routes, backends, configuration, failures.</summary>
+/// <summary>What kedge is doing right now: routes, backends, configuration, failures.</summary>
 public sealed class StatusPage(DebugFacts facts) : IDebugPage
 {
     public string Path => "/debug/status";
 
-    public Task AnswerAsync(HttpContext context) => PageResponse.ViewAsync(context, View(), Pages.StatusPage.render);
+    public Task AnswerAsync(HttpContext context) => PageResponse.ViewAsync(context, View(), StatusHtml.render);
 
     private StatusView View()
     {
         var serving = facts.Engine.Serving;
-        var standing = facts.Store.Standing;
+        var status = facts.Store.Status;
         return new StatusView(
             facts.Server,
-            standing.Generation,
-            standing.Since,
-            [.. standing.Errors],
+            status.Generation,
+            status.Since,
+            [.. status.Errors],
             facts.Telemetry.Total,
             facts.Telemetry.Failed,
             facts.Telemetry.InFlight,
             [.. serving.HttpRoutes.Select(route => Route("http", route)), .. serving.GrpcRoutes.Select(route => Route("grpc", route))],
             [.. serving.HttpAdhocRules.Select(rule => Route("http", rule)), .. serving.GrpcAdhocRules.Select(rule => Route("grpc", rule))],
             [.. facts.Engine.LiveBackends.Select(BackendOf)],
-            [.. standing.Attempts.Select(attempt =>
+            [.. status.Attempts.Select(attempt =>
                 new GenerationView(attempt.Number, attempt.At, attempt.Source, attempt.IsAccepted, [.. attempt.Lines]))],
-            [.. facts.Notices],
-            [.. Certificate(), .. facts.Dependencies],
+            [.. facts.Discovery is { } discovery ? ClusterViews.Notices(discovery) : []],
+            [.. Certificate(), .. ClusterViews.Watches(facts.Cluster)],
             [.. facts.Telemetry.Failures.Latest().Select(FailureOf)]);
     }
 
@@ -54,20 +54,32 @@ public sealed class StatusPage(DebugFacts facts) : IDebugPage
         var now = Clock.Now;
         var endpoints = backend.Endpoints.Endpoints;
         var ready = endpoints.Count(endpoint => endpoint.Health.IsAvailable(now));
-        var tone = !backend.FirstOutcome.IsCompleted && backend.LastError is null ? Tone.Quiet
-            : ready == 0 ? Tone.Bad
-            : ready < endpoints.Length || backend.LastError is not null ? Tone.Warning
-            : Tone.Good;
         return new BackendView(
             backend.Counters.Protocol,
             backend.Name,
             backend.Info.Balancer.ToString(),
             Target(backend.Info.Resolver),
-            backend.Info.Tls is not { } tls ? "plain text" : tls.InsecureSkipVerify ? "TLS, not verified" : "TLS",
-            tone,
+            backend.Info.Tls switch
+            {
+                null => "plain text",
+                { InsecureSkipVerify: true } => "TLS, not verified",
+                _ => "TLS",
+            },
+            ToneOf(backend, ready, endpoints.Length),
             backend.ResolvedAt,
             backend.LastError ?? "",
             [.. endpoints.Select(endpoint => EndpointOf(endpoint, now))]);
+    }
+
+    private static Tone ToneOf(Backend backend, int ready, int all)
+    {
+        if (backend.LastError is null && !backend.FirstOutcome.IsCompleted)
+        {
+            return Tone.Quiet;
+        }
+        return ready == 0 ? Tone.Bad
+            : ready < all || backend.LastError is not null ? Tone.Warning
+            : Tone.Good;
     }
 
     private static string Target(Resolver resolver) => resolver switch
@@ -106,13 +118,15 @@ public sealed class StatusPage(DebugFacts facts) : IDebugPage
             yield break;
         }
         var left = certificates.Current.Certificate.NotAfter - DateTime.Now;
-        var state = left > TimeSpan.Zero ? $"valid for {(int)left.TotalDays} d" : "expired";
-        var tone = left <= TimeSpan.Zero ? Tone.Bad : left <= Certificates.CertificateExpiry.Ahead || certificates.Errors.Count > 0 ? Tone.Warning : Tone.Good;
-        var detail = certificates.Current.Certificate.Subject;
+        var isRejected = certificates.Errors.Count > 0;
+        var (state, tone) = left <= TimeSpan.Zero
+            ? ("expired", Tone.Bad)
+            : ($"valid for {(int)left.TotalDays} d", left <= CertificateExpiry.WarningPeriod || isRejected ? Tone.Warning : Tone.Good);
+        var subject = certificates.Current.Certificate.Subject;
         yield return new DependencyView(
             "server certificate",
             state,
             tone,
-            certificates.Errors.Count > 0 ? $"{detail}; changed files are refused: {string.Join("; ", certificates.Errors)}" : detail);
+            isRejected ? $"{subject}; changed files were rejected: {string.Join("; ", certificates.Errors)}" : subject);
     }
 }

@@ -1,8 +1,7 @@
 using System.Net;
+using System.Net.WebSockets;
 using System.Text.Json;
 using Grpc.Core;
-using Microsoft.AspNetCore.Hosting.Server;
-using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 
 namespace Kedge.Host.Demo;
@@ -99,11 +98,7 @@ public sealed class DemoBackends : IAsyncDisposable
         return builder.Build();
     }
 
-    private static int PortOf(WebApplication app)
-    {
-        var addresses = app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses;
-        return new Uri(addresses.First()).Port;
-    }
+    private static int PortOf(WebApplication app) => new Uri(app.Urls.First()).Port;
 
     private static async Task DescribeAsync(HttpContext context)
     {
@@ -158,9 +153,9 @@ public sealed class DemoBackends : IAsyncDisposable
         while (true)
         {
             var received = await socket.ReceiveAsync(buffer.AsMemory(), context.RequestAborted);
-            if (received.MessageType == System.Net.WebSockets.WebSocketMessageType.Close)
+            if (received.MessageType == WebSocketMessageType.Close)
             {
-                await socket.CloseAsync(socket.CloseStatus ?? System.Net.WebSockets.WebSocketCloseStatus.NormalClosure, null, context.RequestAborted);
+                await socket.CloseAsync(socket.CloseStatus ?? WebSocketCloseStatus.NormalClosure, null, context.RequestAborted);
                 return;
             }
             await socket.SendAsync(buffer.AsMemory(0, received.Count), received.MessageType, received.EndOfMessage, context.RequestAborted);

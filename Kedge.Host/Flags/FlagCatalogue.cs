@@ -181,8 +181,14 @@ public static class FlagCatalogue
     });
     public static readonly Flag<bool> AccessLog = Switch("access_log", FlagGroup.Logging,
         "logs every request, not only those that kedge fails");
-    public static readonly Flag<string> LogstashHostPort = Text("logstash_hostport", FlagGroup.Logging,
-        "also sends log lines as JSON over TCP to this host:port");
+    public static readonly Flag<DnsEndPoint?> LogstashHostPort = Add(new Flag<DnsEndPoint?>
+    {
+        Name = "logstash_hostport",
+        Group = FlagGroup.Logging,
+        Type = FlagTypes.HostPort,
+        Default = null,
+        Help = "also sends log lines as JSON over TCP to this host:port",
+    });
     public static readonly Flag<IReadOnlyList<string>> LogstashTags = Texts("logstash_log_tags", FlagGroup.Logging,
         "tags of the lines sent to logstash", "kedge");
     public static readonly Flag<TimeSpan> LogstashWriteTimeout = Duration("logstash_write_timeout", FlagGroup.Logging, 2,
@@ -242,8 +248,8 @@ public static class FlagCatalogue
     private static Flag<int> Count(string name, FlagGroup group, int value, string help) =>
         Add(new Flag<int> { Name = name, Group = group, Help = help, Type = FlagTypes.Count, Default = value });
 
-    private static Flag<int> Positive(string name, FlagGroup group, int value, int least, string help) =>
-        Add(new Flag<int> { Name = name, Group = group, Help = help, Type = FlagTypes.AtLeast(least), Default = value });
+    private static Flag<int> Positive(string name, FlagGroup group, int value, int min, string help) =>
+        Add(new Flag<int> { Name = name, Group = group, Help = help, Type = FlagTypes.AtLeast(min), Default = value });
 
     private static Flag<Uri?> Url(string name, FlagGroup group, string help) =>
         Add(new Flag<Uri?> { Name = name, Group = group, Help = help, Type = FlagTypes.Url, Default = null });

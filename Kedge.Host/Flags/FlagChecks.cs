@@ -9,7 +9,6 @@ public static class FlagChecks
         .. Sources(flags),
         .. Ports(flags),
         .. Paths(flags),
-        .. Logging(flags),
         .. Authorization(flags),
         .. Discovery(flags),
         .. Kubernetes(flags),
@@ -67,15 +66,6 @@ public static class FlagChecks
         }
     }
 
-    private static IEnumerable<string> Logging(FlagValues flags)
-    {
-        var target = flags.Get(FlagCatalogue.LogstashHostPort);
-        if (target.Length > 0 && !Kedge.Host.Logging.LogShipper.TrySplit(target, out _, out _))
-        {
-            yield return $"{FlagCatalogue.LogstashHostPort}: '{target}' is not a host and port such as logstash.internal:5000";
-        }
-    }
-
     /// <summary>The rules for the flags that decide who may call.</summary>
     public static IEnumerable<string> Authorization(FlagValues flags)
     {
@@ -117,7 +107,7 @@ public static class FlagChecks
     /// <summary>The rules for the flags of discovery.</summary>
     public static IEnumerable<string> OfDiscovery(FlagValues flags)
     {
-        DiscoveryOptions.From(flags).TryResolve(out var errors);
+        ServiceDiscoveryOptions.From(flags).TryResolve(out var errors);
         return errors.Select(error => "--" + error);
     }
 
@@ -132,7 +122,7 @@ public static class FlagChecks
         {
             var path = flags.Get(file);
             if (path.Length > 0 && (flags.IsChanged(file) || file == FlagCatalogue.KubeConfigPath)
-                && FlagFiles.Read(file, Kedge.Host.Kubernetes.KubeConfigAccess.ExpandHome(path), out var problem) is null)
+                && FlagFiles.Read(file, FlagFiles.ExpandHome(path), out var problem) is null)
             {
                 yield return problem;
             }

@@ -35,7 +35,7 @@ public static class FlagTypes
 
     public static FlagType<int> Count { get; } = Integer("number", 0, int.MaxValue);
 
-    public static FlagType<int> AtLeast(int least) => Integer("number", least, int.MaxValue);
+    public static FlagType<int> AtLeast(int min) => Integer("number", min, int.MaxValue);
 
     /// <summary>A duration of zero or more.</summary>
     public static FlagType<TimeSpan> Duration { get; } = new("duration", ReadDuration, GoDuration.Format);
@@ -44,6 +44,9 @@ public static class FlagTypes
 
     /// <summary>An absolute http or https URL. Null = none, written as the empty string.</summary>
     public static FlagType<Uri?> Url { get; } = new("url", ReadUrl, value => value?.OriginalString ?? "");
+
+    /// <summary>The host and port of a peer. Null = none, written as the empty string.</summary>
+    public static FlagType<DnsEndPoint?> HostPort { get; } = new("host:port", ReadHostPort, WriteHostPort);
 
     public static FlagType<IReadOnlyList<string>> Texts { get; } = ListOf("text,…", Text);
 
@@ -102,12 +105,12 @@ public static class FlagTypes
         Join = (before, after) => [.. before, .. after],
     };
 
-    private static FlagType<int> Integer(string placeholder, int least, int most) => new(
+    private static FlagType<int> Integer(string placeholder, int min, int max) => new(
         placeholder,
         (string word, out int value) =>
-            int.TryParse(word, NumberStyles.None, CultureInfo.InvariantCulture, out value) && value >= least && value <= most
+            int.TryParse(word, NumberStyles.None, CultureInfo.InvariantCulture, out value) && value >= min && value <= max
                 ? null
-                : $"'{word}' is not a number from {least} to {most}",
+                : $"'{word}' is not a number from {min} to {max}",
         value => value.ToString(CultureInfo.InvariantCulture));
 
     private static string? ReadSwitch(string word, out bool value)
@@ -158,6 +161,28 @@ public static class FlagTypes
             ? null
             : $"'{word}' is not an http or https URL";
     }
+
+    private static string? ReadHostPort(string word, out DnsEndPoint? value)
+    {
+        value = null;
+        if (word.Length == 0)
+        {
+            return null;
+        }
+        var colon = word.LastIndexOf(':');
+        var host = colon < 0 ? "" : word[..colon].Trim('[', ']');
+        if (host.Length == 0 || !int.TryParse(word.AsSpan(colon + 1), out var port) || port is < 1 or > IPEndPoint.MaxPort)
+        {
+            return $"'{word}' is not a host and port such as logstash.internal:5000";
+        }
+        value = new(host, port);
+        return null;
+    }
+
+    private static string WriteHostPort(DnsEndPoint? value) =>
+        value is null ? ""
+        : value.Host.Contains(':', StringComparison.Ordinal) ? $"[{value.Host}]:{value.Port}"
+        : $"{value.Host}:{value.Port}";
 
     private static string? Out<T>(out T target, string? problem, T value = default!)
     {

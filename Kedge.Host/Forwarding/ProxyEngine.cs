@@ -50,7 +50,7 @@ public sealed class ProxyEngine : IAsyncDisposable
     }
 
     /// <summary>Who may pass.</summary>
-    public required IAuthorizer Authorizer { get; init; }
+    public required Authorizer Authorizer { get; init; }
 
     /// <summary>What serves, with the hits of each of its rules.</summary>
     internal State Serving => Volatile.Read(ref _state);

@@ -1,11 +1,31 @@
 namespace Kedge.Host.Http;
 
-/// <summary>Which of the two proxy listeners a request came in by.</summary>
+/// <summary>The listeners of the server.</summary>
 public enum ListenerKind
 {
-    /// <summary>gRPC only; anything else gets 415.</summary>
+    /// <summary>Proxies gRPC only; anything else gets 415.</summary>
     GrpcTls,
 
-    /// <summary>HTTP/1.1 and h2; gRPC requests are handled as gRPC.</summary>
+    /// <summary>Proxies HTTP/1.1 and HTTP/2; gRPC requests are handled as gRPC.</summary>
     HttpTls,
+
+    /// <summary>The debug port.</summary>
+    HttpPlain,
+
+    /// <summary>grpc.health.v1 on a port of its own.</summary>
+    GrpcHealth,
+}
+
+/// <summary>The names of listeners.</summary>
+public static class ListenerNames
+{
+    /// <summary>The name in metrics and in the log.</summary>
+    public static string Name(this ListenerKind kind) => kind switch
+    {
+        ListenerKind.GrpcTls => "grpc_tls",
+        ListenerKind.HttpTls => "http_tls",
+        ListenerKind.HttpPlain => "http_plain",
+        ListenerKind.GrpcHealth => "grpc_health",
+        _ => throw new ArgumentOutOfRangeException(nameof(kind), kind, null),
+    };
 }

@@ -2,7 +2,6 @@ using Kedge.Host.Forwarding;
 using Kedge.Host.Http;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Abstractions;
-using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Http.Features;
 
 namespace Kedge.Host.Listeners;
@@ -27,7 +26,10 @@ public sealed class ProxyServer : IAsyncDisposable
         _application = new Application(engine, grpcTlsPort);
     }
 
-    public IEnumerable<string> Addresses => _server.Features.GetRequiredFeature<IServerAddressesFeature>().Addresses;
+    public IEnumerable<string> Addresses => _host.Urls;
+
+    /// <summary>The listener that has the port.</summary>
+    public ListenerKind KindOf(int port) => _application.KindOf(port);
 
     /// <exception cref="ListenFailedException">A listener cannot be opened.</exception>
     public Task StartAsync() => _server.StartAsync(_application, CancellationToken.None);
@@ -39,6 +41,8 @@ public sealed class ProxyServer : IAsyncDisposable
 
     private sealed class Application(ProxyEngine engine, int grpcTlsPort) : IHttpApplication<DefaultHttpContext>
     {
+        public ListenerKind KindOf(int port) => port == grpcTlsPort ? ListenerKind.GrpcTls : ListenerKind.HttpTls;
+
         public DefaultHttpContext CreateContext(IFeatureCollection contextFeatures)
         {
             // The server keeps one for each connection or stream that it uses again.
@@ -55,7 +59,7 @@ public sealed class ProxyServer : IAsyncDisposable
         }
 
         public Task ProcessRequestAsync(DefaultHttpContext context) =>
-            engine.HandleAsync(context, context.Connection.LocalPort == grpcTlsPort ? ListenerKind.GrpcTls : ListenerKind.HttpTls);
+            engine.HandleAsync(context, KindOf(context.Connection.LocalPort));
 
         public void DisposeContext(DefaultHttpContext context, Exception? exception) => context.Uninitialize();
     }

@@ -1,112 +1,97 @@
 using System.Diagnostics;
-using Kedge.Domain;
 using Kedge.Host.Authorization;
 using Kedge.Host.Certificates;
 using Kedge.Host.Configurations;
 using Kedge.Host.Debug;
 using Kedge.Host.Flags;
 using Kedge.Host.Forwarding;
+using Kedge.Host.Http;
 using Kedge.Host.Kubernetes;
 using Kedge.Host.Listeners;
 using Kedge.Host.Logging;
 using Kedge.Host.Telemetry;
-using Microsoft.AspNetCore.Hosting.Server;
-using Microsoft.AspNetCore.Hosting.Server.Features;
-using Microsoft.AspNetCore.Http.Features;
 using OpenTelemetry.Metrics;
 using OpenTelemetry.Trace;
 
 namespace Kedge.Host.Server;
 
-/// <summary>What a server starts with.</summary>
-/// <param name="Configuration">As the files, if there are any, said when they were read.</param>
-/// <param name="Certificates">Null only when both TLS listeners are off.</param>
-/// <param name="Files">What is read again when it changes.</param>
-public sealed record ServerStart(Configuration Configuration, CertificateStore? Certificates, ServerFiles Files);
-
-/// <summary>The running proxy: its engine, its listeners and its debug port, from start to drained end.</summary>
+/// <summary>The running proxy: puts its parts together, opens its listeners, and drains them at the end.</summary>
 public sealed class KedgeServer : IAsyncDisposable
 {
-    private readonly ListenerOptions options;
-    private readonly ILogger<KedgeServer> logger;
-    private readonly ServerHealth health = new();
-    private readonly Authorizer authorizer;
-    private readonly ProxyTelemetry telemetry;
-    private readonly KubernetesCluster cluster;
-    private readonly DiscoveryPublisher? discovery;
-    private readonly ProxyEngine engine;
-    private readonly Reloader reloader;
-    private readonly MeterProvider? metrics;
-    private readonly TracerProvider? traces;
-    private readonly ProxyServer? proxy;
-    private readonly WebApplication? debug;
-    private readonly WebApplication? grpcHealth;
+    // The debug and health ports serve nothing that is worth waiting for.
+    private static readonly TimeSpan CloseTimeout = TimeSpan.FromSeconds(1);
 
-    /// <param name="options">What the server is asked to do.</param>
-    /// <param name="flags">The flags behind the options, for the page of flags.</param>
-    /// <param name="start">What it starts with.</param>
+    private readonly ListenerOptions _options;
+    private readonly ILogger<KedgeServer> _logger;
+    private readonly ServerHealth _health = new();
+    private readonly ProxyTelemetry _telemetry;
+    private readonly MeterProvider? _metrics;
+    private readonly TracerProvider? _traces;
+    private readonly Authorizer _authorizer;
+    private readonly KubernetesCluster _cluster;
+    private readonly ProxyEngine _engine;
+    private readonly DiscoveryPublisher? _discovery;
+    private readonly FileReload<LoadedFiles> _configurationReload;
+    private readonly FileReload<ServerIdentity>? _certificateReload;
+    private readonly ProxyServer? _proxy;
+    private readonly WebApplication? _debug;
+    private readonly WebApplication? _grpcHealth;
+
+    /// <param name="options">The options of the server.</param>
+    /// <param name="flags">The flags behind the options, for the page that shows them.</param>
+    /// <param name="start">What the server starts from.</param>
     /// <param name="logging">Where it logs.</param>
     public KedgeServer(ServerOptions options, FlagValues flags, ServerStart start, LogOutput logging)
     {
         var loggers = logging.Loggers;
-        var certificates = start.Certificates;
-        this.options = options.Listeners;
-        logger = loggers.CreateLogger<KedgeServer>();
-        authorizer = Authorizer.Create(options.Authorization, loggers);
-        telemetry = new(new RequestLog(loggers.CreateLogger("kedge.requests"), options.Logging.AccessLog));
-        // Before anything is counted: a counter tells nothing of the time when nobody listened.
-        metrics = MetricsExport.Create(options.Listeners is { HttpPort: not 0, MetricsPath.Length: > 0 });
-        cluster = new(options.Kubernetes, loggers);
-        engine = new(SettingsOf(options), telemetry, cluster, loggers) { Authorizer = authorizer };
-        var store = new ConfigurationStore(
-            start.Configuration, engine.Apply, loggers.CreateLogger("kedge.configuration"), TimeProvider.System);
-        reloader = new(options, start.Files, store, certificates, loggers.CreateLogger<Reloader>());
-        ServerMetrics.Register(telemetry, engine, store, certificates, () => logging.DroppedLines);
-        ClusterMetrics.Watches(telemetry.Meter, cluster);
-        if (options.Discovery is { Enabled: true } wanted)
+        var (files, certificates, watched) = start;
+        _options = options.Listeners;
+        _logger = loggers.CreateLogger<KedgeServer>();
+
+        _telemetry = new(new RequestLog(loggers.CreateLogger("kedge.requests"), options.Logging.AccessLog));
+        // Before anything is counted: instruments record nothing until somebody listens.
+        _metrics = MetricsExport.Create(_options is { HttpPort: not 0, MetricsPath.Length: > 0 });
+        _traces = Tracing.Export(options.Tracing.TracesPerSecond);
+
+        _authorizer = Authorizer.Create(options.Authorization, loggers);
+        _cluster = new(options.Kubernetes, loggers);
+        _engine = new(SettingsOf(options), _telemetry, _cluster, loggers) { Authorizer = _authorizer };
+
+        var store = new ConfigurationStore(files, _engine.Apply, loggers.CreateLogger("kedge.configuration"), TimeProvider.System);
+        _discovery = Discover(options.Discovery, store, loggers);
+        var reloadLog = loggers.CreateLogger("kedge.reload");
+        _configurationReload = new(
+            "configuration", watched.Configuration, new ConfigurationReload(options.Configuration, store), reloadLog);
+        _certificateReload = certificates is null
+            ? null
+            : new("certificate", watched.Certificates, new CertificateReload(options.Tls, certificates, reloadLog), reloadLog);
+
+        ServerMetrics.Register(_telemetry, _engine, store, certificates, logging);
+        ClusterMetrics.Register(_telemetry.Meter, _cluster, _discovery);
+
+        if (certificates is not null && _options.HasTls)
         {
-            var source = cluster.Discover(
-                wanted.TryResolve(out var faults) ?? throw new ArgumentException(string.Join("; ", faults), nameof(options)), wanted.ResyncTimeout);
-            discovery = new(source, store, loggers.CreateLogger("kedge.discovery"));
-            ClusterMetrics.Discovery(telemetry.Meter, discovery);
+            _proxy = ProxyListeners.Create(_options, certificates, _engine, _telemetry, loggers);
         }
-        traces = Tracing.Export(options.Tracing.TracesPerSecond);
-        if (certificates is not null && options.Listeners.HasTls)
-        {
-            proxy = ProxyListeners.Create(options.Listeners, certificates, engine, telemetry, loggers);
-        }
-        if (options.Listeners.HttpPort != 0)
+        if (_options.HttpPort != 0)
         {
             var facts = new DebugFacts
             {
-                Engine = engine,
+                Engine = _engine,
                 Store = store,
-                Telemetry = telemetry,
-                Health = health,
+                Telemetry = _telemetry,
+                Health = _health,
                 Certificates = certificates,
+                Cluster = _cluster,
+                Discovery = _discovery,
             };
-            facts.AddDependencies(() => ClusterViews.Watches(cluster));
-            if (discovery is not null)
-            {
-                facts.AddNotices(() => ClusterViews.Notices(discovery));
-            }
-            IDebugPage[] pages =
-            [
-                new HealthzPage(health), new ReadyzPage(health), new VersionPage(facts.Started),
-                .. metrics is null || options.Listeners.MetricsPath.Length == 0
-                    ? (IDebugPage[])[]
-                    : [new MetricsPage(options.Listeners.MetricsPath, metrics)],
-                new StatusPage(facts), new ExplainPage(facts), new RequestsPage(facts), new FlagsPage(facts, flags),
-                new AssetPage("/debug/kedge.css", "text/css; charset=utf-8", Pages.Assets.css),
-                new AssetPage("/debug/kedge.js", "text/javascript; charset=utf-8", Pages.Assets.script),
-            ];
-            debug = DebugListener.Create(
-                options.Listeners, [new IndexPage(pages), .. pages], options.Authorization.ForDebugPages ? authorizer : null,
-                telemetry.Listeners[^1], loggers);
+            var pages = DebugPages.Of(facts, flags, _options.MetricsPath, _metrics);
+            var guard = options.Authorization.ForDebugPages ? _authorizer : null;
+            _debug = DebugListener.Create(_options, pages, guard, _telemetry.ListenerOf(ListenerKind.HttpPlain), loggers);
         }
-        if (options.Listeners.GrpcHealthPort != 0)
+        if (_options.GrpcHealthPort != 0)
         {
-            grpcHealth = GrpcHealthListener.Create(options.Listeners, health, loggers);
+            _grpcHealth = GrpcHealthListener.Create(_options, _health, loggers);
         }
     }
 
@@ -114,77 +99,91 @@ public sealed class KedgeServer : IAsyncDisposable
     /// <exception cref="ListenFailedException">One of them cannot be opened.</exception>
     public async Task StartAsync()
     {
-        if (debug is not null)
+        if (_debug is not null)
         {
-            await debug.StartAsync();
-            LogAddresses(AddressesOf(debug));
+            await _debug.StartAsync();
+            LogAddresses(_debug.Urls, ListenerKind.HttpPlain);
         }
-        if (grpcHealth is not null)
+        if (_grpcHealth is not null)
         {
-            await grpcHealth.StartAsync();
-            LogAddresses(AddressesOf(grpcHealth));
+            await _grpcHealth.StartAsync();
+            LogAddresses(_grpcHealth.Urls, ListenerKind.GrpcHealth);
         }
-        if (proxy is not null)
+        if (_proxy is not null)
         {
-            await proxy.StartAsync();
-            LogAddresses(proxy.Addresses);
+            await _proxy.StartAsync();
+            foreach (var addresses in _proxy.Addresses.GroupBy(address => _proxy.KindOf(new Uri(address).Port)))
+            {
+                LogAddresses(addresses, addresses.Key);
+            }
         }
-        reloader.Start();
-        if (discovery is null)
+        _configurationReload.Start();
+        _certificateReload?.Start();
+        if (_discovery is null)
         {
-            health.MarkReady();
+            _health.MarkReady();
         }
         else
         {
-            _ = discovery.First.ContinueWith(_ => health.MarkReady(), TaskScheduler.Default);
+            _ = _discovery.First.ContinueWith(_ => _health.MarkReady(), TaskScheduler.Default);
         }
     }
 
     /// <summary>
-    /// Closes the proxy listeners, lets exchanges in flight finish within the drain time, cuts what is left. The debug port
-    /// answers until that is done.
+    /// Closes the proxy listeners, lets exchanges in flight finish within the drain time, then aborts the rest. The debug port stays
+    /// open until that is done.
     /// </summary>
     public async Task DrainAsync()
     {
-        health.MarkDraining();
-        logger.LogInformation("draining: exchanges in flight have {Timeout} to finish", GoDuration.Format(options.SigtermTimeout));
+        _health.MarkDraining();
+        _logger.LogInformation("draining: exchanges in flight have {Timeout} to finish", GoDuration.Format(_options.SigtermTimeout));
         var begun = Stopwatch.GetTimestamp();
-        if (proxy is not null)
+        if (_proxy is not null)
         {
-            using var limit = new CancellationTokenSource(options.SigtermTimeout);
-            await proxy.StopAsync(limit.Token);
+            using var limit = new CancellationTokenSource(_options.SigtermTimeout);
+            await _proxy.StopAsync(limit.Token);
             if (limit.IsCancellationRequested)
             {
-                logger.LogWarning("the drain time is over; what was still in flight is cut");
+                _logger.LogWarning("the drain time is over; exchanges still in flight were aborted");
             }
         }
-        foreach (var side in new[] { grpcHealth, debug })
+        foreach (var host in new[] { _grpcHealth, _debug })
         {
-            if (side is not null)
+            if (host is not null)
             {
-                using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(1));
-                await side.StopAsync(limit.Token);
+                using var limit = new CancellationTokenSource(CloseTimeout);
+                await host.StopAsync(limit.Token);
             }
         }
-        logger.LogInformation("ended after {Duration}", GoDuration.Format(TimeSpan.FromMilliseconds((long)Stopwatch.GetElapsedTime(begun).TotalMilliseconds)));
+        var elapsed = TimeSpan.FromMilliseconds((long)Stopwatch.GetElapsedTime(begun).TotalMilliseconds);
+        _logger.LogInformation("drained in {Duration}", GoDuration.Format(elapsed));
     }
 
     public async ValueTask DisposeAsync()
     {
-        await reloader.DisposeAsync();
-        foreach (var host in new IAsyncDisposable?[] { proxy, grpcHealth, debug })
+        foreach (var part in new IAsyncDisposable?[]
         {
-            if (host is not null)
+            _configurationReload, _certificateReload, _proxy, _grpcHealth, _debug, _engine, _cluster, _authorizer,
+        })
+        {
+            if (part is not null)
             {
-                await host.DisposeAsync();
+                await part.DisposeAsync();
             }
         }
-        await engine.DisposeAsync();
-        await cluster.DisposeAsync();
-        await authorizer.DisposeAsync();
-        traces?.Dispose();
-        metrics?.Dispose();
-        telemetry.Dispose();
+        _traces?.Dispose();
+        _metrics?.Dispose();
+        _telemetry.Dispose();
+    }
+
+    private DiscoveryPublisher? Discover(ServiceDiscoveryOptions options, ConfigurationStore store, ILoggerFactory loggers)
+    {
+        if (!options.Enabled)
+        {
+            return null;
+        }
+        var resolved = options.TryResolve(out var errors) ?? throw new ArgumentException(string.Join("; ", errors), nameof(options));
+        return new(_cluster.Discover(resolved, options.ResyncTimeout), store, loggers.CreateLogger("kedge.discovery"));
     }
 
     private static ProxySettings SettingsOf(ServerOptions options) => new()
@@ -200,16 +199,11 @@ public sealed class KedgeServer : IAsyncDisposable
         AdhocAllowLoopback = options.Forwarding.AdhocAllowLoopback,
     };
 
-    private static IEnumerable<string> AddressesOf(WebApplication host) =>
-        host.Services.GetRequiredService<IServer>().Features.GetRequiredFeature<IServerAddressesFeature>().Addresses;
-
-    private void LogAddresses(IEnumerable<string> addresses)
+    private void LogAddresses(IEnumerable<string> addresses, ListenerKind listener)
     {
         foreach (var address in addresses)
         {
-            var port = new Uri(address).Port;
-            var name = port == options.GrpcTlsPort ? "grpc_tls" : port == options.HttpTlsPort ? "http_tls" : port == options.GrpcHealthPort ? "grpc_health" : "debug";
-            logger.LogInformation("listening on {Address} ({Listener})", address, name);
+            _logger.LogInformation("listening on {Address} ({Listener})", address, listener.Name());
         }
     }
 }

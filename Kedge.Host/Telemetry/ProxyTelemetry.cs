@@ -71,7 +71,9 @@ public sealed class ProxyTelemetry : IDisposable
 
     public Recent<RequestRecord> Failures { get; } = new(64);
 
-    public ListenerCounters[] Listeners { get; } = [new("grpc_tls"), new("http_tls"), new("http_plain")];
+    public ListenerCounters[] Listeners { get; } = [
+        new(ListenerKind.GrpcTls.Name()), new(ListenerKind.HttpTls.Name()), new(ListenerKind.HttpPlain.Name()),
+    ];
 
     /// <summary>Requests that are over.</summary>
     public long Total => Volatile.Read(ref _requests);
@@ -93,7 +95,7 @@ public sealed class ProxyTelemetry : IDisposable
     public BackendCounters CountersOf(bool isGrpc, string backend) =>
         _backends.GetOrAdd((isGrpc, backend), static key => new BackendCounters(key.Item1, key.Item2));
 
-    public ListenerCounters ListenerOf(ListenerKind kind) => Listeners[kind == ListenerKind.GrpcTls ? 0 : 1];
+    public ListenerCounters ListenerOf(ListenerKind kind) => Listeners[(int)kind];
 
     /// <summary>A request has arrived.</summary>
     public RequestRecord Begin(HttpContext context, string requestId)

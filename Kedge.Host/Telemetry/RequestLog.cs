@@ -1,6 +1,3 @@
-using Kedge.Host.Backends;
-using Kedge.Host.Http;
-
 namespace Kedge.Host.Telemetry;
 
 /// <summary>The log lines of requests: one for each that kedge failed, and one for every request where that is asked for.</summary>
