@@ -43,6 +43,9 @@ module Layout =
 
     let number (n: int64) = n.ToString("#,0", CultureInfo.InvariantCulture).Replace(',', '\u202f')
 
+    /// `1 endpoint`, `2 endpoints`
+    let counted (n: int) (noun: string) = if n = 1 then $"1 {noun}" else $"{n} {noun}s"
+
     /// A table that scrolls on its own when the window is too narrow, or a sentence in place of an empty table.
     let listing (id: string) (columns: string list) (empty: string) (rows: XmlNode list) =
         if rows.IsEmpty then

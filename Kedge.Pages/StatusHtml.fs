@@ -59,16 +59,16 @@ module StatusHtml =
                     Tone.Quiet
                     (Layout.number (int64 view.Routes.Length))
                     "routes"
-                    [ str $"{view.AdhocRules.Length} ad-hoc rules" ]
+                    [ str (Layout.counted view.AdhocRules.Length "ad-hoc rule") ]
                 tile
                     backendTone
                     $"{ready}/{view.Backends.Length}"
                     "backends healthy"
                     [
-                        str $"{view.Backends |> Array.sumBy (fun backend -> backend.Endpoints.Length)} endpoints"
+                        str (Layout.counted (view.Backends |> Array.sumBy _.Endpoints.Length) "endpoint")
                     ]
                 tile Tone.Quiet (Layout.number view.Requests) "requests" [ str $"{view.InFlight} in flight" ]
-                tile failedTone (Layout.number view.Failed) "failed by kedge" [ str $"{failedShare * 100.0:F2} %%" ]
+                tile failedTone (Layout.number view.Failed) "failed by kedge" [ str $"{failedShare * 100.0:F2}%%" ]
                 tile
                     (if problems.Length > 0 then Tone.Warning else Tone.Good)
                     (string problems.Length)
@@ -144,7 +144,7 @@ module StatusHtml =
                     [
                         strong [] [ str backend.Name ]
                         Layout.pill Tone.Quiet backend.Protocol
-                        Layout.pill backend.Tone $"{backend.Endpoints.Length} endpoints"
+                        Layout.pill backend.Tone (Layout.counted backend.Endpoints.Length "endpoint")
                         span [ _class "code" ] [ str backend.Target ]
                     ]
                 p
@@ -251,7 +251,12 @@ module StatusHtml =
                         [ _class "alarm"; attr "role" "alert" ]
                         [
                             h2 [] [ str "The last configuration change was rejected" ]
-                            p [] [ str "The previous configuration stays active. Fix these errors; kedge then reloads the files by itself:" ]
+                            p
+                                []
+                                [
+                                    str
+                                        "The previous configuration stays active. Fix these errors; kedge then reloads the files automatically:"
+                                ]
                             ul
                                 [ _class "code" ]
                                 (view.ConfigurationErrors
@@ -274,7 +279,7 @@ module StatusHtml =
                         heading "routes" "Routes, by hits"
                         Layout.listing
                             "routes"
-                            [ "protocol"; "rule"; "matches"; "backend"; "defined in"; "hits" ]
+                            [ "protocol"; "index"; "matches"; "backend"; "defined in"; "hits" ]
                             "No routes: requests are taken by an ad-hoc rule or fail with no-route."
                             (firstRows routeRow byHits)
                         yield! moreNote view.Routes
@@ -283,7 +288,7 @@ module StatusHtml =
 
                             Layout.listing
                                 "adhoc-rules"
-                                [ "protocol"; "rule"; "matches"; "defined in"; "hits" ]
+                                [ "protocol"; "index"; "matches"; "defined in"; "hits" ]
                                 ""
                                 (firstRows adhocRow view.AdhocRules)
                     ]

@@ -199,7 +199,7 @@ let private findings =
                         | _ -> ())
 
             law
-                "a shorter prefix that takes a call which a later route's longer one names is told, at any or the same host"
+                "a shorter prefix that takes calls of a later route's longer prefix is reported, for any host and for the same host"
                 (table grpcRoute)
                 4
                 (fun routes ->

@@ -100,7 +100,7 @@ let private arbitrary =
             }
     )
 
-/// SPEC section 4 in plain words over lists.
+/// The ad-hoc rules of docs/matching.md, written plainly over lists.
 let private oracle (rules: AdhocRule list) (host: string) (ports: AuthorityPorts) =
     let lower (text: string) =
         String.map

@@ -3,13 +3,15 @@ using Microsoft.AspNetCore.Server.Kestrel.Core;
 
 namespace Kedge.Bench;
 
-/// <summary>The backends: plain HTTP/1.1 on one port, h2c for gRPC on the other. Every proxy stands in front of the same two.</summary>
+/// <summary>
+/// The backends: plain HTTP/1.1 on one port, h2c for gRPC on the other. All proxies use the same two.
+/// </summary>
 internal static class Backend
 {
     private static readonly byte[] Small = "a small answer of a service, not quite a hundred bytes long, as a status page gives\n"u8.ToArray();
     private static readonly byte[] Large = new byte[64 * 1024];
 
-    // A length-prefixed gRPC message whose content is of no interest to a proxy.
+    // A length-prefixed gRPC message. Its content does not matter to a proxy.
     private static readonly byte[] GrpcReply = [0, 0, 0, 0, 16, .. "\n\x0ea reply, unary"u8];
 
     public static async Task<int> RunAsync(int httpPort, int grpcPort)
@@ -17,7 +19,7 @@ internal static class Backend
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
         {
-            // HAProxy passes the caller's `:scheme: https` on to its clear-text backends.
+            // HAProxy forwards the caller's `:scheme: https` to its clear-text backends.
             kestrel.AllowAlternateSchemes = true;
             kestrel.Listen(IPAddress.Loopback, httpPort, listen => listen.Protocols = HttpProtocols.Http1);
             kestrel.Listen(IPAddress.Loopback, grpcPort, listen => listen.Protocols = HttpProtocols.Http2);

@@ -7,8 +7,8 @@ using Yarp.ReverseProxy.Forwarder;
 namespace Kedge.Bench;
 
 /// <summary>
-/// The least program that forwards with YARP's direct forwarder: no routes, no checks, no headers of its own, no logging.
-/// What it costs is the price of the framework; what kedge costs beyond it is the price of kedge.
+/// The smallest program that uses YARP's direct forwarder, without routes, checks, headers of its own or logging.
+/// Its cost is the cost of the framework; any cost beyond that is kedge's own.
 /// </summary>
 internal static class BareForwarder
 {

@@ -4,7 +4,7 @@ using System.Text.RegularExpressions;
 
 namespace Kedge.Bench;
 
-/// <summary>What one run of h2load saw. Times in milliseconds.</summary>
+/// <summary>The results of one run of h2load. Times are in milliseconds.</summary>
 internal sealed record LoadResult(int Succeeded, int Failed, double Seconds, double P50, double P99);
 
 internal static partial class H2load

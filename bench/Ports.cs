@@ -8,7 +8,7 @@ internal static class Ports
 {
     public static int Parse(string text) => int.Parse(text, CultureInfo.InvariantCulture);
 
-    /// <summary>A port that nothing listens on at this moment.</summary>
+    /// <summary>A port that is free at this moment.</summary>
     public static int Free()
     {
         using var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);

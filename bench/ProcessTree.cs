@@ -39,7 +39,10 @@ internal static class ProcessTree
             ? long.Parse(fields[11], CultureInfo.InvariantCulture) + long.Parse(fields[12], CultureInfo.InvariantCulture)
             : 0;
 
-    /// <summary>The fields of /proc/PID/stat from "state" on; the name before them may hold blanks. Null when the process has gone.</summary>
+    /// <summary>
+    /// The fields of /proc/PID/stat from "state" on; the name before them can contain spaces. Null when the process has
+    /// ended.
+    /// </summary>
     private static string[]? Fields(int pid)
     {
         try

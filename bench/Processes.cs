@@ -7,7 +7,7 @@ internal static partial class Processes
 {
     private const int SigTerm = 15;
 
-    /// <summary>Starts a command; what it prints goes to a file.</summary>
+    /// <summary>Starts a command and writes its output to a file.</summary>
     public static Process Start(string[] command, string log)
     {
         var start = new ProcessStartInfo("/bin/sh") { UseShellExecute = false };
@@ -30,10 +30,10 @@ internal static partial class Processes
             if (!process.HasExited)
             {
                 _ = Kill(process.Id, SigTerm);
-                using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(5));
+                using var timeout = new CancellationTokenSource(TimeSpan.FromSeconds(5));
                 try
                 {
-                    await process.WaitForExitAsync(patience.Token);
+                    await process.WaitForExitAsync(timeout.Token);
                 }
                 catch (OperationCanceledException)
                 {
@@ -43,7 +43,7 @@ internal static partial class Processes
         }
     }
 
-    /// <summary>The full name of a program, or null when it is not installed.</summary>
+    /// <summary>The full path of a program, or null when it is not installed.</summary>
     public static string? Find(string program) =>
         (Environment.GetEnvironmentVariable("PATH") + ":/usr/sbin:/usr/local/sbin")
             .Split(':', StringSplitOptions.RemoveEmptyEntries)

@@ -1,8 +1,8 @@
 using Kedge.Bench;
 
 // kedge-bench run …     the side-by-side bench
-// kedge-bench backend … the backends that all proxies stand in front of
-// kedge-bench bare …    a bare YARP direct forwarder: what the framework costs by itself
+// kedge-bench backend … the backends of all proxies
+// kedge-bench bare …    a bare YARP direct forwarder: the cost of the framework alone
 return args switch
 {
     ["backend", var http, var grpc] => await Backend.RunAsync(Ports.Parse(http), Ports.Parse(grpc)),

@@ -36,10 +36,10 @@ internal sealed class Proxy : IAsyncDisposable
             "kedge" => KedgeCommand([options.Kedge], options, site, tls, grpcTls),
             "haproxy" => HaproxyCommand(site, tls, grpcTls),
             "nginx" => NginxCommand(site, tls, grpcTls),
-            // env(1) takes the variables that stand before the file.
+            // env(1) sets the variables that precede the file.
             _ when options.Variants.TryGetValue(name, out var words) => KedgeCommand(
                 ["env", .. words.Select(word => word.Replace("{http}", $"{site.HttpBackend}"))], options, site, tls, grpcTls),
-            _ => throw new ArgumentException($"no proxy of the name {name}"),
+            _ => throw new ArgumentException($"unknown proxy {name}"),
         };
 
         if (command is null)
@@ -94,7 +94,7 @@ internal sealed class Proxy : IAsyncDisposable
             return null;
         }
 
-        // One file with certificate and key is HAProxy's way.
+        // HAProxy wants the certificate and the key in one file.
         var pem = site.Write("haproxy.pem", File.ReadAllText(site.Certificate) + File.ReadAllText(site.Key));
         var configuration = site.Write("haproxy.cfg", $$"""
             global

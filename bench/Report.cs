@@ -3,7 +3,7 @@ using System.Text;
 
 namespace Kedge.Bench;
 
-/// <summary>The table, in Markdown. Every figure is the median over the rounds.</summary>
+/// <summary>The table, in Markdown. Every figure is a median over the rounds.</summary>
 internal static class Report
 {
     public static string Render(List<Sample> samples, RunOptions options)

@@ -5,7 +5,7 @@ internal sealed record Sample(string Proxy, string Workload, double CpuMicroseco
 
 internal static class Run
 {
-    /// <summary>0 = every request of every run was answered well; 1 = some were not.</summary>
+    /// <summary>0 = every request of every run succeeded; 1 = some failed.</summary>
     public static async Task<int> MainAsync(RunOptions options)
     {
         if (Processes.Find("h2load") is null)
@@ -31,7 +31,7 @@ internal static class Run
                 }
                 else
                 {
-                    Console.Error.WriteLine($"{name} is not installed and left out");
+                    Console.Error.WriteLine($"{name} is not installed; skipping it");
                 }
             }
 
@@ -61,7 +61,7 @@ internal static class Run
         var workloads = Workload.All.Where(w => options.Workloads.Contains(w.Name)).ToArray();
         var samples = new List<Sample>();
 
-        // Round 0 warms up: connections are made and the just-in-time compiler has its say. It is not counted.
+        // Round 0 is a warm-up that does not count: it opens connections and lets hot code be compiled.
         for (var round = 0; round <= options.Rounds; round++)
         {
             foreach (var workload in workloads)

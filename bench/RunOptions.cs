@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace Kedge.Bench;
 
-/// <summary>What to measure, and how long.</summary>
+/// <summary>What to measure, and for how long.</summary>
 internal sealed record RunOptions(int Rounds, double Scale, string Kedge, string[] Proxies, string[] Workloads, string? Output, string[] KedgeFlags,
     IReadOnlyDictionary<string, string[]> Variants)
 {
@@ -12,13 +12,13 @@ internal sealed record RunOptions(int Rounds, double Scale, string Kedge, string
           --kedge FILE        the kedge executable to measure (bench/run publishes one and passes it)
           --rounds N          interleaved rounds; the table shows medians (default 5)
           --scale X           multiplies the number of requests of each run (default 1; 0.02 is a quick check)
-          --proxies A,B       of kedge,bare,haproxy,nginx (default: all that are installed)
-          --workloads A,B     of h1,h2,grpc,64k,connect (default: all)
-          --kedge-flag FLAG   one more flag for kedge; repeat for several
+          --proxies A,B       any of kedge,bare,haproxy,nginx (default: all that are installed)
+          --workloads A,B     any of h1,h2,grpc,64k,connect (default: all)
+          --kedge-flag FLAG   additional flag for kedge; can be repeated
           --variant "NAME=[VAR=VALUE …] FILE [FLAG …]"
-                              one more kedge: with other settings, or an earlier build; repeat for several. {http} is
-                              the port of the HTTP backend, which takes what is sent to a collector, too
-          --output FILE       also write the table there
+                              another kedge, with other settings or from an earlier build; can be repeated. {http} is
+                              the port of the HTTP backend, which also accepts what is sent to a collector
+          --output FILE       also writes the table to this file
         """;
 
     public static RunOptions Parse(string[] words)
@@ -55,7 +55,7 @@ internal sealed record RunOptions(int Rounds, double Scale, string Kedge, string
     {
         var equals = variant.IndexOf('=');
         return equals < 1
-            ? throw new ArgumentException($"a variant starts with its name and `=`\n{Help}")
+            ? throw new ArgumentException($"a variant must start with its name and `=`\n{Help}")
             : this with
             {
                 Variants = new Dictionary<string, string[]>(Variants)

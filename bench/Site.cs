@@ -4,7 +4,7 @@ using System.Security.Cryptography.X509Certificates;
 
 namespace Kedge.Bench;
 
-/// <summary>What all proxies share: a scratch directory, the backends, the certificate and the gRPC request.</summary>
+/// <summary>Shared by all proxies: a scratch directory, the backends, the certificate and the gRPC request.</summary>
 internal sealed class Site : IDisposable
 {
     public Site()
@@ -13,7 +13,7 @@ internal sealed class Site : IDisposable
         HttpBackend = Ports.Free();
         GrpcBackend = Ports.Free();
 
-        // ECDSA P-256: what a certificate authority issues today.
+        // ECDSA P-256, as certificate authorities issue today.
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var request = new CertificateRequest("CN=localhost", key, HashAlgorithmName.SHA256);
         var names = new SubjectAlternativeNameBuilder();

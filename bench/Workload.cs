@@ -1,7 +1,7 @@
 namespace Kedge.Bench;
 
 /// <summary>One kind of load.</summary>
-/// <param name="Requests">Of one measured run at scale 1.</param>
+/// <param name="Requests">Number of requests in one measured run at scale 1.</param>
 internal sealed record Workload(string Name, string Title, int Requests, bool Grpc, string[] H2loadArguments, string Path)
 {
     public static readonly Workload[] All =

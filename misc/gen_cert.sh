@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Makes certificates for trying kedge out, beside this script:
+# Creates test certificates in the directory of this script:
 #
 #   ca.crt, ca.key                 the certificate authority
-#   localhost.crt, localhost.key   the server's, for localhost, 127.0.0.1 and ::1
-#   client.crt, client.key         a client's
+#   localhost.crt, localhost.key   a server certificate for localhost, 127.0.0.1 and ::1
+#   client.crt, client.key         a client certificate
 #
-# Files that exist and are still valid are kept; --force makes all of them anew. Not for production: the CA's key lies
-# beside its certificate.
+# Keeps files that exist and are still valid; --force recreates all of them. Not for production: the CA's key is stored next
+# to its certificate.
 set -euo pipefail
 
 case "${1:-}" in
@@ -26,7 +26,7 @@ fi
 
 days=365
 
-# Whether a certificate is there with its key, is signed by the CA and stays valid for another day.
+# Whether a certificate exists with its key, is signed by the CA and remains valid for another day.
 usable() {
     [[ -s $1.crt && -s $1.key ]] &&
         openssl x509 -in "$1.crt" -noout -checkend 86400 >/dev/null 2>&1 &&

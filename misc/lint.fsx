@@ -1,9 +1,9 @@
-// What is wrong with a table of routes? Checks two configuration files as `kedge check` does, and adds a house rule.
+// Lints two configuration files: checks them as `kedge check` does, and adds a rule of our own.
 //
 //   dotnet fsi misc/lint.fsx
 //   dotnet fsi misc/lint.fsx director.json backendpool.json
 //
-// Exits with 1 when there is an error. Nothing runs, and nothing but the core is needed: take it into your CI.
+// Exits with 1 if there are errors. It starts no server and needs only the core, so you can use it in your CI.
 
 #load "../Kedge.Domain/load.fsx"
 
@@ -22,7 +22,7 @@ let directorFile, poolFile =
         eprintfn "usage: dotnet fsi misc/lint.fsx [director.json backendpool.json]"
         exit 2
 
-// 2. Decode, validate and compile both. Everything that is wrong with them is told at once, each with its place.
+// 2. Decode, validate and compile both. All errors are reported together, each with its position.
 let bytes file = ReadOnlyMemory(File.ReadAllBytes file)
 let name (file: string) = Path.GetFileName file
 
@@ -37,7 +37,7 @@ if not loaded.IsValid then
 
 let configuration = loaded.Value
 
-// 3. The analysis. A finding has its place, and requests that prove it: paste one behind `kedge explain`.
+// 3. Analyse. Each finding has its position and requests that demonstrate it, as arguments for `kedge explain`.
 let findings = Inspection.Check configuration
 
 for finding in findings do
@@ -46,8 +46,8 @@ for finding in findings do
     for witness in finding.Witnesses do
         printfn "    %s" witness
 
-// 4. A rule of your own is a few lines over the validated rules. This one wants a host in every HTTP route: one without
-//    takes the requests of every host that comes later.
+// 4. A rule of your own is a few lines over the validated rules. This one requires a host in every HTTP route: a route
+//    without a host takes the requests of all hosts in later routes.
 let withoutHost =
     configuration.Director.HttpRoutes
     |> Array.indexed

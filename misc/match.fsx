@@ -4,7 +4,7 @@
 //   dotnet fsi misc/match.fsx localhost:8443 /api/users x-env=canary
 //   dotnet fsi misc/match.fsx [v6-or-host][:port] [path] [header=value …]
 //
-// Nothing runs: the rules are read, and the proxy's own core decides.
+// No server runs: the script reads the rules, and the proxy's own core decides.
 
 #load "../Kedge.Domain/load.fsx"
 
@@ -12,7 +12,7 @@ open System
 open System.IO
 open Kedge.Domain
 
-// 1. The request, from the command line. What is not given has a default, so that the script runs by itself.
+// 1. The request, from the command line. Everything has a default, so the script also runs without arguments.
 let arguments = fsi.CommandLineArgs |> Array.skip 1 |> Array.toList
 
 let authorityText, pathText, headers =
@@ -27,12 +27,12 @@ let authorityText, pathText, headers =
 
         authority, path, List.map pair headers
 
-// 2. An authority is a host and perhaps a port; without one it stands for both default ports. Paths are compared in their
-//    canonical form. Both readers say no instead of throwing.
+// 2. An authority is a host and an optional port; without a port it stands for both default ports. Paths are compared in
+//    their canonical form. Both parsers return a failure instead of throwing.
 let mutable authority = Unchecked.defaultof<Authority>
 
 if not (Authority.TryParse(authorityText.AsSpan(), &authority)) then
-    eprintfn "%s is no host with or without a port" authorityText
+    eprintfn "%s is not a host with an optional port" authorityText
     exit 2
 
 let path =
@@ -51,7 +51,7 @@ let request: HttpRequest =
         Headers = headers
     }
 
-// 3. The rules: decoded and validated, or everything that is wrong with the file, each with its place.
+// 3. The rules, decoded and validated; or all errors in the file, each with its position.
 let file = "misc/director.json"
 let json = File.ReadAllBytes(Path.Combine(__SOURCE_DIRECTORY__, "director.json"))
 
@@ -62,7 +62,7 @@ match ConfigFile.loadDirector file (ReadOnlyMemory json) with
 
     exit 1
 | Ok director ->
-    // 4. The router: the first route that holds. When none does, the ad-hoc rules have a word.
+    // 4. The router returns the first matching route. If none matches, the ad-hoc rules decide.
     let routes = director.Value.HttpRoutes
     let place path = director.Source.Locate(path).Line
 

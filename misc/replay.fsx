@@ -1,5 +1,5 @@
-// What would a change move? Replays a log of requests against two versions of a table, and prints the share of requests
-// that go elsewhere, with examples.
+// Which requests would a change move? Replays a log of requests against two versions of the routes, and prints the share
+// of requests that go elsewhere, with examples.
 //
 //   dotnet fsi misc/replay.fsx
 //   dotnet fsi misc/replay.fsx old/director.json new/director.json requests.log
@@ -8,7 +8,7 @@
 //
 //   GET     https://web.example.com/api/users     x-env: canary
 //
-// `kedge diff` finds every request that *could* move. This tells how many of yours do.
+// `kedge diff` finds every request that *could* move. This script shows how many of your requests do.
 
 #load "../Kedge.Domain/load.fsx"
 
@@ -16,7 +16,7 @@ open System
 open System.IO
 open Kedge.Domain
 
-// 1. Two tables and a log, from the command line or the samples.
+// 1. Two versions of the routes and a log, from the command line or the samples.
 let sample name = Path.Combine(__SOURCE_DIRECTORY__, "samples", name)
 
 let oldFile, newFile, logFile =
@@ -27,7 +27,7 @@ let oldFile, newFile, logFile =
         eprintfn "usage: dotnet fsi misc/replay.fsx [old.json new.json requests.log]"
         exit 2
 
-// 2. Load a table without a pool: where a request goes does not depend on the backends' endpoints.
+// 2. Load the routes without a pool: where a request goes does not depend on the endpoints of the backends.
 let load (file: string) =
     let loaded =
         Configuration.Load(Path.GetFileName file, ReadOnlyMemory(File.ReadAllBytes file), "", ReadOnlyMemory.Empty)
@@ -38,7 +38,7 @@ let load (file: string) =
 
     loaded.Value
 
-// 3. Where does a request go? The compiled tables answer, as in the proxy; without a route the ad-hoc rules do.
+// 3. Where does a request go? The compiled tables decide, as in the proxy; if no route matches, the ad-hoc rules do.
 let destination (configuration: Configuration) =
     let http = Protocol.http.Winner configuration.Director.HttpRoutes
     let grpc = Protocol.grpc.Winner configuration.Director.GrpcRoutes
@@ -62,7 +62,7 @@ let destination (configuration: Configuration) =
             | -1 -> adhoc (configuration.DecideGrpcAdhoc(call.Host, call.Ports))
             | route -> configuration.GrpcRoutes[route].BackendName
 
-// 4. Read the log. A line that is no request is told, and left out.
+// 4. Read the log. Lines that are not requests are reported and skipped.
 let requests =
     [
         for number, line in Seq.indexed (File.ReadLines logFile) do

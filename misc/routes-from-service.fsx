@@ -1,11 +1,11 @@
-// Which routes would discovery make of this service? Reads a Service manifest (JSON) on standard input, or a list of
-// them, and prints the entries of director.json and backendpool.json that dynamic discovery generates.
+// Which routes would discovery generate for this service? Reads a Service manifest (JSON) or a list of them from standard
+// input, and prints the entries of director.json and backendpool.json that dynamic discovery generates.
 //
 //   kubectl get service shop -o json | dotnet fsi misc/routes-from-service.fsx ext.example.com
 //   kubectl get services -A -o json | dotnet fsi misc/routes-from-service.fsx ext.example.com
 //   dotnet fsi misc/routes-from-service.fsx
 //
-// Without an argument it reads misc/samples/service.json. No cluster is asked: the core generates.
+// Without an argument it reads misc/samples/service.json. No cluster is involved: the core generates the entries.
 
 #load "../Kedge.Domain/load.fsx"
 
@@ -24,7 +24,7 @@ let suffix, manifest =
         eprintfn "usage: dotnet fsi misc/routes-from-service.fsx [external domain] < service.json"
         exit 2
 
-// 2. Discovery's options are those of the `discovery_*` flags, and checked like them.
+// 2. The options of discovery are those of the `discovery_*` flags, with the same checks.
 let options =
     match DiscoveryOptions.Create("kedge.com/", suffix, "{service}.{suffix}") with
     | Ok options -> options
@@ -54,12 +54,12 @@ let services =
     elements
     |> List.choose (ServiceJson.read options.Prefix >> ValueOption.toOption)
 
-// 4. A service takes part when it carries the label. Say so of those that do not.
+// 4. Discovery considers only services with the label. Report those without it.
 for service in services do
     if not (service.Labels.ContainsKey options.ExposedLabel) then
         eprintfn "service %O: has no label %s" service.Key options.ExposedLabel
 
-// 5. The state of discovery after this full list of services, beside empty files, generates the entries.
+// 5. Generate the entries from the state of discovery after this complete list of services, with empty files.
 let file name decode =
     match decode name (ReadOnlyMemory(Text.Encoding.UTF8.GetBytes "{}")) with
     | Ok file -> file
@@ -71,5 +71,5 @@ let pool = file "backendpool.json" ConfigFile.decodeBackendPool
 let generated =
     DiscoveryState.Create(options, director, pool).Replace(services).Generate()
 
-// 6. Print them as the files would have them, and what discovery has to say.
+// 6. Print the entries in the format of the files, followed by the notices of discovery.
 printfn "%s" (DiscoveryText.render generated)

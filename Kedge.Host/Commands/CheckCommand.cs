@@ -16,7 +16,7 @@ public sealed class CheckCommand : ICommand
         Group = FlagGroup.Command,
         Type = FlagTypes.Switch,
         Default = false,
-        Help = "exits with 2 when there are warnings but no errors",
+        Help = "exits with 2 if there are warnings but no errors",
     };
 
     private static readonly Flag<bool> RequireAuthorization = new()
@@ -26,7 +26,8 @@ public sealed class CheckCommand : ICommand
         Group = FlagGroup.Command,
         Type = FlagTypes.Switch,
         Default = false,
-        Help = "reports routes and ad-hoc rules that anyone may use as errors; add the server's flags for tokens and client certificates",
+        Help = "reports routes and ad-hoc rules that anyone may use as errors; add the server's flags for tokens "
+            + "and client certificates",
     };
 
     public string Name => "check";
@@ -34,8 +35,9 @@ public sealed class CheckCommand : ICommand
     public string Summary => "reports errors and surprises in the two configuration files";
 
     public string Notes =>
-        "Each finding comes with its file and line and, where possible, a request that demonstrates it, as arguments for kedge explain. "
-        + "The exit code is 0 without findings, 1 with errors and, with --strict, 2 with warnings only.";
+        "Each finding comes with its file and line and, where possible, a request that demonstrates it, as "
+        + "arguments for kedge explain. Exits with 0 if there are no errors, with 1 if there are, and with --strict "
+        + "with 2 if there are only warnings.";
 
     public IReadOnlyList<string> Examples =>
     [

@@ -117,7 +117,9 @@ public static class CommandLine
         return new(values);
     }
 
-    /// <summary>A line for each word that this command does not take: another command's flag, or a surplus argument.</summary>
+    /// <summary>
+    /// A line for each word that this command does not take: another command's flag, or a surplus argument.
+    /// </summary>
     private static IEnumerable<string> Unmatched(ParseResult parsed, ICommand command)
     {
         foreach (var word in parsed.UnmatchedTokens)

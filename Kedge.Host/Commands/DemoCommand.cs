@@ -15,7 +15,8 @@ public sealed class DemoCommand : ICommand
 {
     public string Name => "demo";
 
-    public string Summary => "runs the proxy without any files, in front of two small backends, and prints commands to try";
+    public string Summary =>
+        "runs the proxy without any files, in front of two small backends, and prints commands to try";
 
     public IEnumerable<Flag> Flags => [FlagCatalogue.LogLevel, FlagCatalogue.LogFormatFlag];
 

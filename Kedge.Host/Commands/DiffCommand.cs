@@ -15,7 +15,7 @@ public sealed class DiffCommand : ICommand
         Group = FlagGroup.Command,
         Type = FlagTypes.Switch,
         Default = false,
-        Help = "sets the exit code to 1 when there are differences",
+        Help = "exits with 1 if there are differences",
     };
 
     private static readonly Flag<string> OldPoolPath = new()
@@ -33,7 +33,7 @@ public sealed class DiffCommand : ICommand
 
     public string Notes =>
         "Compares meaning, not text: a new order that moves no request is not a difference. "
-        + "The exit code is 0, or 2 when a configuration is invalid; with --exit_code it is 1 when there are differences.";
+        + "Exits with 0, with 2 if a configuration is invalid, and with --exit_code with 1 if there are differences.";
 
     public IReadOnlyList<string> Arguments => ["old director.json", "new director.json"];
 

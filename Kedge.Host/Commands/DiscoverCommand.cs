@@ -15,7 +15,7 @@ public sealed class DiscoverCommand : ICommand
         Group = FlagGroup.Command,
         Type = FlagTypes.Switch,
         Default = false,
-        Help = "ends after the first complete list; the exit code is 1 when the API server does not provide one",
+        Help = "ends after the first complete list; exits with 1 if the API server does not provide one",
     };
 
     public string Name => "discover";
@@ -32,8 +32,9 @@ public sealed class DiscoverCommand : ICommand
     ];
 
     public string Notes =>
-        "Prints what the server would add to its own two files. Comments list what cannot be used: conflicts, quarantined services and "
-        + "ignored ports. Routes in the files that the configuration flags name take precedence, as they do in the server.";
+        "Prints what the server would add to its own two files. Comments list what cannot be used: conflicts, "
+        + "quarantined services and ignored ports. Routes in the files that the configuration flags name take "
+        + "precedence, as they do in the server.";
 
     public IReadOnlyList<string> Examples => ["kedge discover --once --discovery_external_domain_suffix=ext.example.com"];
 

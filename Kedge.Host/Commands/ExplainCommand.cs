@@ -14,7 +14,8 @@ public sealed class ExplainCommand : ICommand
         Group = FlagGroup.Command,
         Type = FlagTypes.WholeTexts,
         Default = [],
-        Help = "header of the request, 'name: value'; may be repeated. The content type application/grpc makes the request a gRPC call",
+        Help = "header of the request, 'name: value'; may be repeated. The content type application/grpc makes "
+            + "the request a gRPC call",
     };
 
     private static readonly Flag<bool> Grpc = new()
@@ -40,8 +41,8 @@ public sealed class ExplainCommand : ICommand
     public string Summary => "shows which rule takes a request, and why each earlier rule does not";
 
     public string Notes =>
-        "Sends nothing and looks nothing up: the proxy's own core decides by the rules in the files. "
-        + "The exit code is 0 for any answer, and 2 when the request or the configuration is invalid.";
+        "Sends nothing and looks nothing up: the proxy's own core applies the rules. "
+        + "Exits with 0 whatever the answer is, and with 2 if the request or the configuration is invalid.";
 
     public IReadOnlyList<string> Arguments => ["METHOD", "URL"];
 

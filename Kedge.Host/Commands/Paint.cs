@@ -3,7 +3,9 @@ namespace Kedge.Host.Commands;
 /// <summary>Colours text for a terminal, or leaves it as it is.</summary>
 public readonly record struct Paint(bool IsOn)
 {
-    /// <summary>Whether to use colours: the output is a terminal that supports them, and NO_COLOR (no-color.org) is not set.</summary>
+    /// <summary>
+    /// Whether to use colours: the output is a terminal that supports them, and NO_COLOR (no-color.org) is not set.
+    /// </summary>
     public static bool IsWanted(bool redirected) =>
         !redirected
         && string.IsNullOrEmpty(Environment.GetEnvironmentVariable("NO_COLOR"))

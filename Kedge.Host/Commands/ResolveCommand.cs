@@ -16,12 +16,13 @@ public sealed class ResolveCommand : ICommand
         Group = FlagGroup.Command,
         Type = FlagTypes.Switch,
         Default = false,
-        Help = "ends after the first answer; the exit code is 0, or 1 when there are no endpoints",
+        Help = "ends after the first answer; exits with 0, or with 1 if there are no endpoints",
     };
 
     public string Name => "resolve";
 
-    public string Summary => "prints the endpoints of a backend, or of a target such as web.example:80, and follows changes";
+    public string Summary =>
+        "prints the endpoints of a backend, or of a target such as web.example:80, and follows changes";
 
     public IReadOnlyList<string> Arguments => ["backend or target"];
 

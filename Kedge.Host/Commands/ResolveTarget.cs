@@ -13,7 +13,9 @@ public sealed record ResolveTarget(string Title, Resolver Resolver)
     private const string SrvPrefix = "srv:";
     private const string K8sPrefix = "k8s:";
 
-    /// <summary>The backends with that name, of both protocols; failing those, the target. Empty when the word is neither.</summary>
+    /// <summary>
+    /// The backends with that name, of both protocols; failing those, the target. Empty when the word is neither.
+    /// </summary>
     public static IReadOnlyList<ResolveTarget> Find(string word, Configuration configuration)
     {
         ResolveTarget[] backends =

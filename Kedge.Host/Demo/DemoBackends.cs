@@ -20,13 +20,17 @@ public sealed class DemoBackends : IAsyncDisposable
         GrpcPort = PortOf(grpc);
     }
 
-    /// <summary>Replies with a description of the request; <c>/stream</c> sends events, <c>/ws</c> echoes a WebSocket.</summary>
+    /// <summary>
+    /// Replies with a description of the request; <c>/stream</c> sends events, <c>/ws</c> echoes a WebSocket.
+    /// </summary>
     public int HttpPort { get; }
 
     /// <summary>Serves <c>kedge.demo.Greeter</c> in plain text.</summary>
     public int GrpcPort { get; }
 
-    /// <summary>Routes for localhost and for the Greeter, and a rule that lets <c>*.adhoc.demo</c> reach the HTTP backend by its name.</summary>
+    /// <summary>
+    /// Routes for localhost and for the Greeter, and a rule that lets <c>*.adhoc.demo</c> reach the HTTP backend.
+    /// </summary>
     public string DirectorJson => $$"""
         {
           "grpc": {

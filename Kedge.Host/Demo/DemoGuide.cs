@@ -10,7 +10,7 @@ public static class DemoGuide
         var https = $"https://localhost:{listeners.HttpTlsPort}";
         var grpc = $"https://localhost:{listeners.GrpcTlsPort}";
         var debug = $"http://localhost:{listeners.HttpPort}";
-        // A gRPC message consists of a zero byte, the length in four bytes, and the protobuf: here field 1, five bytes long.
+        // A gRPC message consists of a zero byte, the length in four bytes, and the protobuf, here a five-byte field 1.
         // `tail` removes the seven bytes before the text of the response.
         output.WriteLine($"""
 

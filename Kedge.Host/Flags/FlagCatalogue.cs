@@ -53,7 +53,8 @@ public static class FlagCatalogue
     public static readonly Flag<TimeSpan> MaxReadTimeout = Duration("server_http_max_read_timeout", FlagGroup.Listeners, 10,
         "ends an exchange when no byte of its request arrives for this long; gRPC streams and WebSockets are exempt");
     public static readonly Flag<TimeSpan> MaxWriteTimeout = Duration("server_http_max_write_timeout", FlagGroup.Listeners, 10,
-        "ends an exchange when no byte of its response can be written for this long; gRPC streams and WebSockets are exempt");
+        "ends an exchange when no byte of its response can be written for this long; gRPC streams and WebSockets "
+        + "are exempt");
     public static readonly Flag<TimeSpan> SigtermTimeout = Duration("server_sigterm_timeout", FlagGroup.Listeners, 40,
         "how long exchanges in flight may take to finish after SIGTERM or SIGINT");
     public static readonly Flag<int> MaxConnections = Count("server_max_connections", FlagGroup.Listeners, 16 * 1024,
@@ -74,7 +75,8 @@ public static class FlagCatalogue
     public static readonly Flag<IReadOnlyList<string>> ClientCaFiles = Files("server_tls_client_ca_files", FlagGroup.Tls,
         "CA bundles (PEM) that client certificates must chain to; empty = clients are not asked for a certificate");
     public static readonly Flag<bool> ClientCertRequired = Switch("server_tls_client_cert_required", FlagGroup.Tls,
-        "with CA files: whether clients must send a certificate; false = a certificate is optional, but must be valid if sent",
+        "with CA files: whether clients must send a certificate; false = a certificate is optional, but must be "
+        + "valid if sent",
         true);
 
     public static readonly Flag<Uri?> OidcProviderUrl = Url("server_oidc_provider_url", FlagGroup.Authorization,
@@ -108,7 +110,8 @@ public static class FlagCatalogue
         Help = "networks whose X-Forwarded-* headers are trusted",
     });
     public static readonly Flag<bool> ForwardClientCert = Switch("forward_client_cert", FlagGroup.Forwarding,
-        "sends backends the hash, subject and names of the caller's verified client certificate in X-Forwarded-Client-Cert");
+        "sends backends the hash, subject and names of the caller's verified client certificate in "
+        + "X-Forwarded-Client-Cert");
     public static readonly Flag<IReadOnlyList<IPEndPoint>> DnsNameservers = Add(new Flag<IReadOnlyList<IPEndPoint>>
     {
         Name = "dns_nameservers",
@@ -197,8 +200,8 @@ public static class FlagCatalogue
         "maximum number of lines waiting to be sent to logstash; further ones are dropped and counted");
 
     public static readonly Flag<int> TracesPerSecond = Count("traces_per_second", FlagGroup.Tracing, 50,
-        "with a collector: maximum number of traces that start at kedge per second; traces that callers sample always continue. "
-        + "0 = none. Ignored when OTEL_TRACES_SAMPLER is set");
+        "with a collector: maximum number of traces that start at kedge per second; traces that callers sample "
+        + "always continue. 0 = none. Ignored when OTEL_TRACES_SAMPLER is set");
 
     public static readonly Flag<TimeSpan> FlushingInterval = Duration("http_reverseproxy_flushing_interval", FlagGroup.WithoutEffect, 0.01,
         "every chunk is flushed as it arrives");

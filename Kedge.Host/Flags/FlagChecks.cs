@@ -111,7 +111,9 @@ public static class FlagChecks
         return errors.Select(error => "--" + error);
     }
 
-    /// <summary>Credential files that the command line names must exist. The default ones exist in a pod only.</summary>
+    /// <summary>
+    /// Credential files that the command line names must exist. The default ones exist in a pod only.
+    /// </summary>
     public static IEnumerable<string> Kubernetes(FlagValues flags)
     {
         var isKubeConfig = flags.Get(FlagCatalogue.KubeConfigUser).Length > 0;

@@ -1,12 +1,12 @@
 namespace Kedge.Host.Flags;
 
 /// <summary>
-/// Rewrites the accepted spellings of a flag into one, before System.CommandLine sees them: <c>--name=value</c>, <c>--name value</c>,
-/// <c>--name = value</c> in three words, and bare <c>--switch</c>.
+/// Rewrites the accepted spellings of a flag into one, before System.CommandLine sees them: <c>--name=value</c>,
+/// <c>--name value</c>, <c>--name = value</c> in three words, and bare <c>--switch</c>.
 /// </summary>
 /// <remarks>
-/// Each flag becomes two words, <c>--name</c> and <c>=value</c>. The value keeps its equals sign, so that an empty value, or one
-/// that looks like a flag, cannot be mistaken for something else. <see cref="ValueOf"/> removes it.
+/// Each flag becomes two words, <c>--name</c> and <c>=value</c>. The value keeps its equals sign, so that an empty
+/// value, or one that looks like a flag, cannot be mistaken for something else. <see cref="ValueOf"/> removes it.
 /// </remarks>
 public sealed class FlagWords
 {
@@ -101,7 +101,8 @@ public sealed class FlagWords
         {
             return next is "true" or "false" ? Add(name, next, 1) : Add(name, "true", 0);
         }
-        // A flag where a value is expected means that the value was forgotten. To pass such a value, join it with an equals sign.
+        // A flag where a value is expected means that the value was forgotten. To pass such a value, join it with an
+        // equals sign.
         return next is null || next.StartsWith("--", StringComparison.Ordinal) ? Missing(name, 0) : Add(name, next, 1);
     }
 

@@ -70,7 +70,9 @@ public sealed record ListenerLimits(
         flags.Get(FlagCatalogue.MaxHeaderCount));
 }
 
-/// <summary>Without CA files clients are not asked for a certificate, whatever <paramref name="ClientCertRequired"/> is.</summary>
+/// <summary>
+/// Without CA files clients are not asked for a certificate, whatever <paramref name="ClientCertRequired"/> is.
+/// </summary>
 public sealed record TlsOptions(string CertFile, string KeyFile, IReadOnlyList<string> ClientCaFiles, bool ClientCertRequired)
 {
     public static TlsOptions From(FlagValues flags) => new(
@@ -195,7 +197,7 @@ public sealed record LoggingOptions(
         flags.Get(FlagCatalogue.LogstashBufferSize));
 }
 
-/// <param name="TracesPerSecond">How many traces may start here per second; traces that callers started do not count.</param>
+/// <param name="TracesPerSecond">How many traces may start here per second, not counting those of callers.</param>
 public sealed record TracingOptions(int TracesPerSecond)
 {
     public static TracingOptions From(FlagValues flags) => new(flags.Get(FlagCatalogue.TracesPerSecond));

@@ -107,7 +107,7 @@ let tests =
                         Expect.equal (Set.ofList names) (Set.ofList used) "used by a route")
 
             Law.test
-                "routes stand in the order of their hosts and ports, whichever service has them"
+                "routes are ordered by host and port, whichever service has them"
                 500
                 [ "several ports of a host", 50; "of several services", 15 ]
                 (Arb.fromGen services)
@@ -135,7 +135,7 @@ let tests =
                     Expect.equal (List.sortWith byPlace places) places "in order")
 
             Law.test
-                "in each place the oldest claim is served, and all others are told by whom they lose"
+                "in each place the oldest claim is served, and every other claim is reported with the winner"
                 500
                 [ "two claim the same", 100; "three claim the same", 10 ]
                 (Arb.fromGen goodServices)

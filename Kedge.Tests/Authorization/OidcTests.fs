@@ -1,4 +1,4 @@
-/// Tokens of an OIDC provider: SPEC sections 1 and 8.
+/// Tokens of an OIDC provider: docs/authorization.md#the-token.
 module Kedge.Tests.Authorization.OidcTests
 
 open System

@@ -1,4 +1,4 @@
-/// The answers that kedge itself gives: SPEC section 8.
+/// The responses that kedge itself generates: docs/matching.md#responses-from-kedge-itself.
 module Kedge.Tests.EndToEnd.AnswerTests
 
 open System

@@ -43,7 +43,7 @@ let tests =
     testList
         "commands that look at a cluster"
         [
-            case "discover --once prints the seed's example, and the port that is ignored" (fun () ->
+            case "discover --once prints the generated entries and the ignored port" (fun () ->
                 task {
                     use api = new ApiServer()
 
