@@ -6,7 +6,8 @@ using Kedge.Host.Http;
 namespace Kedge.Host.Authorization;
 
 /// <summary>
-/// Decides for each request whether its caller may use a route: collects what is known about the caller, and lets the core decide.
+/// Decides for each request whether its caller may use a route: collects what is known about the caller, and lets the
+/// core decide.
 /// </summary>
 public sealed class Authorizer : IAsyncDisposable
 {
@@ -52,9 +53,9 @@ public sealed class Authorizer : IAsyncDisposable
     }
 
     /// <summary>
-    /// Decides whether the caller may use a route. Called once the route is known, because it may have demands of its own, and
-    /// before anything else happens. Completes synchronously, without an allocation, for a caller who may pass and whose token was
-    /// seen before.
+    /// Decides whether the caller may use a route. Called once the route is known, because it may have demands of its
+    /// own, and before anything else happens. Completes synchronously, without an allocation, for a caller who may pass
+    /// and whose token was seen before.
     /// </summary>
     /// <param name="context">The request.</param>
     /// <param name="route">A route or an ad-hoc rule; null when none takes the request.</param>

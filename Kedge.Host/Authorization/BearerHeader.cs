@@ -2,7 +2,9 @@ using Microsoft.Extensions.Primitives;
 
 namespace Kedge.Host.Authorization;
 
-/// <summary>Reads <c>Proxy-Authorization: Bearer …</c> (RFC 6750, 2.1, for a proxy), as a header or as gRPC metadata.</summary>
+/// <summary>
+/// Reads <c>Proxy-Authorization: Bearer …</c> (RFC 6750, 2.1, for a proxy), as a header or as gRPC metadata.
+/// </summary>
 public static class BearerHeader
 {
     /// <summary>Longer tokens, in characters, are rejected unread. Tokens of real providers are much shorter.</summary>

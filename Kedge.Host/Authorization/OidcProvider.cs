@@ -6,8 +6,9 @@ using Microsoft.IdentityModel.Protocols.OpenIdConnect;
 namespace Kedge.Host.Authorization;
 
 /// <summary>
-/// Keeps a provider's signing keys up to date: fetches its discovery document and key set in the background, repeats that
-/// regularly, and at once when a token names an unknown key. While the provider is unavailable the last keys stay in use.
+/// Keeps a provider's signing keys up to date: fetches its discovery document and key set in the background, repeats
+/// that regularly, and at once when a token names an unknown key. While the provider is unavailable the last keys stay
+/// in use.
 /// </summary>
 public sealed class OidcProvider : IAsyncDisposable
 {
@@ -62,8 +63,8 @@ public sealed class OidcProvider : IAsyncDisposable
     public Task FirstAttempt => _firstAttempt.Task;
 
     /// <summary>
-    /// Fetches the keys, for a token that none of the current ones fits. Concurrent callers share a fetch. Soon after a fetch there
-    /// is no other: the returned task is then already complete. Never fails.
+    /// Fetches the keys, for a token that none of the current ones fits. Concurrent callers share a fetch. Soon after a
+    /// fetch there is no other: the returned task is then already complete. Never fails.
     /// </summary>
     public Task RefreshOnDemandAsync()
     {

@@ -121,7 +121,9 @@ public sealed class OidcTokenVerifier(OidcRequirements requirements, OidcProvide
         return token.ValidTo < latest.UtcDateTime ? new DateTimeOffset(token.ValidTo, TimeSpan.Zero) + ClockSkew : latest;
     }
 
-    /// <summary>The parts of the token, none of which can be trusted yet; null when it is malformed or needs unknown extensions.</summary>
+    /// <summary>
+    /// The parts of the token, none of which can be trusted yet; null when it is malformed or needs unknown extensions.
+    /// </summary>
     private JsonWebToken? Read(string text)
     {
         try

@@ -4,7 +4,8 @@ using Microsoft.IdentityModel.Tokens;
 namespace Kedge.Host.Authorization;
 
 /// <summary>
-/// The current keys of a provider, with the tokens that they verified: when the keys change, all tokens are verified again.
+/// The current keys of a provider, with the tokens that they verified: when the keys change, all tokens are verified
+/// again.
 /// </summary>
 public sealed class SigningKeys
 {
@@ -18,7 +19,10 @@ public sealed class SigningKeys
 
     public int Count => _keys.Length;
 
-    /// <summary>The keys of the provider's key set, without symmetric ones: those are public there, so that anyone could sign with them.</summary>
+    /// <summary>
+    /// The keys of the provider's key set, without symmetric ones: those are public there, so that anyone could sign
+    /// with them.
+    /// </summary>
     public static SigningKeys Of(OpenIdConnectConfiguration configuration, TimeProvider time)
     {
         var keys = configuration.SigningKeys.OfType<AsymmetricSecurityKey>().ToArray();

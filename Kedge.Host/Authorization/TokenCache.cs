@@ -6,8 +6,8 @@ using Kedge.Domain;
 namespace Kedge.Host.Authorization;
 
 /// <summary>
-/// Remembers the permissions of valid tokens until they expire, by the hash of the token; the tokens themselves are not kept.
-/// Bounded: when the young one of its two generations is full, the old one is dropped.
+/// Remembers the permissions of valid tokens until they expire, by the hash of the token; the tokens themselves are not
+/// kept. Bounded: when the young one of its two generations is full, the old one is dropped.
 /// </summary>
 public sealed class TokenCache(TimeProvider time, int capacity = TokenCache.DefaultCapacity)
 {

@@ -5,7 +5,9 @@ using System.Security.Cryptography.X509Certificates;
 
 namespace Kedge.Host.Certificates;
 
-/// <summary>The certificate that the server presents, and what it demands of clients. Immutable; a reload creates a new one.</summary>
+/// <summary>
+/// The certificate that the server presents, and what it demands of clients. Immutable; a reload creates a new one.
+/// </summary>
 public sealed class ServerIdentity
 {
     private const string ClientAuthentication = "1.3.6.1.5.5.7.3.2";
@@ -15,7 +17,9 @@ public sealed class ServerIdentity
 
     /// <param name="certificate">With its private key.</param>
     /// <param name="intermediates">Sent with the certificate, as far as they chain from it towards a root.</param>
-    /// <param name="clientAuthorities">The roots that client certificates must chain to; empty = clients are not asked for a certificate.</param>
+    /// <param name="clientAuthorities">
+    /// The roots that client certificates must chain to; empty = clients are not asked for a certificate.
+    /// </param>
     /// <param name="clientCertificateRequired">Whether to reject clients without a certificate.</param>
     public ServerIdentity(
         X509Certificate2 certificate,
@@ -29,13 +33,16 @@ public sealed class ServerIdentity
         var trust = clientAuthorities.Count == 0
             ? null
             : SslCertificateTrust.CreateForX509Collection(clientAuthorities, sendTrustInHandshake: true);
-        // One context for all connections, because TLS sessions can only be resumed within one. Offline: nothing is downloaded.
+        // One context for all connections, because TLS sessions can only be resumed within one. Offline: nothing is
+        // downloaded.
         _context = SslStreamCertificateContext.Create(certificate, intermediates, offline: true, trust);
     }
 
     public X509Certificate2 Certificate { get; }
 
-    /// <summary>The roots that client certificates must chain to; empty = clients are not asked for a certificate.</summary>
+    /// <summary>
+    /// The roots that client certificates must chain to; empty = clients are not asked for a certificate.
+    /// </summary>
     public X509Certificate2Collection ClientAuthorities => _clientAuthorities;
 
     /// <summary>The options for one connection.</summary>

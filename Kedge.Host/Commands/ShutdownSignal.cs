@@ -2,7 +2,9 @@ using System.Runtime.InteropServices;
 
 namespace Kedge.Host.Commands;
 
-/// <summary>Waits for SIGTERM or SIGINT. The first signal requests an orderly shutdown; a second one ends the process at once.</summary>
+/// <summary>
+/// Waits for SIGTERM or SIGINT. The first signal requests an orderly shutdown; a second one ends the process at once.
+/// </summary>
 public sealed class ShutdownSignal : IDisposable
 {
     private readonly TaskCompletionSource<PosixSignal> _requested = new(TaskCreationOptions.RunContinuationsAsynchronously);

@@ -13,7 +13,9 @@ public sealed record ConfigurationAttempt(long Number, DateTimeOffset At, string
 /// <summary>The state of the configuration, with the journal of the attempts to change it. Immutable.</summary>
 /// <param name="Generation">Counts the configurations that became active, from 1.</param>
 /// <param name="Since">When the current one became active.</param>
-/// <param name="Errors">Those of the latest attempt; empty when it was accepted, or when the files hold the active content again.</param>
+/// <param name="Errors">
+/// Those of the latest attempt; empty when it was accepted, or when the files hold the active content again.
+/// </param>
 /// <param name="Rejected">How many attempts were rejected.</param>
 /// <param name="Attempts">The latest attempts, the newest first.</param>
 public sealed record ConfigurationStatus(

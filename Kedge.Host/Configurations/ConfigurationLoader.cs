@@ -4,7 +4,9 @@ using Kedge.Host.Flags;
 
 namespace Kedge.Host.Configurations;
 
-/// <summary>Reads the two configuration files from where the flags say, and has the core decode and validate them.</summary>
+/// <summary>
+/// Reads the two configuration files from where the flags say, and has the core decode and validate them.
+/// </summary>
 public static class ConfigurationLoader
 {
     /// <summary>The compiled configuration of the files alone, or null and a line for each error.</summary>
@@ -16,7 +18,8 @@ public static class ConfigurationLoader
     }
 
     /// <summary>
-    /// The compiled configuration of the files alone, or null, a line for each file that cannot be read, and the errors in the others.
+    /// The compiled configuration of the files alone, or null, a line for each file that cannot be read, and the errors
+    /// in the others.
     /// </summary>
     public static Configuration? LoadConfiguration(
         ConfigurationOptions options, out IReadOnlyList<string> unreadable, out IReadOnlyList<ConfigError> errors) =>

@@ -3,8 +3,8 @@ using Kedge.Domain;
 namespace Kedge.Host.Configurations;
 
 /// <summary>
-/// Merges what the files say with what discovery generates, compiles the result once, and publishes it as a whole: routes and
-/// backends change together or not at all. Keeps a journal of the attempts.
+/// Merges what the files say with what discovery generates, compiles the result once, and publishes it as a whole:
+/// routes and backends change together or not at all. Keeps a journal of the attempts.
 /// </summary>
 public sealed class ConfigurationStore
 {
@@ -82,8 +82,8 @@ public sealed class ConfigurationStore
 
     /// <summary>Adds generated entries after those of the files, from now on.</summary>
     /// <param name="generate">
-    /// Generates the entries that go with the content of the files, whose own routes and backends take precedence. Called at once,
-    /// and again whenever the files change, so that both change in one step. Pure and quick.
+    /// Generates the entries that go with the content of the files, whose own routes and backends take precedence.
+    /// Called at once, and again whenever the files change, so that both change in one step. Pure and quick.
     /// </param>
     public void SetGenerated(Func<LoadedFiles, GeneratedEntries> generate)
     {

@@ -5,8 +5,8 @@ using Kedge.Host.Kubernetes;
 namespace Kedge.Host.Configurations;
 
 /// <summary>
-/// Publishes what discovery generates from the cluster's services, together with the content of the files, and logs what
-/// discovery cannot use.
+/// Publishes what discovery generates from the cluster's services, together with the content of the files, and logs
+/// what discovery cannot use.
 /// </summary>
 public sealed class DiscoveryPublisher
 {

@@ -4,8 +4,8 @@ using Kedge.Host.Flags;
 namespace Kedge.Host.Configurations;
 
 /// <summary>
-/// Files that belong together. Changes are detected by comparing content: the files of a ConfigMap or Secret change when a
-/// symbolic link above them is replaced, which no file system notification reports reliably.
+/// Files that belong together. Changes are detected by comparing content: the files of a ConfigMap or Secret change
+/// when a symbolic link above them is replaced, which no file system notification reports reliably.
 /// </summary>
 public sealed class WatchedFiles
 {
@@ -37,8 +37,8 @@ public sealed class WatchedFiles
     public bool HaveChanged => !IsEmpty && Fingerprint() != Seen;
 
     /// <summary>
-    /// Reads the files, again and again until they no longer change. The result comes from one state of all files, including one
-    /// that is written shortly after another.
+    /// Reads the files, again and again until they no longer change. The result comes from one state of all files,
+    /// including one that is written shortly after another.
     /// </summary>
     public async Task<T> ReadSettledAsync<T>(Func<T> read, CancellationToken cancel)
     {

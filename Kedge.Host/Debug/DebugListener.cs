@@ -7,7 +7,10 @@ using Microsoft.AspNetCore.Server.Kestrel.Core;
 
 namespace Kedge.Host.Debug;
 
-/// <summary>The plain-text port for health, metrics and debug pages. It proxies nothing, and the proxy ports serve none of its pages.</summary>
+/// <summary>
+/// The plain-text port for health, metrics and debug pages. It proxies nothing, and the proxy ports serve none of its
+/// pages.
+/// </summary>
 public static class DebugListener
 {
     /// <param name="options">The address and port.</param>

@@ -3,7 +3,10 @@ using Kedge.Pages;
 
 namespace Kedge.Host.Debug;
 
-/// <summary>Where a request would go: <c>?method=&amp;url=</c>, and <c>headers</c> (<c>name: value; name: value</c>), <c>grpc</c>, <c>forward</c>.</summary>
+/// <summary>
+/// Where a request would go: <c>?method=&amp;url=</c>, and <c>headers</c> (<c>name: value; name: value</c>),
+/// <c>grpc</c>, <c>forward</c>.
+/// </summary>
 public sealed class ExplainPage(DebugFacts facts) : IDebugPage
 {
     public string Path => "/debug/explain";

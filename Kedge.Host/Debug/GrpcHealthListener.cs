@@ -6,7 +6,9 @@ using static Grpc.Health.V1.HealthCheckResponse.Types;
 
 namespace Kedge.Host.Debug;
 
-/// <summary>grpc.health.v1 over clear-text HTTP/2, on a port of its own: SERVING from readiness until the drain begins.</summary>
+/// <summary>
+/// grpc.health.v1 over clear-text HTTP/2, on a port of its own: SERVING from readiness until the drain begins.
+/// </summary>
 public static class GrpcHealthListener
 {
     public static WebApplication Create(ListenerOptions options, ServerHealth health, ILoggerFactory loggers)

@@ -21,8 +21,8 @@ public sealed class MetricsPage : IDebugPage
 
     public Task AnswerAsync(HttpContext context)
     {
-        // Prometheus prefers OpenMetrics, whose counters must end in `_total`. Some of the names that existing dashboards use
-        // do not.
+        // Prometheus prefers OpenMetrics, whose counters must end in `_total`. Some of the names that existing
+        // dashboards use do not.
         context.Request.Headers.Accept = "text/plain; version=0.0.4";
         return _scrape(context);
     }

@@ -19,7 +19,9 @@ public static class PageResponse
     public static Task JsonAsync<T>(HttpContext context, T value) =>
         WriteAsync(context, StatusCodes.Status200OK, "application/json", JsonSerializer.Serialize(value, JsonSerializerOptions.Web) + "\n");
 
-    /// <summary>A page from its view model: as HTML, or the model itself as JSON for clients that accept JSON and not HTML.</summary>
+    /// <summary>
+    /// A page from its view model: as HTML, or the model itself as JSON for clients that accept JSON and not HTML.
+    /// </summary>
     public static Task ViewAsync<T>(HttpContext context, T view, Func<T, string> render)
     {
         var accept = context.Request.Headers.Accept.ToString();

@@ -3,7 +3,10 @@ namespace Kedge.Host.Flags;
 /// <summary>Reads the files that flags name.</summary>
 public static class FlagFiles
 {
-    /// <summary>The path with a leading <c>~/</c> replaced by the user's home directory. A shell leaves it alone behind an equals sign.</summary>
+    /// <summary>
+    /// The path with a leading <c>~/</c> replaced by the user's home directory. A shell leaves it alone behind an
+    /// equals sign.
+    /// </summary>
     public static string ExpandHome(string path) =>
         path.StartsWith("~/", StringComparison.Ordinal)
             ? Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), path[2..])

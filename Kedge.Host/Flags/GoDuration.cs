@@ -5,8 +5,8 @@ using System.Text;
 namespace Kedge.Host.Flags;
 
 /// <summary>
-/// Durations in the notation of Go's <c>time.ParseDuration</c>: a possibly signed sequence of decimal numbers, each with
-/// a unit (<c>ns us µs ms s m h</c>), such as <c>300ms</c> or <c>1h15m30.918s</c>; a bare <c>0</c> needs no unit.
+/// Durations in the notation of Go's <c>time.ParseDuration</c>: a possibly signed sequence of decimal numbers, each
+/// with a unit (<c>ns us µs ms s m h</c>), such as <c>300ms</c> or <c>1h15m30.918s</c>; a bare <c>0</c> needs no unit.
 /// </summary>
 public static class GoDuration
 {

@@ -4,8 +4,8 @@ using Kedge.Domain.Discovery;
 namespace Kedge.Host.Kubernetes;
 
 /// <summary>
-/// What discovery knows about the cluster, kept up to date by the watch of services. Call <see cref="Generate"/> when the files
-/// have changed, and whenever <see cref="Changed"/> reports that services have.
+/// What discovery knows about the cluster, kept up to date by the watch of services. Call <see cref="Generate"/> when
+/// the files have changed, and whenever <see cref="Changed"/> reports that services have.
 /// </summary>
 public sealed class DiscoverySource : IWatchSink<Service>
 {
@@ -26,7 +26,9 @@ public sealed class DiscoverySource : IWatchSink<Service>
         _coalescer = new Coalescer(TimeSpan.FromMilliseconds(300), TimeSpan.FromMilliseconds(100), TimeSpan.FromSeconds(1), time);
     }
 
-    /// <summary>Services have changed; a burst of changes makes one call. Never raised before the first complete list.</summary>
+    /// <summary>
+    /// Services have changed; a burst of changes makes one call. Never raised before the first complete list.
+    /// </summary>
     public event Action? Changed;
 
     /// <summary>Completes with the first complete list.</summary>
@@ -45,8 +47,8 @@ public sealed class DiscoverySource : IWatchSink<Service>
     }
 
     /// <summary>
-    /// The entries that the services generate next to these files. Returns the same object as before if nothing changed, so
-    /// that nothing needs to be published. Empty before the first complete list.
+    /// The entries that the services generate next to these files. Returns the same object as before if nothing
+    /// changed, so that nothing needs to be published. Empty before the first complete list.
     /// </summary>
     public Generated Generate(Director director, BackendPool pool)
     {

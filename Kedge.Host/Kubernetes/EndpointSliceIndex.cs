@@ -7,17 +7,19 @@ using Kedge.Host.Resolvers;
 namespace Kedge.Host.Kubernetes;
 
 /// <summary>
-/// All endpoint slices of the cluster by their service, and the backends that subscribe to them. One watch feeds it, however
-/// many backends there are. A backend is notified only when its own endpoints change.
+/// All endpoint slices of the cluster by their service, and the backends that subscribe to them. One watch feeds it,
+/// however many backends there are. A backend is notified only when its own endpoints change.
 /// </summary>
 /// <remarks>
-/// Slices have the numbers and names of target ports; a backend of the files may name a port of the service instead, which only
-/// the service object maps to a target port. Such a backend is not notified until that service's ports are known, or until it is
-/// clear that they will not be: an answer in between could be wrong. Generated backends use target ports directly.
+/// Slices have the numbers and names of target ports; a backend of the files may name a port of the service instead,
+/// which only the service object maps to a target port. Such a backend is not notified until that service's ports are
+/// known, or until it is clear that they will not be: an answer in between could be wrong. Generated backends use
+/// target ports directly.
 /// </remarks>
 /// <param name="portsOf">The ports of a service; null when they are not known.</param>
 /// <param name="needPorts">
-/// Called when a backend needs the ports of a service that are not known. Returns whether they will stay unknown for now.
+/// Called when a backend needs the ports of a service that are not known. Returns whether they will stay unknown for
+/// now.
 /// </param>
 internal sealed class EndpointSliceIndex(Func<ServiceKey, IEnumerable<ServicePort>?> portsOf, Func<bool> needPorts)
     : IWatchSink<EndpointSlice>
@@ -31,7 +33,9 @@ internal sealed class EndpointSliceIndex(Func<ServiceKey, IEnumerable<ServicePor
     private bool _isSynced;
 
     /// <summary>Reports the target's endpoints to the sink, now and whenever they change, until disposed of.</summary>
-    /// <param name="generated">Whether discovery generated the backend: a port name is then that of a target port.</param>
+    /// <param name="generated">
+    /// Whether discovery generated the backend: a port name is then that of a target port.
+    /// </param>
     public IDisposable Subscribe(K8sTarget target, bool generated, IEndpointSink sink)
     {
         var key = new ServiceKey(target.Namespace, target.Service);

@@ -5,8 +5,8 @@ using Kedge.Host.Flags;
 namespace Kedge.Host.Kubernetes;
 
 /// <summary>
-/// Access as the flags configure it: address, CA file and token file, which default to those of a pod. The files are read
-/// whenever they are needed, because the kubelet rotates them.
+/// Access as the flags configure it: address, CA file and token file, which default to those of a pod. The files are
+/// read whenever they are needed, because the kubelet rotates them.
 /// </summary>
 internal sealed class FlagAccess(KubernetesOptions options) : IKubernetesAccessSource
 {

@@ -9,7 +9,8 @@ namespace Kedge.Host.Kubernetes;
 
 /// <summary>
 /// Access as a user of a kubeconfig: token, client certificate, password, exec plugin or OIDC. The server is that of
-/// <c>k8sclient_kubeapi_url</c>, else that of the current context if it has this user, else that of the first context with this user.
+/// <c>k8sclient_kubeapi_url</c>, else that of the current context if it has this user, else that of the first context
+/// with this user.
 /// </summary>
 internal sealed class KubeConfigAccess(KubernetesOptions options) : IKubernetesAccessSource
 {

@@ -7,10 +7,11 @@ using Kedge.Host.Resolvers;
 namespace Kedge.Host.Kubernetes;
 
 /// <summary>
-/// The parts of the cluster that kedge watches: the endpoints of <c>k8s</c> backends, and the services that request routes.
-/// However many backends there are, it has one watch of endpoint slices and one of exposed services. A third watch, of all
-/// services, begins only when a backend names the port of a service that is not exposed. Watches begin with the first use and
-/// never end by themselves; while the API server cannot be reached, the last known state stays in use.
+/// The parts of the cluster that kedge watches: the endpoints of <c>k8s</c> backends, and the services that request
+/// routes. However many backends there are, it has one watch of endpoint slices and one of exposed services. A third
+/// watch, of all services, begins only when a backend names the port of a service that is not exposed. Watches begin
+/// with the first use and never end by themselves; while the API server cannot be reached, the last known state stays
+/// in use.
 /// </summary>
 public sealed class KubernetesCluster : IAsyncDisposable
 {
@@ -60,7 +61,9 @@ public sealed class KubernetesCluster : IAsyncDisposable
 
     /// <summary>The resolver of a <c>k8s</c> backend.</summary>
     /// <param name="dnsPortName">A valid target: those of a configuration have been validated.</param>
-    /// <param name="generated">Whether discovery generated the backend: a port name is then that of a target port.</param>
+    /// <param name="generated">
+    /// Whether discovery generated the backend: a port name is then that of a target port.
+    /// </param>
     public IEndpointResolver ResolverOf(string dnsPortName, bool generated)
     {
         var target = K8sTargetModule.tryParse(dnsPortName);
@@ -151,8 +154,8 @@ public sealed class KubernetesCluster : IAsyncDisposable
     }
 
     /// <summary>
-    /// Records the error of a watch. Returns whether to log it: when the API server cannot be reached, every attempt of every watch
-    /// fails alike, and one line is enough.
+    /// Records the error of a watch. Returns whether to log it: when the API server cannot be reached, every attempt of
+    /// every watch fails alike, and one line is enough.
     /// </summary>
     private bool ReportFailure(WatchHealth health, string error)
     {

@@ -12,17 +12,19 @@ namespace Kedge.Host.Kubernetes;
 /// <param name="Path">The path of the collection over all namespaces, such as <c>/api/v1/services</c>.</param>
 /// <param name="LabelSelector">Empty = all objects.</param>
 /// <param name="SilenceTimeout">A watch without an event for this long, bookmarks included, is considered dead.</param>
-/// <param name="WhenMissing">The likely reason when the API server does not have the collection; empty = unknown.</param>
+/// <param name="WhenMissing">
+/// The likely reason when the API server does not have the collection; empty = unknown.
+/// </param>
 internal sealed record WatchTarget(string Name, string Path, string LabelSelector, TimeSpan SilenceTimeout, string WhenMissing = "");
 
 /// <summary>
-/// Lists a collection, then watches it from that version on, until stopped. No change is lost: a watch resumes from the last
-/// version that it has seen, and where that is impossible (410, or an API server that may have been replaced meanwhile)
-/// everything is listed again.
+/// Lists a collection, then watches it from that version on, until stopped. No change is lost: a watch resumes from the
+/// last version that it has seen, and where that is impossible (410, or an API server that may have been replaced
+/// meanwhile) everything is listed again.
 /// </summary>
 /// <remarks>
-/// One round of <see cref="RunAsync"/> is: list, unless a version is known; watch until the connection ends; then wait, unless
-/// the watch ended in good order. A list comes in pages, and reaches the sink only when it is complete.
+/// One round of <see cref="RunAsync"/> is: list, unless a version is known; watch until the connection ends; then wait,
+/// unless the watch ended in good order. A list comes in pages, and reaches the sink only when it is complete.
 /// </remarks>
 /// <param name="read">Decodes an object; null = it is malformed, and is left out.</param>
 /// <param name="reportFailure">Records an error; returns whether to log it.</param>

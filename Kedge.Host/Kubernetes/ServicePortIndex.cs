@@ -11,7 +11,9 @@ internal sealed class ServicePortIndex(Action<ServiceKey> changed, Action settle
     private volatile bool _isSettled;
     private Dictionary<ServiceKey, IEnumerable<ServicePort>> _ports = [];
 
-    /// <summary>Whether the answers of <see cref="Find"/> are final for now: false until the first list arrives or fails.</summary>
+    /// <summary>
+    /// Whether the answers of <see cref="Find"/> are final for now: false until the first list arrives or fails.
+    /// </summary>
     public bool IsSettled => _isSettled;
 
     public void Failed() => Settle();

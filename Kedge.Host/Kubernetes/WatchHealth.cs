@@ -1,6 +1,8 @@
 namespace Kedge.Host.Kubernetes;
 
-/// <summary>The state of a watch, for metrics and the status page. A time is null until the event has happened.</summary>
+/// <summary>
+/// The state of a watch, for metrics and the status page. A time is null until the event has happened.
+/// </summary>
 public sealed class WatchHealth(string name)
 {
     private long _lastEvent;

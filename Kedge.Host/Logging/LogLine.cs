@@ -52,8 +52,8 @@ public static class LogLine
     }
 
     /// <summary>
-    /// For machines: a JSON object with the time, level, logger, message, and each of the message's values by its name. UTF-8,
-    /// with a line break at the end.
+    /// For machines: a JSON object with the time, level, logger, message, and each of the message's values by its name.
+    /// UTF-8, with a line break at the end.
     /// </summary>
     /// <param name="tags">The tags of the line; without any there is no such field.</param>
     public static byte[] ToJson<TState>(in LogEntry<TState> entry, DateTimeOffset time, params ReadOnlySpan<string> tags)

@@ -3,8 +3,9 @@ using Kedge.Host.Flags;
 namespace Kedge.Host.Logging;
 
 /// <summary>
-/// Logging as the flags configure it: one line per event on standard error, and over TCP if requested. Kedge's own events are
-/// logged from the configured level, those of the frameworks from warning. Disposing of it flushes pending lines.
+/// Logging as the flags configure it: one line per event on standard error, and over TCP if requested. Kedge's own
+/// events are logged from the configured level, those of the frameworks from warning. Disposing of it flushes pending
+/// lines.
 /// </summary>
 public sealed class LogOutput : IDisposable
 {
@@ -32,7 +33,9 @@ public sealed class LogOutput : IDisposable
 
     public ILoggerFactory Loggers => _factory;
 
-    /// <summary>How many lines were dropped, on standard error or on the way to logstash, because there was no room.</summary>
+    /// <summary>
+    /// How many lines were dropped, on standard error or on the way to logstash, because there was no room.
+    /// </summary>
     public long DroppedLines => _standardError.Dropped + (_shipper?.Dropped ?? 0);
 
     public void Dispose()

@@ -8,9 +8,9 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace Kedge.Host.Logging;
 
 /// <summary>
-/// Sends log lines as JSON over TCP, in the form that Logstash's <c>json_lines</c> codec reads. Logging never waits: lines that
-/// find no room are dropped and counted, and the log says so once for as long as that lasts. A broken connection is opened
-/// again, after pauses that grow.
+/// Sends log lines as JSON over TCP, in the form that Logstash's <c>json_lines</c> codec reads. Logging never waits:
+/// lines that find no room are dropped and counted, and the log says so once for as long as that lasts. A broken
+/// connection is opened again, after pauses that grow.
 /// </summary>
 public sealed class LogShipper : ILoggerProvider
 {
@@ -52,8 +52,8 @@ public sealed class LogShipper : ILoggerProvider
     public long Dropped => Volatile.Read(ref _dropped);
 
     /// <summary>
-    /// Sets the log for the reports that lines are being dropped, and that they no longer are. These lines are shipped too, where
-    /// there is room.
+    /// Sets the log for the reports that lines are being dropped, and that they no longer are. These lines are shipped
+    /// too, where there is room.
     /// </summary>
     public void ReportTo(ILogger log) => Volatile.Write(ref _log, log);
 

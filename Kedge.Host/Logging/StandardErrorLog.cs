@@ -22,7 +22,9 @@ public sealed class StandardErrorLog : ILoggerProvider
     private long _pendingBytes;
     private long _dropped;
 
-    /// <param name="format">The format of a line; <see cref="LogFormat.Auto"/> means text on a terminal, else JSON.</param>
+    /// <param name="format">
+    /// The format of a line; <see cref="LogFormat.Auto"/> means text on a terminal, else JSON.
+    /// </param>
     public StandardErrorLog(LogFormat format)
     {
         _output = Console.OpenStandardError();

@@ -6,8 +6,8 @@ using Kedge.Host.Telemetry;
 namespace Kedge.Host.Server;
 
 /// <summary>
-/// Whether each endpoint gets requests, as a metric. A metric keeps the last value of a series, so an endpoint that is gone is
-/// still reported, as not ready, for some minutes: long enough for everyone who reads the metric.
+/// Whether each endpoint gets requests, as a metric. A metric keeps the last value of a series, so an endpoint that is
+/// gone is still reported, as not ready, for some minutes: long enough for everyone who reads the metric.
 /// </summary>
 internal sealed class EndpointReadiness(ProxyEngine engine)
 {

@@ -130,8 +130,8 @@ public sealed class KedgeServer : IAsyncDisposable
     }
 
     /// <summary>
-    /// Closes the proxy listeners, lets exchanges in flight finish within the drain time, then aborts the rest. The debug port stays
-    /// open until that is done.
+    /// Closes the proxy listeners, lets exchanges in flight finish within the drain time, then aborts the rest. The
+    /// debug port stays open until that is done.
     /// </summary>
     public async Task DrainAsync()
     {

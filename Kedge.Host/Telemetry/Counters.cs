@@ -16,8 +16,8 @@ public static class GrpcCodes
 }
 
 /// <summary>
-/// The counters of one backend and protocol, resolved before requests need them. They live as long as the process, so that
-/// they never go back; there are as many as backend names were ever configured.
+/// The counters of one backend and protocol, resolved before requests need them. They live as long as the process, so
+/// that they never go back; there are as many as backend names were ever configured.
 /// </summary>
 public sealed class BackendCounters(bool isGrpc, string name)
 {
@@ -93,8 +93,8 @@ public sealed class GrpcMethodCounters(string service, string method)
 }
 
 /// <summary>
-/// The counters of gRPC methods, found by path. The names are the caller's: only calls that a route took are counted, and
-/// beyond a bound they are counted together.
+/// The counters of gRPC methods, found by path. The names are the caller's: only calls that a route took are counted,
+/// and beyond a bound they are counted together.
 /// </summary>
 public sealed class GrpcMethods
 {

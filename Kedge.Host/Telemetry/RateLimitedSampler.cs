@@ -3,14 +3,14 @@ using OpenTelemetry.Trace;
 namespace Kedge.Host.Telemetry;
 
 /// <summary>
-/// Samples so many spans a second at most. As the root of a <see cref="ParentBasedSampler"/> it limits the traces that begin
-/// here: however many ask at once, in any time of <c>t</c> seconds no more than <c>(t + 1) × limit</c>.
+/// Samples so many spans a second at most. As the root of a <see cref="ParentBasedSampler"/> it limits the traces that
+/// begin here: however many ask at once, in any time of <c>t</c> seconds no more than <c>(t + 1) × limit</c>.
 /// </summary>
 /// <remarks>
-/// A token bucket that holds one second's worth, full at first. All it keeps is when it will be full again (the generic cell
-/// rate algorithm, ITU-T I.371): to take a token moves that on by the time that one takes to come, and an empty bucket is
-/// the one that is full no sooner than in a second. Whoever is refused has written nothing, so that under load the cores
-/// share the moment without taking it from each other.
+/// A token bucket that holds one second's worth, full at first. All it keeps is when it will be full again (the generic
+/// cell rate algorithm, ITU-T I.371): to take a token moves that on by the time that one takes to come, and an empty
+/// bucket is the one that is full no sooner than in a second. Whoever is refused has written nothing, so that under
+/// load the cores share the moment without taking it from each other.
 /// </remarks>
 public sealed class RateLimitedSampler : Sampler
 {

@@ -1,6 +1,8 @@
 namespace Kedge.Host.Telemetry;
 
-/// <summary>The log lines of requests: one for each that kedge failed, and one for every request where that is asked for.</summary>
+/// <summary>
+/// The log lines of requests: one for each that kedge failed, and one for every request where that is asked for.
+/// </summary>
 public sealed class RequestLog(ILogger logger, bool logsAll)
 {
     public void Write(RequestRecord record)
