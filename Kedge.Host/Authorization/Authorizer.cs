@@ -39,7 +39,9 @@ public sealed class Authorizer : IAsyncDisposable
             if (url.Scheme == Uri.UriSchemeHttp && !url.IsLoopback)
             {
                 loggers.CreateLogger<Authorizer>().LogWarning(
-                    "the keys of OIDC provider {Issuer} are fetched in clear text: whoever can alter the response can forge tokens", issuer);
+                    "the keys of OIDC provider {Issuer} are fetched in clear text: anyone who can alter the response can "
+                    + "forge tokens",
+                    issuer);
             }
             var provider = new OidcProvider(issuer, TimeProvider.System, loggers.CreateLogger<OidcProvider>());
             var requirements = new OidcRequirements(issuer, options.ClientId, options.PermsClaim);
@@ -48,8 +50,8 @@ public sealed class Authorizer : IAsyncDisposable
                 new OidcTokenVerifier(requirements, provider, TimeProvider.System),
                 provider);
         }
-        return new(
-            DemandsOf(options), options.BearerToken.Length > 0 ? new StaticTokenVerifier(options.BearerToken) : null, null);
+        var verifier = options.BearerToken.Length > 0 ? new StaticTokenVerifier(options.BearerToken) : null;
+        return new(DemandsOf(options), verifier, provider: null);
     }
 
     /// <summary>
@@ -83,7 +85,8 @@ public sealed class Authorizer : IAsyncDisposable
 
     public ValueTask DisposeAsync() => _provider?.DisposeAsync() ?? ValueTask.CompletedTask;
 
-    private async ValueTask<LocalReply?> DecideLaterAsync(HttpContext context, RouteDemands wanted, ValueTask<TokenState> pending) =>
+    private async ValueTask<LocalReply?> DecideLaterAsync(
+        HttpContext context, RouteDemands wanted, ValueTask<TokenState> pending) =>
         Decide(context, wanted, await pending);
 
     private LocalReply? Decide(HttpContext context, RouteDemands wanted, TokenState token)

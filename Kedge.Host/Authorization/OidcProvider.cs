@@ -127,7 +127,8 @@ public sealed class OidcProvider : IAsyncDisposable
         try
         {
             var address = _issuer.TrimEnd('/') + "/.well-known/openid-configuration";
-            var configuration = await OpenIdConnectConfigurationRetriever.GetAsync(address, _documents, _disposed.Token);
+            var configuration = await OpenIdConnectConfigurationRetriever.GetAsync(
+                address, _documents, _disposed.Token);
             if (configuration.Issuer != _issuer)
             {
                 throw new InvalidDataException($"it calls itself '{configuration.Issuer}'");
@@ -148,8 +149,8 @@ public sealed class OidcProvider : IAsyncDisposable
         {
             // The server is shutting down.
         }
-        catch (Exception e) when (e is IOException or HttpRequestException or OperationCanceledException or InvalidDataException
-            or ArgumentException or InvalidOperationException or JsonException)
+        catch (Exception e) when (e is IOException or HttpRequestException or OperationCanceledException
+            or InvalidDataException or ArgumentException or InvalidOperationException or JsonException)
         {
             _isUnavailable = true;
             _logger.LogWarning("cannot fetch the keys of OIDC provider {Issuer} ({State}): {Problem}",

@@ -12,7 +12,8 @@ namespace Kedge.Host.Authorization;
 public sealed record OidcRequirements(string Issuer, string Audience, string PermsClaim);
 
 /// <summary>Verifies signed tokens (RFC 7519) of one OIDC provider for one audience.</summary>
-public sealed class OidcTokenVerifier(OidcRequirements requirements, OidcProvider provider, TimeProvider time) : ITokenVerifier
+public sealed class OidcTokenVerifier(OidcRequirements requirements, OidcProvider provider, TimeProvider time)
+    : ITokenVerifier
 {
     /// <summary>How much the clocks of issuer and server may differ.</summary>
     public static readonly TimeSpan ClockSkew = TimeSpan.FromSeconds(30);
@@ -31,7 +32,8 @@ public sealed class OidcTokenVerifier(OidcRequirements requirements, OidcProvide
     private static readonly TimeSpan FetchTimeout = TimeSpan.FromSeconds(3);
 
     private static readonly TokenState Malformed = TokenState.NewBadToken("the token is malformed");
-    private static readonly TokenState WrongAlgorithm = TokenState.NewBadToken("the token's signature algorithm is not accepted");
+    private static readonly TokenState WrongAlgorithm =
+        TokenState.NewBadToken("the token's signature algorithm is not accepted");
     private static readonly TokenState UnknownKey = TokenState.NewBadToken("the token is signed with an unknown key");
     private static readonly TokenState WrongSignature = TokenState.NewBadToken("the token's signature is wrong");
     private static readonly TokenState NoKeys =
@@ -47,7 +49,9 @@ public sealed class OidcTokenVerifier(OidcRequirements requirements, OidcProvide
             return new(Malformed);
         }
         var hash = TokenHash.Of(token.Span);
-        return provider.Keys?.Known.Find(hash) is { } known ? new(known) : VerifyUnknownAsync(token.ToString(), hash, cancellation);
+        return provider.Keys?.Known.Find(hash) is { } known
+            ? new(known)
+            : VerifyUnknownAsync(token.ToString(), hash, cancellation);
     }
 
     private async ValueTask<TokenState> VerifyUnknownAsync(string text, TokenHash hash, CancellationToken cancellation)
@@ -118,7 +122,9 @@ public sealed class OidcTokenVerifier(OidcRequirements requirements, OidcProvide
     private DateTimeOffset RememberedUntil(JsonWebToken token)
     {
         var latest = time.GetUtcNow() + MaxRemembered;
-        return token.ValidTo < latest.UtcDateTime ? new DateTimeOffset(token.ValidTo, TimeSpan.Zero) + ClockSkew : latest;
+        return token.ValidTo < latest.UtcDateTime
+            ? new DateTimeOffset(token.ValidTo, TimeSpan.Zero) + ClockSkew
+            : latest;
     }
 
     /// <summary>
@@ -168,7 +174,9 @@ public sealed class OidcTokenVerifier(OidcRequirements requirements, OidcProvide
         {
             JsonValueKind.String => Permissions.OfText(claim.GetString()),
             JsonValueKind.Array => Permissions.OfList(
-                claim.EnumerateArray().Where(entry => entry.ValueKind == JsonValueKind.String).Select(entry => entry.GetString()!)),
+                from entry in claim.EnumerateArray()
+                where entry.ValueKind == JsonValueKind.String
+                select entry.GetString()!),
             _ => Permissions.None,
         };
     }

@@ -49,7 +49,8 @@ public sealed class TokenCache(TimeProvider time, int capacity = TokenCache.Defa
 
     private sealed record Entry(TokenState State, DateTimeOffset Expires);
 
-    private sealed record Generations(ConcurrentDictionary<TokenHash, Entry> Young, ConcurrentDictionary<TokenHash, Entry> Old);
+    private sealed record Generations(
+        ConcurrentDictionary<TokenHash, Entry> Young, ConcurrentDictionary<TokenHash, Entry> Old);
 }
 
 /// <summary>SHA-256 of a token.</summary>

@@ -7,7 +7,8 @@ namespace Kedge.Host.Certificates;
 public sealed class CertificateStore(ServerIdentity identity)
 {
     private static readonly List<SslApplicationProtocol> GrpcProtocols = [SslApplicationProtocol.Http2];
-    private static readonly List<SslApplicationProtocol> HttpProtocols = [SslApplicationProtocol.Http2, SslApplicationProtocol.Http11];
+    private static readonly List<SslApplicationProtocol> HttpProtocols =
+        [SslApplicationProtocol.Http2, SslApplicationProtocol.Http11];
     private volatile ServerIdentity _current = identity;
     private volatile IReadOnlyList<string> _errors = [];
     private long _rejected;

@@ -28,7 +28,8 @@ public static class TlsFiles
         if (certificate is { NotAfter: var end } && end < DateTime.Now)
         {
             problems.Add(
-                $"{FlagCatalogue.CertFile}: {options.CertFile}: the certificate expired on {end.ToUniversalTime():yyyy-MM-dd}");
+                $"{FlagCatalogue.CertFile}: {options.CertFile}: the certificate expired on "
+                + $"{end.ToUniversalTime():yyyy-MM-dd}");
         }
         var authorities = new X509Certificate2Collection();
         foreach (var file in options.ClientCaFiles)
@@ -38,8 +39,8 @@ public static class TlsFiles
         if (authorities.Count > 0 && !authorities.Any(IsRoot))
         {
             problems.Add(
-                $"{FlagCatalogue.ClientCaFiles}: none of the certificates is a root (self-signed), so no client certificate could chain to "
-                + "one");
+                $"{FlagCatalogue.ClientCaFiles}: none of the certificates is a root (self-signed), so no client "
+                + "certificate could chain to one");
         }
         if (certificate is null || problems.Count > 0)
         {

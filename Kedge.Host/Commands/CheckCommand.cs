@@ -41,9 +41,11 @@ public sealed class CheckCommand : ICommand
 
     public IReadOnlyList<string> Examples =>
     [
-        "kedge check --kedge_config_director_config_path=director.json --kedge_config_backendpool_config_path=backendpool.json",
+        "kedge check --kedge_config_director_config_path=director.json "
+            + "--kedge_config_backendpool_config_path=backendpool.json",
         "kedge check --strict --output=json --kedge_config_director_config_path=director.json",
-        "kedge check --require_authorization --server_tls_client_ca_files=ca.crt --kedge_config_director_config_path=director.json",
+        "kedge check --require_authorization --server_tls_client_ca_files=ca.crt "
+            + "--kedge_config_director_config_path=director.json",
     ];
 
     public IEnumerable<Flag> Flags =>

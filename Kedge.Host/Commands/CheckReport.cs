@@ -53,10 +53,13 @@ public sealed class CheckReport(
         }
         var size = configuration is null
             ? ""
-            : $"{Number(configuration.HttpRoutes.Count, "HTTP route")}, {Number(configuration.GrpcRoutes.Count, "gRPC route")}, "
-              + $"{Number(configuration.HttpBackends.Count, "HTTP backend")}, {Number(configuration.GrpcBackends.Count, "gRPC backend")}: ";
+            : $"{Number(configuration.HttpRoutes.Count, "HTTP route")}, "
+                + $"{Number(configuration.GrpcRoutes.Count, "gRPC route")}, "
+                + $"{Number(configuration.HttpBackends.Count, "HTTP backend")}, "
+                + $"{Number(configuration.GrpcBackends.Count, "gRPC backend")}: ";
         var verdict = $"{Number(Errors, "error")}, {Number(Warnings, "warning")}";
-        output.WriteLine(size + (Errors > 0 ? paint.Red(verdict) : Warnings > 0 ? paint.Yellow(verdict) : paint.Green(verdict)));
+        output.WriteLine(
+            size + (Errors > 0 ? paint.Red(verdict) : Warnings > 0 ? paint.Yellow(verdict) : paint.Green(verdict)));
     }
 
     private void WriteJson(TextWriter output) => Report.WriteJson(output, new

@@ -36,7 +36,9 @@ public static class CommandLine
             return await root.Parse(arguments, parser).InvokeAsync(plain);
         }
         var words = FlagWords.Read(
-            arguments, Commands.SelectMany(command => command.Flags).Distinct(), Commands.Select(command => command.Name));
+            arguments,
+            Commands.SelectMany(command => command.Flags).Distinct(),
+            Commands.Select(command => command.Name));
         var parsed = root.Parse(words.Words, parser);
         if (parsed.Action is HelpTextAction or VersionAction)
         {
@@ -135,7 +137,9 @@ public static class CommandLine
             else
             {
                 var suggestion = Suggestion.For(word, Commands.Select(known => known.Name));
-                yield return $"'{word}': unexpected argument" + (suggestion is null ? "" : $" (did you mean {suggestion}?)");
+                yield return suggestion is null
+                    ? $"'{word}': unexpected argument"
+                    : $"'{word}': unexpected argument (did you mean {suggestion}?)";
             }
         }
     }

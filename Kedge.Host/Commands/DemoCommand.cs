@@ -39,15 +39,20 @@ public sealed class DemoCommand : ICommand
         using var logging = new LogOutput(options.Logging);
         await using var backends = await DemoBackends.StartAsync();
         var loaded = Configuration.Load(
-            "director", Encoding.UTF8.GetBytes(backends.DirectorJson), "backendpool", Encoding.UTF8.GetBytes(backends.BackendPoolJson));
+            "director",
+            Encoding.UTF8.GetBytes(backends.DirectorJson),
+            "backendpool",
+            Encoding.UTF8.GetBytes(backends.BackendPoolJson));
         if (loaded.Value is not { } configuration)
         {
-            throw new InvalidOperationException("The demo's own configuration is invalid: " + string.Join("; ", loaded.Errors));
+            throw new InvalidOperationException(
+                "The demo's own configuration is invalid: " + string.Join("; ", loaded.Errors));
         }
         await using var server = new KedgeServer(
             options,
             invocation.Flags,
-            new ServerStart(LoadedFiles.Of(configuration), new(DemoCertificate.Create(TimeProvider.System)), ServerFiles.None),
+            new ServerStart(
+                LoadedFiles.Of(configuration), new(DemoCertificate.Create(TimeProvider.System)), ServerFiles.None),
             logging);
         return await ServerRun.UntilSignalAsync(
             server,

@@ -76,7 +76,8 @@ public sealed class DiffCommand : ICommand
 
     private static Configuration? Load(ConfigurationOptions pool, string directorPath, List<string> errors)
     {
-        var configuration = ConfigurationLoader.LoadConfiguration(pool with { Director = "", DirectorPath = directorPath }, out var mistakes);
+        var configuration = ConfigurationLoader.LoadConfiguration(
+            pool with { Director = "", DirectorPath = directorPath }, out var mistakes);
         errors.AddRange(mistakes);
         return configuration;
     }
@@ -104,21 +105,23 @@ public sealed class DiffCommand : ICommand
         var moving = differences.Count(difference => difference.Witness.Length > 0);
         output.WriteLine(
             differences.Count == 0 ? paint.Green("no difference")
-            : $"{differences.Count} difference{(differences.Count == 1 ? "" : "s")}, {moving} with requests that go elsewhere");
+            : $"{differences.Count} difference{(differences.Count == 1 ? "" : "s")}, "
+                + $"{moving} with requests that go elsewhere");
     }
 
-    private static void WriteJson(TextWriter output, IReadOnlyList<Difference> differences) => Report.WriteJson(output, new
-    {
-        Differences = differences.Select(difference => new
+    private static void WriteJson(TextWriter output, IReadOnlyList<Difference> differences) =>
+        Report.WriteJson(output, new
         {
-            difference.Kind,
-            Before = Text(difference.Before),
-            After = Text(difference.After),
-            Request = Text(difference.Witness),
-            RequestBefore = Text(difference.WitnessBefore),
-            RequestAfter = Text(difference.WitnessAfter),
-        }),
-    });
+            Differences = differences.Select(difference => new
+            {
+                difference.Kind,
+                Before = Text(difference.Before),
+                After = Text(difference.After),
+                Request = Text(difference.Witness),
+                RequestBefore = Text(difference.WitnessBefore),
+                RequestAfter = Text(difference.WitnessAfter),
+            }),
+        });
 
     private static string? Text(string text) => text.Length == 0 ? null : text;
 }

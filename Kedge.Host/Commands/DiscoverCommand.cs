@@ -36,13 +36,16 @@ public sealed class DiscoverCommand : ICommand
         + "quarantined services and ignored ports. Routes in the files that the configuration flags name take "
         + "precedence, as they do in the server.";
 
-    public IReadOnlyList<string> Examples => ["kedge discover --once --discovery_external_domain_suffix=ext.example.com"];
+    public IReadOnlyList<string> Examples =>
+        ["kedge discover --once --discovery_external_domain_suffix=ext.example.com"];
 
     public async Task<int> RunAsync(Invocation invocation)
     {
         string[] misuse =
         [
-            .. FlagChecks.Sources(invocation.Flags), .. FlagChecks.OfDiscovery(invocation.Flags), .. FlagChecks.Kubernetes(invocation.Flags),
+            .. FlagChecks.Sources(invocation.Flags),
+            .. FlagChecks.OfDiscovery(invocation.Flags),
+            .. FlagChecks.Kubernetes(invocation.Flags),
         ];
         var discovery = ServiceDiscoveryOptions.From(invocation.Flags);
         if (misuse.Length > 0 || discovery.TryResolve(out _) is not { } options)

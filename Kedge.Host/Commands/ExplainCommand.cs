@@ -49,12 +49,16 @@ public sealed class ExplainCommand : ICommand
     public IReadOnlyList<string> Examples =>
     [
         "kedge explain GET https://web.example.com/api/users --kedge_config_director_config_path=director.json",
-        "kedge explain GET https://web.example.com/ -H 'x-env: canary' --kedge_config_director_config_path=director.json",
-        "kedge explain POST https://grpc.example.com/package.Service/Method --grpc --kedge_config_director_config_path=director.json",
-        "kedge explain GET http://pod-1.pod.cluster.local:9090/ --forward --kedge_config_director_config_path=director.json",
+        "kedge explain GET https://web.example.com/ -H 'x-env: canary' "
+            + "--kedge_config_director_config_path=director.json",
+        "kedge explain POST https://grpc.example.com/package.Service/Method --grpc "
+            + "--kedge_config_director_config_path=director.json",
+        "kedge explain GET http://pod-1.pod.cluster.local:9090/ --forward "
+            + "--kedge_config_director_config_path=director.json",
     ];
 
-    public IEnumerable<Flag> Flags => [Headers, Grpc, Forward, Report.Format, .. FlagCatalogue.Of(FlagGroup.Configuration)];
+    public IEnumerable<Flag> Flags =>
+        [Headers, Grpc, Forward, Report.Format, .. FlagCatalogue.Of(FlagGroup.Configuration)];
 
     public Task<int> RunAsync(Invocation invocation) => Task.FromResult(Run(invocation));
 
@@ -81,7 +85,8 @@ public sealed class ExplainCommand : ICommand
             return invocation.Refuse(errors);
         }
         var withoutPool = options.Pool.Length + options.PoolPath.Length == 0;
-        ExplainText.Write(invocation, configuration, Inspection.Explain(configuration, request, withoutPool), withoutPool);
+        ExplainText.Write(
+            invocation, configuration, Inspection.Explain(configuration, request, withoutPool), withoutPool);
         return ExitCodes.Success;
     }
 }

@@ -38,7 +38,8 @@ public static class ExplainText
         }
     }
 
-    private static void WriteJson(TextWriter output, Configuration configuration, ExplainReport report, bool withoutPool)
+    private static void WriteJson(
+        TextWriter output, Configuration configuration, ExplainReport report, bool withoutPool)
     {
         var explanation = report.Explanation;
         var grpc = explanation.Request.IsGrpc;

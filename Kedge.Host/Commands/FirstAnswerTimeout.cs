@@ -19,7 +19,8 @@ internal static class FirstAnswerTimeout
     /// <param name="missing">What the command waited for.</param>
     public static async Task<int> ReportAsync(Invocation invocation, string missing, KubernetesCluster cluster)
     {
-        var reason = cluster.Watches.Select(watch => watch.Error).FirstOrDefault(error => error is not null) ?? "no answer";
+        var reason = cluster.Watches.Select(watch => watch.Error).FirstOrDefault(error => error is not null)
+            ?? "no answer";
         var timeout = GoDuration.Format(invocation.Flags.Get(Flag));
         await invocation.Error.WriteLineAsync($"kedge: no {missing} within {timeout}: {reason}");
         return ExitCodes.Failure;

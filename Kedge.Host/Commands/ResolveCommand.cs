@@ -42,7 +42,8 @@ public sealed class ResolveCommand : ICommand
         {
             return invocation.Refuse(misuse);
         }
-        if (ConfigurationLoader.LoadConfiguration(ConfigurationOptions.From(invocation.Flags), out var errors) is not { } configuration)
+        var options = ConfigurationOptions.From(invocation.Flags);
+        if (ConfigurationLoader.LoadConfiguration(options, out var errors) is not { } configuration)
         {
             return invocation.Refuse(errors);
         }
@@ -50,10 +51,13 @@ public sealed class ResolveCommand : ICommand
         var targets = ResolveTarget.Find(word, configuration);
         if (targets.Count == 0)
         {
-            var names = configuration.HttpBackends!.Concat(configuration.GrpcBackends!).Select(backend => backend!.Name!);
+            var names = configuration.HttpBackends!.Concat(configuration.GrpcBackends!).Select(entry => entry!.Name!);
             var suggestion = Suggestion.For(word, names) is { } close ? $" (did you mean {close}?)" : "";
             return invocation.Refuse(
-                [$"'{word}': neither a backend{suggestion} nor a target such as web.example:80, srv:_grpc._tcp.example or k8s:web.default:http"]);
+            [
+                $"'{word}': neither a backend{suggestion} nor a target such as web.example:80, "
+                    + "srv:_grpc._tcp.example or k8s:web.default:http",
+            ]);
         }
         using var logging = new LogOutput(LoggingOptions.From(invocation.Flags) with { Level = LogVerbosity.Error });
         await using var cluster = new KubernetesCluster(KubernetesOptions.From(invocation.Flags), logging.Loggers);

@@ -20,8 +20,12 @@ public sealed record ResolveTarget(string Title, Resolver Resolver)
     {
         ResolveTarget[] backends =
         [
-            .. from backend in configuration.HttpBackends! where backend.Name == word select new ResolveTarget($"{word} (HTTP)", backend.Resolver),
-            .. from backend in configuration.GrpcBackends! where backend.Name == word select new ResolveTarget($"{word} (gRPC)", backend.Resolver),
+            .. from backend in configuration.HttpBackends!
+               where backend.Name == word
+               select new ResolveTarget($"{word} (HTTP)", backend.Resolver),
+            .. from backend in configuration.GrpcBackends!
+               where backend.Name == word
+               select new ResolveTarget($"{word} (gRPC)", backend.Resolver),
         ];
         return backends.Length > 0 ? backends : Parse(word) is { } resolver ? [new(word, resolver)] : [];
     }
@@ -34,7 +38,9 @@ public sealed record ResolveTarget(string Title, Resolver Resolver)
     {
         if (word.StartsWith(K8sPrefix, StringComparison.Ordinal))
         {
-            return K8sTargetModule.tryParse(word[K8sPrefix.Length..]).IsOk ? Resolver.NewK8s(word[K8sPrefix.Length..]) : null;
+            return K8sTargetModule.tryParse(word[K8sPrefix.Length..]).IsOk
+                ? Resolver.NewK8s(word[K8sPrefix.Length..])
+                : null;
         }
         if (word.StartsWith(SrvPrefix, StringComparison.Ordinal) || word.StartsWith('_'))
         {
@@ -44,7 +50,8 @@ public sealed record ResolveTarget(string Title, Resolver Resolver)
                 : null;
         }
         var host = word.StartsWith(HostPrefix, StringComparison.Ordinal) ? word[HostPrefix.Length..] : word;
-        return Split(host) is { Name.Length: > 0 } target && (!target.Name.Contains(':') || IPAddress.TryParse(target.Name, out _))
+        return Split(host) is { Name.Length: > 0 } target
+            && (!target.Name.Contains(':') || IPAddress.TryParse(target.Name, out _))
             ? Resolver.NewHost(target.Name, target.Port)
             : null;
     }

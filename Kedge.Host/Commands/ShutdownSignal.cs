@@ -7,7 +7,8 @@ namespace Kedge.Host.Commands;
 /// </summary>
 public sealed class ShutdownSignal : IDisposable
 {
-    private readonly TaskCompletionSource<PosixSignal> _requested = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource<PosixSignal> _requested =
+        new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly PosixSignalRegistration[] _registrations;
 
     public ShutdownSignal() => _registrations =

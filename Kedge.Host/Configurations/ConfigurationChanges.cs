@@ -31,9 +31,13 @@ public static class ConfigurationChanges
 
     /// <summary>The number of entries, such as <c>3 routes, 2 backends</c>.</summary>
     public static string Size(Configuration configuration) =>
-        $"{Rules(configuration)} routes, {configuration.HttpBackends!.Count + configuration.GrpcBackends!.Count} backends";
+        $"{Rules(configuration)} routes, {Backends(configuration)} backends";
 
-    private static int Rules(Configuration configuration) => configuration.HttpRoutes!.Count + configuration.GrpcRoutes!.Count;
+    private static int Rules(Configuration configuration) =>
+        configuration.HttpRoutes!.Count + configuration.GrpcRoutes!.Count;
+
+    private static int Backends(Configuration configuration) =>
+        configuration.HttpBackends!.Count + configuration.GrpcBackends!.Count;
 
     private static string Line(Difference difference)
     {

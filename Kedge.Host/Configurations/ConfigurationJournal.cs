@@ -19,4 +19,8 @@ public sealed record ConfigurationAttempt(long Number, DateTimeOffset At, string
 /// <param name="Rejected">How many attempts were rejected.</param>
 /// <param name="Attempts">The latest attempts, the newest first.</param>
 public sealed record ConfigurationStatus(
-    long Generation, DateTimeOffset Since, IReadOnlyList<string> Errors, long Rejected, IReadOnlyList<ConfigurationAttempt> Attempts);
+    long Generation,
+    DateTimeOffset Since,
+    IReadOnlyList<string> Errors,
+    long Rejected,
+    IReadOnlyList<ConfigurationAttempt> Attempts);

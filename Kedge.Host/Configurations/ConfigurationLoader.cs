@@ -38,7 +38,8 @@ public static class ConfigurationLoader
     {
         if (options.Director.Length == 0 && options.DirectorPath.Length == 0)
         {
-            yield return $"no routes: neither {FlagCatalogue.DirectorConfigPath} nor {FlagCatalogue.DirectorConfig} is given";
+            yield return
+                $"no routes: neither {FlagCatalogue.DirectorConfigPath} nor {FlagCatalogue.DirectorConfig} is given";
         }
         if (options.Pool.Length == 0 && options.PoolPath.Length == 0)
         {
@@ -50,8 +51,14 @@ public static class ConfigurationLoader
         ConfigurationOptions options, out IReadOnlyList<string> unreadable, out IReadOnlyList<ConfigError> errors)
     {
         var problems = new List<string>();
-        var director = Text(FlagCatalogue.DirectorConfig, options.Director, FlagCatalogue.DirectorConfigPath, options.DirectorPath, problems);
-        var pool = Text(FlagCatalogue.PoolConfig, options.Pool, FlagCatalogue.PoolConfigPath, options.PoolPath, problems);
+        var director = Text(
+            FlagCatalogue.DirectorConfig,
+            options.Director,
+            FlagCatalogue.DirectorConfigPath,
+            options.DirectorPath,
+            problems);
+        var pool = Text(
+            FlagCatalogue.PoolConfig, options.Pool, FlagCatalogue.PoolConfigPath, options.PoolPath, problems);
         var loaded = Configuration.Load(director.Name, director.Content, pool.Name, pool.Content);
         unreadable = problems;
         errors = loaded.Problems;

@@ -59,7 +59,9 @@ public sealed class ConfigurationStore
         lock (_lock)
         {
             var status = Status;
-            AddToJournal(status with { Errors = errors, Rejected = status.Rejected + 1 }, new(0, _time.GetUtcNow(), source, errors));
+            AddToJournal(
+                status with { Errors = errors, Rejected = status.Rejected + 1 },
+                new(0, _time.GetUtcNow(), source, errors));
         }
         _logger.LogError(
             "configuration rejected ({Errors}); the previous one stays active",
@@ -114,7 +116,8 @@ public sealed class ConfigurationStore
         // Compared once it is active: neither requests nor the status page wait for the journal's text.
         var lines = number == 1 ? [ConfigurationChanges.Size(next!)] : ConfigurationChanges.Describe(before, next!);
         AddToJournal(status, new(number, now, source, lines));
-        _logger.LogInformation("configuration {Generation} active ({Source}): {Changes}", number, source, string.Join("; ", lines));
+        _logger.LogInformation(
+            "configuration {Generation} active ({Source}): {Changes}", number, source, string.Join("; ", lines));
         foreach (var warning in ConfigurationWarnings.Of(next!))
         {
             _logger.LogWarning("{Warning}", warning);

@@ -12,6 +12,6 @@ public static class ConfigurationWarnings
     private static IEnumerable<string> Dangling(string protocol, IEnumerable<RouteInfo?> routes) =>
         from route in routes
         where route is { BackendIndex: < 0 }
-        select $"{route.File}:{route.Line}: the {protocol} route ({route.Rule}) refers to backend '{route.BackendName}', "
-            + "which the pool does not have";
+        select $"{route.File}:{route.Line}: the {protocol} route ({route.Rule}) refers to backend "
+            + $"'{route.BackendName}', which the pool does not have";
 }

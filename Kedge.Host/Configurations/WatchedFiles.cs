@@ -26,7 +26,8 @@ public sealed class WatchedFiles
 
     public static WatchedFiles Of(ConfigurationOptions options) => new([options.DirectorPath, options.PoolPath]);
 
-    public static WatchedFiles Of(TlsOptions options) => new([options.CertFile, options.KeyFile, .. options.ClientCaFiles]);
+    public static WatchedFiles Of(TlsOptions options) =>
+        new([options.CertFile, options.KeyFile, .. options.ClientCaFiles]);
 
     public bool IsEmpty => _paths.Length == 0;
 

@@ -7,5 +7,6 @@ public sealed class AssetPage(string path, string contentType, string content) :
 
     public bool IsOpen => true;
 
-    public Task AnswerAsync(HttpContext context) => PageResponse.WriteAsync(context, StatusCodes.Status200OK, contentType, content);
+    public Task AnswerAsync(HttpContext context) =>
+        PageResponse.WriteAsync(context, StatusCodes.Status200OK, contentType, content);
 }

@@ -40,12 +40,14 @@ public static class DebugListener
             context => AnswerAsync(byPath, guard, context));
     }
 
-    private static async Task AnswerAsync(FrozenDictionary<string, IDebugPage> pages, Authorizer? guard, HttpContext context)
+    private static async Task AnswerAsync(
+        FrozenDictionary<string, IDebugPage> pages, Authorizer? guard, HttpContext context)
     {
         context.Response.Headers.CacheControl = "no-store";
         context.Response.Headers.XContentTypeOptions = "nosniff";
         var page = pages.GetValueOrDefault(context.Request.Path.Value ?? "");
-        if (guard is not null && page is not { IsOpen: true } && await guard.AuthorizeAsync(context, null) is { } denial)
+        if (guard is not null && page is not { IsOpen: true }
+            && await guard.AuthorizeAsync(context, null) is { } denial)
         {
             await denial.WriteAsync(context, asGrpc: false, requestId: null, backendName: null);
             return;
@@ -65,7 +67,8 @@ public static class DebugListener
         {
             await page.AnswerAsync(context);
         }
-        catch (Exception e) when (e is OperationCanceledException or IOException && context.RequestAborted.IsCancellationRequested)
+        catch (Exception e) when (e is OperationCanceledException or IOException
+            && context.RequestAborted.IsCancellationRequested)
         {
             // The client has disconnected.
         }

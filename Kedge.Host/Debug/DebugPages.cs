@@ -11,9 +11,11 @@ internal static class DebugPages
     /// <param name="flags">The flags, for their page.</param>
     /// <param name="metricsPath">The path of the metrics; empty = no such page.</param>
     /// <param name="metrics">The metrics; null = no such page.</param>
-    public static IReadOnlyList<IDebugPage> Of(DebugFacts facts, FlagValues flags, string metricsPath, MeterProvider? metrics)
+    public static IReadOnlyList<IDebugPage> Of(
+        DebugFacts facts, FlagValues flags, string metricsPath, MeterProvider? metrics)
     {
-        List<IDebugPage> pages = [new HealthzPage(facts.Health), new ReadyzPage(facts.Health), new VersionPage(facts.Started)];
+        List<IDebugPage> pages =
+            [new HealthzPage(facts.Health), new ReadyzPage(facts.Health), new VersionPage(facts.Started)];
         if (metrics is not null && metricsPath.Length > 0)
         {
             pages.Add(new MetricsPage(metricsPath, metrics));

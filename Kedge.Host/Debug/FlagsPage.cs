@@ -9,10 +9,13 @@ public sealed class FlagsPage(DebugFacts facts, FlagValues flags) : IDebugPage
     public string Path => "/debug/flagz";
 
     public Task AnswerAsync(HttpContext context) => PageResponse.ViewAsync(
-        context,
-        new FlagsView(
-            facts.Server,
-            [.. FlagCatalogue.All.Select(flag => new FlagView(
-                flag.Group.ToString(), flag.Name, flags.TextOf(flag), flag.DefaultText, flags.IsGiven(flag), flag.Help))]),
-        FlagsHtml.render);
+        context, new FlagsView(facts.Server, [.. FlagCatalogue.All.Select(ViewOf)]), FlagsHtml.render);
+
+    private FlagView ViewOf(Flag flag) => new(
+        flag.Group.ToString(),
+        flag.Name,
+        flags.TextOf(flag),
+        flag.DefaultText,
+        flags.IsGiven(flag),
+        flag.Help);
 }

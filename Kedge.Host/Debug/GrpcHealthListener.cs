@@ -22,7 +22,8 @@ public static class GrpcHealthListener
             kestrel =>
             {
                 kestrel.AddServerHeader = false;
-                kestrel.Listen(options.BindAddress, options.GrpcHealthPort, listener => listener.Protocols = HttpProtocols.Http2);
+                kestrel.Listen(
+                    options.BindAddress, options.GrpcHealthPort, listener => listener.Protocols = HttpProtocols.Http2);
             },
             services =>
             {

@@ -17,7 +17,11 @@ public static class PageResponse
         WriteAsync(context, status, "text/plain; charset=utf-8", text + "\n");
 
     public static Task JsonAsync<T>(HttpContext context, T value) =>
-        WriteAsync(context, StatusCodes.Status200OK, "application/json", JsonSerializer.Serialize(value, JsonSerializerOptions.Web) + "\n");
+        WriteAsync(
+            context,
+            StatusCodes.Status200OK,
+            "application/json",
+            JsonSerializer.Serialize(value, JsonSerializerOptions.Web) + "\n");
 
     /// <summary>
     /// A page from its view model: as HTML, or the model itself as JSON for clients that accept JSON and not HTML.
@@ -32,7 +36,8 @@ public static class PageResponse
             return WriteAsync(
                 context, StatusCodes.Status200OK, "application/json", JsonSerializer.Serialize(view, SnakeCase) + "\n");
         }
-        context.Response.Headers.ContentSecurityPolicy = "default-src 'self'; img-src data:; frame-ancestors 'none'; base-uri 'none'";
+        context.Response.Headers.ContentSecurityPolicy =
+            "default-src 'self'; img-src data:; frame-ancestors 'none'; base-uri 'none'";
         return WriteAsync(context, StatusCodes.Status200OK, "text/html; charset=utf-8", render(view));
     }
 

@@ -54,8 +54,12 @@ public sealed class DemoBackends : IAsyncDisposable
 
     public string BackendPoolJson => $$"""
         {
-          "grpc": { "backends": [ { "name": "demo_grpc", "host": { "dns_name": "127.0.0.1", "port": {{GrpcPort}} } } ] },
-          "http": { "backends": [ { "name": "demo_http", "host": { "dns_name": "127.0.0.1", "port": {{HttpPort}} } } ] }
+          "grpc": {
+            "backends": [ { "name": "demo_grpc", "host": { "dns_name": "127.0.0.1", "port": {{GrpcPort}} } } ]
+          },
+          "http": {
+            "backends": [ { "name": "demo_http", "host": { "dns_name": "127.0.0.1", "port": {{HttpPort}} } } ]
+          }
         }
         """;
 
@@ -114,7 +118,8 @@ public sealed class DemoBackends : IAsyncDisposable
             body += read;
         }
         context.Response.ContentType = "application/json";
-        await using var json = new Utf8JsonWriter(context.Response.BodyWriter, new JsonWriterOptions { Indented = true });
+        await using var json = new Utf8JsonWriter(
+            context.Response.BodyWriter, new JsonWriterOptions { Indented = true });
         json.WriteStartObject();
         json.WriteString("backend", "demo_http");
         json.WriteString("method", request.Method);
@@ -159,19 +164,26 @@ public sealed class DemoBackends : IAsyncDisposable
             var received = await socket.ReceiveAsync(buffer.AsMemory(), context.RequestAborted);
             if (received.MessageType == WebSocketMessageType.Close)
             {
-                await socket.CloseAsync(socket.CloseStatus ?? WebSocketCloseStatus.NormalClosure, null, context.RequestAborted);
+                await socket.CloseAsync(
+                    socket.CloseStatus ?? WebSocketCloseStatus.NormalClosure, null, context.RequestAborted);
                 return;
             }
-            await socket.SendAsync(buffer.AsMemory(0, received.Count), received.MessageType, received.EndOfMessage, context.RequestAborted);
+            await socket.SendAsync(
+                buffer.AsMemory(0, received.Count),
+                received.MessageType,
+                received.EndOfMessage,
+                context.RequestAborted);
         }
     }
 
     private sealed class GreeterService : Greeter.GreeterBase
     {
         public override Task<GreetReply> Greet(GreetRequest request, ServerCallContext context) =>
-            Task.FromResult(new GreetReply { Message = $"Hello {(request.Name.Length == 0 ? "there" : request.Name)}" });
+            Task.FromResult(
+                new GreetReply { Message = $"Hello {(request.Name.Length == 0 ? "there" : request.Name)}" });
 
-        public override async Task Count(CountRequest request, IServerStreamWriter<CountReply> responseStream, ServerCallContext context)
+        public override async Task Count(
+            CountRequest request, IServerStreamWriter<CountReply> responseStream, ServerCallContext context)
         {
             for (uint i = 1; i <= Math.Min(request.To, 1000); i++)
             {

@@ -34,7 +34,9 @@ public static class FlagChecks
     private static IEnumerable<string> Ports(FlagValues flags)
     {
         Flag<int>[] ports =
-            [FlagCatalogue.GrpcTlsPort, FlagCatalogue.HttpTlsPort, FlagCatalogue.HttpPort, FlagCatalogue.GrpcHealthPort];
+        [
+            FlagCatalogue.GrpcTlsPort, FlagCatalogue.HttpTlsPort, FlagCatalogue.HttpPort, FlagCatalogue.GrpcHealthPort,
+        ];
         var open = ports.Where(port => flags.Get(port) != 0).ToArray();
         if (open.Length == 0)
         {
@@ -58,9 +60,11 @@ public static class FlagChecks
         }
         if (path.Length < 2 || path[0] != '/')
         {
-            yield return $"{FlagCatalogue.MetricsPath}: '{path}' is not a path such as {FlagCatalogue.MetricsPath.Default}";
+            yield return
+                $"{FlagCatalogue.MetricsPath}: '{path}' is not a path such as {FlagCatalogue.MetricsPath.Default}";
         }
-        else if (path.StartsWith("/debug/", StringComparison.Ordinal) || path.StartsWith("/_", StringComparison.Ordinal))
+        else if (path.StartsWith("/debug/", StringComparison.Ordinal)
+            || path.StartsWith("/_", StringComparison.Ordinal))
         {
             yield return $"{FlagCatalogue.MetricsPath}: '{path}' is reserved for other pages of the debug port";
         }
@@ -78,12 +82,12 @@ public static class FlagChecks
         ];
         var provider = flags.Get(FlagCatalogue.OidcProviderUrl) is not null;
         var token = flags.IsChanged(FlagCatalogue.BearerToken);
-        var changed = needProvider.Where(flags.IsChanged).ToArray();
+        Flag[] changed = [.. needProvider.Where(flags.IsChanged)];
         // An OIDC flag shows that tokens are wanted. Without a provider kedge would accept everyone, by accident.
         if (!provider && changed.Length > 0)
         {
-            yield return $"{FlagCatalogue.OidcProviderUrl}: is empty, but {string.Join(", ", changed.Select(flag => flag.ToString()))} "
-                + "need an OIDC provider";
+            yield return
+                $"{FlagCatalogue.OidcProviderUrl}: is empty, but {string.Join(", ", changed)} need an OIDC provider";
         }
         if (provider && !flags.IsChanged(FlagCatalogue.OidcClientId))
         {
@@ -100,7 +104,8 @@ public static class FlagChecks
         }
         if (!provider && !token && flags.Get(FlagCatalogue.OidcForDebug))
         {
-            yield return $"{FlagCatalogue.OidcForDebug}: needs {FlagCatalogue.OidcProviderUrl} or {FlagCatalogue.BearerToken}";
+            yield return
+                $"{FlagCatalogue.OidcForDebug}: needs {FlagCatalogue.OidcProviderUrl} or {FlagCatalogue.BearerToken}";
         }
     }
 
@@ -131,5 +136,6 @@ public static class FlagChecks
         }
     }
 
-    private static IEnumerable<string> Discovery(FlagValues flags) => flags.Get(FlagCatalogue.DynamicRoutings) ? OfDiscovery(flags) : [];
+    private static IEnumerable<string> Discovery(FlagValues flags) =>
+        flags.Get(FlagCatalogue.DynamicRoutings) ? OfDiscovery(flags) : [];
 }

@@ -66,7 +66,9 @@ public static class FlagTypes
 
     /// <summary>DNS servers; without a port, 53.</summary>
     public static FlagType<IReadOnlyList<IPEndPoint>> Nameservers { get; } =
-        ListOf("address[:port],…", new FlagType<IPEndPoint>("address[:port]", ReadNameserver, value => value.ToString()));
+        ListOf(
+            "address[:port],…",
+            new FlagType<IPEndPoint>("address[:port]", ReadNameserver, value => value.ToString()));
 
     /// <summary>One of the members of an enumeration, in lower case.</summary>
     public static FlagType<T> OneOf<T>() where T : struct, Enum
@@ -90,7 +92,8 @@ public static class FlagTypes
         {
             var list = new List<T>();
             values = list;
-            foreach (var word in words.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries))
+            const StringSplitOptions tidy = StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries;
+            foreach (var word in words.Split(',', tidy))
             {
                 if (element.Read(word, out var value) is { } problem)
                 {
@@ -108,7 +111,9 @@ public static class FlagTypes
     private static FlagType<int> Integer(string placeholder, int min, int max) => new(
         placeholder,
         (string word, out int value) =>
-            int.TryParse(word, NumberStyles.None, CultureInfo.InvariantCulture, out value) && value >= min && value <= max
+            int.TryParse(word, NumberStyles.None, CultureInfo.InvariantCulture, out value)
+            && value >= min
+            && value <= max
                 ? null
                 : $"'{word}' is not a number from {min} to {max}",
         value => value.ToString(CultureInfo.InvariantCulture));
@@ -117,7 +122,9 @@ public static class FlagTypes
     {
         // The spellings that Go's strconv.ParseBool accepts.
         value = word is "true" or "1" or "t" or "T" or "TRUE" or "True";
-        return value || word is "false" or "0" or "f" or "F" or "FALSE" or "False" ? null : $"'{word}' is not true or false";
+        return value || word is "false" or "0" or "f" or "F" or "FALSE" or "False"
+            ? null
+            : $"'{word}' is not true or false";
     }
 
     private static string? ReadText(string word, out string value) => Out(out value, null, word);
@@ -150,14 +157,18 @@ public static class FlagTypes
         const int dns = 53;
         return IPEndPoint.TryParse(word, out var server)
             ? Out(out value, null, server.Port == 0 ? new IPEndPoint(server.Address, dns) : server)
-            : Out(out value, $"'{word}' is not an IP address with or without a port", new IPEndPoint(IPAddress.None, dns));
+            : Out(
+                out value,
+                $"'{word}' is not an IP address with or without a port",
+                new IPEndPoint(IPAddress.None, dns));
     }
 
     private static string? ReadUrl(string word, out Uri? value)
     {
         value = null;
         return word.Length == 0
-            || (Uri.TryCreate(word, UriKind.Absolute, out value) && value.Scheme is "http" or "https" && value.Host.Length > 0)
+            || (Uri.TryCreate(word, UriKind.Absolute, out value)
+                && value is { Scheme: "http" or "https", Host.Length: > 0 })
             ? null
             : $"'{word}' is not an http or https URL";
     }
@@ -171,7 +182,9 @@ public static class FlagTypes
         }
         var colon = word.LastIndexOf(':');
         var host = colon < 0 ? "" : word[..colon].Trim('[', ']');
-        if (host.Length == 0 || !int.TryParse(word.AsSpan(colon + 1), out var port) || port is < 1 or > IPEndPoint.MaxPort)
+        if (host.Length == 0
+            || !int.TryParse(word.AsSpan(colon + 1), out var port)
+            || port is < 1 or > IPEndPoint.MaxPort)
         {
             return $"'{word}' is not a host and port such as logstash.internal:5000";
         }

@@ -69,7 +69,8 @@ public sealed class FlagWords
         var argument = _letters.GetValueOrDefault(arguments[index], arguments[index]);
         if (!argument.StartsWith("--", StringComparison.Ordinal) || argument is "--help" or "--version")
         {
-            if (_command is null && _commands.Contains(argument) && !_words.Exists(word => !word.StartsWith('-') && !word.StartsWith('=')))
+            if (_command is null && _commands.Contains(argument)
+                && !_words.Exists(word => !word.StartsWith('-') && !word.StartsWith('=')))
             {
                 _command = argument;
             }

@@ -36,7 +36,8 @@ public static class GoDuration
             var number = text.IndexOfAnyExcept(NumberCharacters);
             // 18 digits fit a decimal with room for the unit's factor; a number that is longer fits no TimeSpan.
             if (number is <= 0 or > 18
-                || !decimal.TryParse(text[..number], NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var value))
+                || !decimal.TryParse(
+                    text[..number], NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var value))
             {
                 return false;
             }
@@ -74,7 +75,9 @@ public static class GoDuration
         }
         if (ticks < TimeSpan.TicksPerSecond)
         {
-            var (unit, factor) = ticks < TimeSpan.TicksPerMillisecond ? ("µs", 10m) : ("ms", TimeSpan.TicksPerMillisecond);
+            var (unit, factor) = ticks < TimeSpan.TicksPerMillisecond
+                ? ("µs", 10m)
+                : ("ms", TimeSpan.TicksPerMillisecond);
             return text.Append(Number(ticks / factor)).Append(unit).ToString();
         }
         var hours = decimal.Floor(ticks / TimeSpan.TicksPerHour);

@@ -73,7 +73,8 @@ public sealed record ListenerLimits(
 /// <summary>
 /// Without CA files clients are not asked for a certificate, whatever <paramref name="ClientCertRequired"/> is.
 /// </summary>
-public sealed record TlsOptions(string CertFile, string KeyFile, IReadOnlyList<string> ClientCaFiles, bool ClientCertRequired)
+public sealed record TlsOptions(
+    string CertFile, string KeyFile, IReadOnlyList<string> ClientCaFiles, bool ClientCertRequired)
 {
     public static TlsOptions From(FlagValues flags) => new(
         flags.Get(FlagCatalogue.CertFile),

@@ -23,7 +23,8 @@ public sealed class DiscoverySource : IWatchSink<Service>
     {
         _logger = logger;
         _state = DiscoveryState.Create(options, _director, _pool)!;
-        _coalescer = new Coalescer(TimeSpan.FromMilliseconds(300), TimeSpan.FromMilliseconds(100), TimeSpan.FromSeconds(1), time);
+        _coalescer = new Coalescer(
+            TimeSpan.FromMilliseconds(300), TimeSpan.FromMilliseconds(100), TimeSpan.FromSeconds(1), time);
     }
 
     /// <summary>

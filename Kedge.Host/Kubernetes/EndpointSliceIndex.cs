@@ -170,7 +170,10 @@ internal sealed class EndpointSliceIndex(Func<ServiceKey, IEnumerable<ServicePor
         IEnumerable<EndpointSlice> slices = _slices.TryGetValue(subscription.Key, out var found) ? found.Values : [];
         var ports = portsOf(subscription.Key);
         var selection = EndpointSlices.select(subscription.Target.Port, subscription.Generated, ports ?? [], slices)!;
-        var isPreliminary = !subscription.Generated && ports is null && !selection.PortFound && selection.OtherPorts.Length > 0
+        var isPreliminary = !subscription.Generated
+            && ports is null
+            && !selection.PortFound
+            && selection.OtherPorts.Length > 0
             && !needPorts();
         if (!isPreliminary)
         {
@@ -181,7 +184,8 @@ internal sealed class EndpointSliceIndex(Func<ServiceKey, IEnumerable<ServicePor
     private static bool IsSame(Dictionary<string, EndpointSlice>? left, Dictionary<string, EndpointSlice>? right) =>
         left is null || right is null
             ? ReferenceEquals(left, right)
-            : left.Count == right.Count && left.All(entry => right.TryGetValue(entry.Key, out var slice) && entry.Value.Equals(slice));
+            : left.Count == right.Count
+                && left.All(entry => right.TryGetValue(entry.Key, out var slice) && entry.Value.Equals(slice));
 
     private sealed class Subscription(
         EndpointSliceIndex index, ServiceKey key, K8sTarget target, bool generated, IEndpointSink sink) : IDisposable
@@ -216,7 +220,8 @@ internal sealed class EndpointSliceIndex(Func<ServiceKey, IEnumerable<ServicePor
             if (!selection.PortFound && selection.OtherPorts.Length > 0)
             {
                 sink.Failed(
-                    $"no endpoint of service {key} has the port {Describe(target.Port)} (available: {string.Join(", ", selection.OtherPorts)})");
+                    $"no endpoint of service {key} has the port {Describe(target.Port)} "
+                    + $"(available: {string.Join(", ", selection.OtherPorts)})");
             }
         }
 

@@ -13,7 +13,8 @@ internal sealed class FlagAccess(KubernetesOptions options) : IKubernetesAccessS
     public Task<KubernetesAccess> FindAsync(CancellationToken stop)
     {
         var server = options.ApiUrl ?? throw new KubernetesAccessException(
-            "no API server: k8sclient_kubeapi_url is not given and kedge is not running in a pod (KUBERNETES_SERVICE_HOST is not set)");
+            "no API server: k8sclient_kubeapi_url is not given and kedge is not running in a pod "
+            + "(KUBERNETES_SERVICE_HOST is not set)");
         return Task.FromResult(new KubernetesAccess(
             server, options.TlsInsecure, () => ReadRoots(options.CaFile), ReadTokenAsync, ClientCertificate: null));
     }

@@ -33,7 +33,8 @@ internal sealed class KubeConfigAccess(KubernetesOptions options) : IKubernetesA
         }
         catch (Exception e) when (e is not (OperationCanceledException or KubernetesAccessException))
         {
-            throw new KubernetesAccessException($"kubeconfig user '{options.KubeConfigUser}' of {path}: {e.Message}", e);
+            throw new KubernetesAccessException(
+                $"kubeconfig user '{options.KubeConfigUser}' of {path}: {e.Message}", e);
         }
     }
 
@@ -44,12 +45,14 @@ internal sealed class KubeConfigAccess(KubernetesOptions options) : IKubernetesA
         if (!users.Any(u => u.Name == options.KubeConfigUser))
         {
             throw new KubernetesAccessException(
-                $"{path} has no user '{options.KubeConfigUser}' (available: {string.Join(", ", users.Select(u => u.Name))})");
+                $"{path} has no user '{options.KubeConfigUser}' "
+                + $"(available: {string.Join(", ", users.Select(u => u.Name))})");
         }
         var cluster = options.ApiUrl is { } given
             ? new ClusterEndpoint { Server = given.AbsoluteUri }
             : ClusterOf(file) ?? throw new KubernetesAccessException(
-                $"no API server: k8sclient_kubeapi_url is not given and no context of {path} has the user '{options.KubeConfigUser}'");
+                $"no API server: k8sclient_kubeapi_url is not given and no context of {path} has the user "
+                + $"'{options.KubeConfigUser}'");
         var configuration = KubernetesClientConfiguration.BuildConfigFromConfigObject(new K8SConfiguration
         {
             FileName = file.FileName,
@@ -82,7 +85,8 @@ internal sealed class KubeConfigAccess(KubernetesOptions options) : IKubernetesA
         return (file.Clusters ?? []).FirstOrDefault(c => c.Name == context?.ContextDetails.Cluster)?.ClusterEndpoint;
     }
 
-    private async Task<AuthenticationHeaderValue?> AuthorizationAsync(KubernetesClientConfiguration configuration, CancellationToken stop)
+    private async Task<AuthenticationHeaderValue?> AuthorizationAsync(
+        KubernetesClientConfiguration configuration, CancellationToken stop)
     {
         if (configuration.TokenProvider is { } provider)
         {

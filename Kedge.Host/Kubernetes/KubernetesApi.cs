@@ -57,7 +57,8 @@ internal sealed class KubernetesApi : IDisposable
     public async Task<HttpResponseMessage> GetAsync(string pathAndQuery, CancellationToken stop)
     {
         var access = await AccessAsync(stop);
-        using var request = new HttpRequestMessage(HttpMethod.Get, access.Server.AbsoluteUri.TrimEnd('/') + pathAndQuery)
+        using var request = new HttpRequestMessage(
+            HttpMethod.Get, access.Server.AbsoluteUri.TrimEnd('/') + pathAndQuery)
         {
             Headers = { Authorization = await access.Authorization(stop) },
         };
@@ -94,7 +95,8 @@ internal sealed class KubernetesApi : IDisposable
                 && Volatile.Read(ref _trustError) is { Length: > 0 } error
                 ? $"its certificate is not trusted: {error}"
                 : e.GetBaseException().Message;
-            throw new KubernetesAccessException($"the API server {request.RequestUri!.Authority} cannot be reached: {reason}", e);
+            throw new KubernetesAccessException(
+                $"the API server {request.RequestUri!.Authority} cannot be reached: {reason}", e);
         }
     }
 
@@ -135,7 +137,8 @@ internal sealed class KubernetesApi : IDisposable
             using var status = await JsonDocument.ParseAsync(body, default, stop);
             return status.RootElement.GetProperty("message").GetString() ?? "";
         }
-        catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or IOException)
+        catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException
+            or IOException)
         {
             return response.ReasonPhrase ?? "";
         }
@@ -170,7 +173,9 @@ internal sealed class KubernetesApi : IDisposable
         }
         if (certificate is not X509Certificate2 server || errors.HasFlag(SslPolicyErrors.RemoteCertificateNameMismatch))
         {
-            Volatile.Write(ref _trustError, certificate is null ? "it has none" : $"it is for another host ({certificate.Subject})");
+            Volatile.Write(
+                ref _trustError,
+                certificate is null ? "it has none" : $"it is for another host ({certificate.Subject})");
             return false;
         }
         if (access?.Trusted() is not { } roots)

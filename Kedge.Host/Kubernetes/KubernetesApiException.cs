@@ -4,7 +4,8 @@ namespace Kedge.Host.Kubernetes;
 
 /// <summary>The API server replied with an error.</summary>
 /// <param name="retryAfter">How long the response asks callers to wait; null if it does not say.</param>
-public sealed class KubernetesApiException(HttpStatusCode status, string message, TimeSpan? retryAfter = null) : Exception(message)
+public sealed class KubernetesApiException(HttpStatusCode status, string message, TimeSpan? retryAfter = null)
+    : Exception(message)
 {
     public HttpStatusCode Status => status;
 

@@ -142,7 +142,8 @@ public sealed class KubernetesCluster : IAsyncDisposable
         }
     }
 
-    private static Func<JsonElement, Service?> ServiceReader(string prefix) => element => ServiceJson.TryRead(prefix, element);
+    private static Func<JsonElement, Service?> ServiceReader(string prefix) =>
+        element => ServiceJson.TryRead(prefix, element);
 
     private WatchHealth Begin<T>(WatchTarget target, Func<JsonElement, T?> read, IWatchSink<T> sink)
         where T : class

@@ -15,7 +15,8 @@ namespace Kedge.Host.Kubernetes;
 /// <param name="WhenMissing">
 /// The likely reason when the API server does not have the collection; empty = unknown.
 /// </param>
-internal sealed record WatchTarget(string Name, string Path, string LabelSelector, TimeSpan SilenceTimeout, string WhenMissing = "");
+internal sealed record WatchTarget(
+    string Name, string Path, string LabelSelector, TimeSpan SilenceTimeout, string WhenMissing = "");
 
 /// <summary>
 /// Lists a collection, then watches it from that version on, until stopped. No change is lost: a watch resumes from the
@@ -84,7 +85,9 @@ internal sealed class ResourceWatch<T>(
             }
             catch (KubernetesApiException e)
             {
-                var meaning = e.Status == HttpStatusCode.NotFound && target.WhenMissing.Length > 0 ? $" ({target.WhenMissing})" : "";
+                var meaning = e.Status == HttpStatusCode.NotFound && target.WhenMissing.Length > 0
+                    ? $" ({target.WhenMissing})"
+                    : "";
                 MarkDown(e.IsGone ? LogLevel.Debug : LogLevel.Warning, e.Message + meaning);
                 retryAfter = e.RetryAfter;
                 // After 410, and after every other error too: the server may not know the version any more.
@@ -197,8 +200,10 @@ internal sealed class ResourceWatch<T>(
             using var silence = CancellationTokenSource.CreateLinkedTokenSource(stop);
             while (true)
             {
-                var left = TimeSpan.FromSeconds(seconds) + Grace - TimeSpan.FromMilliseconds(Environment.TickCount64 - begun);
-                silence.CancelAfter(left < target.SilenceTimeout ? (left > TimeSpan.Zero ? left : TimeSpan.Zero) : target.SilenceTimeout);
+                var elapsed = TimeSpan.FromMilliseconds(Environment.TickCount64 - begun);
+                var left = TimeSpan.FromSeconds(seconds) + Grace - elapsed;
+                left = left > TimeSpan.Zero ? left : TimeSpan.Zero;
+                silence.CancelAfter(left < target.SilenceTimeout ? left : target.SilenceTimeout);
                 var result = await reader.ReadAsync(silence.Token);
                 var buffer = result.Buffer;
                 while (TryReadLine(ref buffer, out var line))
@@ -240,14 +245,18 @@ internal sealed class ResourceWatch<T>(
     {
         using var document = JsonDocument.Parse(line);
         var type = Text(document.RootElement, "type");
-        if (!document.RootElement.TryGetProperty("object", out var @object) || @object.ValueKind != JsonValueKind.Object)
+        if (!document.RootElement.TryGetProperty("object", out var @object)
+            || @object.ValueKind != JsonValueKind.Object)
         {
             throw new JsonException("an event without an object");
         }
         if (type == "ERROR")
         {
-            var code = @object.TryGetProperty("code", out var number) && number.TryGetInt32(out var value) ? value : 500;
-            throw new KubernetesApiException((HttpStatusCode)code, $"the watch ended with {code}: {Text(@object, "message")}");
+            var code = @object.TryGetProperty("code", out var number) && number.TryGetInt32(out var value)
+                ? value
+                : 500;
+            throw new KubernetesApiException(
+                (HttpStatusCode)code, $"the watch ended with {code}: {Text(@object, "message")}");
         }
         Health.NoteEvent();
         _backoff.Reset();
@@ -262,7 +271,8 @@ internal sealed class ResourceWatch<T>(
                 sink.Upsert(item);
             }
         }
-        if (@object.TryGetProperty("metadata", out var metadata) && Text(metadata, "resourceVersion") is { Length: > 0 } version)
+        if (@object.TryGetProperty("metadata", out var metadata)
+            && Text(metadata, "resourceVersion") is { Length: > 0 } version)
         {
             _version = version;
         }
@@ -290,16 +300,19 @@ internal sealed class ResourceWatch<T>(
     private void MarkDown(LogLevel level, string error)
     {
         // The same error again and again gets one line.
-        logger.Log(reportFailure(Health, error) ? level : LogLevel.Debug, "watch of {Watch}: {Error}", target.Name, error);
+        logger.Log(
+            reportFailure(Health, error) ? level : LogLevel.Debug, "watch of {Watch}: {Error}", target.Name, error);
         sink.Failed();
     }
 
     private TimeSpan PauseAfter(TimeSpan? retryAfter)
     {
         var pause = _backoff.Next();
-        return retryAfter is { } requested && requested > pause
-            ? (requested < MaxRetryAfter ? requested : MaxRetryAfter)
-            : pause;
+        if (retryAfter is not { } requested || requested < pause)
+        {
+            return pause;
+        }
+        return requested < MaxRetryAfter ? requested : MaxRetryAfter;
     }
 
     private static bool TryReadLine(ref ReadOnlySequence<byte> buffer, out ReadOnlySequence<byte> line)
@@ -330,7 +343,9 @@ internal sealed class ResourceWatch<T>(
     }
 
     private static string Text(JsonElement element, string name) =>
-        element.ValueKind == JsonValueKind.Object && element.TryGetProperty(name, out var value) && value.ValueKind == JsonValueKind.String
+        element.ValueKind == JsonValueKind.Object
+        && element.TryGetProperty(name, out var value)
+        && value.ValueKind == JsonValueKind.String
             ? value.GetString()!
             : "";
 

@@ -39,7 +39,9 @@ internal sealed class ServicePortIndex(Action<ServiceKey> changed, Action settle
         {
             affected.AddRange(_ports.Keys.Where(key => !next.ContainsKey(key)));
             affected.AddRange(
-                next.Where(entry => !entry.Value.Equals(_ports.GetValueOrDefault(entry.Key))).Select(entry => entry.Key));
+                from entry in next
+                where !entry.Value.Equals(_ports.GetValueOrDefault(entry.Key))
+                select entry.Key);
             _ports = next;
         }
         affected.ForEach(changed);

@@ -56,7 +56,8 @@ public static class LogLine
     /// UTF-8, with a line break at the end.
     /// </summary>
     /// <param name="tags">The tags of the line; without any there is no such field.</param>
-    public static byte[] ToJson<TState>(in LogEntry<TState> entry, DateTimeOffset time, params ReadOnlySpan<string> tags)
+    public static byte[] ToJson<TState>(
+        in LogEntry<TState> entry, DateTimeOffset time, params ReadOnlySpan<string> tags)
     {
         // Writing a line never logs another one, so one buffer per thread is enough.
         var (buffer, json) = t_json ??= NewJson();

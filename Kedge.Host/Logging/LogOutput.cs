@@ -55,14 +55,17 @@ public sealed class LogOutput : IDisposable
             LogVerbosity.Error => LogLevel.Error,
             _ => throw new ArgumentOutOfRangeException(nameof(verbosity), verbosity, null),
         };
-        var framework = level == LogLevel.Debug ? LogLevel.Debug : (LogLevel)Math.Max((int)level, (int)LogLevel.Warning);
+        var framework = level == LogLevel.Debug
+            ? LogLevel.Debug
+            : (LogLevel)Math.Max((int)level, (int)LogLevel.Warning);
         builder.SetMinimumLevel(level);
         builder.AddFilter("Microsoft", framework);
         builder.AddFilter("System", framework);
         // The proxy itself reports failed exchanges, with their route and backend.
         builder.AddFilter("Yarp", level == LogLevel.Debug ? LogLevel.Debug : LogLevel.Error);
         // A listener that cannot be opened gets one line of kedge's own.
-        builder.AddFilter("Microsoft.Extensions.Hosting.Internal.Host", level == LogLevel.Debug ? LogLevel.Debug : LogLevel.Critical);
+        builder.AddFilter(
+            "Microsoft.Extensions.Hosting.Internal.Host", level == LogLevel.Debug ? LogLevel.Debug : LogLevel.Critical);
         // While a logger for this category is enabled, hosting creates an activity and a scope for every request.
         builder.AddFilter("Microsoft.AspNetCore.Hosting.Diagnostics", LogLevel.None);
         // A host that does not start throws, and the caller logs that.

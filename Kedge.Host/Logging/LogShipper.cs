@@ -39,7 +39,9 @@ public sealed class LogShipper : ILoggerProvider
     {
         _target = target;
         _tags = [.. options.LogstashTags];
-        _writeTimeout = options.LogstashWriteTimeout > TimeSpan.Zero ? options.LogstashWriteTimeout : Timeout.InfiniteTimeSpan;
+        _writeTimeout = options.LogstashWriteTimeout > TimeSpan.Zero
+            ? options.LogstashWriteTimeout
+            : Timeout.InfiniteTimeSpan;
         _lines = Channel.CreateBounded<byte[]>(new BoundedChannelOptions(Math.Max(1, options.LogstashBufferSize))
         {
             SingleReader = true,
@@ -81,8 +83,8 @@ public sealed class LogShipper : ILoggerProvider
             if (Interlocked.Exchange(ref _isDropping, 1) == 0)
             {
                 Volatile.Read(ref _log).LogWarning(
-                    "logstash at {Host}:{Port} is slower than the log: lines without room in the buffer are dropped, and counted in "
-                    + "kedge_log_lines_dropped_total",
+                    "logstash at {Host}:{Port} is slower than the log: lines without room in the buffer are dropped, "
+                    + "and counted in kedge_log_lines_dropped_total",
                     _target.Host,
                     _target.Port);
             }
@@ -169,7 +171,11 @@ public sealed class LogShipper : ILoggerProvider
         public bool IsEnabled(LogLevel logLevel) => logLevel != LogLevel.None;
 
         public void Log<TState>(
-            LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
+            LogLevel logLevel,
+            EventId eventId,
+            TState state,
+            Exception? exception,
+            Func<TState, Exception?, string> formatter)
         {
             var entry = new LogEntry<TState>(logLevel, category, eventId, state, exception, formatter);
             shipper.Ship(LogLine.ToJson(entry, DateTimeOffset.UtcNow, shipper._tags));

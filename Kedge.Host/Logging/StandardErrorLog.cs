@@ -115,7 +115,11 @@ public sealed class StandardErrorLog : ILoggerProvider
         public bool IsEnabled(LogLevel logLevel) => logLevel != LogLevel.None;
 
         public void Log<TState>(
-            LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
+            LogLevel logLevel,
+            EventId eventId,
+            TState state,
+            Exception? exception,
+            Func<TState, Exception?, string> formatter) =>
             log.Add(log.Format(new LogEntry<TState>(logLevel, category, eventId, state, exception, formatter)));
     }
 }

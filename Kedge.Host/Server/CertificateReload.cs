@@ -5,7 +5,8 @@ using Kedge.Host.Flags;
 namespace Kedge.Host.Server;
 
 /// <summary>Reloads the certificate, key and client CA files. Warns of certificates that expire soon.</summary>
-public sealed class CertificateReload(TlsOptions options, CertificateStore store, ILogger logger) : IReloadable<ServerIdentity>
+public sealed class CertificateReload(TlsOptions options, CertificateStore store, ILogger logger)
+    : IReloadable<ServerIdentity>
 {
     private readonly CertificateExpiry _expiry = new(store, logger, TimeProvider.System);
 

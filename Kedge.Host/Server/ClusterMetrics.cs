@@ -76,7 +76,8 @@ internal static class ClusterMetrics
 
     private static KeyValuePair<string, object?> Label(WatchHealth watch) => new("watch", watch.Name);
 
-    private static Measurement<int> Notices(int count, string kind) => new(count, new KeyValuePair<string, object?>("kind", kind));
+    private static Measurement<int> Notices(int count, string kind) =>
+        new(count, new KeyValuePair<string, object?>("kind", kind));
 
     private static ConflictLabels LabelsOf(Conflict conflict) => new(
         conflict.Host,

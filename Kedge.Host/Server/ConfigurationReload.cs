@@ -4,7 +4,8 @@ using Kedge.Host.Flags;
 namespace Kedge.Host.Server;
 
 /// <summary>Reloads the two configuration files.</summary>
-public sealed class ConfigurationReload(ConfigurationOptions options, ConfigurationStore store) : IReloadable<LoadedFiles>
+public sealed class ConfigurationReload(ConfigurationOptions options, ConfigurationStore store)
+    : IReloadable<LoadedFiles>
 {
     public LoadedFiles? Load(out IReadOnlyList<string> errors) => ConfigurationLoader.LoadFiles(options, out errors);
 

@@ -119,7 +119,8 @@ public sealed class FileReload<T> : IAsyncDisposable
             return;
         }
         var source = isRequested ? "SIGHUP" : "file";
-        var (value, errors) = await _files.ReadSettledAsync(() => (_target.Load(out var problems), problems), _stop.Token);
+        var (value, errors) = await _files.ReadSettledAsync(
+            () => (_target.Load(out var problems), problems), _stop.Token);
         if (value is null)
         {
             _target.Reject(errors, source);

@@ -57,14 +57,19 @@ public sealed class KedgeServer : IAsyncDisposable
         _cluster = new(options.Kubernetes, loggers);
         _engine = new(SettingsOf(options), _telemetry, _cluster, loggers) { Authorizer = _authorizer };
 
-        var store = new ConfigurationStore(files, _engine.Apply, loggers.CreateLogger("kedge.configuration"), TimeProvider.System);
+        var store = new ConfigurationStore(
+            files, _engine.Apply, loggers.CreateLogger("kedge.configuration"), TimeProvider.System);
         _discovery = Discover(options.Discovery, store, loggers);
         var reloadLog = loggers.CreateLogger("kedge.reload");
         _configurationReload = new(
             "configuration", watched.Configuration, new ConfigurationReload(options.Configuration, store), reloadLog);
         _certificateReload = certificates is null
             ? null
-            : new("certificate", watched.Certificates, new CertificateReload(options.Tls, certificates, reloadLog), reloadLog);
+            : new(
+                "certificate",
+                watched.Certificates,
+                new CertificateReload(options.Tls, certificates, reloadLog),
+                reloadLog);
 
         ServerMetrics.Register(_telemetry, _engine, store, certificates, logging);
         ClusterMetrics.Register(_telemetry.Meter, _cluster, _discovery);
@@ -87,7 +92,8 @@ public sealed class KedgeServer : IAsyncDisposable
             };
             var pages = DebugPages.Of(facts, flags, _options.MetricsPath, _metrics);
             var guard = options.Authorization.ForDebugPages ? _authorizer : null;
-            _debug = DebugListener.Create(_options, pages, guard, _telemetry.ListenerOf(ListenerKind.HttpPlain), loggers);
+            _debug = DebugListener.Create(
+                _options, pages, guard, _telemetry.ListenerOf(ListenerKind.HttpPlain), loggers);
         }
         if (_options.GrpcHealthPort != 0)
         {
@@ -136,7 +142,8 @@ public sealed class KedgeServer : IAsyncDisposable
     public async Task DrainAsync()
     {
         _health.MarkDraining();
-        _logger.LogInformation("draining: exchanges in flight have {Timeout} to finish", GoDuration.Format(_options.SigtermTimeout));
+        _logger.LogInformation(
+            "draining: exchanges in flight have {Timeout} to finish", GoDuration.Format(_options.SigtermTimeout));
         var begun = Stopwatch.GetTimestamp();
         if (_proxy is not null)
         {
@@ -176,13 +183,15 @@ public sealed class KedgeServer : IAsyncDisposable
         _telemetry.Dispose();
     }
 
-    private DiscoveryPublisher? Discover(ServiceDiscoveryOptions options, ConfigurationStore store, ILoggerFactory loggers)
+    private DiscoveryPublisher? Discover(
+        ServiceDiscoveryOptions options, ConfigurationStore store, ILoggerFactory loggers)
     {
         if (!options.Enabled)
         {
             return null;
         }
-        var resolved = options.TryResolve(out var errors) ?? throw new ArgumentException(string.Join("; ", errors), nameof(options));
+        var resolved = options.TryResolve(out var errors)
+            ?? throw new ArgumentException(string.Join("; ", errors), nameof(options));
         return new(_cluster.Discover(resolved, options.ResyncTimeout), store, loggers.CreateLogger("kedge.discovery"));
     }
 

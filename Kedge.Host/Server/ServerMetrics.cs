@@ -19,7 +19,11 @@ public static class ServerMetrics
     private static readonly KeyValuePair<string, object?> GrpcType = new("grpc_type", "bidi_stream");
 
     public static void Register(
-        ProxyTelemetry telemetry, ProxyEngine engine, ConfigurationStore store, CertificateStore? certificates, LogOutput logging)
+        ProxyTelemetry telemetry,
+        ProxyEngine engine,
+        ConfigurationStore store,
+        CertificateStore? certificates,
+        LogOutput logging)
     {
         var meter = telemetry.Meter;
         Requests(meter, telemetry);
@@ -47,21 +51,25 @@ public static class ServerMetrics
             description: "Completed requests, by HTTP status or gRPC code.");
         meter.CreateObservableCounter("kedge_proxy_errors_total",
             () => from error in telemetry.Errors
-                  select new Measurement<long>(error.Count, new("backend_name", error.Backend), new("type", error.Type)),
+                  select new Measurement<long>(
+                      error.Count, new("backend_name", error.Backend), new("type", error.Type)),
             description: "Requests that the proxy answered with an error of its own, by type of error.");
         meter.CreateObservableGauge("kedge_requests_in_flight",
             () => from backend in telemetry.Backends
                   select new Measurement<int>(backend.InFlight, backend.Labels),
             description: "Requests in flight to a backend.");
         meter.CreateObservableCounter("net_conntrack_listener_conn_accepted_total",
-            () => from listener in telemetry.Listeners select new Measurement<long>(listener.Accepted, ListenerLabel(listener)),
+            () => from listener in telemetry.Listeners
+                  select new Measurement<long>(listener.Accepted, ListenerLabel(listener)),
             description: "Connections accepted by a listener.");
         meter.CreateObservableCounter("net_conntrack_listener_conn_closed_total",
-            () => from listener in telemetry.Listeners select new Measurement<long>(listener.Closed, ListenerLabel(listener)),
+            () => from listener in telemetry.Listeners
+                  select new Measurement<long>(listener.Closed, ListenerLabel(listener)),
             description: "Closed connections of a listener.");
     }
 
-    private static KeyValuePair<string, object?> ListenerLabel(ListenerCounters listener) => new("listener_name", listener.Name);
+    private static KeyValuePair<string, object?> ListenerLabel(ListenerCounters listener) =>
+        new("listener_name", listener.Name);
 
     private static void Grpc(Meter meter, string prefix, string what, GrpcMethods methods)
     {
@@ -73,7 +81,8 @@ public static class ServerMetrics
                   from code in Enumerable.Range(0, GrpcCodes.Count)
                   let count = method.Handled(code)
                   where count > 0
-                  select new Measurement<long>(count, [.. GrpcLabels(method), new("grpc_code", GrpcCodes.NameOf(code))]),
+                  select new Measurement<long>(
+                      count, [.. GrpcLabels(method), new("grpc_code", GrpcCodes.NameOf(code))]),
             description: $"gRPC calls completed, {what}.");
     }
 
@@ -118,7 +127,8 @@ public static class ServerMetrics
             description: "Configuration changes that were rejected.");
         meter.CreateObservableGauge("kedge_configuration_refused", () => store.Status.Errors.Count > 0 ? 1 : 0,
             description: "1 = the files hold an invalid configuration; an earlier one is active.");
-        meter.CreateObservableGauge("kedge_configuration_applied_timestamp_seconds", () => store.Status.Since.ToUnixTimeSeconds(),
+        meter.CreateObservableGauge("kedge_configuration_applied_timestamp_seconds",
+            () => store.Status.Since.ToUnixTimeSeconds(),
             description: "When the active configuration became active.");
     }
 
@@ -139,7 +149,8 @@ public static class ServerMetrics
     {
         if (certificates.Count > 0)
         {
-            yield return new(new DateTimeOffset(certificates.Min(static certificate => certificate.NotAfter)).ToUnixTimeSeconds());
+            yield return new(
+                new DateTimeOffset(certificates.Min(static certificate => certificate.NotAfter)).ToUnixTimeSeconds());
         }
     }
 }

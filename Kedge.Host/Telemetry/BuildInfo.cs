@@ -6,7 +6,8 @@ namespace Kedge.Host.Telemetry;
 public static class BuildInfo
 {
     private static readonly string Informational =
-        typeof(BuildInfo).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? "unknown";
+        typeof(BuildInfo).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion
+            ?? "unknown";
 
     /// <summary>Such as <c>0.1.0</c>.</summary>
     public static string Version => Informational.Split('+')[0];

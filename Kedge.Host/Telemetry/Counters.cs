@@ -102,19 +102,22 @@ public sealed class GrpcMethods
     private const int LongestPath = 200;
     private static readonly char[] Separator = ['/'];
 
-    private readonly System.Collections.Concurrent.ConcurrentDictionary<string, GrpcMethodCounters> _byPath = new(StringComparer.Ordinal);
+    private readonly System.Collections.Concurrent.ConcurrentDictionary<string, GrpcMethodCounters> _byPath = new(
+        StringComparer.Ordinal);
     private readonly GrpcMethodCounters _others = new("other", "other");
     private int _count;
 
     /// <summary>All of them, the one for the others last.</summary>
-    public IEnumerable<GrpcMethodCounters> All => _byPath.Values.Append(_others).Where(counters => counters.Started > 0);
+    public IEnumerable<GrpcMethodCounters> All =>
+        _byPath.Values.Append(_others).Where(counters => counters.Started > 0);
 
     public GrpcMethodCounters Of(string path) =>
         _byPath.TryGetValue(path, out var known) ? known : Add(path);
 
     private GrpcMethodCounters Add(string path)
     {
-        if (path.Length > LongestPath || path.Split(Separator) is not ["", { Length: > 0 } service, { Length: > 0 } method])
+        if (path.Length > LongestPath
+            || path.Split(Separator) is not ["", { Length: > 0 } service, { Length: > 0 } method])
         {
             return _others;
         }
