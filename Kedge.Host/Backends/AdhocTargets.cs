@@ -6,23 +6,25 @@ using Kedge.Host.Resolvers;
 
 namespace Kedge.Host.Backends;
 
-/// <param name="Endpoints">Empty when the name does not resolve, or was refused.</param>
-/// <param name="Refusal">What kind of address it leads to that it must not lead to; null when it may.</param>
+/// <summary>The result of looking up the name that an ad-hoc rule yields.</summary>
+/// <param name="Endpoints">Empty when the name does not resolve or is rejected.</param>
+/// <param name="Refusal">The kind of address for which the name is rejected; null when it is not.</param>
+/// <param name="ExpiresAt">By <see cref="Clock"/>.</param>
 internal sealed record AdhocTarget(EndpointSet Endpoints, string? Refusal, long ExpiresAt);
 
-/// <summary>Looks up the names that ad-hoc rules lead to, with a short cache. SPEC section 4.</summary>
+/// <summary>Looks up the names that ad-hoc rules yield (docs/security.md, "Ad-hoc targets"), with a short-lived cache.</summary>
 internal sealed class AdhocTargets(DnsLookup dns, bool allowLoopback)
 {
     private const int MaxCached = 4096;
-    private static readonly TimeSpan Shortest = TimeSpan.FromSeconds(1);
-    private static readonly TimeSpan Longest = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan MinTtl = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan MaxTtl = TimeSpan.FromSeconds(30);
 
     private readonly ConcurrentDictionary<(string, ushort), Task<AdhocTarget>> _cache = new();
     private ulong _tickets;
 
     public ulong NextTicket() => Interlocked.Increment(ref _tickets);
 
-    /// <summary>The endpoints of a name and port. Lookups of one name at one time are one lookup.</summary>
+    /// <summary>The endpoints of a name and port. Concurrent lookups of the same name share one query.</summary>
     public Task<AdhocTarget> ResolveAsync(string dnsName, ushort port)
     {
         var key = (dnsName, port);
@@ -36,7 +38,7 @@ internal sealed class AdhocTargets(DnsLookup dns, bool allowLoopback)
         }
         if (_cache.Count >= MaxCached)
         {
-            // Whoever floods the cache with names pays with lookups; it does not grow.
+            // The cache must not grow without bound when callers send ever new names: it costs lookups instead.
             _cache.Clear();
         }
         return _cache.GetOrAdd(key, static (k, self) => self.LookUpAsync(k.Item1, k.Item2), this);
@@ -44,7 +46,7 @@ internal sealed class AdhocTargets(DnsLookup dns, bool allowLoopback)
 
     private async Task<AdhocTarget> LookUpAsync(string dnsName, ushort port)
     {
-        // Off the caller's thread, and under nobody's cancellation: others may be waiting for the same lookup.
+        // Off the caller's thread and without the caller's cancellation: other requests may wait for the same lookup.
         await Task.Yield();
         DnsAnswer<IPAddress> answer;
         try
@@ -53,26 +55,24 @@ internal sealed class AdhocTargets(DnsLookup dns, bool allowLoopback)
         }
         catch (DnsLookupException)
         {
-            return new(EndpointSet.Empty, null, Clock.Now + Shortest.Ticks);
+            return new(EndpointSet.Empty, null, Clock.Now + MinTtl.Ticks);
         }
-        var ttl = answer.Ttl == Timeout.InfiniteTimeSpan || answer.Ttl > Longest ? Longest : answer.Ttl < Shortest ? Shortest : answer.Ttl;
-        var expires = Clock.Now + ttl.Ticks;
+        var expiresAt = Clock.Now + Clamp(answer.Ttl).Ticks;
         var endpoints = new List<Endpoint>();
-        string? refusal = null;
         foreach (var address in answer.Records)
         {
             if (AddressPolicy.refusal(address, allowLoopback) is { } kind)
             {
-                refusal = kind;
+                // One forbidden address among others is a sign of DNS rebinding, so the whole name is rejected.
+                return new(EndpointSet.Empty, kind, expiresAt);
             }
-            else
-            {
-                endpoints.Add(new Endpoint(ResolvedEndpoint.Of(address, port, dnsName), tls: false));
-            }
+            endpoints.Add(new Endpoint(ResolvedEndpoint.Of(address, port, dnsName), tls: false));
         }
-        // One bad address among good ones is a sign of rebinding, not of a service: the name as a whole is refused.
-        return refusal is not null
-            ? new(EndpointSet.Empty, refusal, expires)
-            : new(new EndpointSet([.. endpoints], Balancer.RoundRobin), null, expires);
+        return new(new EndpointSet([.. endpoints], Balancer.RoundRobin), null, expiresAt);
     }
+
+    private static TimeSpan Clamp(TimeSpan ttl) =>
+        ttl == Timeout.InfiniteTimeSpan || ttl > MaxTtl ? MaxTtl
+        : ttl < MinTtl ? MinTtl
+        : ttl;
 }

@@ -1,57 +1,45 @@
 using Kedge.Domain;
 using Kedge.Host.Backends.Connections;
-using Kedge.Host.Backends.Health;
 using Kedge.Host.Resolvers;
 using Kedge.Host.Telemetry;
 
 namespace Kedge.Host.Backends;
 
-/// <summary>A backend of the configuration, alive: it keeps its endpoints resolved and spreads requests over them.</summary>
+/// <summary>A live backend: keeps its endpoints resolved and counts its requests in flight.</summary>
 internal sealed class Backend : IEndpointSink, IDisposable
 {
+    private static readonly TimeSpan ResolverRestartDelay = TimeSpan.FromSeconds(1);
+
     private readonly ILogger _logger;
-    private readonly IEndpointResolver? _resolver;
-    private string? _lastError;
+    private readonly IEndpointResolver _resolver;
     private readonly bool _logsFirstOutcome;
     private readonly CancellationTokenSource _stop = new();
     private readonly TaskCompletionSource _firstOutcome = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Lock _lock = new();
     private EndpointSet _endpoints = EndpointSet.Empty;
+    private string? _lastError;
     private ulong _tickets;
     private int _inFlight;
 
-    /// <param name="logsFirstOutcome">Whether the endpoints of the first lookup go to the log, at level info.</param>
+    /// <param name="logsFirstOutcome">Whether the endpoints of the first lookup are logged at level info.</param>
     public Backend(
         BackendInfo info,
-        bool isGrpc,
         UpstreamClient client,
         HealthPolicy policy,
-        IEndpointResolver? resolver,
+        IEndpointResolver resolver,
         bool logsFirstOutcome,
         BackendCounters counters,
         ILogger logger)
     {
         Info = info;
-        Counters = counters;
         Name = info.Name;
-        IsGrpc = isGrpc;
         Client = client;
         Policy = policy;
-        _logger = logger;
+        Counters = counters;
+        Stopping = _stop.Token;
         _resolver = resolver;
         _logsFirstOutcome = logsFirstOutcome;
-        if (resolver is null)
-        {
-            Failed("this kind of resolver is not available");
-        }
-        else
-        {
-            _ = ResolveAsync(resolver);
-        }
-        if (info.Definition.HealthCheck is { Value: var check })
-        {
-            _ = new HealthChecker(this, check, logger).RunAsync(_stop.Token);
-        }
+        _logger = logger;
     }
 
     public BackendInfo Info { get; }
@@ -60,29 +48,35 @@ internal sealed class Backend : IEndpointSink, IDisposable
 
     public BackendCounters Counters { get; }
 
-    public bool IsGrpc { get; }
+    public bool IsGrpc => Client.IsGrpc;
 
     public UpstreamClient Client { get; }
 
     public HealthPolicy Policy { get; }
 
-    /// <summary>Those of the last good answer.</summary>
+    /// <summary>Cancelled when the backend is disposed.</summary>
+    public CancellationToken Stopping { get; }
+
+    /// <summary>The endpoints of the last successful lookup.</summary>
     public EndpointSet Endpoints => Volatile.Read(ref _endpoints);
 
-    /// <summary>When the last good answer came; null before the first.</summary>
+    /// <summary>The time of the last successful lookup; null before the first.</summary>
     public DateTimeOffset? ResolvedAt { get; private set; }
 
-    /// <summary>Why the last lookup failed, or why the first does not come to an end; null when it did not fail.</summary>
-    public string? LastError => _lastError ?? (FirstOutcome.IsCompleted ? null : _resolver?.Trouble);
+    /// <summary>Why the last lookup failed, or what currently delays the first; null = no error.</summary>
+    public string? LastError => _lastError ?? (FirstOutcome.IsCompleted ? null : _resolver.CurrentError);
 
-    /// <summary>Completes when the first lookup has come to an end, good or bad.</summary>
+    /// <summary>Completes when the first lookup has succeeded or failed.</summary>
     public Task FirstOutcome => _firstOutcome.Task;
 
     public int InFlight => Volatile.Read(ref _inFlight);
 
+    /// <summary>Starts to resolve the endpoints. To be called once.</summary>
+    public void Start() => _ = ResolveAsync();
+
     public ulong NextTicket() => Interlocked.Increment(ref _tickets);
 
-    /// <summary>Counts a request in, unless as many as the backend may have are under way.</summary>
+    /// <summary>Counts a request as in flight; false when the backend has reached its limit.</summary>
     public bool TryEnter()
     {
         var limit = Info.MaxRequests;
@@ -94,6 +88,7 @@ internal sealed class Backend : IEndpointSink, IDisposable
         return false;
     }
 
+    /// <summary>A request that entered has ended.</summary>
     public void Leave()
     {
         if (Info.MaxRequests != 0)
@@ -102,7 +97,7 @@ internal sealed class Backend : IEndpointSink, IDisposable
         }
     }
 
-    /// <summary>Stops resolving. Requests that have its endpoints finish.</summary>
+    /// <summary>Stops resolving. Requests that use its endpoints can finish.</summary>
     public void Dispose()
     {
         _stop.Cancel();
@@ -115,10 +110,10 @@ internal sealed class Backend : IEndpointSink, IDisposable
         {
             ResolvedAt = DateTimeOffset.UtcNow;
             _lastError = null;
-            var old = _endpoints.Endpoints;
-            if (!IsSame(old, endpoints))
+            var current = _endpoints.Endpoints;
+            if (!IsSame(current, endpoints))
             {
-                var known = old.ToDictionary(e => e.Resolved);
+                var known = current.ToDictionary(e => e.Resolved);
                 var next = new List<Endpoint>(endpoints.Count);
                 foreach (var resolved in endpoints.Distinct())
                 {
@@ -148,37 +143,36 @@ internal sealed class Backend : IEndpointSink, IDisposable
         _firstOutcome.TrySetResult();
     }
 
-    private static bool IsSame(Endpoint[] old, IReadOnlyList<ResolvedEndpoint> now)
+    private static bool IsSame(Endpoint[] current, IReadOnlyList<ResolvedEndpoint> resolved)
     {
-        if (old.Length != now.Count)
+        if (current.Length != resolved.Count)
         {
             return false;
         }
-        // DNS servers rotate their answers: the order says nothing.
-        var known = new HashSet<ResolvedEndpoint>(now);
-        return known.Count == now.Count && Array.TrueForAll(old, e => known.Contains(e.Resolved));
+        // DNS servers rotate their answers, so the order has no meaning.
+        var set = new HashSet<ResolvedEndpoint>(resolved);
+        return set.Count == resolved.Count && Array.TrueForAll(current, e => set.Contains(e.Resolved));
     }
 
-    private async Task ResolveAsync(IEndpointResolver resolver)
+    private async Task ResolveAsync()
     {
-        var stop = _stop.Token;
-        while (!stop.IsCancellationRequested)
+        while (!Stopping.IsCancellationRequested)
         {
             try
             {
-                await resolver.RunAsync(this, stop);
+                await _resolver.RunAsync(this, Stopping);
                 return;
             }
-            catch (OperationCanceledException) when (stop.IsCancellationRequested)
+            catch (OperationCanceledException) when (Stopping.IsCancellationRequested)
             {
                 return;
             }
             catch (Exception e)
             {
-                _logger.LogError(e, "the resolver of backend {Backend} failed; it starts again", Name);
+                _logger.LogError(e, "the resolver of backend {Backend} failed and will be restarted", Name);
                 Failed(e.Message);
             }
-            await Task.Delay(TimeSpan.FromSeconds(1));
+            await Task.Delay(ResolverRestartDelay);
         }
     }
 }

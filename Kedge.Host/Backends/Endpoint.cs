@@ -1,15 +1,18 @@
-using System.Net;
 using Kedge.Domain;
 using Kedge.Host.Resolvers;
 
 namespace Kedge.Host.Backends;
 
 /// <summary>
-/// A live endpoint: its address, its requests under way, and what is known of its health. Lives as long as its backend's
-/// resolver names it, so that a change of the set around it does not wipe its state.
+/// A live endpoint: its address, its requests in flight and its health. It exists as long as the resolver of its backend
+/// reports it, so its state survives changes of the other endpoints.
 /// </summary>
 public sealed class Endpoint
 {
+    // The path is canonical already, and the path that was matched is the one that is forwarded.
+    private static readonly UriCreationOptions Verbatim = new() { DangerousDisablePathAndQueryCanonicalization = true };
+
+    private readonly string _uriPrefix;
     private EndpointHealth _health = EndpointHealth.Initial!;
     private int _inFlight;
     private long _requests;
@@ -18,23 +21,28 @@ public sealed class Endpoint
     public Endpoint(ResolvedEndpoint resolved, bool tls)
     {
         Resolved = resolved;
-        UriPrefix = (tls ? "https://" : "http://") + resolved.Address;
+        Name = resolved.Address.ToString();
+        _uriPrefix = (tls ? "https://" : "http://") + Name;
     }
 
     public ResolvedEndpoint Resolved { get; }
 
-    /// <summary>Scheme, address and port of the requests that go there.</summary>
-    public string UriPrefix { get; }
+    /// <summary>Address and port, for logs and pages.</summary>
+    public string Name { get; }
 
     public EndpointHealth Health => Volatile.Read(ref _health);
 
     public int InFlight => Volatile.Read(ref _inFlight);
 
-    /// <summary>How many requests went there.</summary>
+    /// <summary>The number of requests that were sent to it.</summary>
     public long Requests => Volatile.Read(ref _requests);
 
-    /// <summary>How many connections could not be made.</summary>
+    /// <summary>The number of connection attempts that failed.</summary>
     public long Failures => Volatile.Read(ref _failures);
+
+    /// <summary>The URI of a request to this endpoint, with path and query exactly as given.</summary>
+    /// <param name="query">With its leading <c>?</c>, or empty.</param>
+    public Uri UriOf(string path, string query) => new(string.Concat(_uriPrefix, path, query), Verbatim);
 
     public void RequestStarted()
     {
@@ -44,69 +52,53 @@ public sealed class Endpoint
 
     public void RequestEnded() => Interlocked.Decrement(ref _inFlight);
 
-    /// <summary>A connection could not be made.</summary>
+    /// <summary>A connection attempt failed.</summary>
     public void ConnectFailed(HealthPolicy policy, long now)
     {
         Interlocked.Increment(ref _failures);
-        EndpointHealth seen, next;
-        do
-        {
-            seen = Health;
-            next = seen.ConnectFailed(policy, now)!;
-        }
-        while (Interlocked.CompareExchange(ref _health, next, seen) != seen);
+        Update((policy, now), static (health, args) => health.ConnectFailed(args.policy, args.now)!);
     }
 
-    /// <summary>An answer came.</summary>
-    public void Succeeded()
+    /// <summary>It responded successfully.</summary>
+    public void Succeeded() => Update(0, static (health, _) => health.Succeeded()!);
+
+    /// <summary>It responded, but the response may still turn out to be a failure: only the connection is known to work.</summary>
+    public void Connected() => Update(0, static (health, _) => health.Connected()!);
+
+    /// <summary>A response was a failure, or broke off. To be called through <see cref="EndpointSet.RecordFailure"/>.</summary>
+    /// <param name="ejected">The number of other endpoints that are ejected at this time.</param>
+    /// <param name="total">The number of all endpoints.</param>
+    /// <returns>Whether this ejected the endpoint.</returns>
+    public bool RecordFailure(HealthPolicy policy, long now, int ejected, int total)
     {
-        var seen = Health;
-        var next = seen.Succeeded()!;
-        if (!ReferenceEquals(seen, next))
-        {
-            // Losing a race against another event only means that the other event counts.
-            Interlocked.CompareExchange(ref _health, next, seen);
-        }
+        var (before, after) = Update(
+            (policy, now, ejected, total),
+            static (health, args) => health.AnswerFailed(args.policy, args.now, args.ejected, args.total)!);
+        return !before.IsEjected(now) && after.IsEjected(now);
     }
 
-    /// <summary>An answer came, but it may still turn out to be a failure: only the connection is known to be good.</summary>
-    public void Connected()
-    {
-        var seen = Health;
-        var next = seen.Connected()!;
-        if (!ReferenceEquals(seen, next))
-        {
-            Interlocked.CompareExchange(ref _health, next, seen);
-        }
-    }
-
-    /// <summary>A failed answer, or a connection that broke off. <see cref="EndpointSet"/> says how many are ejected already.</summary>
-    /// <returns>Whether it ejected the endpoint.</returns>
-    public bool AnswerFailed(HealthPolicy policy, long now, int ejected, int total)
-    {
-        EndpointHealth seen, next;
-        do
-        {
-            seen = Health;
-            next = seen.AnswerFailed(policy, now, ejected, total)!;
-        }
-        while (Interlocked.CompareExchange(ref _health, next, seen) != seen);
-        return !seen.IsEjected(now) && next.IsEjected(now);
-    }
-
-    /// <summary>An active health check came to an end.</summary>
-    /// <returns>Whether the endpoint is now unwell and was not, or the other way round.</returns>
+    /// <summary>An active health check finished.</summary>
+    /// <returns>Whether the endpoint became healthy or unhealthy.</returns>
     public bool Probed(HealthPolicy policy, bool passed)
     {
-        EndpointHealth seen, next;
-        do
-        {
-            seen = Health;
-            next = seen.Probed(policy, passed)!;
-        }
-        while (Interlocked.CompareExchange(ref _health, next, seen) != seen);
-        return seen.IsUnwell != next.IsUnwell;
+        var (before, after) = Update((policy, passed), static (health, args) => health.Probed(args.policy, args.passed)!);
+        return before.IsUnwell != after.IsUnwell;
     }
 
-    public override string ToString() => Resolved.Address.ToString();
+    public override string ToString() => Name;
+
+    /// <summary>Applies one event to the health, atomically. An event that changes nothing costs a read.</summary>
+    private (EndpointHealth Before, EndpointHealth After) Update<TArgs>(
+        TArgs args, Func<EndpointHealth, TArgs, EndpointHealth> apply)
+    {
+        while (true)
+        {
+            var before = Health;
+            var after = apply(before, args);
+            if (ReferenceEquals(before, after) || Interlocked.CompareExchange(ref _health, after, before) == before)
+            {
+                return (before, after);
+            }
+        }
+    }
 }

@@ -3,7 +3,7 @@ using Kedge.Domain.Decoded;
 
 namespace Kedge.Host.Backends;
 
-/// <summary>The endpoints among which requests are spread, at one time. Immutable but for the endpoints' own state.</summary>
+/// <summary>The endpoints of a backend at one time. Immutable except for the state of the endpoints themselves.</summary>
 public sealed class EndpointSet
 {
     public static readonly EndpointSet Empty = new([], Balancer.RoundRobin);
@@ -18,9 +18,9 @@ public sealed class EndpointSet
 
     public Endpoint[] Endpoints { get; }
 
-    /// <summary>The endpoint for a request; null when it has tried all.</summary>
-    /// <param name="ticket">From the backend's counter; a request keeps its ticket for every try.</param>
-    /// <param name="tried">Endpoints where the request has been; null when none.</param>
+    /// <summary>Picks the endpoint for a request; null when the request has tried all.</summary>
+    /// <param name="ticket">From the backend's counter; a request keeps its ticket for all attempts.</param>
+    /// <param name="tried">The endpoints that the request has tried; null = none.</param>
     public Endpoint? Pick(ulong ticket, List<Endpoint>? tried)
     {
         if (Endpoints.Length == 1 && tried is null)
@@ -34,11 +34,11 @@ public sealed class EndpointSet
         return index < 0 ? null : Endpoints[index];
     }
 
-    /// <summary>Notes a failed answer of one of the endpoints; it may eject that one, within the policy's bounds.</summary>
-    /// <returns>Whether it did.</returns>
-    public bool AnswerFailed(Endpoint endpoint, HealthPolicy policy)
+    /// <summary>Records a failed response of an endpoint, which may eject it within the limits of the policy.</summary>
+    /// <returns>Whether this ejected it.</returns>
+    public bool RecordFailure(Endpoint endpoint, HealthPolicy policy)
     {
-        // Two that fail at one time must not both take the last place among the ejected.
+        // Two endpoints that fail at the same time must not both become the last one that may be ejected.
         lock (_picker)
         {
             var now = Clock.Now;
@@ -50,7 +50,7 @@ public sealed class EndpointSet
                     ejected++;
                 }
             }
-            return endpoint.AnswerFailed(policy, now, ejected, Endpoints.Length);
+            return endpoint.RecordFailure(policy, now, ejected, Endpoints.Length);
         }
     }
 
@@ -62,11 +62,4 @@ public sealed class EndpointSet
 
         public bool IsTried(int index) => tried is not null && tried.Contains(endpoints[index]);
     }
-}
-
-/// <summary>The monotonic clock of endpoint health.</summary>
-internal static class Clock
-{
-    /// <summary>Ticks of <see cref="TimeSpan"/> since some start; advances every few milliseconds.</summary>
-    public static long Now => Environment.TickCount64 * TimeSpan.TicksPerMillisecond;
 }

@@ -4,12 +4,12 @@ using Kedge.Host.Resolvers;
 
 namespace Kedge.Host.Backends;
 
-/// <summary>Makes the resolver that a backend's definition names.</summary>
+/// <summary>Creates the resolver of a backend.</summary>
 internal sealed class ResolverFactory(DnsLookup dns, KubernetesCluster cluster)
 {
-    /// <param name="resolver">Of a valid backend.</param>
-    /// <param name="generated">Whether discovery made the backend.</param>
-    public IEndpointResolver For(Resolver resolver, bool generated) => resolver switch
+    /// <param name="resolver">From a valid backend.</param>
+    /// <param name="generated">Whether discovery generated the backend.</param>
+    public IEndpointResolver Create(Resolver resolver, bool generated) => resolver switch
     {
         Resolver.Host host => new HostResolver(dns, host.dnsName, (ushort)host.port),
         Resolver.Srv srv => new SrvResolver(dns, srv.dnsName, (ushort)srv.portOverride),

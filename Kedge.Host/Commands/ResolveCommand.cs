@@ -69,7 +69,7 @@ public sealed class ResolveCommand : ICommand
         using var signal = new ShutdownSignal();
         foreach (var target in targets)
         {
-            var resolver = resolvers.For(target.Resolver, generated: false);
+            var resolver = resolvers.Create(target.Resolver, generated: false);
             var printer = new EndpointPrinter(target.Title, invocation.Output, invocation.Error, withTime: !once);
             printers.Add(printer);
             runs.Add(resolver.RunAsync(printer, stop.Token));

@@ -1,7 +1,7 @@
 using Kedge.Host.Certificates;
 using Kedge.Host.Configurations;
-using Kedge.Host.Forwarding;
 using Kedge.Host.Kubernetes;
+using Kedge.Host.Routing;
 using Kedge.Host.Telemetry;
 using Kedge.Pages;
 
@@ -10,7 +10,7 @@ namespace Kedge.Host.Debug;
 /// <summary>The parts of the server that the debug pages show.</summary>
 public sealed class DebugFacts
 {
-    public required ProxyEngine Engine { get; init; }
+    public required RequestRouter Router { get; init; }
 
     public required ConfigurationStore Store { get; init; }
 

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using Kedge.Host.Telemetry;
 using Kedge.Pages;
+using GrpcStatuses = Kedge.Host.Http.GrpcStatuses;
 
 namespace Kedge.Host.Debug;
 
@@ -26,11 +27,11 @@ public sealed class RequestsPage(DebugFacts facts) : IDebugPage
         new DateTimeOffset(record.At),
         record.RequestId,
         record.Describe(),
-        record.IsGrpc ? GrpcCodes.NameOf(record.Status) : record.Status.ToString(),
+        record.IsGrpc ? GrpcStatuses.NameOf(record.Status) : record.Status.ToString(),
         ToneOf(record),
         record.Rule?.Info.Rule ?? "",
-        record.Backend?.Name ?? record.Rule?.Info.BackendName ?? "",
-        record.Endpoint?.ToString() ?? "",
+        record.BackendName,
+        record.Endpoint ?? "",
         record.Attempts,
         record.FirstByte == 0 ? 0 : Stopwatch.GetElapsedTime(record.Started, record.FirstByte).TotalMilliseconds,
         record.Total.TotalMilliseconds,

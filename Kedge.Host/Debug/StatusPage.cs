@@ -16,7 +16,7 @@ public sealed class StatusPage(DebugFacts facts) : IDebugPage
 
     private StatusView View()
     {
-        var serving = facts.Engine.Serving;
+        var serving = facts.Router.Serving;
         var status = facts.Store.Status;
         return new StatusView(
             facts.Server,
@@ -28,7 +28,7 @@ public sealed class StatusPage(DebugFacts facts) : IDebugPage
             facts.Telemetry.InFlight,
             [.. Routes("http", serving.HttpRoutes), .. Routes("grpc", serving.GrpcRoutes)],
             [.. Routes("http", serving.HttpAdhocRules), .. Routes("grpc", serving.GrpcAdhocRules)],
-            [.. facts.Engine.LiveBackends.Select(BackendOf)],
+            [.. facts.Router.LiveBackends.Select(BackendOf)],
             [.. status.Attempts.Select(GenerationOf)],
             [.. facts.Discovery is { } discovery ? ClusterViews.Notices(discovery) : []],
             [.. Certificate(), .. ClusterViews.Watches(facts.Cluster)],
@@ -101,7 +101,7 @@ public sealed class StatusPage(DebugFacts facts) : IDebugPage
             : health.IsEjected(now) ? ($"ejected for {left.TotalSeconds:F1} s", Tone.Warning)
             : ($"aside for {left.TotalSeconds:F1} s", Tone.Warning);
         return new EndpointView(
-            endpoint.ToString(), state, tone, endpoint.InFlight, endpoint.Requests, endpoint.Failures);
+            endpoint.Name, state, tone, endpoint.InFlight, endpoint.Requests, endpoint.Failures);
     }
 
     private static FailureView FailureOf(RequestRecord record) => new(
@@ -109,8 +109,8 @@ public sealed class StatusPage(DebugFacts facts) : IDebugPage
         record.RequestId,
         record.Describe(),
         record.Rule?.Info.Rule ?? "",
-        record.Backend?.Name ?? record.Rule?.Info.BackendName ?? "",
-        record.Endpoint?.ToString() ?? "",
+        record.BackendName,
+        record.Endpoint ?? "",
         record.Failure!.Type,
         record.Failure.Reason);
 

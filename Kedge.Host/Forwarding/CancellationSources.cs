@@ -2,7 +2,7 @@ using System.Collections.Concurrent;
 
 namespace Kedge.Host.Forwarding;
 
-/// <summary>Cancellation sources for exchanges, used again when they were not cancelled.</summary>
+/// <summary>Pools the cancellation sources of exchanges. A source is reused when it was not cancelled.</summary>
 internal static class CancellationSources
 {
     private const int MaxPooled = 1024;
@@ -20,7 +20,7 @@ internal static class CancellationSources
         return new CancellationTokenSource();
     }
 
-    /// <summary>Nobody may cancel it, or register with it, any more.</summary>
+    /// <summary>From now on, nobody else may cancel the source or register with it.</summary>
     public static void Return(CancellationTokenSource source)
     {
         if (source.TryReset() && Interlocked.Increment(ref _count) <= MaxPooled)

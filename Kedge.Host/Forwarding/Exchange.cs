@@ -1,166 +1,76 @@
-using System.Diagnostics;
-using System.Net;
 using System.Net.Http.Headers;
-using System.Security.Cryptography.X509Certificates;
-using Kedge.Domain;
 using Kedge.Host.Backends;
 using Kedge.Host.Backends.Connections;
 using Kedge.Host.Http;
+using Kedge.Host.Routing;
 using Kedge.Host.Telemetry;
 using Microsoft.AspNetCore.Http.Features;
 using Endpoint = Kedge.Host.Backends.Endpoint;
 
 namespace Kedge.Host.Forwarding;
 
-/// <summary>Where an exchange's request may go.</summary>
-/// <param name="Name">For messages: a backend, or an ad-hoc name.</param>
-/// <param name="Ticket">The request's turn with the balancer.</param>
-/// <param name="Backend">Which the request has entered, and leaves when it is over; null for an ad-hoc target.</param>
-internal readonly record struct Destination(
-    UpstreamClient Client, EndpointSet Endpoints, HealthPolicy Policy, string Name, ulong Ticket, Backend? Backend);
-
 /// <summary>
-/// One request and its answer on their way. To the forwarder it is what sends the request: it picks the endpoint, and when
-/// no connection can be made the next one, before the forwarder hears of it.
+/// One request and its response. For the forwarder it is the client that sends the request; it picks the endpoint, and another
+/// one when no connection can be made, without the forwarder noticing.
 /// </summary>
 internal sealed class Exchange : HttpMessageInvoker
 {
     private static readonly HttpMessageHandler Unused = new NoHandler();
 
-    // The path is canonical already, and what was matched is what is forwarded.
-    private static readonly UriCreationOptions Verbatim = new() { DangerousDisablePathAndQueryCanonicalization = true };
-
     private readonly HttpContext _context;
-    private readonly ProxySettings _settings;
     private readonly Destination _destination;
-    private readonly string _path;
     private readonly string _query;
     private readonly ILogger _logger;
     private readonly ProxyTelemetry _telemetry;
     private HttpContent? _content;
     private Endpoint? _endpoint;
-    private long _lastMove = Environment.TickCount64;
-    private volatile bool _isReadingRequest;
+    private LocalReply? _failure;
 
+    /// <param name="query">As the caller sent it, with its leading <c>?</c>; empty when there is none.</param>
+    /// <param name="destination">Left when the exchange ends.</param>
+    /// <param name="record">With the authority and path of the request.</param>
     public Exchange(
-        HttpContext context, in RequestView view, in Destination destination, RequestRecord record,
-        ProxyTelemetry telemetry, ProxySettings settings, ILogger logger)
+        HttpContext context, string query, in Destination destination, RequestRecord record, ProxyTelemetry telemetry, ILogger logger)
         : base(Unused, disposeHandler: false)
     {
         _context = context;
-        _settings = settings;
         _destination = destination;
-        _path = view.Path;
-        _query = view.Query;
-        _logger = logger;
-        Authority = view.Authority;
-        IsGrpc = view.IsGrpc;
-        IsExemptFromInactivity = view.IsGrpc;
-        Record = record;
+        _query = query;
         _telemetry = telemetry;
-        Transformer = new ExchangeTransformer(this);
+        _logger = logger;
+        Record = record;
+        Progress = new ExchangeProgress(isExempt: record.IsGrpc);
     }
-
-    public ExchangeTransformer Transformer { get; }
-
-    /// <summary>As the caller wrote it.</summary>
-    public string Authority { get; }
-
-    public bool IsGrpc { get; }
-
-    public string RequestId => Record.RequestId;
 
     public RequestRecord Record { get; }
 
-    /// <summary>The span of this exchange; null when nobody traces.</summary>
-    public Activity? Span { get; set; }
+    public ExchangeProgress Progress { get; }
+
+    public bool IsGrpc => Record.IsGrpc;
+
+    public UpstreamClient Client => _destination.Client;
 
     /// <summary>Null for an ad-hoc target.</summary>
     public string? BackendName => _destination.Backend?.Name;
 
-    public UpstreamClient Client => _destination.Client;
+    /// <summary>Why the exchange was ended, or got no response; null when the forwarder reports the cause.</summary>
+    public LocalReply? Failure => _failure ?? (Progress.IsInactive ? LocalReply.Inactive : null);
 
-    /// <summary>Where the request went last; null before the first try.</summary>
-    public Endpoint? Endpoint => _endpoint;
-
-    public string Scheme => _context.Request.Scheme;
-
-    public string PeerText =>
-        _context.Connection.RemoteIpAddress is { } address ? ExchangeHeaders.Plain(address).ToString() : "unknown";
-
-    /// <summary>The caller's verified certificate, if the backend is to hear of it and there is one.</summary>
-    public X509Certificate2? ClientCertificate => _settings.ForwardClientCert ? _context.Connection.ClientCertificate : null;
-
-    /// <summary>Whether what the peer says of earlier hops is believed.</summary>
-    public bool PeerIsTrusted
-    {
-        get
-        {
-            var trusted = _settings.TrustedProxies;
-            if (trusted.Count == 0 || _context.Connection.RemoteIpAddress is not { } address)
-            {
-                return false;
-            }
-            address = ExchangeHeaders.Plain(address);
-            for (var i = 0; i < trusted.Count; i++)
-            {
-                if (trusted[i].Contains(address))
-                {
-                    return true;
-                }
-            }
-            return false;
-        }
-    }
-
-    /// <summary>The answer instead of the backend's, when the exchange was ended or never came to one; null otherwise.</summary>
-    public LocalReply? Failure { get; private set; }
-
-    /// <summary>What stood behind the failure.</summary>
+    /// <summary>The exception behind <see cref="Failure"/>, if there was one.</summary>
     public Exception? Cause { get; private set; }
 
-    /// <summary>Cancels the exchange.</summary>
-    public CancellationTokenSource? Cancellation { get; set; }
-
-    /// <summary>Whether the caller of this gRPC call set a deadline, which then is what cancels it.</summary>
-    public bool HasDeadline { get; set; }
-
-    public bool DeadlineHasPassed => HasDeadline && Cancellation is { IsCancellationRequested: true };
-
-    /// <summary>When a byte of the request was read or one of the response written last, as <see cref="Environment.TickCount64"/>.</summary>
-    public long LastMove => Volatile.Read(ref _lastMove);
-
-    /// <summary>Whether some of the request is still to come.</summary>
-    public bool IsReadingRequest => _isReadingRequest;
-
-    /// <summary>gRPC streams and upgraded connections may be silent.</summary>
-    public bool IsExemptFromInactivity { get; set; }
-
-    // The monitor's list.
-    public InactivityMonitor.Stripe? WatchedIn { get; set; }
-
-    public Exchange? WatchedNext { get; set; }
-
-    public Exchange? WatchedPrevious { get; set; }
-
-    /// <summary>For headers that belong to the content, if there is one or not.</summary>
+    /// <summary>The headers that belong to the content, whether or not there is any.</summary>
     public HttpContentHeaders ContentHeaders => (_content ??= new NoContent()).Headers;
 
     private bool HasBody => _content is RequestContent;
 
-    /// <summary>Whether the request as a whole can go out, be it for the first time or once more.</summary>
-    private bool CanGoOut => _content is not RequestContent { CanGoOut: false };
+    /// <summary>Whether the whole request can be sent, for the first time or again.</summary>
+    private bool IsReplayable => _content is not RequestContent { IsReplayable: false };
 
-    public void Moved() => Volatile.Write(ref _lastMove, Environment.TickCount64);
+    private bool DetectsOutliers => _destination.Policy.EjectAfter > 0;
 
-    /// <summary>The request has been read to its end.</summary>
-    public void RequestRead()
-    {
-        _isReadingRequest = false;
-        Moved();
-    }
-
-    /// <summary>Puts its own content in the place of the forwarder's, if the request has a body.</summary>
+    /// <summary>Replaces the forwarder's content by one that can be observed and sent again.</summary>
+    /// <param name="copying">Null when the request has no body.</param>
     public void PrepareContent(HttpContent? copying)
     {
         if (copying is null)
@@ -169,12 +79,12 @@ internal sealed class Exchange : HttpMessageInvoker
             return;
         }
         var request = _context.Request;
-        // Only HTTP/2 refuses streams.
+        // Only HTTP/2 endpoints refuse streams.
         var replay = Client.IsGrpc || Client.IsTls ? new RequestReplay() : null;
-        var body = new RequestBody(request.Body, request.ContentLength, replay, mayMeetHttp11: !Client.IsGrpc, this);
+        var body = new RequestBody(request.Body, request.ContentLength, replay, mayUseHttp11: !Client.IsGrpc, Progress);
         request.Body = body;
         _content = new RequestContent(copying, body, replay);
-        _isReadingRequest = true;
+        Progress.RequestBodyStarted();
     }
 
     public override async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
@@ -185,13 +95,13 @@ internal sealed class Exchange : HttpMessageInvoker
         }
         List<Endpoint>? tried = null;
         Exception? refusal = null;
-        var invoker = Client.Shared;
+        var invoker = Client.Pooled;
         var next = Pick(null);
         while (next is { } endpoint)
         {
-            GoTo(endpoint);
-            Record.Attempts++;
-            request.RequestUri = new Uri(string.Concat(endpoint.UriPrefix, _path, _query), Verbatim);
+            // Step 5: send the request to an endpoint. Which failures allow another attempt: docs/matching.md, "Attempts".
+            BeginAttempt(endpoint);
+            request.RequestUri = endpoint.UriOf(Record.Path, _query);
             if (Client.IsTls)
             {
                 request.Options.Set(Connector.EndpointOption, endpoint);
@@ -199,45 +109,49 @@ internal sealed class Exchange : HttpMessageInvoker
             try
             {
                 var response = await invoker.SendAsync(request, cancellationToken);
-                (_content as RequestContent)?.Answered();
-                Judge(endpoint, response);
+                (_content as RequestContent)?.ResponseReceived();
+                RecordOutcome(endpoint, response);
                 return response;
             }
-            catch (Exception e) when (!cancellationToken.IsCancellationRequested && CanGoOut && ConnectFailure.Is(e))
+            catch (Exception e) when (!cancellationToken.IsCancellationRequested && IsReplayable && ConnectFailure.Is(e))
             {
-                // No byte was sent: another endpoint may have the request.
+                // Nothing was sent: try another endpoint.
                 refusal = e;
                 endpoint.ConnectFailed(_destination.Policy, Clock.Now);
-                _telemetry.DialFailed(BackendName, endpoint.ToString());
-                _logger.LogDebug("no connection to {Endpoint} of {Target}: {Reason}", endpoint, _destination.Name, ConnectFailure.Reason(e));
+                _telemetry.DialFailed(BackendName, endpoint.Name);
+                _logger.LogDebug(
+                    "no connection to {Endpoint} of {Target}: {Reason}", endpoint, _destination.Name, ConnectFailure.Reason(e));
                 (tried ??= []).Add(endpoint);
                 next = Pick(tried);
             }
-            catch (Exception e) when (!cancellationToken.IsCancellationRequested && CanGoOut && ConnectFailure.IsRefusedStream(e))
+            catch (Exception e) when (!cancellationToken.IsCancellationRequested && IsReplayable && ConnectFailure.IsRefusedStream(e))
             {
-                // Not processed: another endpoint may have the request, and this one is none the worse.
+                // Not processed: try another endpoint. This one remains healthy.
                 refusal = e;
                 (tried ??= []).Add(endpoint);
                 next = Pick(tried);
             }
-            catch (Exception e) when (invoker == Client.Shared && !cancellationToken.IsCancellationRequested && MaySendAgain(e))
+            catch (Exception e) when (invoker == Client.Pooled && !cancellationToken.IsCancellationRequested && MayRetry(e))
             {
-                invoker = Client.Fresh;
+                invoker = Client.NewConnection;
             }
         }
-        Failure = LocalReply.NoConnection(_destination.Name, ConnectFailure.Reason(refusal));
+        _failure ??= LocalReply.NoConnection(_destination.Name, ConnectFailure.Reason(refusal));
         throw refusal!;
     }
 
-    /// <summary>Ends the exchange because it does not move. At most once for each exchange, under the monitor's lock.</summary>
-    public void MarkInactive() => Failure ??= LocalReply.Inactive;
-
-    /// <summary>Ends it when the response has started and the endpoint broke off: never a silently shortened body.</summary>
+    /// <summary>
+    /// Ends an exchange whose endpoint failed after the response had started: resets the stream or closes the connection, so
+    /// that the caller notices that the body is incomplete.
+    /// </summary>
     public void BreakOff(Exception cause)
     {
-        Failure ??= LocalReply.BrokenOff;
+        if (Failure is null)
+        {
+            _failure = LocalReply.BrokenOff;
+        }
         Cause = cause;
-        EndpointFailed();
+        RecordFailure();
         if (_context.Features.Get<IHttpResetFeature>() is { } reset)
         {
             const int internalError = 2;
@@ -249,48 +163,41 @@ internal sealed class Exchange : HttpMessageInvoker
         }
     }
 
-    /// <summary>What the trailers of a gRPC answer say of the endpoint, where the headers said nothing.</summary>
-    public void Judge(HttpResponseHeaders trailers)
+    /// <summary>Records the outcome of a gRPC response that has its status in the trailers.</summary>
+    public void RecordOutcome(HttpResponseHeaders trailers)
     {
-        if (IsGrpc && JudgesAnswers && _endpoint is { } endpoint && ResponseOutcome.FromTrailers(trailers) is { } failed)
+        if (IsGrpc && DetectsOutliers && _endpoint is { } endpoint && ResponseOutcome.FromTrailers(trailers) is { } failed)
         {
-            Judge(endpoint, failed);
+            RecordOutcome(endpoint, failed);
         }
     }
 
-    /// <summary>The endpoint broke off: it counts like a failed answer.</summary>
-    public void EndpointFailed()
+    /// <summary>The endpoint broke off, which counts as a failed response.</summary>
+    public void RecordFailure()
     {
-        if (JudgesAnswers && _endpoint is { } endpoint && !_context.RequestAborted.IsCancellationRequested)
+        if (DetectsOutliers && _endpoint is { } endpoint && !_context.RequestAborted.IsCancellationRequested)
         {
-            Judge(endpoint, failed: true);
+            RecordOutcome(endpoint, failed: true);
         }
     }
 
-    /// <summary>Gives back what the exchange holds.</summary>
+    /// <summary>Releases what the exchange holds.</summary>
     public void End()
     {
-        _destination.Backend?.Leave();
+        _destination.Leave();
         _endpoint?.RequestEnded();
-        InactivityMonitor.Remove(this);
-        // One that the monitor is about to cancel must not serve another exchange.
-        if (Cancellation is { } source && Failure != LocalReply.Inactive)
-        {
-            CancellationSources.Return(source);
-        }
+        Progress.End();
     }
 
-    private bool JudgesAnswers => _destination.Policy.EjectAfter > 0;
-
-    private void Judge(Endpoint endpoint, HttpResponseMessage response)
+    private void RecordOutcome(Endpoint endpoint, HttpResponseMessage response)
     {
-        if (!JudgesAnswers)
+        if (!DetectsOutliers)
         {
             endpoint.Succeeded();
         }
         else if (ResponseOutcome.FromHeaders(response, IsGrpc) is { } failed)
         {
-            Judge(endpoint, failed);
+            RecordOutcome(endpoint, failed);
         }
         else
         {
@@ -298,16 +205,16 @@ internal sealed class Exchange : HttpMessageInvoker
         }
     }
 
-    private void Judge(Endpoint endpoint, bool failed)
+    private void RecordOutcome(Endpoint endpoint, bool failed)
     {
         if (!failed)
         {
             endpoint.Succeeded();
         }
-        else if (_destination.Endpoints.AnswerFailed(endpoint, _destination.Policy))
+        else if (_destination.Endpoints.RecordFailure(endpoint, _destination.Policy))
         {
             _logger.LogWarning(
-                "endpoint {Endpoint} of {Target} is ejected for {Duration}: {Failures} failures in a row",
+                "endpoint {Endpoint} of {Target} is ejected for {Duration} after {Failures} consecutive failures",
                 endpoint,
                 _destination.Name,
                 TimeSpan.FromTicks(_destination.Policy.EjectionTime),
@@ -315,35 +222,37 @@ internal sealed class Exchange : HttpMessageInvoker
         }
     }
 
-    /// <summary>The endpoint to try next; null when it has tried all.</summary>
+    /// <summary>The endpoint of the next attempt; null when all were tried.</summary>
     private Endpoint? Pick(List<Endpoint>? tried)
     {
         using var span = Tracing.StartPicking(Record);
         var endpoint = _destination.Endpoints.Pick(_destination.Ticket, tried);
         if (span is not null)
         {
-            Tracing.Picked(span, Record, endpoint);
+            Tracing.Picked(span, Record, endpoint?.Name);
         }
         return endpoint;
     }
 
-    private void GoTo(Endpoint endpoint)
+    private void BeginAttempt(Endpoint endpoint)
     {
+        Record.Attempts++;
         if (!ReferenceEquals(_endpoint, endpoint))
         {
             _endpoint?.RequestEnded();
             endpoint.RequestStarted();
-            _endpoint = Record.Endpoint = endpoint;
+            _endpoint = endpoint;
+            Record.Endpoint = endpoint.Name;
         }
     }
 
     /// <summary>
-    /// Whether SPEC section 5 allows a second try: nothing was sent, or an idempotent request without a body (RFC 9110, 9.2.2)
-    /// met the end of a connection that had been in use before.
+    /// Whether the request may be sent once more, on a new connection: nothing was sent, or it is idempotent without a body
+    /// (RFC 9110, 9.2.2) and the connection, which had been used before, closed.
     /// </summary>
-    private bool MaySendAgain(Exception e) =>
+    private bool MayRetry(Exception e) =>
         ConnectionLostException.In(e) is { } lost
-        && CanGoOut
+        && IsReplayable
         && (lost.NothingSent || (lost.Reused && !HasBody && IsIdempotent(_context.Request.Method)));
 
     private static bool IsIdempotent(string method) =>
@@ -353,6 +262,6 @@ internal sealed class Exchange : HttpMessageInvoker
     private sealed class NoHandler : HttpMessageHandler
     {
         protected override Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken) =>
-            throw new NotSupportedException("an exchange sends by its client's handler");
+            throw new NotSupportedException("an exchange sends through the handlers of its client");
     }
 }

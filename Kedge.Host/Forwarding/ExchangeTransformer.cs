@@ -10,15 +10,16 @@ using Yarp.ReverseProxy.Forwarder;
 
 namespace Kedge.Host.Forwarding;
 
-/// <summary>The headers of one exchange, both ways, each in a single pass.</summary>
-internal sealed class ExchangeTransformer(Exchange exchange) : HttpTransformer
+/// <summary>Copies the headers of an exchange in both directions, each in a single pass.</summary>
+internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders forwarded) : HttpTransformer
 {
-    // The endpoint's is put in place for each try.
+    // Replaced by that of the endpoint in each attempt.
     private static readonly Uri Undecided = new("http://kedge/");
 
     public override ValueTask TransformRequestAsync(
         HttpContext httpContext, HttpRequestMessage proxyRequest, string destinationPrefix, CancellationToken cancellationToken)
     {
+        // Step 4: the headers of the request to the endpoint.
         proxyRequest.RequestUri = Undecided;
         var incoming = httpContext.Request.Headers;
         var outgoing = proxyRequest.Headers;
@@ -26,21 +27,21 @@ internal sealed class ExchangeTransformer(Exchange exchange) : HttpTransformer
 
         var connection = incoming.Connection;
         var namesOthers = connection.Count > 0 && HeaderRules.NamesOthers(connection);
-        var isTrusted = exchange.PeerIsTrusted;
+        var isTrusted = forwarded.IsTrusted(httpContext.Connection);
         foreach (var (name, values) in incoming)
         {
             switch (HeaderRules.OfRequest(name))
             {
-                case HeaderFate.Drop or HeaderFate.Connection:
+                case HeaderAction.Drop or HeaderAction.Connection:
                     continue;
-                case HeaderFate.Te:
-                    // Of what TE may say, `trailers` alone has a meaning in HTTP/2; gRPC servers ask for it.
+                case HeaderAction.Te:
+                    // `trailers` is the only value of TE that HTTP/2 allows; gRPC servers require it.
                     if (exchange.IsGrpc)
                     {
                         outgoing.TryAddWithoutValidation(HeaderNames.TE, "trailers");
                     }
                     continue;
-                case HeaderFate.Forwarded when !isTrusted || ExchangeHeaders.IsSetByKedge(name):
+                case HeaderAction.Forwarded when !isTrusted || ForwardedHeaders.Sets(name):
                     continue;
             }
             if (namesOthers && HeaderRules.IsNamedBy(connection, name))
@@ -49,15 +50,13 @@ internal sealed class ExchangeTransformer(Exchange exchange) : HttpTransformer
             }
             Add(outgoing, name, values);
         }
-        ExchangeHeaders.AddForwarded(outgoing, incoming, exchange, isTrusted);
-        outgoing.TryAddWithoutValidation(LocalReply.RequestIdHeader, exchange.RequestId);
-        if (exchange.Span is { } span)
+        var record = exchange.Record;
+        forwarded.Add(outgoing, httpContext, record.Authority, isTrusted);
+        outgoing.TryAddWithoutValidation(ProxyHeaders.RequestId, record.RequestId);
+        Tracing.Inject(record, outgoing);
+        if (record.Authority.Length > 0)
         {
-            Tracing.Inject(span, outgoing);
-        }
-        if (exchange.Authority.Length > 0)
-        {
-            outgoing.TryAddWithoutValidation(HeaderNames.Host, exchange.Authority);
+            outgoing.TryAddWithoutValidation(HeaderNames.Host, record.Authority);
         }
         return default;
     }
@@ -88,28 +87,30 @@ internal sealed class ExchangeTransformer(Exchange exchange) : HttpTransformer
         {
             return false;
         }
+        // Step 7: the headers of the response.
         exchange.Record.FirstByte = Stopwatch.GetTimestamp();
         var response = httpContext.Response;
         CopyHeaders(proxyResponse, response.Headers);
-        if (!TakesTrailers(httpContext))
+        if (!AcceptsTrailers(httpContext))
         {
-            // Trailers go to HTTP/2 callers only; to others they are not announced either.
+            // Trailers are sent to HTTP/2 callers only, so they are not announced to others.
             response.Headers.Remove(HeaderNames.Trailer);
         }
-        response.Headers[LocalReply.RequestIdHeader] = exchange.RequestId;
+        response.Headers[ProxyHeaders.RequestId] = exchange.Record.RequestId;
         if (exchange.BackendName is { } backend)
         {
-            response.Headers[LocalReply.BackendNameHeader] = backend;
+            response.Headers[ProxyHeaders.BackendName] = backend;
         }
-        exchange.Moved();
+        var progress = exchange.Progress;
+        progress.NoteProgress();
         if (IsUpgraded(proxyResponse))
         {
-            exchange.IsExemptFromInactivity = true;
+            progress.IsExempt = true;
             return true;
         }
 
-        // The headers go on at once when the first byte of the body is still to come. When it is there already, or when
-        // there is no body, they go with it, or with the end: a trailers-only gRPC answer must stay one.
+        // When the first byte of the body has not arrived yet, the headers are sent at once. When it has, or when there is no
+        // body, they are sent together with it or with the end: a trailers-only gRPC response must stay one.
         var body = proxyResponse.Content.ReadAsStream(cancellationToken);
         var first = body.ReadAsync(Memory<byte>.Empty, cancellationToken);
         if (first.IsCompletedSuccessfully)
@@ -123,25 +124,26 @@ internal sealed class ExchangeTransformer(Exchange exchange) : HttpTransformer
                 await response.Body.FlushAsync(cancellationToken);
                 await first;
             }
-            catch (OperationCanceledException) when (exchange.DeadlineHasPassed)
+            catch (OperationCanceledException) when (progress.DeadlineHasPassed)
             {
                 LocalReply.DeadlineExceeded.SetTrailers(httpContext);
                 return false;
             }
             catch (Exception e)
             {
-                // The response has started, and nobody but this place knows that it has failed.
+                // The response has started; the forwarder does not learn here that it failed.
                 exchange.BreakOff(e);
                 return false;
             }
         }
-        if (!exchange.IsExemptFromInactivity)
+        // Step 8: the forwarder copies the body, observed where there is a time limit.
+        if (!progress.IsExempt)
         {
-            proxyResponse.Content = new ResponseContent(proxyResponse.Content, new ResponseBody(body, exchange));
+            proxyResponse.Content = new ResponseContent(proxyResponse.Content, new ResponseBody(body, progress));
         }
-        else if (exchange.HasDeadline)
+        else if (progress.HasDeadline)
         {
-            proxyResponse.Content = new ResponseContent(proxyResponse.Content, new DeadlineBody(body, httpContext, exchange));
+            proxyResponse.Content = new ResponseContent(proxyResponse.Content, new DeadlineBody(body, httpContext, progress));
         }
         return true;
     }
@@ -149,16 +151,17 @@ internal sealed class ExchangeTransformer(Exchange exchange) : HttpTransformer
     public override ValueTask TransformResponseTrailersAsync(
         HttpContext httpContext, HttpResponseMessage proxyResponse, CancellationToken cancellationToken)
     {
-        if (!TakesTrailers(httpContext))
+        // Step 9: the trailers of the response.
+        if (!AcceptsTrailers(httpContext))
         {
             return default;
         }
-        exchange.Judge(proxyResponse.TrailingHeaders);
+        exchange.RecordOutcome(proxyResponse.TrailingHeaders);
         if (httpContext.Features.Get<IHttpResponseTrailersFeature>()?.Trailers is { IsReadOnly: false } trailers)
         {
             foreach (var (name, values) in proxyResponse.TrailingHeaders.NonValidated)
             {
-                if (HeaderRules.OfResponse(name) == HeaderFate.Pass)
+                if (HeaderRules.OfResponse(name) == HeaderAction.Pass)
                 {
                     trailers[name] = Text(values);
                 }
@@ -167,8 +170,8 @@ internal sealed class ExchangeTransformer(Exchange exchange) : HttpTransformer
         return default;
     }
 
-    // To ask for the feature would cost a search through those of the connection.
-    private static bool TakesTrailers(HttpContext context) => HttpProtocol.IsHttp2(context.Request.Protocol);
+    // Cheaper than looking for the feature, which searches those of the connection.
+    private static bool AcceptsTrailers(HttpContext context) => HttpProtocol.IsHttp2(context.Request.Protocol);
 
     private static void CopyHeaders(HttpResponseMessage from, IHeaderDictionary to)
     {
@@ -180,7 +183,7 @@ internal sealed class ExchangeTransformer(Exchange exchange) : HttpTransformer
         var namesOthers = connection.Count > 0 && HeaderRules.NamesOthers(connection);
         Copy(from.Headers, to, connection, namesOthers);
         Copy(from.Content.Headers, to, connection, namesOthers);
-        // RFC 9112, 6.3: with both, Transfer-Encoding holds. RFC 9110, 8.6: no length where there can be no body.
+        // RFC 9112, 6.3: Transfer-Encoding overrides Content-Length. RFC 9110, 8.6: no length where there can be no body.
         if (to.ContentLength is { } length
             && (from.Headers.NonValidated.Contains(HeaderNames.TransferEncoding)
                 || (length == 0 && (int)from.StatusCode is < 200 or 204 or 205)))
@@ -193,7 +196,8 @@ internal sealed class ExchangeTransformer(Exchange exchange) : HttpTransformer
     {
         foreach (var (name, values) in from.NonValidated)
         {
-            if (HeaderRules.OfResponse(name) == HeaderFate.Pass && !(namesOthers && HeaderRules.IsNamedBy(connection, name)))
+            if (HeaderRules.OfResponse(name) == HeaderAction.Pass
+                && !(namesOthers && HeaderRules.IsNamedBy(connection, name)))
             {
                 to[name] = Text(values);
             }
@@ -215,7 +219,7 @@ internal sealed class ExchangeTransformer(Exchange exchange) : HttpTransformer
         return all;
     }
 
-    /// <summary>HTTP/1.1's 101, or a 200 to HTTP/2's extended CONNECT (RFC 8441).</summary>
+    /// <summary>Whether it is a 101 (HTTP/1.1), or a 200 to an extended CONNECT (HTTP/2, RFC 8441).</summary>
     private static bool IsUpgraded(HttpResponseMessage response) =>
         response.StatusCode == HttpStatusCode.SwitchingProtocols
         || (response.StatusCode == HttpStatusCode.OK && response.RequestMessage?.Method == HttpMethod.Connect);

@@ -1,111 +1,60 @@
 namespace Kedge.Host.Forwarding;
 
 /// <summary>
-/// Ends exchanges that do not move. One coarse timer looks at all of them, so that the exchanges themselves only note
-/// when they moved: no timer is set or reset on a request's way. A limit is kept to within an eighth of it.
+/// Cancels exchanges that make no progress. One coarse timer checks all of them, so that an exchange only records the time of
+/// its last progress and no timer is set or reset per request. A limit is exceeded by up to an eighth.
 /// </summary>
 internal sealed class InactivityMonitor : IDisposable
 {
     private readonly long _readLimit;
     private readonly long _writeLimit;
-    private readonly Stripe[] _stripes;
+    // About one per processor, so that requests rarely contend for a lock.
+    private readonly ExchangeProgress.WatchList[] _lists;
     private readonly Timer? _timer;
 
+    /// <param name="readLimit">The limit while the request body is read; zero or less = none.</param>
+    /// <param name="writeLimit">The limit after that; zero or less = none.</param>
     public InactivityMonitor(TimeSpan readLimit, TimeSpan writeLimit)
     {
         _readLimit = Milliseconds(readLimit);
         _writeLimit = Milliseconds(writeLimit);
-        _stripes = new Stripe[Environment.ProcessorCount];
-        for (var i = 0; i < _stripes.Length; i++)
+        _lists = new ExchangeProgress.WatchList[Environment.ProcessorCount];
+        for (var i = 0; i < _lists.Length; i++)
         {
-            _stripes[i] = new Stripe();
+            _lists[i] = new();
         }
-        var shortest = Math.Min(_readLimit, _writeLimit);
-        if (shortest < long.MaxValue)
+        var min = Math.Min(_readLimit, _writeLimit);
+        if (min < long.MaxValue)
         {
-            var period = TimeSpan.FromMilliseconds(Math.Clamp(shortest / 8, 10, 1000));
+            var period = TimeSpan.FromMilliseconds(Math.Clamp(min / 8, 10, 1000));
             _timer = new Timer(static state => ((InactivityMonitor)state!).Sweep(), this, period, period);
         }
     }
 
-    /// <summary>Watches the exchange until <see cref="Remove"/>.</summary>
-    public void Add(Exchange exchange)
-    {
-        var stripe = _stripes[(uint)Environment.CurrentManagedThreadId % (uint)_stripes.Length];
-        exchange.WatchedIn = stripe;
-        lock (stripe)
-        {
-            exchange.WatchedNext = stripe.Head;
-            if (stripe.Head is { } head)
-            {
-                head.WatchedPrevious = exchange;
-            }
-            stripe.Head = exchange;
-        }
-    }
-
-    public static void Remove(Exchange exchange)
-    {
-        if (exchange.WatchedIn is not { } stripe)
-        {
-            return;
-        }
-        lock (stripe)
-        {
-            if (exchange.WatchedPrevious is { } previous)
-            {
-                previous.WatchedNext = exchange.WatchedNext;
-            }
-            else
-            {
-                stripe.Head = exchange.WatchedNext;
-            }
-            if (exchange.WatchedNext is { } next)
-            {
-                next.WatchedPrevious = exchange.WatchedPrevious;
-            }
-        }
-        exchange.WatchedIn = null;
-        exchange.WatchedNext = exchange.WatchedPrevious = null;
-    }
+    /// <summary>Watches an exchange until <see cref="ExchangeProgress.End"/>.</summary>
+    public void Add(ExchangeProgress exchange) =>
+        _lists[(uint)Environment.CurrentManagedThreadId % (uint)_lists.Length].Add(exchange);
 
     public void Dispose() => _timer?.Dispose();
 
     private void Sweep()
     {
         var now = Environment.TickCount64;
-        List<Exchange>? idle = null;
-        foreach (var stripe in _stripes)
+        List<ExchangeProgress>? inactive = null;
+        foreach (var list in _lists)
         {
-            lock (stripe)
-            {
-                for (var exchange = stripe.Head; exchange is not null; exchange = exchange.WatchedNext)
-                {
-                    var limit = exchange.IsReadingRequest ? _readLimit : _writeLimit;
-                    if (now - exchange.LastMove > limit && !exchange.IsExemptFromInactivity)
-                    {
-                        exchange.MarkInactive();
-                        // Marked once is enough; it is on its way out.
-                        exchange.IsExemptFromInactivity = true;
-                        (idle ??= []).Add(exchange);
-                    }
-                }
-            }
+            list.MarkInactive(now, _readLimit, _writeLimit, ref inactive);
         }
-        if (idle is not null)
+        if (inactive is not null)
         {
-            foreach (var exchange in idle)
+            // Outside the locks: cancelling runs code of the exchange.
+            foreach (var exchange in inactive)
             {
                 exchange.Cancellation?.Cancel();
             }
         }
     }
 
-    private static long Milliseconds(TimeSpan limit) => limit <= TimeSpan.Zero ? long.MaxValue : (long)limit.TotalMilliseconds;
-
-    /// <summary>A list of its own for about each processor, so that requests do not meet at one lock.</summary>
-    internal sealed class Stripe
-    {
-        public Exchange? Head { get; set; }
-    }
+    private static long Milliseconds(TimeSpan limit) =>
+        limit <= TimeSpan.Zero ? long.MaxValue : (long)limit.TotalMilliseconds;
 }

@@ -5,35 +5,39 @@ using Kedge.Host.Backends.Connections;
 namespace Kedge.Host.Forwarding;
 
 /// <summary>
-/// What of a request's body has gone out on an HTTP/2 stream that may still be refused, so that it can go out once more on
-/// another (RFC 9113, 8.7: a refused stream was not processed). Bodies that are longer than the bound, or that have an
-/// answer, are not kept.
+/// Sends a request body again when the HTTP/2 stream that it was sent on is refused (RFC 9113, 8.7: a refused stream was not
+/// processed). It keeps a copy of what was sent until a response comes or the body exceeds 64 KiB.
 /// </summary>
 /// <remarks>
-/// The copy loop that reads from the caller runs once. It hands its chunks to <see cref="WriteAsync"/>, which waits through
-/// a refusal; <see cref="ResumeAsync"/> sends what went out before and lets the loop go on.
+/// The copy loop that reads from the caller runs only once. It passes each chunk to <see cref="WriteAsync"/>, which records it
+/// and writes it to the current stream. When that stream is refused, the write does not fail but waits; for the next stream,
+/// the exchange calls <see cref="ResumeAsync"/>, which sends what was recorded, including the chunk that waits, and lets the
+/// loop continue. <see cref="_gate"/> keeps the two apart, so that chunks stay in order.
 /// </remarks>
-[SuppressMessage("Design", "CA1001", Justification = "A semaphore whose wait handle nobody asks for holds nothing.")]
+[SuppressMessage("Design", "CA1001", Justification = "A semaphore holds no resource unless its wait handle is used.")]
 internal sealed class RequestReplay
 {
-    private const int Longest = 64 * 1024;
-    private const int Shortest = 128;
+    private const int MaxLength = 64 * 1024;
+    private const int MinLength = 128;
 
     private readonly SemaphoreSlim _gate = new(1, 1);
     private byte[]? _sent = [];
     private int _length;
     private Stream? _target;
-    // How often the body began anew, and who waits for the next time.
+    // How often the body was sent again, and the loop when it waits for the next time.
     private int _resumptions;
     private TaskCompletionSource? _resumed;
 
-    /// <summary>Whether all that went out so far can go out again.</summary>
+    /// <summary>Whether everything that was sent so far can be sent again.</summary>
     public bool IsPossible => Volatile.Read(ref _sent) is not null;
 
-    /// <summary>An answer has come: there is no going back.</summary>
+    /// <summary>The body will not be sent again: forgets what was sent.</summary>
     public void GiveUp() => Volatile.Write(ref _sent, null);
 
+    /// <summary>Sets the first stream.</summary>
     public void Start(Stream target) => _target = target;
+
+    /// <summary>Writes a chunk. Waits through refusals while the body can be sent again.</summary>
 
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
     public async ValueTask WriteAsync(ReadOnlyMemory<byte> chunk, CancellationToken cancel)
@@ -51,9 +55,9 @@ internal sealed class RequestReplay
             }
             catch (Exception e) when (IsPossible && !cancel.IsCancellationRequested && e is not ConnectionLostException)
             {
-                // Not HTTP/1.1, which refuses nothing and waits for this write to end.
-                // Refused, or broken off: which of the two, the exchange learns. In the first case the chunk is among
-                // what is sent again, in the second the copy loop is cancelled.
+                // An HTTP/2 stream was refused, or it broke off: the exchange learns which. If it was refused, this chunk is sent
+                // again with the others; if it broke off, the copy loop is cancelled. (On HTTP/1.1 nothing is refused, and the
+                // handler waits for the end of this write.)
             }
         }
         finally
@@ -65,7 +69,7 @@ internal sealed class RequestReplay
 
     public Task FlushAsync(CancellationToken cancel) => _target!.FlushAsync(cancel);
 
-    /// <summary>Sends what went out before to another stream, and from now on the rest.</summary>
+    /// <summary>Sends what was sent before on another stream, and continues there.</summary>
     public async Task ResumeAsync(Stream target, CancellationToken cancel)
     {
         await _gate.WaitAsync(cancel);
@@ -97,7 +101,7 @@ internal sealed class RequestReplay
             return;
         }
         var length = _length + chunk.Length;
-        if (length > Longest)
+        if (length > MaxLength)
         {
             GiveUp();
             return;
@@ -105,11 +109,11 @@ internal sealed class RequestReplay
         var kept = sent;
         if (length > kept.Length)
         {
-            Array.Resize(ref kept, Math.Min(Longest, Math.Max(Shortest, length * 2)));
+            Array.Resize(ref kept, Math.Min(MaxLength, Math.Max(MinLength, length * 2)));
         }
         chunk.CopyTo(kept.AsSpan(_length));
         _length = length;
-        // Not when it was given up meanwhile.
+        // Unless it was given up in the meantime.
         Interlocked.CompareExchange(ref _sent, kept, sent);
     }
 

@@ -3,21 +3,21 @@ using Kedge.Host.Http;
 
 namespace Kedge.Host.Forwarding;
 
-/// <summary>The response's body on its way. Tells the exchange that it moves: a read begins when the last write is done.</summary>
-internal sealed class ResponseBody(Stream source, Exchange exchange) : AnswerStream(source)
+/// <summary>The response body of an HTTP request. Reports progress: a read begins when the previous write has completed.</summary>
+internal sealed class ResponseBody(Stream source, ExchangeProgress progress) : ResponseStream(source)
 {
     public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
-        // The copy loop reads nothing before it reads something; the former follows a write.
+        // The copy loop does a zero-byte read before each read; the zero-byte one follows a write.
         if (buffer.Length == 0)
         {
-            exchange.Moved();
+            progress.NoteProgress();
         }
         return Source.ReadAsync(buffer, cancellationToken);
     }
 }
 
-/// <summary>Yields a <see cref="ResponseBody"/>.</summary>
+/// <summary>Replaces the body of a response by a stream that observes it.</summary>
 internal sealed class ResponseContent(HttpContent original, Stream body) : HttpContent
 {
     protected override Task<Stream> CreateContentReadStreamAsync() => Task.FromResult(body);

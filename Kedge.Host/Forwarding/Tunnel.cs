@@ -1,7 +1,9 @@
 using System.IO.Pipelines;
+using System.Net;
 using System.Net.Sockets;
-using Kedge.Host.Backends;
+using Kedge.Host.Backends.Connections;
 using Kedge.Host.Http;
+using Kedge.Host.Routing;
 using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core.Features;
@@ -9,56 +11,51 @@ using Microsoft.AspNetCore.Server.Kestrel.Core.Features;
 namespace Kedge.Host.Forwarding;
 
 /// <summary>
-/// What a CONNECT over HTTP/1.1 opens: bytes go both ways until both sides have ended (RFC 9110, 9.3.6). The server would
-/// frame an answer's body in chunks, so the tunnel takes the decrypted connection from under it; the server neither reads
-/// nor writes there while a request is being handled, and is told to end the connection afterwards.
+/// The tunnel of a CONNECT request over HTTP/1.1: copies bytes both ways until both sides have ended (RFC 9110, 9.3.6). The
+/// server would frame a response body in chunks, so the tunnel uses the decrypted connection below it. The server neither
+/// reads nor writes there while the request is processed, and closes the connection afterwards.
 /// </summary>
 internal static class Tunnel
 {
-    // How long the caller may take to hear that the target has ended.
-    private static readonly TimeSpan Farewell = TimeSpan.FromSeconds(5);
+    // How long the caller may take to close its side after the target has closed.
+    private static readonly TimeSpan CloseTimeout = TimeSpan.FromSeconds(5);
 
-    /// <summary>Opens the tunnel and carries it to its end. Not null: the answer to give, because there is none.</summary>
-    /// <param name="context">Of the CONNECT.</param>
-    /// <param name="endpoints">At least one; the first that takes a connection is it.</param>
-    /// <param name="name">Of the target, for the answer.</param>
-    /// <param name="timeout">For each endpoint.</param>
-    public static async Task<LocalReply?> ServeAsync(HttpContext context, EndpointSet endpoints, string name, TimeSpan timeout)
+    /// <summary>Opens the tunnel to the first endpoint that accepts a connection, and runs it to its end.</summary>
+    /// <returns>Null when the tunnel was opened; the reply when it could not be.</returns>
+    public static async Task<LocalReply?> RunAsync(HttpContext context, Destination destination)
     {
-        using var socket = await ConnectAsync(endpoints, timeout, context.RequestAborted);
-        if (socket is null)
+        Exception? refusal = null;
+        foreach (var endpoint in destination.Endpoints.Endpoints)
         {
-            return LocalReply.NoConnection(name, "there is nothing to open a tunnel to");
-        }
-        await RunAsync(context, socket);
-        return null;
-    }
-
-    private static async Task<Socket?> ConnectAsync(EndpointSet endpoints, TimeSpan timeout, CancellationToken cancel)
-    {
-        foreach (var endpoint in endpoints.Endpoints)
-        {
-            var address = endpoint.Resolved.Address;
-            var socket = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
-            using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
-            limit.CancelAfter(timeout);
+            Socket socket;
             try
             {
-                socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.KeepAlive, true);
-                await socket.ConnectAsync(address, limit.Token);
-                return socket;
+                socket = await ConnectAsync(endpoint.Resolved.Address, context.RequestAborted);
             }
             catch (Exception e) when (e is SocketException or OperationCanceledException)
             {
-                socket.Dispose();
-                cancel.ThrowIfCancellationRequested();
+                context.RequestAborted.ThrowIfCancellationRequested();
+                refusal = e;
+                continue;
             }
+            using (socket)
+            {
+                await CopyAsync(context, socket);
+            }
+            return null;
         }
-        return null;
+        return LocalReply.NoConnection(destination.Name, ConnectFailure.Reason(refusal));
     }
 
-    /// <summary>Answers 200 and carries bytes until both sides have ended or one of them has broken off.</summary>
-    private static async Task RunAsync(HttpContext context, Socket target)
+    private static async Task<Socket> ConnectAsync(EndPoint address, CancellationToken cancel)
+    {
+        using var timeout = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        timeout.CancelAfter(Connector.ConnectTimeout);
+        return await TcpConnection.ConnectAsync(address, TcpConnection.DefaultKeepAlive, timeout.Token);
+    }
+
+    /// <summary>Responds with 200 and copies until both sides have ended or one of them has failed.</summary>
+    private static async Task CopyAsync(HttpContext context, Socket target)
     {
         var caller = context.Features.GetRequiredFeature<IConnectionTransportFeature>().Transport;
         var cancel = context.RequestAborted;
@@ -66,18 +63,18 @@ internal static class Tunnel
         try
         {
             await caller.Output.WriteAsync("HTTP/1.1 200 Connection established\r\n\r\n"u8.ToArray(), cancel);
-            var upwards = UpwardsAsync(caller.Input, stream, target, cancel);
+            var upstream = CopyUpstreamAsync(caller.Input, stream, target, cancel);
             await stream.CopyToAsync(caller.Output, cancel);
             if (context.Features.Get<ISslStreamFeature>() is { } tls)
             {
                 await tls.SslStream.ShutdownAsync();
             }
-            // What was written last must have left before the connection is ended.
-            await upwards.WaitAsync(Farewell, cancel);
+            // The last bytes must have been sent before the connection is closed.
+            await upstream.WaitAsync(CloseTimeout, cancel);
         }
         catch (Exception e) when (e is IOException or SocketException or OperationCanceledException or TimeoutException)
         {
-            // One of the two has gone, and so does the other.
+            // One side failed, so the other one is closed.
         }
         finally
         {
@@ -85,7 +82,7 @@ internal static class Tunnel
         }
     }
 
-    private static async Task UpwardsAsync(PipeReader caller, NetworkStream stream, Socket target, CancellationToken cancel)
+    private static async Task CopyUpstreamAsync(PipeReader caller, NetworkStream stream, Socket target, CancellationToken cancel)
     {
         try
         {

@@ -1,24 +1,24 @@
 namespace Kedge.Host.Http;
 
 /// <summary>
-/// A stream of bytes on their way: asynchronous, without an end known ahead and without a way back. What a stream of another kind
-/// could do besides is refused here, once, as <see cref="Stream"/> wants it of those that cannot.
+/// A forward-only, asynchronous stream. Rejects, in one place, the operations of <see cref="Stream"/> that such a stream does
+/// not support.
 /// </summary>
 internal abstract class AsyncStream : Stream
 {
-    private const string AsynchronousOnly = "asynchronous only";
-    private const string NoWayBack = "bytes on their way have neither length nor position";
+    private const string AsynchronousOnly = "the stream is asynchronous only";
+    private const string ForwardOnly = "the stream has neither a length nor a position";
 
     public override bool CanRead => true;
 
     public override bool CanSeek => false;
 
-    public override long Length => throw new NotSupportedException(NoWayBack);
+    public override long Length => throw new NotSupportedException(ForwardOnly);
 
     public override long Position
     {
-        get => throw new NotSupportedException(NoWayBack);
-        set => throw new NotSupportedException(NoWayBack);
+        get => throw new NotSupportedException(ForwardOnly);
+        set => throw new NotSupportedException(ForwardOnly);
     }
 
     public abstract override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default);
@@ -37,20 +37,21 @@ internal abstract class AsyncStream : Stream
 
     public override void Flush() => throw new NotSupportedException(AsynchronousOnly);
 
-    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException(NoWayBack);
+    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException(ForwardOnly);
 
-    public override void SetLength(long value) => throw new NotSupportedException(NoWayBack);
+    public override void SetLength(long value) => throw new NotSupportedException(ForwardOnly);
 }
 
-/// <summary>The answer's body as the copy loop reads it: <paramref name="source"/>, with something done on the way.</summary>
-internal abstract class AnswerStream(Stream source) : AsyncStream
+/// <summary>A response body that a derived class observes while the copy loop reads it.</summary>
+/// <param name="source">The body as the endpoint sends it.</param>
+internal abstract class ResponseStream(Stream source) : AsyncStream
 {
     public override bool CanWrite => false;
 
     protected Stream Source { get; } = source;
 
     public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default) =>
-        throw new NotSupportedException("an answer's body is read only");
+        throw new NotSupportedException("a response body is read-only");
 
     public override void Flush()
     {

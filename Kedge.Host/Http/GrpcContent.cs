@@ -1,12 +1,12 @@
 namespace Kedge.Host.Http;
 
-/// <summary>Tells gRPC from other content.</summary>
+/// <summary>Recognizes gRPC by its content type.</summary>
 internal static class GrpcContent
 {
     private const string Grpc = "application/grpc";
     private const string GrpcWeb = "application/grpc-web";
 
-    /// <summary>gRPC-Web is not gRPC: it goes the HTTP way.</summary>
+    /// <summary>False for gRPC-Web, which is proxied as HTTP.</summary>
     public static bool IsGrpc(string? contentType) =>
         contentType is not null
         && contentType.StartsWith(Grpc, StringComparison.OrdinalIgnoreCase)

@@ -2,12 +2,13 @@ using System.Globalization;
 
 namespace Kedge.Host.Http;
 
-/// <summary>Reads <c>grpc-timeout</c>: 1 to 8 digits and a unit (gRPC over HTTP/2, "Timeout").</summary>
+/// <summary>Parses <c>grpc-timeout</c>: 1 to 8 digits and a unit (gRPC over HTTP/2, "Timeout").</summary>
 internal static class GrpcTimeout
 {
-    // Timers take no longer delay.
-    private static readonly TimeSpan Longest = TimeSpan.FromMilliseconds(uint.MaxValue - 2);
+    // The longest delay that a timer supports.
+    private static readonly TimeSpan MaxTimeout = TimeSpan.FromMilliseconds(uint.MaxValue - 2);
 
+    /// <summary>False when the text is malformed. A timeout that is too long for a timer is shortened.</summary>
     public static bool TryParse(ReadOnlySpan<char> text, out TimeSpan timeout)
     {
         timeout = default;
@@ -33,9 +34,9 @@ internal static class GrpcTimeout
         timeout = ticksOfUnit == 0
             ? TimeSpan.FromTicks((long)number / TimeSpan.NanosecondsPerTick)
             : TimeSpan.FromTicks((long)Math.Min(number, (ulong)(long.MaxValue / ticksOfUnit)) * ticksOfUnit);
-        if (timeout > Longest)
+        if (timeout > MaxTimeout)
         {
-            timeout = Longest;
+            timeout = MaxTimeout;
         }
         return true;
     }

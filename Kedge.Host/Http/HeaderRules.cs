@@ -3,117 +3,118 @@ using Microsoft.Net.Http.Headers;
 
 namespace Kedge.Host.Http;
 
-/// <summary>What becomes of a header on its way through.</summary>
-internal enum HeaderFate : byte
+/// <summary>What the proxy does with a header.</summary>
+internal enum HeaderAction : byte
 {
-    /// <summary>Goes on as it is.</summary>
+    /// <summary>Forward it unchanged.</summary>
     Pass,
 
-    /// <summary>Goes no further: it belongs to this hop, to kedge itself, or to the message's framing.</summary>
+    /// <summary>Do not forward it: it belongs to this hop, to kedge itself, or to the framing of the message.</summary>
     Drop,
 
-    /// <summary>Set by kedge; the caller's is kept only from trusted peers.</summary>
+    /// <summary>Describes the caller: forward it only when the peer is trusted.</summary>
     Forwarded,
 
-    /// <summary>Names other headers that go no further.</summary>
+    /// <summary>Do not forward it, nor the headers that it names.</summary>
     Connection,
 
-    /// <summary>Goes no further, but <c>trailers</c> does for gRPC.</summary>
+    /// <summary>Do not forward it, except for the value <c>trailers</c> of a gRPC call.</summary>
     Te,
 }
 
 /// <summary>
-/// Which headers pass. RFC 9110, 7.6.1, and SPEC section 5. Names are told apart by their length first, so that the usual
-/// header costs one comparison at most.
+/// Which headers are forwarded: RFC 9110, 7.6.1, and docs/security.md. The switch on the length of the name comes first, so
+/// that most headers cost at most one comparison.
 /// </summary>
 internal static class HeaderRules
 {
-    public static HeaderFate OfRequest(string name) =>
-        name.Contains('_') && IsWritten(name.Replace('_', '-')) ? HeaderFate.Drop : OfPlainRequest(name);
+    public static HeaderAction OfRequest(string name) =>
+        name.Contains('_') && HasReservedMeaning(name.Replace('_', '-')) ? HeaderAction.Drop : OfPlainRequest(name);
 
     /// <summary>
-    /// Gateways to CGI, WSGI and their like know `X_Forwarded_For` and `X-Forwarded-For` by one name, and take the last: whatever
-    /// would not pass under its own name does not pass under such a one either.
+    /// Gateways to CGI, WSGI and the like give `X_Forwarded_For` and `X-Forwarded-For` the same name and use the last one. So a
+    /// header that is not forwarded under its own name is not forwarded under a spelling with underscores either.
     /// </summary>
-    private static bool IsWritten(string name) =>
-        OfPlainRequest(name) != HeaderFate.Pass || Is(name, HeaderNames.ContentLength) || Is(name, HeaderNames.ContentType);
+    private static bool HasReservedMeaning(string name) =>
+        OfPlainRequest(name) != HeaderAction.Pass || Is(name, HeaderNames.ContentLength) || Is(name, HeaderNames.ContentType);
 
-    private static HeaderFate OfPlainRequest(string name)
+    private static HeaderAction OfPlainRequest(string name)
     {
         switch (name.Length)
         {
             case 2:
-                return Is(name, HeaderNames.TE) ? HeaderFate.Te : HeaderFate.Pass;
+                return Is(name, HeaderNames.TE) ? HeaderAction.Te : HeaderAction.Pass;
             case 4:
                 // Host is set from the request's authority.
-                return Is(name, HeaderNames.Host) ? HeaderFate.Drop : HeaderFate.Pass;
+                return Is(name, HeaderNames.Host) ? HeaderAction.Drop : HeaderAction.Pass;
             case 5:
-                // CGI makes HTTP_PROXY of it, which many programs take for their own proxy.
-                return Is(name, "Proxy") ? HeaderFate.Drop : HeaderFate.Pass;
+                // CGI turns it into HTTP_PROXY, which many programs use as their own proxy.
+                return Is(name, "Proxy") ? HeaderAction.Drop : HeaderAction.Pass;
             case 7:
-                // Trailers of a request are not passed on, so neither is their announcement.
-                return Is(name, HeaderNames.Upgrade) || Is(name, HeaderNames.Trailer) ? HeaderFate.Drop : HeaderFate.Pass;
+                // Request trailers are not forwarded, so their announcement is not either.
+                return Is(name, HeaderNames.Upgrade) || Is(name, HeaderNames.Trailer) ? HeaderAction.Drop : HeaderAction.Pass;
             case 9:
                 // RFC 7239's form of X-Forwarded-*.
-                return Is(name, "Forwarded") ? HeaderFate.Forwarded : IsXReal(name);
+                return Is(name, "Forwarded") || Is(name, "X-Real-IP") ? HeaderAction.Forwarded : ByPrefix(name);
             case 10:
-                return Is(name, HeaderNames.Connection) ? HeaderFate.Connection
-                    : Is(name, HeaderNames.KeepAlive) ? HeaderFate.Drop
-                    : HeaderFate.Pass;
+                return Is(name, HeaderNames.Connection) ? HeaderAction.Connection
+                    : Is(name, HeaderNames.KeepAlive) ? HeaderAction.Drop
+                    : HeaderAction.Pass;
             case 11:
-                return Is(name, "X-Client-IP") ? HeaderFate.Forwarded : Prefixed(name);
+                return Is(name, "X-Client-IP") ? HeaderAction.Forwarded : ByPrefix(name);
             case 13:
-                // Some frameworks route by this one and X-Original-URL instead of by the target, past every rule about paths.
-                return Is(name, "X-Rewrite-URL") ? HeaderFate.Drop : Prefixed(name);
+                // Some frameworks route by this header or X-Original-URL instead of the target, which bypasses rules on paths.
+                return Is(name, "X-Rewrite-URL") ? HeaderAction.Drop : ByPrefix(name);
             case 14:
-                return Is(name, "HTTP2-Settings") || Is(name, "X-Original-URL") ? HeaderFate.Drop
-                    : Is(name, "True-Client-IP") ? HeaderFate.Forwarded
-                    : Prefixed(name);
+                return Is(name, "HTTP2-Settings") || Is(name, "X-Original-URL") ? HeaderAction.Drop
+                    : Is(name, "True-Client-IP") ? HeaderAction.Forwarded
+                    : ByPrefix(name);
             case 15:
-                return Is(name, "X-Original-Host") ? HeaderFate.Forwarded : Prefixed(name);
+                return Is(name, "X-Original-Host") ? HeaderAction.Forwarded : ByPrefix(name);
             case 17:
-                return Is(name, HeaderNames.TransferEncoding) ? HeaderFate.Drop : Prefixed(name);
+                return Is(name, HeaderNames.TransferEncoding) ? HeaderAction.Drop : ByPrefix(name);
             case 18:
-                return Is(name, LocalReply.RequestIdHeader) ? HeaderFate.Drop : Prefixed(name);
+                return Is(name, ProxyHeaders.RequestId) ? HeaderAction.Drop : ByPrefix(name);
             case 20:
-                return Is(name, LocalReply.BackendNameHeader) ? HeaderFate.Drop : Prefixed(name);
+                return Is(name, ProxyHeaders.BackendName) ? HeaderAction.Drop : ByPrefix(name);
             default:
-                return Prefixed(name);
+                return ByPrefix(name);
         }
     }
 
-    public static HeaderFate OfResponse(string name)
+    public static HeaderAction OfResponse(string name)
     {
         switch (name.Length)
         {
             case 2:
-                return Is(name, HeaderNames.TE) ? HeaderFate.Drop : HeaderFate.Pass;
+                return Is(name, HeaderNames.TE) ? HeaderAction.Drop : HeaderAction.Pass;
             case 7:
-                // Alt-Svc would send callers past kedge.
-                return Is(name, HeaderNames.Upgrade) || Is(name, HeaderNames.AltSvc) ? HeaderFate.Drop : HeaderFate.Pass;
+                // Alt-Svc would make callers bypass kedge.
+                return Is(name, HeaderNames.Upgrade) || Is(name, HeaderNames.AltSvc) ? HeaderAction.Drop : HeaderAction.Pass;
             case 10:
-                return Is(name, HeaderNames.Connection) ? HeaderFate.Connection
-                    : Is(name, HeaderNames.KeepAlive) ? HeaderFate.Drop
-                    : HeaderFate.Pass;
+                return Is(name, HeaderNames.Connection) ? HeaderAction.Connection
+                    : Is(name, HeaderNames.KeepAlive) ? HeaderAction.Drop
+                    : HeaderAction.Pass;
             case 17:
-                return Is(name, HeaderNames.TransferEncoding) ? HeaderFate.Drop : HeaderFate.Pass;
+                return Is(name, HeaderNames.TransferEncoding) ? HeaderAction.Drop : HeaderAction.Pass;
             case 18:
-                return Is(name, LocalReply.RequestIdHeader) || IsProxy(name) ? HeaderFate.Drop : HeaderFate.Pass;
+                return Is(name, ProxyHeaders.RequestId) || IsProxy(name) ? HeaderAction.Drop : HeaderAction.Pass;
             case 20:
-                return Is(name, LocalReply.BackendNameHeader) ? HeaderFate.Drop : HeaderFate.Pass;
+                return Is(name, ProxyHeaders.BackendName) ? HeaderAction.Drop : HeaderAction.Pass;
             default:
-                return IsProxy(name) ? HeaderFate.Drop : HeaderFate.Pass;
+                return IsProxy(name) ? HeaderAction.Drop : HeaderAction.Pass;
         }
     }
 
-    /// <summary>Whether the Connection header names any header but those that every hop drops.</summary>
+    /// <summary>Whether the Connection header names a header other than those that are never forwarded.</summary>
     public static bool NamesOthers(StringValues connection)
     {
         foreach (var value in connection)
         {
             for (var rest = value.AsSpan(); TryTake(ref rest, out var token);)
             {
-                if (token.Length > 0 && !Is(token, "keep-alive") && !Is(token, "close") && !Is(token, "upgrade") && !Is(token, "te"))
+                if (token.Length > 0
+                    && !Is(token, "keep-alive") && !Is(token, "close") && !Is(token, "upgrade") && !Is(token, "te"))
                 {
                     return true;
                 }
@@ -138,7 +139,7 @@ internal static class HeaderRules
         return false;
     }
 
-    /// <summary>Takes the first member off a comma-separated list.</summary>
+    /// <summary>Removes the first member of a comma-separated list.</summary>
     private static bool TryTake(ref ReadOnlySpan<char> list, out ReadOnlySpan<char> member)
     {
         var comma = list.IndexOf(',');
@@ -148,18 +149,16 @@ internal static class HeaderRules
         return any;
     }
 
-    private static HeaderFate Prefixed(string name) => (name[0] | 0x20) switch
+    private static HeaderAction ByPrefix(string name) => (name[0] | 0x20) switch
     {
-        'p' => IsProxy(name) ? HeaderFate.Drop : HeaderFate.Pass,
+        'p' => IsProxy(name) ? HeaderAction.Drop : HeaderAction.Pass,
         'x' when name.StartsWith("X-Forwarded-", StringComparison.OrdinalIgnoreCase) =>
-            // The verified client's certificate is never the caller's to tell, nor a trusted peer's.
-            Is(name, "X-Forwarded-Client-Cert") ? HeaderFate.Drop : HeaderFate.Forwarded,
+            // Only kedge itself, which verified the certificate, sets this one; not even a trusted peer may.
+            Is(name, ProxyHeaders.ForwardedClientCert) ? HeaderAction.Drop : HeaderAction.Forwarded,
         // HTTP/2 pseudo headers.
-        ':' | 0x20 => HeaderFate.Drop,
-        _ => HeaderFate.Pass,
+        ':' | 0x20 => HeaderAction.Drop,
+        _ => HeaderAction.Pass,
     };
-
-    private static HeaderFate IsXReal(string name) => Is(name, "X-Real-IP") ? HeaderFate.Forwarded : Prefixed(name);
 
     private static bool IsProxy(string name) => name.StartsWith("Proxy-", StringComparison.OrdinalIgnoreCase);
 

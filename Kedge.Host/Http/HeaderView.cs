@@ -2,7 +2,7 @@ using Kedge.Domain;
 
 namespace Kedge.Host.Http;
 
-/// <summary>A request's headers (or gRPC metadata) as the core's matchers see them, neither copied nor boxed.</summary>
+/// <summary>A request's headers (or gRPC metadata) for the core's matchers, without a copy and without boxing.</summary>
 internal readonly struct HeaderView(IHeaderDictionary headers) : IHeaders
 {
     public bool Has(string name, string value)

@@ -6,40 +6,45 @@ using Microsoft.Extensions.Primitives;
 namespace Kedge.Host.Http;
 
 /// <summary>
-/// An answer that kedge itself gives (SPEC section 8): to an HTTP request a text body with the reason, to a gRPC call
-/// trailers only. <paramref name="Type"/> is for programs, <paramref name="Reason"/> for people; both are headers, too.
+/// A response of kedge itself (docs/matching.md, "Answers of kedge itself"): a text body with the reason for HTTP,
+/// trailers only for gRPC.
 /// </summary>
+/// <param name="HttpStatus">The status for HTTP; gRPC responses have 200.</param>
+/// <param name="GrpcStatus">The status for gRPC.</param>
+/// <param name="Type">The cause, for programs. Also a header.</param>
+/// <param name="Reason">The cause, for people. Also a header.</param>
 public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Type, string Reason)
 {
-    public const string ErrorHeader = "X-Kedge-Error";
-    public const string ErrorTypeHeader = "X-Kedge-Error-Type";
-    public const string BackendNameHeader = "X-Kedge-Backend-Name";
-    public const string RequestIdHeader = "X-Kedge-Request-ID";
-
-    private static readonly SearchValues<char> PlainText =
-        SearchValues.Create(" !\"#$&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~");
-
-    /// <summary>The challenge of a 401; null for other answers.</summary>
-    public string? Challenge { get; init; }
-
-    /// <summary>Whether an HTTP/1.1 connection is of no further use.</summary>
-    public bool EndsConnection { get; init; }
-
-    public static readonly LocalReply NoRoute = new(502, GrpcStatus.Unimplemented, "no-route", "no route takes this request");
+    public static readonly LocalReply NoRoute =
+        new(502, GrpcStatus.Unimplemented, "no-route", "no route matches this request");
     public static readonly LocalReply NoGrpcRoute = NoRoute with { Reason = "unknown route to service" };
-    public static readonly LocalReply GrpcNeedsHttp2 = BadRequest("gRPC needs HTTP/2") with { HttpStatus = 505 };
-    public static readonly LocalReply NotGrpc = BadRequest("this port takes gRPC only") with { HttpStatus = 415 };
+    public static readonly LocalReply GrpcNeedsHttp2 = BadRequest("gRPC requires HTTP/2") with { HttpStatus = 505 };
+    public static readonly LocalReply NotGrpc = BadRequest("this port accepts gRPC only") with { HttpStatus = 415 };
     public static readonly LocalReply MalformedAuthority = BadRequest("malformed authority");
-    public static readonly LocalReply ConnectNotSupported = BadRequest("CONNECT is not supported; send the absolute URL instead") with { HttpStatus = 405 };
-    public static readonly LocalReply DeadlineExceeded = new(504, GrpcStatus.DeadlineExceeded, "transport-timeout", "deadline exceeded");
-    public static readonly LocalReply Inactive = new(504, GrpcStatus.DeadlineExceeded, "transport-timeout", "no progress within the inactivity limit");
-    public static readonly LocalReply BrokenOff = new(502, GrpcStatus.Unavailable, "transport-unknown-error", "the backend broke off");
+    public static readonly LocalReply ConnectNotSupported =
+        BadRequest("CONNECT is not supported; send the absolute URL instead") with { HttpStatus = 405 };
+    public static readonly LocalReply DeadlineExceeded =
+        new(504, GrpcStatus.DeadlineExceeded, "transport-timeout", "deadline exceeded");
+    public static readonly LocalReply Inactive =
+        new(504, GrpcStatus.DeadlineExceeded, "transport-timeout", "no progress within the inactivity limit");
+    public static readonly LocalReply BrokenOff =
+        new(502, GrpcStatus.Unavailable, "transport-unknown-error", "the backend closed the connection early");
     public static readonly LocalReply BadRequestBody = BadRequest("the request body is malformed or incomplete");
     public static readonly LocalReply Internal = new(500, GrpcStatus.Unknown, "internal-error", "internal error");
 
+    // What grpc-message may contain unescaped.
+    private static readonly SearchValues<char> PlainText =
+        SearchValues.Create(" !\"#$&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~");
+
+    /// <summary>The challenge of a 401; null for other replies.</summary>
+    public string? Challenge { get; init; }
+
+    /// <summary>Whether an HTTP/1.1 connection must be closed after the reply.</summary>
+    public bool EndsConnection { get; init; }
+
     public static LocalReply BadRequest(string reason) => new(400, GrpcStatus.InvalidArgument, "bad-request", reason);
 
-    /// <summary>Where the next request starts is anybody's guess, so there is none on this connection.</summary>
+    /// <summary>Closes the connection, because it is unknown where the next request on it starts.</summary>
     public static LocalReply BadFraming(string reason) => BadRequest(reason) with { EndsConnection = true };
 
     public static LocalReply Unauthorized(string reason) =>
@@ -47,7 +52,7 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
 
     public static LocalReply Forbidden(string reason) => new(403, GrpcStatus.PermissionDenied, "unauthorized", reason);
 
-    /// <summary>Neither a good nor a bad token: what it is to be verified with is not there.</summary>
+    /// <summary>The token can be neither accepted nor rejected, because the keys to verify it are not available.</summary>
     public static LocalReply AuthorizationUnavailable(string reason) =>
         new(503, GrpcStatus.Unavailable, "authorization-unavailable", reason);
 
@@ -58,27 +63,32 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
         new(503, GrpcStatus.Unavailable, "no-resolution-available", $"no endpoint of {target} is known");
 
     public static LocalReply NoConnection(string target, string detail) =>
-        new(502, GrpcStatus.Unavailable, "no-connection-to-all-resolved-addresses", $"no endpoint of {target} takes a connection: {detail}");
+        new(502, GrpcStatus.Unavailable, "no-connection-to-all-resolved-addresses",
+            $"no endpoint of {target} accepted a connection: {detail}");
 
     public static LocalReply TooManyRequests(string target) =>
-        new(503, GrpcStatus.ResourceExhausted, "too-many-requests", $"{target} has as many requests under way as it may have");
+        new(503, GrpcStatus.ResourceExhausted, "too-many-requests", $"{target} has reached its limit of concurrent requests");
 
-    /// <summary>Writes the answer. The response must not have started; what was set on it before is cleared.</summary>
+    /// <summary>Sends the reply. The response must not have started; its headers are replaced.</summary>
+    /// <param name="context">Of the request.</param>
+    /// <param name="asGrpc">Whether the request is a gRPC call.</param>
+    /// <param name="requestId">Null to omit the header.</param>
+    /// <param name="backendName">Null to omit the header.</param>
     public Task WriteAsync(HttpContext context, bool asGrpc, string? requestId, string? backendName)
     {
         var response = context.Response;
         response.Clear();
         var headers = response.Headers;
         var reason = HeaderSafe(Reason);
-        headers[ErrorHeader] = reason;
-        headers[ErrorTypeHeader] = Type;
+        headers[ProxyHeaders.Error] = reason;
+        headers[ProxyHeaders.ErrorType] = Type;
         if (requestId is not null)
         {
-            headers[RequestIdHeader] = requestId;
+            headers[ProxyHeaders.RequestId] = requestId;
         }
         if (backendName is not null)
         {
-            headers[BackendNameHeader] = backendName;
+            headers[ProxyHeaders.BackendName] = backendName;
         }
         if (Challenge is not null)
         {
@@ -90,11 +100,11 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
         }
         if (asGrpc)
         {
-            // Nothing is written, so that the headers go out with END_STREAM: "trailers-only".
+            // "Trailers-Only": without a body, the headers are sent with END_STREAM.
             response.StatusCode = StatusCodes.Status200OK;
             headers.ContentType = "application/grpc";
-            headers["grpc-status"] = ((int)GrpcStatus).ToString();
-            headers["grpc-message"] = PercentEncode(Reason);
+            headers[GrpcHeaders.Status] = ((int)GrpcStatus).ToString();
+            headers[GrpcHeaders.Message] = PercentEncode(Reason);
             return response.CompleteAsync();
         }
         response.StatusCode = HttpStatus;
@@ -110,17 +120,20 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
             : response.Body.WriteAsync(body, 0, body.Length);
     }
 
-    /// <summary>Sets the gRPC status behind a response that has started, in place of the backend's trailers.</summary>
+    /// <summary>Sets the trailers of a gRPC response that has started, instead of the backend's.</summary>
     public void SetTrailers(HttpContext context)
     {
         if (context.Features.Get<IHttpResponseTrailersFeature>()?.Trailers is { IsReadOnly: false } trailers)
         {
-            trailers["grpc-status"] = ((int)GrpcStatus).ToString();
-            trailers["grpc-message"] = PercentEncode(Reason);
+            trailers[GrpcHeaders.Status] = ((int)GrpcStatus).ToString();
+            trailers[GrpcHeaders.Message] = PercentEncode(Reason);
         }
     }
 
-    /// <summary>grpc-message as the gRPC protocol wants it: visible ASCII but <c>%</c> as it is, other bytes of the UTF-8 form escaped.</summary>
+    /// <summary>
+    /// Encodes <c>grpc-message</c> (gRPC over HTTP/2, "Responses"): keeps visible ASCII and spaces except <c>%</c>, and escapes
+    /// the other bytes of the UTF-8 form.
+    /// </summary>
     public static string PercentEncode(string text)
     {
         if (!text.AsSpan().ContainsAnyExcept(PlainText))

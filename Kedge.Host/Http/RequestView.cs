@@ -4,13 +4,14 @@ using Microsoft.Extensions.Primitives;
 
 namespace Kedge.Host.Http;
 
-/// <summary>What routing needs to know of a request, read once. SPEC section 3.</summary>
+/// <summary>What routing needs to know about a request, read once (docs/security.md).</summary>
 internal readonly struct RequestView
 {
     private readonly int _hostStart;
     private readonly int _hostLength;
 
-    private RequestView(string authority, Authority parts, AuthorityPorts ports, string path, string query, bool isGrpc, bool isForward)
+    private RequestView(
+        string authority, Authority parts, AuthorityPorts ports, string path, string query, bool isGrpc, bool isForward)
     {
         Authority = authority;
         _hostStart = parts.HostStart;
@@ -22,29 +23,30 @@ internal readonly struct RequestView
         IsForward = isForward;
     }
 
-    /// <summary>The authority as the caller wrote it; empty when there is none.</summary>
+    /// <summary>The authority as the caller sent it; empty when there is none.</summary>
     public string Authority { get; }
 
     public AuthorityPorts Ports { get; }
 
-    /// <summary>Canonical: both matched and forwarded.</summary>
+    /// <summary>The canonical path: the one that is matched and the one that is forwarded.</summary>
     public string Path { get; }
 
-    /// <summary>As the caller wrote it, with its leading <c>?</c>; empty when there is none.</summary>
+    /// <summary>The query as the caller sent it, with its leading <c>?</c>; empty when there is none.</summary>
     public string Query { get; }
 
     public bool IsGrpc { get; }
 
-    /// <summary>Whether the target was in absolute form: a forward-proxy request.</summary>
+    /// <summary>Whether the target is in absolute form, as in requests to a forward proxy.</summary>
     public bool IsForward { get; }
 
-    /// <summary>Whether the caller asks for a tunnel to the authority by CONNECT; there is no path then.</summary>
+    /// <summary>Whether this is a CONNECT request for a tunnel to the authority. It has no path.</summary>
     public bool IsTunnel { get; private init; }
 
-    /// <summary>Without port and brackets; empty when there is none.</summary>
+    /// <summary>The authority without port and brackets; empty when there is none.</summary>
     public ReadOnlySpan<char> Host => Authority.AsSpan(_hostStart, _hostLength);
 
-    /// <summary>Reads the request. Not null: the answer to a request that cannot be routed.</summary>
+    /// <summary>Reads the request.</summary>
+    /// <returns>Null on success; the reply to a request that cannot be routed.</returns>
     public static LocalReply? TryRead(HttpContext context, ListenerKind listener, out RequestView view)
     {
         var request = context.Request;
@@ -78,7 +80,7 @@ internal readonly struct RequestView
         var isForward = form.Form == TargetForm.Absolute;
         if (form.Form == TargetForm.Asterisk || (isForward && isHttp2))
         {
-            // `OPTIONS *` asks about kedge itself, which has nothing to say; `:path` has no absolute form (RFC 9113, 8.3.1).
+            // `OPTIONS *` addresses the proxy itself, which has no options; `:path` has no absolute form (RFC 9113, 8.3.1).
             return LocalReply.BadRequest("the request target is not a path");
         }
 
@@ -93,7 +95,7 @@ internal readonly struct RequestView
         }
         else if (authority.Length == 0 && !isForward)
         {
-            // No host is no error; but no host matcher holds for it.
+            // A missing host is no error, but matches no host matcher.
             ports = AuthorityPorts.Unspecified;
         }
         else
@@ -113,7 +115,7 @@ internal readonly struct RequestView
     }
 
     /// <summary>
-    /// A tunnel is for HTTP/1.1, whose clients speak to proxies so; its target is a host and a port (RFC 9110, 9.3.6).
+    /// Reads a CONNECT request, whose target is a host and a port (RFC 9110, 9.3.6). Tunnels are for clients that use HTTP/1.1.
     /// </summary>
     private static LocalReply? TryReadConnect(HttpContext context, out RequestView view)
     {
@@ -132,25 +134,28 @@ internal readonly struct RequestView
     }
 
     /// <summary>
-    /// What is wrong with a message that says how it is framed; null when nothing is. RFC 9112, 6.1: more than the server
-    /// itself insists on, because what another hop may read otherwise is the way of request smuggling.
+    /// Checks Transfer-Encoding (RFC 9112, 6.1), more strictly than the server does: a message whose framing another hop may read
+    /// differently allows request smuggling.
     /// </summary>
+    /// <returns>Null when it is valid, else what is wrong.</returns>
     private static string? BadTransferEncoding(Microsoft.AspNetCore.Http.HttpRequest request, StringValues coding) =>
         !HttpProtocol.IsHttp11(request.Protocol) ? $"Transfer-Encoding in {request.Protocol}"
-        // The name under which the server puts a Content-Length aside that came beside Transfer-Encoding.
-        : request.Headers.ContainsKey("X-Content-Length") ? "Content-Length beside Transfer-Encoding"
+        // The server renames a Content-Length that comes with Transfer-Encoding to this.
+        : request.Headers.ContainsKey("X-Content-Length") ? "both Content-Length and Transfer-Encoding"
         : coding.Count != 1 || !string.Equals(coding[0], "chunked", StringComparison.OrdinalIgnoreCase)
             ? "a transfer coding other than chunked"
         : null;
 
-    /// <summary>A part of the target as a string; <paramref name="made"/>, which the server has made already, when it is the same.</summary>
-    private static string Text(string target, int start, int length, string? made)
+    /// <summary>
+    /// A part of the target as a string: <paramref name="existing"/>, which the server has already created, when it is equal.
+    /// </summary>
+    private static string Text(string target, int start, int length, string? existing)
     {
         if (length == target.Length)
         {
             return target;
         }
         var part = target.AsSpan(start, length);
-        return part.SequenceEqual(made) ? made! : part.ToString();
+        return part.SequenceEqual(existing) ? existing! : part.ToString();
     }
 }

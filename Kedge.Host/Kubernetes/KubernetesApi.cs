@@ -4,6 +4,7 @@ using System.Net.Sockets;
 using System.Security.Cryptography.X509Certificates;
 using System.Text.Json;
 using Kedge.Host.Flags;
+using Kedge.Host.Http;
 
 namespace Kedge.Host.Kubernetes;
 
@@ -12,6 +13,7 @@ internal sealed class KubernetesApi : IDisposable
 {
     // A server that comes back must be noticed within seconds.
     private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan KeepAlive = TimeSpan.FromSeconds(15);
 
     private readonly IKubernetesAccessSource _source;
     private readonly SemaphoreSlim _finding = new(1);
@@ -146,22 +148,9 @@ internal sealed class KubernetesApi : IDisposable
 
     private static async ValueTask<Stream> ConnectAsync(SocketsHttpConnectionContext context, CancellationToken stop)
     {
-        var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
-        try
-        {
-            // HTTP/1.1 has no pings: this is what ends a watch on a dead connection.
-            socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.KeepAlive, true);
-            socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveTime, 15);
-            socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveInterval, 5);
-            socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveRetryCount, 3);
-            await socket.ConnectAsync(context.DnsEndPoint, stop);
-            return new NetworkStream(socket, ownsSocket: true);
-        }
-        catch
-        {
-            socket.Dispose();
-            throw;
-        }
+        // HTTP/1.1 has no pings: TCP keep-alive is what ends a watch on a dead connection.
+        var socket = await TcpConnection.ConnectAsync(context.DnsEndPoint, KeepAlive, stop);
+        return new NetworkStream(socket, ownsSocket: true);
     }
 
     private bool IsTrusted(object sender, X509Certificate? certificate, X509Chain? presented, SslPolicyErrors errors)

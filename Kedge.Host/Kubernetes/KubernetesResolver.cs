@@ -10,7 +10,7 @@ namespace Kedge.Host.Kubernetes;
 internal sealed class KubernetesResolver(
     EndpointSliceIndex index, K8sTarget target, bool generated, Func<string?> watchError) : IEndpointResolver
 {
-    public string? Trouble => watchError();
+    public string? CurrentError => watchError();
 
     public async Task RunAsync(IEndpointSink sink, CancellationToken stop)
     {

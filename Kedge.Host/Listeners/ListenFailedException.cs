@@ -1,18 +1,17 @@
 using System.Net;
+using System.Net.Sockets;
 
 namespace Kedge.Host.Listeners;
 
-/// <summary>A listener's address cannot be had: in use, not this machine's, or not permitted.</summary>
+/// <summary>A listener's address cannot be bound: it is in use, not local, or not permitted.</summary>
 public sealed class ListenFailedException(EndPoint address, Exception cause)
     : Exception($"cannot listen on {address}: {Reason(cause)}", cause)
 {
-    private static string Reason(Exception cause) => cause is System.Net.Sockets.SocketException { SocketErrorCode: var code }
-        ? code switch
-        {
-            System.Net.Sockets.SocketError.AddressAlreadyInUse => "the port is in use",
-            System.Net.Sockets.SocketError.AccessDenied => "permission denied (ports below 1024 need a privilege)",
-            System.Net.Sockets.SocketError.AddressNotAvailable => "this machine does not have the address",
-            _ => cause.Message,
-        }
-        : cause.Message;
+    private static string Reason(Exception cause) => (cause as SocketException)?.SocketErrorCode switch
+    {
+        SocketError.AddressAlreadyInUse => "the port is in use",
+        SocketError.AccessDenied => "permission denied (ports below 1024 need a privilege)",
+        SocketError.AddressNotAvailable => "this machine does not have the address",
+        _ => cause.Message,
+    };
 }

@@ -1,3 +1,4 @@
+using System.Net;
 using System.Net.Sockets;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
@@ -6,21 +7,24 @@ using Microsoft.Extensions.DependencyInjection.Extensions;
 namespace Kedge.Host.Listeners;
 
 /// <summary>
-/// A web host with nothing in it but Kestrel and one request delegate: no routing, no middleware, no configuration from the
-/// environment. The proxy and the debug port have one each, since they end at different times.
+/// A web host that contains only Kestrel and one request delegate: no routing, no middleware, no configuration from the
+/// environment. The proxy and the debug port have one each, because they end at different times.
 /// </summary>
 public static class ListenerHost
 {
     public static WebApplication Create(ILoggerFactory loggers, Action<KestrelServerOptions> listeners, RequestDelegate handler) =>
         Create(loggers, listeners, static _ => { }, app => app.Run(handler));
 
-    /// <summary>With a server and nothing behind it.</summary>
+    /// <summary>A host whose server is used without the host.</summary>
     public static WebApplication Create(ILoggerFactory loggers, Action<KestrelServerOptions> listeners) =>
         Create(loggers, listeners, static _ => { }, static _ => { });
 
-    /// <summary>The same with services and whatever stands in the place of the one delegate.</summary>
+    /// <summary>A host with services and a request pipeline instead of the one delegate.</summary>
     public static WebApplication Create(
-        ILoggerFactory loggers, Action<KestrelServerOptions> listeners, Action<IServiceCollection> services, Action<WebApplication> pipeline)
+        ILoggerFactory loggers,
+        Action<KestrelServerOptions> listeners,
+        Action<IServiceCollection> services,
+        Action<WebApplication> pipeline)
     {
         var builder = WebApplication.CreateEmptyBuilder(new());
         builder.Services.Replace(ServiceDescriptor.Singleton(loggers));
@@ -34,7 +38,7 @@ public static class ListenerHost
         return app;
     }
 
-    private static Socket Bind(System.Net.EndPoint address)
+    private static Socket Bind(EndPoint address)
     {
         try
         {
@@ -46,7 +50,7 @@ public static class ListenerHost
         }
     }
 
-    /// <summary>Signals are handled in one place, for both hosts.</summary>
+    /// <summary>Signals are handled in one place for both hosts.</summary>
     private sealed class NoLifetime : IHostLifetime
     {
         public Task WaitForStartAsync(CancellationToken cancellationToken) => Task.CompletedTask;

@@ -11,7 +11,7 @@ using Microsoft.AspNetCore.Server.Kestrel.Https;
 
 namespace Kedge.Host.Listeners;
 
-/// <summary>The two TLS listeners, and the limits of what callers may do on them.</summary>
+/// <summary>The two TLS listeners and their limits.</summary>
 public static class ProxyListeners
 {
     public static ProxyServer Create(
@@ -26,7 +26,7 @@ public static class ProxyListeners
                     Listen(kestrel, options, certificates, telemetry, ListenerKind.HttpTls, options.HttpTlsPort, HttpProtocols.Http1AndHttp2);
                 }),
             engine,
-            options.GrpcTlsPort);
+            options);
 
     private static void Listen(
         KestrelServerOptions kestrel,
@@ -44,11 +44,11 @@ public static class ProxyListeners
         kestrel.Listen(options.BindAddress, port, listener =>
         {
             listener.Protocols = protocols;
-            listener.Count(telemetry.ListenerOf(kind));
+            listener.Count(telemetry.CountersOf(kind));
             listener.UseHttps(new TlsHandshakeCallbackOptions
             {
                 OnConnection = _ => new(certificates.OptionsFor(kind)),
-                HandshakeTimeout = OrForEver(options.Limits.HeaderTimeout),
+                HandshakeTimeout = OrInfinite(options.Limits.HeaderTimeout),
             });
         });
     }
@@ -56,42 +56,42 @@ public static class ProxyListeners
     private static void SetLimits(KestrelServerOptions kestrel, ListenerLimits limits)
     {
         kestrel.AddServerHeader = false;
-        // HTTP/2's dynamic table would save callers some bytes for the price of a look-up and a place for each header. The
-        // static table stays.
+        // HTTP/2's dynamic table would save some bytes, but costs a look-up and memory for each header. The static table is
+        // still used.
         kestrel.AllowResponseHeaderCompression = false;
-        // An absolute-form target whose authority differs from Host: RFC 9112, 3.2.2 lets the target win.
+        // The authority of an absolute-form target takes precedence over Host (RFC 9112, 3.2.2).
         kestrel.AllowHostHeaderOverride = true;
-        // Header values pass as the bytes that they are.
+        // Header values are forwarded byte for byte.
         kestrel.RequestHeaderEncodingSelector = RequestHeaderDecoding.EncodingOf;
         kestrel.ResponseHeaderEncodingSelector = _ => Encoding.Latin1;
 
-        // Bodies of any size and pace go through; the engine ends those that stand still.
+        // Bodies of any size and rate are forwarded; the engine ends exchanges that make no progress.
         kestrel.Limits.MaxRequestBodySize = null;
         kestrel.Limits.MinRequestBodyDataRate = null;
         kestrel.Limits.MinResponseDataRate = null;
 
         var headerBytes = limits.MaxHeaderBytes;
-        // The server insists that the buffer of a connection holds the headers.
+        // The server requires that the headers fit into the buffer of a connection.
         kestrel.Limits.MaxRequestBufferSize = Math.Max(1024 * 1024, headerBytes);
         kestrel.Limits.MaxRequestLineSize = headerBytes / 4;
         kestrel.Limits.MaxRequestHeadersTotalSize = headerBytes;
         kestrel.Limits.MaxRequestHeaderCount = limits.MaxHeaderCount;
-        kestrel.Limits.RequestHeadersTimeout = OrForEver(limits.HeaderTimeout);
+        kestrel.Limits.RequestHeadersTimeout = OrInfinite(limits.HeaderTimeout);
         kestrel.Limits.MaxConcurrentConnections = limits.MaxConnections == 0 ? null : limits.MaxConnections;
         kestrel.Limits.KeepAliveTimeout = TimeSpan.FromSeconds(130);
 
         var http2 = kestrel.Limits.Http2;
         http2.MaxStreamsPerConnection = limits.MaxStreams;
-        // One field may take up all, so that a token of any size within the limit gets its answer instead of a broken connection.
+        // A single field may use the whole limit: beyond it, the server closes the connection instead of replying.
         http2.MaxRequestHeaderFieldSize = headerBytes;
-        // What one stream, and one connection with all its streams, may hold in memory when nobody reads.
+        // What one stream, and one connection with all its streams, may buffer when nothing reads.
         http2.InitialStreamWindowSize = 512 * 1024;
         http2.InitialConnectionWindowSize = 2 * 1024 * 1024;
-        // Finds clients that are gone without a word, also while their streams are quiet.
+        // Detects clients that have vanished, also while their streams are quiet.
         http2.KeepAlivePingDelay = TimeSpan.FromSeconds(60);
         http2.KeepAlivePingTimeout = TimeSpan.FromSeconds(20);
     }
 
-    // The server's own word for it, an infinite time span, makes it fail every TLS handshake: its timer takes 49 days at most.
-    private static TimeSpan OrForEver(TimeSpan limit) => limit == TimeSpan.Zero ? TimeSpan.FromDays(24) : limit;
+    // With Timeout.InfiniteTimeSpan the server fails every TLS handshake: its timer supports at most 49 days.
+    private static TimeSpan OrInfinite(TimeSpan limit) => limit == TimeSpan.Zero ? TimeSpan.FromDays(24) : limit;
 }

@@ -1,3 +1,4 @@
+using Kedge.Host.Flags;
 using Kedge.Host.Forwarding;
 using Kedge.Host.Http;
 using Microsoft.AspNetCore.Hosting.Server;
@@ -7,45 +8,47 @@ using Microsoft.AspNetCore.Http.Features;
 namespace Kedge.Host.Listeners;
 
 /// <summary>
-/// Kestrel with the engine right behind it. What the web host would put between the two (an activity, a logging scope and
-/// events for each request) costs time that every request would pay, and tells nothing that kedge does not tell itself.
+/// Kestrel, connected directly to the engine. What the web host would put between the two for each request (an activity, a
+/// logging scope and events) costs time and reports nothing that kedge does not report itself.
 /// </summary>
 public sealed class ProxyServer : IAsyncDisposable
 {
     private readonly WebApplication _host;
     private readonly IServer _server;
+    private readonly ListenerOptions _options;
     private readonly Application _application;
 
-    /// <param name="host">Where the server comes from. It is never started.</param>
-    /// <param name="engine">Answers the requests.</param>
-    /// <param name="grpcTlsPort">The port whose connections are the gRPC listener's.</param>
-    internal ProxyServer(WebApplication host, ProxyEngine engine, int grpcTlsPort)
+    /// <param name="host">Provides the server. It is never started.</param>
+    /// <param name="engine">Handles the requests.</param>
+    /// <param name="options">The ports of the listeners.</param>
+    internal ProxyServer(WebApplication host, ProxyEngine engine, ListenerOptions options)
     {
         _host = host;
         _server = host.Services.GetRequiredService<IServer>();
-        _application = new Application(engine, grpcTlsPort);
+        _options = options;
+        _application = new Application(engine, options);
     }
 
-    public IEnumerable<string> Addresses => _host.Urls;
-
-    /// <summary>The listener that has the port.</summary>
-    public ListenerKind KindOf(int port) => _application.KindOf(port);
+    /// <summary>The addresses of the listeners, once they are open.</summary>
+    public IEnumerable<(ListenerKind Listener, string Address)> Addresses =>
+        _host.Urls.Select(address => (ListenerOf(_options, new Uri(address).Port), address));
 
     /// <exception cref="ListenFailedException">A listener cannot be opened.</exception>
     public Task StartAsync() => _server.StartAsync(_application, CancellationToken.None);
 
-    /// <summary>Closes the listeners, and waits for the requests under way until <paramref name="limit"/> is cancelled.</summary>
+    /// <summary>Closes the listeners and waits for requests in flight until <paramref name="limit"/> is cancelled.</summary>
     public Task StopAsync(CancellationToken limit) => _server.StopAsync(limit);
 
     public async ValueTask DisposeAsync() => await _host.DisposeAsync();
 
-    private sealed class Application(ProxyEngine engine, int grpcTlsPort) : IHttpApplication<DefaultHttpContext>
-    {
-        public ListenerKind KindOf(int port) => port == grpcTlsPort ? ListenerKind.GrpcTls : ListenerKind.HttpTls;
+    private static ListenerKind ListenerOf(ListenerOptions options, int port) =>
+        port == options.GrpcTlsPort ? ListenerKind.GrpcTls : ListenerKind.HttpTls;
 
+    private sealed class Application(ProxyEngine engine, ListenerOptions options) : IHttpApplication<DefaultHttpContext>
+    {
         public DefaultHttpContext CreateContext(IFeatureCollection contextFeatures)
         {
-            // The server keeps one for each connection or stream that it uses again.
+            // The server keeps a context for each connection or stream that it reuses.
             if (contextFeatures is not IHostContextContainer<DefaultHttpContext> container)
             {
                 return new DefaultHttpContext(contextFeatures);
@@ -59,7 +62,7 @@ public sealed class ProxyServer : IAsyncDisposable
         }
 
         public Task ProcessRequestAsync(DefaultHttpContext context) =>
-            engine.HandleAsync(context, KindOf(context.Connection.LocalPort));
+            engine.HandleAsync(context, ListenerOf(options, context.Connection.LocalPort));
 
         public void DisposeContext(DefaultHttpContext context, Exception? exception) => context.Uninitialize();
     }

@@ -6,8 +6,8 @@ using Microsoft.Net.Http.Headers;
 namespace Kedge.Host.Listeners;
 
 /// <summary>
-/// How the server turns the bytes of request headers into text. It asks for the encoding of every header before it makes
-/// anything of the value, which is the one place to see what it would take too lightly, or take away.
+/// How the server decodes the bytes of request headers. It asks for the encoding of each header before it interprets the value,
+/// so this is the only place to check values that it would accept too easily, or change.
 /// </summary>
 internal static class RequestHeaderDecoding
 {
@@ -18,8 +18,8 @@ internal static class RequestHeaderDecoding
     private static readonly Encoding Connection = new ConnectionEncoding();
     private static readonly Encoding ContentLength = new ContentLengthEncoding();
 
-    /// <summary>The encoding of a header's value: the bytes as they are, whatever they are, as Latin-1 can tell them.</summary>
-    /// <exception cref="InvalidOperationException">The name is no token. The server answers that with 400.</exception>
+    /// <summary>The encoding of a header's value: Latin-1, which preserves every byte.</summary>
+    /// <exception cref="InvalidOperationException">The name is not a token. The server responds with 400.</exception>
     public static Encoding EncodingOf(string name)
     {
         switch (name.Length)
@@ -29,19 +29,19 @@ internal static class RequestHeaderDecoding
             case 14 when name.Equals(HeaderNames.ContentLength, StringComparison.OrdinalIgnoreCase):
                 return ContentLength;
             default:
-                // HTTP/2's pseudo headers have a colon in front; the server knows which there are.
+                // The pseudo-headers of HTTP/2 begin with a colon; the server knows which exist.
                 if (name.AsSpan(name.StartsWith(':') ? 1 : 0).ContainsAnyExcept(TokenCharacters))
                 {
-                    throw new InvalidOperationException("a header name that is no token");
+                    throw new InvalidOperationException("a header name is not a token");
                 }
                 return Encoding.Latin1;
         }
     }
 
     /// <summary>
-    /// When the server finds exactly one of `close`, `keep-alive` and `upgrade` in the lines of Connection, it puts that word in
-    /// the place of all of them, and the names beside it are gone. It leaves them alone when it finds two of these words: so
-    /// lines that name headers get `close` and `keep-alive`, of which `close` counts. Such a request is the last of its connection.
+    /// When Connection contains exactly one of `close`, `keep-alive` and `upgrade`, the server replaces the whole value by that
+    /// word, and the header names in it are lost. It keeps the value when it finds two of these words. So a value that names
+    /// headers gets both `close` and `keep-alive`, of which `close` takes effect: the request is the last of its connection.
     /// </summary>
     private sealed class ConnectionEncoding : Latin1Decoding
     {
@@ -65,14 +65,14 @@ internal static class RequestHeaderDecoding
             {
                 if (char.IsControl(c) && c != '\t')
                 {
-                    throw new DecoderFallbackException("a control character in Connection");
+                    throw new DecoderFallbackException("Connection contains a control character");
                 }
             }
             return HeaderRules.NamesOthers(text) ? text + Kept : text;
         }
     }
 
-    /// <summary>RFC 9110, 8.6: digits and nothing else. The server also takes a sign, and white space of all kinds.</summary>
+    /// <summary>RFC 9110, 8.6: digits only. The server would also accept a sign and any white space.</summary>
     private sealed class ContentLengthEncoding : Latin1Decoding
     {
         // More than that the server has no room for; the largest number it takes has as many.
@@ -82,7 +82,7 @@ internal static class RequestHeaderDecoding
         {
             if (bytes.Length > MostDigits || bytes.ContainsAnyExceptInRange((byte)'0', (byte)'9'))
             {
-                // No number, so that the server refuses it.
+                // Not a number, so that the server rejects it.
                 chars[0] = '?';
                 return 1;
             }
@@ -90,7 +90,7 @@ internal static class RequestHeaderDecoding
         }
     }
 
-    /// <summary>Latin-1 as a base; the server goes past the methods of the original.</summary>
+    /// <summary>Latin-1 as a base class; the server bypasses the methods of the original.</summary>
     private abstract class Latin1Decoding : Encoding
     {
         public override int GetByteCount(char[] chars, int index, int count) => Latin1.GetByteCount(chars, index, count);

@@ -4,22 +4,22 @@ using DnsClient.Protocol;
 
 namespace Kedge.Host.Resolvers;
 
-/// <summary>A lookup that gave nothing; the message says why.</summary>
+/// <summary>A lookup without a result; the message says why.</summary>
 public sealed class DnsLookupException(string message) : Exception(message);
 
-/// <param name="Ttl">How long the answer holds.</param>
+/// <param name="Ttl">How long the answer is valid.</param>
 public readonly record struct DnsAnswer<T>(IReadOnlyList<T> Records, TimeSpan Ttl);
 
 /// <param name="Target">Without a trailing dot.</param>
 public readonly record struct SrvTarget(string Target, ushort Port, ushort Priority, ushort Weight);
 
 /// <summary>
-/// Asks DNS with its TTLs, as the system's resolver would: /etc/hosts first, then the name servers and search list of
-/// /etc/resolv.conf. Keeps no cache: its callers know how long they need an answer.
+/// Resolves names like the system's resolver, but with their TTLs: /etc/hosts first, then the name servers and search list of
+/// /etc/resolv.conf. Does not cache; callers decide how long they keep an answer.
 /// </summary>
 public sealed class DnsLookup
 {
-    // For answers that carry no TTL: a literal, /etc/hosts, localhost.
+    // For answers without a TTL: /etc/hosts and localhost.
     private static readonly TimeSpan LocalTtl = TimeSpan.FromSeconds(5);
 
     private readonly Lazy<LookupClient> _client;
@@ -43,7 +43,8 @@ public sealed class DnsLookup
         });
     }
 
-    /// <summary>The addresses of a name, A and AAAA; of a literal, itself. Throws <see cref="DnsLookupException"/> when there are none.</summary>
+    /// <summary>The addresses of a name, A and AAAA. An IP address resolves to itself, with an infinite TTL.</summary>
+    /// <exception cref="DnsLookupException">There are none.</exception>
     public async Task<DnsAnswer<IPAddress>> AddressesAsync(string name, CancellationToken cancel)
     {
         if (IPAddress.TryParse(name, out var literal))
@@ -54,7 +55,7 @@ public sealed class DnsLookup
         {
             return new(local, LocalTtl);
         }
-        // RFC 6761, 6.3: localhost and what is under it never goes to a DNS server.
+        // RFC 6761, 6.3: localhost and names below it are never sent to a DNS server.
         if (IsLocalhost(name))
         {
             return new([IPAddress.Loopback], LocalTtl);
@@ -63,7 +64,7 @@ public sealed class DnsLookup
         {
             var v4 = QueryAsync(candidate, QueryType.A, cancel);
             var v6 = QueryAsync(candidate, QueryType.AAAA, cancel);
-            var answers = await Task.WhenAll(Outcome(v4), Outcome(v6));
+            var answers = await Task.WhenAll(OutcomeAsync(v4), OutcomeAsync(v6));
             var addresses = new List<IPAddress>();
             var ttl = uint.MaxValue;
             foreach (var (records, _) in answers)
@@ -85,7 +86,8 @@ public sealed class DnsLookup
         });
     }
 
-    /// <summary>The SRV records of a name. Throws <see cref="DnsLookupException"/> when there are none.</summary>
+    /// <summary>The SRV records of a name.</summary>
+    /// <exception cref="DnsLookupException">There are none.</exception>
     public Task<DnsAnswer<SrvTarget>> ServicesAsync(string name, CancellationToken cancel) =>
         SearchAsync(name, async candidate =>
         {
@@ -98,7 +100,7 @@ public sealed class DnsLookup
                 {
                     ttl = Math.Min(ttl, (uint)srv.InitialTimeToLive);
                     var target = srv.Target.Value.TrimEnd('.');
-                    // RFC 2782: "." means that the service is decidedly not available.
+                    // RFC 2782: "." means that the service is not available at this domain.
                     if (target.Length > 0)
                     {
                         targets.Add(new SrvTarget(target, srv.Port, srv.Priority, srv.Weight));
@@ -117,7 +119,7 @@ public sealed class DnsLookup
             || bare.EndsWith(".localhost", StringComparison.OrdinalIgnoreCase);
     }
 
-    /// <summary>Tries the name and its forms with the search list, in the order of resolv.conf(5); the first answer wins.</summary>
+    /// <summary>Looks up the candidates of the search list in the order of resolv.conf(5); the first answer wins.</summary>
     private async Task<DnsAnswer<T>> SearchAsync<T>(string name, Func<string, Task<DnsAnswer<T>>> lookUp)
     {
         DnsLookupException? first = null;
@@ -132,7 +134,7 @@ public sealed class DnsLookup
                 first ??= e;
             }
         }
-        throw first ?? new DnsLookupException($"{name}: not a name");
+        throw first ?? new DnsLookupException($"{name}: not a valid name");
     }
 
     private async Task<IReadOnlyList<DnsResourceRecord>> QueryAsync(string name, QueryType type, CancellationToken cancel)
@@ -155,7 +157,8 @@ public sealed class DnsLookup
             : response.Answers;
     }
 
-    private static async Task<(IReadOnlyList<DnsResourceRecord> Records, string? Error)> Outcome(Task<IReadOnlyList<DnsResourceRecord>> query)
+    private static async Task<(IReadOnlyList<DnsResourceRecord> Records, string? Error)> OutcomeAsync(
+        Task<IReadOnlyList<DnsResourceRecord>> query)
     {
         try
         {

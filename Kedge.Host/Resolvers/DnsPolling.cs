@@ -1,18 +1,18 @@
 namespace Kedge.Host.Resolvers;
 
 /// <summary>
-/// Looks a name up, again when its TTL has run out. A failed lookup is tried again after a back-off that doubles, with
-/// jitter, so that a DNS server that comes back is not met by everyone at once.
+/// Looks up a name, and again whenever its TTL expires. A failed lookup is retried with an exponential back-off and jitter, so
+/// that a DNS server that comes back is not flooded.
 /// </summary>
 public abstract class DnsPolling : IEndpointResolver
 {
-    // A TTL of 0 must not become a storm of lookups.
-    private static readonly TimeSpan ShortestInterval = TimeSpan.FromSeconds(1);
-    private static readonly TimeSpan LongestInterval = TimeSpan.FromDays(1);
+    // A TTL of 0 must not cause a flood of lookups.
+    private static readonly TimeSpan MinInterval = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan MaxInterval = TimeSpan.FromDays(1);
     private static readonly TimeSpan FirstBackoff = TimeSpan.FromMilliseconds(500);
-    private static readonly TimeSpan LongestBackoff = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan MaxBackoff = TimeSpan.FromSeconds(30);
 
-    /// <summary>One lookup. An infinite TTL: the answer never changes.</summary>
+    /// <summary>One lookup. An infinite TTL means that the answer never changes.</summary>
     protected abstract Task<DnsAnswer<ResolvedEndpoint>> LookUpAsync(CancellationToken stop);
 
     public async Task RunAsync(IEndpointSink sink, CancellationToken stop)
@@ -29,21 +29,21 @@ public abstract class DnsPolling : IEndpointResolver
                 {
                     return;
                 }
-                wait = answer.Ttl < ShortestInterval ? ShortestInterval : answer.Ttl > LongestInterval ? LongestInterval : answer.Ttl;
+                wait = answer.Ttl < MinInterval ? MinInterval : answer.Ttl > MaxInterval ? MaxInterval : answer.Ttl;
                 backoff = FirstBackoff;
             }
             catch (DnsLookupException e)
             {
                 sink.Failed(e.Message);
                 wait = backoff * (0.5 + Random.Shared.NextDouble() / 2);
-                backoff = backoff * 2 < LongestBackoff ? backoff * 2 : LongestBackoff;
+                backoff = backoff * 2 < MaxBackoff ? backoff * 2 : MaxBackoff;
             }
             await Task.Delay(wait, stop);
         }
     }
 }
 
-/// <summary>Resolver <c>host</c>: the addresses of a name, with one port.</summary>
+/// <summary>Resolver <c>host</c>: the addresses of a name, all with the same port.</summary>
 public sealed class HostResolver(DnsLookup dns, string dnsName, ushort port) : DnsPolling
 {
     protected override async Task<DnsAnswer<ResolvedEndpoint>> LookUpAsync(CancellationToken stop)
@@ -58,8 +58,8 @@ public sealed class HostResolver(DnsLookup dns, string dnsName, ushort port) : D
     }
 }
 
-/// <summary>Resolver <c>srv</c>: the addresses of all targets of a name, each with its port, priority and weight.</summary>
-/// <param name="portOverride">Instead of the records' ports; 0 = theirs.</param>
+/// <summary>Resolver <c>srv</c>: the addresses of all targets of a name, with their ports, priorities and weights.</summary>
+/// <param name="portOverride">Replaces the ports of the records; 0 = does not.</param>
 public sealed class SrvResolver(DnsLookup dns, string dnsName, ushort portOverride) : DnsPolling
 {
     protected override async Task<DnsAnswer<ResolvedEndpoint>> LookUpAsync(CancellationToken stop)
@@ -86,7 +86,7 @@ public sealed class SrvResolver(DnsLookup dns, string dnsName, ushort portOverri
             }
             catch (DnsLookupException e)
             {
-                // One target without an address must not take the others down.
+                // The other targets stay usable when one has no address.
                 failure = e;
             }
         }

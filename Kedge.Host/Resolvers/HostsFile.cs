@@ -2,14 +2,14 @@ using System.Net;
 
 namespace Kedge.Host.Resolvers;
 
-/// <summary>hosts(5), read again when it changes.</summary>
+/// <summary>hosts(5), reloaded when the file changes.</summary>
 internal sealed class HostsFile(string path)
 {
     private readonly Lock _lock = new();
-    private DateTime _readOf = DateTime.MinValue;
+    private DateTime _lastWrite = DateTime.MinValue;
     private Dictionary<string, List<IPAddress>> _names = [];
 
-    /// <summary>The addresses of a name; null when the file has none.</summary>
+    /// <summary>The addresses of a name; null when the file does not contain it.</summary>
     public IReadOnlyList<IPAddress>? Find(string name)
     {
         lock (_lock)
@@ -17,10 +17,10 @@ internal sealed class HostsFile(string path)
             try
             {
                 var written = File.GetLastWriteTimeUtc(path);
-                if (written != _readOf)
+                if (written != _lastWrite)
                 {
                     _names = Parse(File.ReadAllLines(path));
-                    _readOf = written;
+                    _lastWrite = written;
                 }
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException)

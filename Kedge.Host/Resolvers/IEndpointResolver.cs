@@ -1,21 +1,21 @@
 namespace Kedge.Host.Resolvers;
 
-/// <summary>Where a resolver puts what it learns. Safe to call from any thread.</summary>
+/// <summary>Receives the results of a resolver. Safe to call from any thread.</summary>
 public interface IEndpointSink
 {
-    /// <summary>The endpoints now. They replace the former ones.</summary>
+    /// <summary>The current endpoints, which replace the previous ones.</summary>
     void Resolved(IReadOnlyList<ResolvedEndpoint> endpoints);
 
-    /// <summary>A lookup or watch failed; the last good answer stays in use.</summary>
+    /// <summary>A lookup or watch failed. The last successful result stays in use.</summary>
     void Failed(string error);
 }
 
-/// <summary>Finds the endpoints of one backend, and keeps finding them.</summary>
+/// <summary>Finds the endpoints of one backend and keeps them up to date.</summary>
 public interface IEndpointResolver
 {
-    /// <summary>Runs until cancelled. Never on the path of a request.</summary>
+    /// <summary>Runs until cancelled, independently of requests.</summary>
     Task RunAsync(IEndpointSink sink, CancellationToken stop);
 
-    /// <summary>What keeps it from an answer at this moment, beyond what the sink has been told; null = nothing is known.</summary>
-    string? Trouble => null;
+    /// <summary>An error that currently prevents a result and was not reported to the sink; null = none.</summary>
+    string? CurrentError => null;
 }

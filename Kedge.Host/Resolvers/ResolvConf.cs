@@ -1,7 +1,9 @@
 
 namespace Kedge.Host.Resolvers;
 
-/// <summary>The search list of resolv.conf(5), which turns <c>svc</c> into <c>svc.namespace.svc.cluster.local</c> in a pod.</summary>
+/// <summary>
+/// The search list of resolv.conf(5), which in a pod expands <c>svc</c> to <c>svc.namespace.svc.cluster.local</c>.
+/// </summary>
 internal sealed class ResolvConf(IReadOnlyList<string> search, int ndots)
 {
     public static ResolvConf Read(string path)
@@ -44,7 +46,7 @@ internal sealed class ResolvConf(IReadOnlyList<string> search, int ndots)
         return new ResolvConf(search, ndots);
     }
 
-    /// <summary>The full names to ask for, in order. A name with a trailing dot is full already.</summary>
+    /// <summary>The absolute names to look up, in order. A name with a trailing dot is absolute already.</summary>
     public IEnumerable<string> Candidates(string name)
     {
         if (name.EndsWith('.'))

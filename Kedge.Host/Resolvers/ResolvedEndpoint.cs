@@ -3,10 +3,10 @@ using Kedge.Domain;
 
 namespace Kedge.Host.Resolvers;
 
-/// <summary>What a resolver says of one endpoint. Two that are equal are the same endpoint.</summary>
+/// <summary>An endpoint as a resolver reports it. Equal values are the same endpoint.</summary>
 /// <param name="Address">Where to connect.</param>
-/// <param name="DnsName">The name under which it was found, for TLS; empty when it was found by its address.</param>
-/// <param name="Rank">SRV priority and weight; 0 and 0 for others.</param>
+/// <param name="DnsName">The name that was looked up, for TLS; empty for an IP address.</param>
+/// <param name="Rank">Priority and weight of an SRV record; 0 and 0 otherwise.</param>
 public sealed record ResolvedEndpoint(IPEndPoint Address, string DnsName, EndpointRank Rank)
 {
     public static ResolvedEndpoint Of(IPAddress address, int port, string dnsName) =>

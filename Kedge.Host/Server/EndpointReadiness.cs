@@ -1,6 +1,6 @@
 using System.Diagnostics.Metrics;
 using Kedge.Host.Backends;
-using Kedge.Host.Forwarding;
+using Kedge.Host.Routing;
 using Kedge.Host.Telemetry;
 
 namespace Kedge.Host.Server;
@@ -9,7 +9,7 @@ namespace Kedge.Host.Server;
 /// Whether each endpoint gets requests, as a metric. A metric keeps the last value of a series, so an endpoint that is
 /// gone is still reported, as not ready, for some minutes: long enough for everyone who reads the metric.
 /// </summary>
-internal sealed class EndpointReadiness(ProxyEngine engine)
+internal sealed class EndpointReadiness(RequestRouter router)
 {
     private const int MaxGone = 1000;
     private static readonly TimeSpan RetentionPeriod = TimeSpan.FromMinutes(5);
@@ -23,11 +23,11 @@ internal sealed class EndpointReadiness(ProxyEngine engine)
         var now = DateTime.UtcNow;
         var measurements = new List<Measurement<int>>();
         var known = new Dictionary<(BackendCounters, string), DateTime>();
-        foreach (var backend in engine.LiveBackends)
+        foreach (var backend in router.LiveBackends)
         {
             foreach (var endpoint in backend.Endpoints.Endpoints)
             {
-                var address = endpoint.ToString();
+                var address = endpoint.Name;
                 known[(backend.Counters, address)] = now;
                 measurements.Add(Of(backend.Counters, address, endpoint.Health.IsAvailable(clock) ? 1 : 0));
             }

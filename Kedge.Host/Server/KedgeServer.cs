@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Kedge.Host.Authorization;
+using Kedge.Host.Backends;
 using Kedge.Host.Certificates;
 using Kedge.Host.Configurations;
 using Kedge.Host.Debug;
@@ -9,6 +10,8 @@ using Kedge.Host.Http;
 using Kedge.Host.Kubernetes;
 using Kedge.Host.Listeners;
 using Kedge.Host.Logging;
+using Kedge.Host.Resolvers;
+using Kedge.Host.Routing;
 using Kedge.Host.Telemetry;
 using OpenTelemetry.Metrics;
 using OpenTelemetry.Trace;
@@ -29,6 +32,7 @@ public sealed class KedgeServer : IAsyncDisposable
     private readonly TracerProvider? _traces;
     private readonly Authorizer _authorizer;
     private readonly KubernetesCluster _cluster;
+    private readonly RequestRouter _router;
     private readonly ProxyEngine _engine;
     private readonly DiscoveryPublisher? _discovery;
     private readonly FileReload<LoadedFiles> _configurationReload;
@@ -55,10 +59,11 @@ public sealed class KedgeServer : IAsyncDisposable
 
         _authorizer = Authorizer.Create(options.Authorization, loggers);
         _cluster = new(options.Kubernetes, loggers);
-        _engine = new(SettingsOf(options), _telemetry, _cluster, loggers) { Authorizer = _authorizer };
+        _router = CreateRouter(options.Forwarding, loggers);
+        _engine = new(options.Forwarding, _options, _router, _telemetry, loggers);
 
         var store = new ConfigurationStore(
-            files, _engine.Apply, loggers.CreateLogger("kedge.configuration"), TimeProvider.System);
+            files, _router.Apply, loggers.CreateLogger("kedge.configuration"), TimeProvider.System);
         _discovery = Discover(options.Discovery, store, loggers);
         var reloadLog = loggers.CreateLogger("kedge.reload");
         _configurationReload = new(
@@ -71,7 +76,7 @@ public sealed class KedgeServer : IAsyncDisposable
                 new CertificateReload(options.Tls, certificates, reloadLog),
                 reloadLog);
 
-        ServerMetrics.Register(_telemetry, _engine, store, certificates, logging);
+        ServerMetrics.Register(_telemetry, _router, store, certificates, logging);
         ClusterMetrics.Register(_telemetry.Meter, _cluster, _discovery);
 
         if (certificates is not null && _options.HasTls)
@@ -82,7 +87,7 @@ public sealed class KedgeServer : IAsyncDisposable
         {
             var facts = new DebugFacts
             {
-                Engine = _engine,
+                Router = _router,
                 Store = store,
                 Telemetry = _telemetry,
                 Health = _health,
@@ -93,7 +98,7 @@ public sealed class KedgeServer : IAsyncDisposable
             var pages = DebugPages.Of(facts, flags, _options.MetricsPath, _metrics);
             var guard = options.Authorization.ForDebugPages ? _authorizer : null;
             _debug = DebugListener.Create(
-                _options, pages, guard, _telemetry.ListenerOf(ListenerKind.HttpPlain), loggers);
+                _options, pages, guard, _telemetry.CountersOf(ListenerKind.HttpPlain), loggers);
         }
         if (_options.GrpcHealthPort != 0)
         {
@@ -108,19 +113,19 @@ public sealed class KedgeServer : IAsyncDisposable
         if (_debug is not null)
         {
             await _debug.StartAsync();
-            LogAddresses(_debug.Urls, ListenerKind.HttpPlain);
+            LogAddress(ListenerKind.HttpPlain, _debug.Urls.Single());
         }
         if (_grpcHealth is not null)
         {
             await _grpcHealth.StartAsync();
-            LogAddresses(_grpcHealth.Urls, ListenerKind.GrpcHealth);
+            LogAddress(ListenerKind.GrpcHealth, _grpcHealth.Urls.Single());
         }
         if (_proxy is not null)
         {
             await _proxy.StartAsync();
-            foreach (var addresses in _proxy.Addresses.GroupBy(address => _proxy.KindOf(new Uri(address).Port)))
+            foreach (var (listener, address) in _proxy.Addresses)
             {
-                LogAddresses(addresses, addresses.Key);
+                LogAddress(listener, address);
             }
         }
         _configurationReload.Start();
@@ -168,19 +173,23 @@ public sealed class KedgeServer : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        foreach (var part in new IAsyncDisposable?[]
-        {
-            _configurationReload, _certificateReload, _proxy, _grpcHealth, _debug, _engine, _cluster, _authorizer,
-        })
+        await DisposeAsync(_configurationReload, _certificateReload, _proxy, _grpcHealth, _debug, _engine);
+        _router.Dispose();
+        await DisposeAsync(_cluster, _authorizer);
+        _traces?.Dispose();
+        _metrics?.Dispose();
+        _telemetry.Dispose();
+    }
+
+    private static async Task DisposeAsync(params IAsyncDisposable?[] parts)
+    {
+        foreach (var part in parts)
         {
             if (part is not null)
             {
                 await part.DisposeAsync();
             }
         }
-        _traces?.Dispose();
-        _metrics?.Dispose();
-        _telemetry.Dispose();
     }
 
     private DiscoveryPublisher? Discover(
@@ -195,24 +204,14 @@ public sealed class KedgeServer : IAsyncDisposable
         return new(_cluster.Discover(resolved, options.ResyncTimeout), store, loggers.CreateLogger("kedge.discovery"));
     }
 
-    private static ProxySettings SettingsOf(ServerOptions options) => new()
+    private RequestRouter CreateRouter(ForwardingOptions options, ILoggerFactory loggers)
     {
-        MaxReadTimeout = options.Listeners.MaxReadTimeout,
-        MaxWriteTimeout = options.Listeners.MaxWriteTimeout,
-        FailedTargetBackoff = options.Forwarding.FailedTargetBackoff,
-        TrustedProxies = options.Forwarding.TrustedProxies,
-        Nameservers = options.Forwarding.DnsNameservers,
-        LogResolution = options.Forwarding.LogResolution,
-        ForwardClientCert = options.Forwarding.ForwardClientCert,
-        HttpConnectEnabled = options.Forwarding.HttpConnectEnabled,
-        AdhocAllowLoopback = options.Forwarding.AdhocAllowLoopback,
-    };
-
-    private void LogAddresses(IEnumerable<string> addresses, ListenerKind listener)
-    {
-        foreach (var address in addresses)
-        {
-            _logger.LogInformation("listening on {Address} ({Listener})", address, listener.Name());
-        }
+        var dns = new DnsLookup(options.DnsNameservers);
+        var backends = new BackendRegistry(
+            options, new ResolverFactory(dns, _cluster), _telemetry, loggers.CreateLogger("kedge.backends"));
+        return new(options, _authorizer, backends, new AdhocTargets(dns, options.AdhocAllowLoopback), _telemetry);
     }
+
+    private void LogAddress(ListenerKind listener, string address) =>
+        _logger.LogInformation("listening on {Address} ({Listener})", address, listener.Name());
 }

@@ -3,8 +3,9 @@ using System.Security.Cryptography.X509Certificates;
 using Kedge.Host.Backends;
 using Kedge.Host.Certificates;
 using Kedge.Host.Configurations;
-using Kedge.Host.Forwarding;
+using Kedge.Host.Http;
 using Kedge.Host.Logging;
+using Kedge.Host.Routing;
 using Kedge.Host.Telemetry;
 
 namespace Kedge.Host.Server;
@@ -20,7 +21,7 @@ public static class ServerMetrics
 
     public static void Register(
         ProxyTelemetry telemetry,
-        ProxyEngine engine,
+        RequestRouter router,
         ConfigurationStore store,
         CertificateStore? certificates,
         LogOutput logging)
@@ -29,7 +30,7 @@ public static class ServerMetrics
         Requests(meter, telemetry);
         Grpc(meter, "grpc_server", "answered by the proxy", telemetry.GrpcServer);
         Grpc(meter, "grpc_client", "sent to backends with the prometheus interceptor", telemetry.GrpcClient);
-        Endpoints(meter, engine);
+        Endpoints(meter, router);
         Configuration(meter, store);
         if (certificates is not null)
         {
@@ -78,22 +79,22 @@ public static class ServerMetrics
             description: $"gRPC calls started, {what}.");
         meter.CreateObservableCounter($"{prefix}_handled_total",
             () => from method in methods.All
-                  from code in Enumerable.Range(0, GrpcCodes.Count)
+                  from code in Enumerable.Range(0, GrpcStatuses.Count)
                   let count = method.Handled(code)
                   where count > 0
                   select new Measurement<long>(
-                      count, [.. GrpcLabels(method), new("grpc_code", GrpcCodes.NameOf(code))]),
+                      count, [.. GrpcLabels(method), new("grpc_code", GrpcStatuses.NameOf(code))]),
             description: $"gRPC calls completed, {what}.");
     }
 
     private static KeyValuePair<string, object?>[] GrpcLabels(GrpcMethodCounters method) =>
         [GrpcType, new("grpc_service", method.Service), new("grpc_method", method.Method)];
 
-    private static void Endpoints(Meter meter, ProxyEngine engine)
+    private static void Endpoints(Meter meter, RequestRouter router)
     {
-        var readiness = new EndpointReadiness(engine);
+        var readiness = new EndpointReadiness(router);
         meter.CreateObservableGauge("kedge_backend_endpoints",
-            () => engine.LiveBackends.SelectMany(backend =>
+            () => router.LiveBackends.SelectMany(backend =>
             {
                 var now = Clock.Now;
                 var all = backend.Endpoints.Endpoints;
@@ -108,13 +109,13 @@ public static class ServerMetrics
         meter.CreateObservableGauge("kedge_backend_endpoint_ready", readiness.Measure,
             description: "1 = an endpoint gets requests, 0 = it is left out or gone.");
         meter.CreateObservableGauge("kedge_backend_resolution_age_seconds",
-            () => from backend in engine.LiveBackends
+            () => from backend in router.LiveBackends
                   where backend.ResolvedAt is not null
                   let age = DateTimeOffset.UtcNow - backend.ResolvedAt!.Value
                   select new Measurement<double>(age.TotalSeconds, backend.Counters.Labels),
             description: "Time since the endpoints of a backend were last confirmed.");
         meter.CreateObservableGauge("kedge_backend_resolution_failing",
-            () => from backend in engine.LiveBackends
+            () => from backend in router.LiveBackends
                   select new Measurement<int>(backend.LastError is null ? 0 : 1, backend.Counters.Labels),
             description: "1 = the last lookup of a backend's endpoints failed.");
     }

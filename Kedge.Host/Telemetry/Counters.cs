@@ -1,19 +1,6 @@
+using Kedge.Host.Http;
+
 namespace Kedge.Host.Telemetry;
-
-/// <summary>The codes of gRPC, by number.</summary>
-public static class GrpcCodes
-{
-    public const int Count = 17;
-
-    private static readonly string[] Names =
-    [
-        "OK", "Canceled", "Unknown", "InvalidArgument", "DeadlineExceeded", "NotFound", "AlreadyExists", "PermissionDenied",
-        "ResourceExhausted", "FailedPrecondition", "Aborted", "OutOfRange", "Unimplemented", "Internal", "Unavailable",
-        "DataLoss", "Unauthenticated",
-    ];
-
-    public static string NameOf(int code) => code >= 0 && code < Count ? Names[code] : "Unknown";
-}
 
 /// <summary>
 /// The counters of one backend and protocol, resolved before requests need them. They live as long as the process, so
@@ -45,10 +32,10 @@ public sealed class BackendCounters(bool isGrpc, string name)
     public void Count(int code)
     {
         var (row, column) = IsGrpc
-            ? (0, code is >= 0 and < GrpcCodes.Count ? code : 2)
+            ? (0, GrpcStatuses.IsDefined(code) ? code : GrpcStatuses.Unknown)
             : code is >= 100 and < 600 ? (code / 100, code % 100) : (0, 0);
         var counts = Volatile.Read(ref _codes[row])
-            ?? Interlocked.CompareExchange(ref _codes[row], new long[IsGrpc ? GrpcCodes.Count : 100], null)
+            ?? Interlocked.CompareExchange(ref _codes[row], new long[IsGrpc ? GrpcStatuses.Count : 100], null)
             ?? _codes[row]!;
         Interlocked.Increment(ref counts[column]);
     }
@@ -66,7 +53,7 @@ public sealed class BackendCounters(bool isGrpc, string name)
             {
                 if (Volatile.Read(ref counts[column]) is > 0 and var count)
                 {
-                    yield return (IsGrpc ? GrpcCodes.NameOf(column) : (row * 100 + column).ToString(), count);
+                    yield return (IsGrpc ? GrpcStatuses.NameOf(column) : (row * 100 + column).ToString(), count);
                 }
             }
         }
@@ -76,7 +63,7 @@ public sealed class BackendCounters(bool isGrpc, string name)
 /// <summary>The counters of one gRPC method.</summary>
 public sealed class GrpcMethodCounters(string service, string method)
 {
-    private readonly long[] _handled = new long[GrpcCodes.Count];
+    private readonly long[] _handled = new long[GrpcStatuses.Count];
     private long _started;
 
     public string Service { get; } = service;
@@ -87,7 +74,7 @@ public sealed class GrpcMethodCounters(string service, string method)
 
     public void Start() => Interlocked.Increment(ref _started);
 
-    public void Handle(int code) => Interlocked.Increment(ref _handled[code is >= 0 and < GrpcCodes.Count ? code : 2]);
+    public void Handle(int code) => Interlocked.Increment(ref _handled[GrpcStatuses.IsDefined(code) ? code : GrpcStatuses.Unknown]);
 
     public long Handled(int code) => Volatile.Read(ref _handled[code]);
 }
@@ -137,12 +124,14 @@ public sealed class GrpcMethods
 }
 
 /// <summary>The connections of one listener.</summary>
-public sealed class ListenerCounters(string name)
+public sealed class ListenerCounters(ListenerKind listener)
 {
     private long _accepted;
     private long _closed;
 
-    public string Name { get; } = name;
+    public ListenerKind Listener { get; } = listener;
+
+    public string Name { get; } = listener.Name();
 
     public long Accepted => Volatile.Read(ref _accepted);
 

@@ -2,30 +2,26 @@ using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Diagnostics.Metrics;
 using System.Runtime.CompilerServices;
-using Kedge.Host.Backends;
 using Kedge.Host.Http;
 using Microsoft.AspNetCore.Http.Features;
 
 namespace Kedge.Host.Telemetry;
 
 /// <summary>
-/// What the request path tells of itself: counters, the latest requests and failures, log lines, spans. One for the process;
-/// what a request costs here is a record and a handful of interlocked increments.
+/// What the request path reports: counters, recent requests and failures, log lines and spans. One for the process. It costs a
+/// request a record and a few interlocked increments.
 /// </summary>
 public sealed class ProxyTelemetry : IDisposable
 {
     public const string MeterName = "kedge";
 
-    /// <summary>The backend name of requests that got to none.</summary>
+    /// <summary>The backend name for requests that did not reach a backend.</summary>
     public const string NoBackend = "unknown";
 
-    /// <summary>The backend name of requests that an ad-hoc rule took: the target's name is the caller's.</summary>
+    /// <summary>The backend name for requests that matched an ad-hoc rule: the name of the target is the caller's choice.</summary>
     public const string AdhocBackend = "adhoc";
 
-    private const string InfoLogsHeader = "X-Kedge-Info-Logs";
     private const int ClientClosedRequest = 499;
-    private const int GrpcCanceled = 1;
-    private const int GrpcUnknown = 2;
 
     private readonly ConcurrentDictionary<(bool, string), BackendCounters> _backends = new();
     private readonly ConcurrentDictionary<(string, string), StrongBox<long>> _errors = new();
@@ -60,7 +56,7 @@ public sealed class ProxyTelemetry : IDisposable
         NoGrpc = CountersOf(true, NoBackend);
     }
 
-    /// <summary>Where other parts of the server hang what they can be asked for.</summary>
+    /// <summary>For the instruments of other parts of the server.</summary>
     public Meter Meter { get; }
 
     public GrpcMethods GrpcServer { get; } = new();
@@ -71,14 +67,14 @@ public sealed class ProxyTelemetry : IDisposable
 
     public Recent<RequestRecord> Failures { get; } = new(64);
 
-    public ListenerCounters[] Listeners { get; } = [
-        new(ListenerKind.GrpcTls.Name()), new(ListenerKind.HttpTls.Name()), new(ListenerKind.HttpPlain.Name()),
-    ];
+    /// <summary>The counters of the listeners whose connections are counted.</summary>
+    public IReadOnlyList<ListenerCounters> Listeners { get; } =
+        [new(ListenerKind.GrpcTls), new(ListenerKind.HttpTls), new(ListenerKind.HttpPlain)];
 
-    /// <summary>Requests that are over.</summary>
+    /// <summary>The number of completed requests.</summary>
     public long Total => Volatile.Read(ref _requests);
 
-    /// <summary>Of these, those that kedge answered with an error of its own.</summary>
+    /// <summary>The number of completed requests that kedge itself failed.</summary>
     public long Failed => Volatile.Read(ref _failed);
 
     public int InFlight => Volatile.Read(ref _inFlight);
@@ -95,7 +91,7 @@ public sealed class ProxyTelemetry : IDisposable
     public BackendCounters CountersOf(bool isGrpc, string backend) =>
         _backends.GetOrAdd((isGrpc, backend), static key => new BackendCounters(key.Item1, key.Item2));
 
-    public ListenerCounters ListenerOf(ListenerKind kind) => Listeners[(int)kind];
+    public ListenerCounters CountersOf(ListenerKind listener) => Listeners.First(counters => counters.Listener == listener);
 
     /// <summary>A request has arrived.</summary>
     public RequestRecord Begin(HttpContext context, string requestId)
@@ -108,12 +104,12 @@ public sealed class ProxyTelemetry : IDisposable
             Started = Stopwatch.GetTimestamp(),
             At = DateTime.UtcNow,
             Method = request.Method,
-            IsWatched = request.Headers.ContainsKey(InfoLogsHeader),
+            IsWatched = request.Headers.ContainsKey(ProxyHeaders.InfoLogs),
             Activity = Tracing.StartRequest(request),
         };
     }
 
-    /// <summary>A rule has taken the request.</summary>
+    /// <summary>A route or ad-hoc rule matched the request.</summary>
     public void Matched(RequestRecord record, RuleHits rule)
     {
         record.Rule = rule;
@@ -125,7 +121,8 @@ public sealed class ProxyTelemetry : IDisposable
         }
     }
 
-    /// <summary>The request is about to go to a backend.</summary>
+    /// <summary>The request is about to be forwarded.</summary>
+    /// <param name="countMethod">Whether the call is counted by its gRPC method, too.</param>
     public void Forwarding(RequestRecord record, BackendCounters backend, bool countMethod)
     {
         record.Backend = backend;
@@ -137,15 +134,16 @@ public sealed class ProxyTelemetry : IDisposable
         }
     }
 
+    /// <summary>A connection to an endpoint could not be made.</summary>
+    /// <param name="backend">Null for an ad-hoc target, whose address is the caller's choice and therefore not reported.</param>
     public void DialFailed(string? backend, string endpoint) =>
-        // The name of an ad-hoc target, and with it its address, is the caller's choice.
         _failedDials.Add(1, new("resolve_addr", backend is null ? "" : endpoint), new("target", backend ?? AdhocBackend));
 
     /// <param name="action"><c>create</c>, <c>update</c> or <c>delete</c>.</param>
     public void BackendChanged(bool isGrpc, string backend, string action) =>
         (isGrpc ? _grpcChanges : _httpChanges).Add(1, new("action", action), new("backend_name", backend));
 
-    /// <summary>The request is over: it is counted, remembered and, if need be, logged.</summary>
+    /// <summary>The request has ended: counts, records and, if required, logs it.</summary>
     public void End(RequestRecord record, HttpContext context)
     {
         record.Ended = Stopwatch.GetTimestamp();
@@ -162,8 +160,8 @@ public sealed class ProxyTelemetry : IDisposable
         if (record.Failure is { } failure)
         {
             Interlocked.Increment(ref _failed);
-            var backend = record.Backend?.Name ?? record.Rule?.Info.BackendName;
-            var count = _errors.GetOrAdd((string.IsNullOrEmpty(backend) ? NoBackend : backend, failure.Type), static _ => new(0));
+            var backend = record.BackendName.Length == 0 ? NoBackend : record.BackendName;
+            var count = _errors.GetOrAdd((backend, failure.Type), static _ => new(0));
             Interlocked.Increment(ref count.Value);
             Failures.Add(record);
         }
@@ -184,12 +182,12 @@ public sealed class ProxyTelemetry : IDisposable
         }
         if (record.CallerLeft)
         {
-            return GrpcCanceled;
+            return (int)GrpcStatus.Canceled;
         }
         var trailers = context.Features.Get<IHttpResponseTrailersFeature>()?.Trailers;
-        var text = trailers is not null && trailers.TryGetValue("grpc-status", out var trailing)
+        var text = trailers is not null && trailers.TryGetValue(GrpcHeaders.Status, out var trailing)
             ? trailing
-            : context.Response.Headers["grpc-status"];
-        return text.Count == 1 && int.TryParse(text[0], out var code) ? code : GrpcUnknown;
+            : context.Response.Headers[GrpcHeaders.Status];
+        return text.Count == 1 && int.TryParse(text[0], out var code) ? code : GrpcStatuses.Unknown;
     }
 }

@@ -1,7 +1,7 @@
 namespace Kedge.Host.Telemetry;
 
 /// <summary>
-/// The log lines of requests: one for each that kedge failed, and one for every request where that is asked for.
+/// Logs requests: those that kedge failed, and on demand all. At level debug, all are logged.
 /// </summary>
 public sealed class RequestLog(ILogger logger, bool logsAll)
 {
@@ -13,8 +13,7 @@ public sealed class RequestLog(ILogger logger, bool logsAll)
             return;
         }
         var rule = record.Rule?.Info.Rule ?? "";
-        var backend = record.Backend?.Name ?? record.Rule?.Info.BackendName ?? "";
-        var endpoint = record.Endpoint?.ToString() ?? "";
+        var endpoint = record.Endpoint ?? "";
         var milliseconds = Math.Round(record.Total.TotalMilliseconds, 1);
         if (record.Failure is { } failure)
         {
@@ -23,7 +22,7 @@ public sealed class RequestLog(ILogger logger, bool logsAll)
                 record.Cause,
                 "request failed: {Method} {Host}{Path}: {ErrorType}: {Reason}; rule {Rule}, backend {Backend}, endpoint {Endpoint}, "
                 + "status {Status}, {Attempts} attempts, {Milliseconds} ms, request {RequestId}",
-                record.Method, record.Authority, record.Path, failure.Type, failure.Reason, rule, backend, endpoint, record.Status,
+                record.Method, record.Authority, record.Path, failure.Type, failure.Reason, rule, record.BackendName, endpoint, record.Status,
                 record.Attempts, milliseconds, record.RequestId);
         }
         else
@@ -32,8 +31,8 @@ public sealed class RequestLog(ILogger logger, bool logsAll)
                 level,
                 "request {Outcome}: {Method} {Host}{Path}; rule {Rule}, backend {Backend}, endpoint {Endpoint}, status {Status}, "
                 + "{Attempts} attempts, {Milliseconds} ms, request {RequestId}",
-                record.CallerLeft ? "left by its caller" : "done",
-                record.Method, record.Authority, record.Path, rule, backend, endpoint, record.Status, record.Attempts, milliseconds,
+                record.CallerLeft ? "abandoned by the caller" : "completed",
+                record.Method, record.Authority, record.Path, rule, record.BackendName, endpoint, record.Status, record.Attempts, milliseconds,
                 record.RequestId);
         }
     }

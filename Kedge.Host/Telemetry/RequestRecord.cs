@@ -1,15 +1,12 @@
 using System.Diagnostics;
 using System.Runtime.CompilerServices;
-using Kedge.Domain;
-using Kedge.Host.Backends;
 using Kedge.Host.Http;
-using Endpoint = Kedge.Host.Backends.Endpoint;
 
 namespace Kedge.Host.Telemetry;
 
 /// <summary>
-/// What is told of a request when it is over: filled in on its way, never formatted before somebody looks. Times are
-/// <see cref="Stopwatch"/> timestamps.
+/// What logs, pages and metrics report about a request. Filled in while the request is processed and formatted only when it is
+/// read. Times are <see cref="Stopwatch"/> timestamps.
 /// </summary>
 public sealed class RequestRecord
 {
@@ -21,28 +18,31 @@ public sealed class RequestRecord
 
     public required string Method { get; init; }
 
-    /// <summary>Whether the caller asks for this request's log lines.</summary>
+    /// <summary>Whether the caller asked for this request to be logged.</summary>
     public bool IsWatched { get; init; }
 
     public string Authority { get; set; } = "";
 
-    /// <summary>Without the query, which may hold secrets.</summary>
+    /// <summary>Without the query, which may contain secrets.</summary>
     public string Path { get; set; } = "";
 
     public bool IsGrpc { get; set; }
 
-    /// <summary>The rule that took it; null when none did.</summary>
+    /// <summary>The route or ad-hoc rule that matched; null when none did.</summary>
     public RuleHits? Rule { get; set; }
 
-    /// <summary>Where it is counted; null until its backend is known.</summary>
+    /// <summary>The counters of its backend; null until the request is forwarded.</summary>
     public BackendCounters? Backend { get; set; }
+
+    /// <summary>The name of its backend, or of the backend of its route; empty when neither is known.</summary>
+    public string BackendName => Backend?.Name ?? Rule?.Info.BackendName ?? "";
 
     public GrpcMethodCounters? GrpcServer { get; set; }
 
     public GrpcMethodCounters? GrpcClient { get; set; }
 
-    /// <summary>Where it went last; null when it went nowhere.</summary>
-    public Endpoint? Endpoint { get; set; }
+    /// <summary>The endpoint of the last attempt; null when there was none.</summary>
+    public string? Endpoint { get; set; }
 
     public int Attempts { get; set; }
 
@@ -51,22 +51,24 @@ public sealed class RequestRecord
 
     public long Ended { get; set; }
 
-    /// <summary>The answer that kedge gave, or would have given had the response not started; null when all went well.</summary>
+    /// <summary>
+    /// The reply of kedge itself, sent or, when the response had already started, not sent; null when the request succeeded.
+    /// </summary>
     public LocalReply? Failure { get; set; }
 
-    /// <summary>What stood behind the failure.</summary>
+    /// <summary>The exception that caused the failure, if there was one.</summary>
     public Exception? Cause { get; set; }
 
-    /// <summary>Whether the caller went before the end.</summary>
+    /// <summary>Whether the caller disconnected before the end of the response.</summary>
     public bool CallerLeft { get; set; }
 
     /// <summary>The HTTP status, or the gRPC status of a call.</summary>
     public int Status { get; set; }
 
-    /// <summary>The request's span while it is under way; null when nobody traces.</summary>
+    /// <summary>The span of a request in flight; null when tracing is off.</summary>
     public Activity? Activity { get; set; }
 
-    /// <summary>The span of its forwarding; null also when the request is not sampled.</summary>
+    /// <summary>The span of forwarding; also null when the request is not sampled.</summary>
     public Activity? Forwarding { get; set; }
 
     public TimeSpan Total => Stopwatch.GetElapsedTime(Started, Ended);

@@ -3,7 +3,7 @@ using Kedge.Domain;
 
 namespace Kedge.Host.Telemetry;
 
-/// <summary>How often a route or ad-hoc rule took a request. Lives as long as its rule, across reloads.</summary>
+/// <summary>How many requests matched a route or ad-hoc rule. The count survives reloads as long as the rule exists.</summary>
 public sealed class RuleHits
 {
     private readonly StrongBox<long> _count;
@@ -23,8 +23,51 @@ public sealed class RuleHits
 
     public long Count => Volatile.Read(ref _count.Value);
 
+    /// <summary>
+    /// The hits of the rules of a configuration. A rule with the same conditions and backend as a previous one keeps its count.
+    /// </summary>
+    /// <param name="rules">In the order of the configuration.</param>
+    /// <param name="previous">Those of the configuration before; null when there was none.</param>
+    public static RuleHits[] Of(IReadOnlyList<RouteInfo> rules, RuleHits[]? previous)
+    {
+        previous ??= [];
+        var result = new RuleHits[rules.Count];
+        // Most changes concern few rules among many: skip the equal ones at the beginning and at the end.
+        int first = 0, last = result.Length, lastPrevious = previous.Length;
+        while (first < last && first < lastPrevious && IsSame(previous[first].Info, rules[first]))
+        {
+            result[first] = previous[first].For(rules[first]);
+            first++;
+        }
+        while (last > first && lastPrevious > first && IsSame(previous[lastPrevious - 1].Info, rules[last - 1]))
+        {
+            result[--last] = previous[--lastPrevious].For(rules[last]);
+        }
+        var known = new Dictionary<(string, string), Queue<RuleHits>>();
+        foreach (var hits in previous.AsSpan(first, lastPrevious - first))
+        {
+            var key = (hits.Info.Rule, hits.Info.BackendName);
+            if (!known.TryGetValue(key, out var same))
+            {
+                known[key] = same = new();
+            }
+            same.Enqueue(hits);
+        }
+        for (var i = first; i < last; i++)
+        {
+            var info = rules[i];
+            result[i] = known.TryGetValue((info.Rule, info.BackendName), out var same) && same.TryDequeue(out var hits)
+                ? hits.For(info)
+                : new RuleHits(info);
+        }
+        return result;
+    }
+
     public void Hit() => Interlocked.Increment(ref _count.Value);
 
-    /// <summary>The same count, for the rule as another configuration has it.</summary>
-    public RuleHits For(RouteInfo info) => ReferenceEquals(info, Info) ? this : new(info, _count);
+    private static bool IsSame(RouteInfo left, RouteInfo right) =>
+        left.Rule == right.Rule && left.BackendName == right.BackendName;
+
+    /// <summary>The same count for the rule as another configuration defines it.</summary>
+    private RuleHits For(RouteInfo info) => ReferenceEquals(info, Info) ? this : new(info, _count);
 }

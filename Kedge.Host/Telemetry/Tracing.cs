@@ -9,8 +9,8 @@ using OpenTelemetry.Trace;
 namespace Kedge.Host.Telemetry;
 
 /// <summary>
-/// Spans by OpenTelemetry: one for a request, below it one for routing and one for forwarding, and below that one for each
-/// choice of an endpoint. While nobody listens, nothing is made, and the trace headers of callers pass as they are.
+/// OpenTelemetry spans: one for each request, with one for routing and one for forwarding as its children, and below the
+/// latter one for each choice of an endpoint. When tracing is off, no span is created and trace headers are forwarded unchanged.
 /// </summary>
 public static class Tracing
 {
@@ -23,10 +23,10 @@ public static class Tracing
     private static readonly ActivitySource Source = new("kedge");
 
     /// <summary>
-    /// Exports spans over OTLP where OTEL_EXPORTER_OTLP_ENDPOINT says; null when it says nothing. Traces of callers are
-    /// followed as the caller says, and OTEL_TRACES_SAMPLER may say otherwise.
+    /// Exports spans over OTLP to OTEL_EXPORTER_OTLP_ENDPOINT; null when that is not set. The caller decides whether its traces
+    /// are sampled, unless OTEL_TRACES_SAMPLER is set.
     /// </summary>
-    /// <param name="perSecond">How many traces may begin here each second, unless OTEL_TRACES_SAMPLER is set.</param>
+    /// <param name="perSecond">How many traces may start here per second, unless OTEL_TRACES_SAMPLER is set.</param>
     public static TracerProvider? Export(int perSecond)
     {
         if (!Otlp.IsConfigured)
@@ -37,7 +37,7 @@ public static class Tracing
             .ConfigureResource(Otlp.Describe)
             .AddSource(Source.Name)
             .AddOtlpExporter();
-        // The SDK looks at the variable only when there is no sampler.
+        // The SDK reads the variable only when no sampler is set.
         if (string.IsNullOrWhiteSpace(Environment.GetEnvironmentVariable("OTEL_TRACES_SAMPLER")))
         {
             builder.SetSampler(new ParentBasedSampler(new RateLimitedSampler(perSecond, TimeProvider.System)));
@@ -46,8 +46,7 @@ public static class Tracing
     }
 
     /// <summary>
-    /// Null while nobody listens. The span of a request that the sampler leaves out is not started: it is for
-    /// <see cref="Inject"/> alone.
+    /// Null when tracing is off. The span of an unsampled request is not started; only <see cref="Inject"/> uses it.
     /// </summary>
     public static Activity? StartRequest(HttpRequest request)
     {
@@ -57,40 +56,43 @@ public static class Tracing
         }
         ActivityContext.TryParse(request.Headers[TraceParent], request.Headers[TraceState], isRemote: true, out var parent);
         var span = Source.CreateActivity("request", ActivityKind.Server, parent);
-        // Whatever is current goes along with each step of the request, which costs: one that is left out is not started.
+        // A started span becomes part of the execution context, which costs at each await; unsampled requests save that.
         return IsRecording(span) ? span.Start() : span;
     }
 
-    /// <summary>Null also when the request's span is one that the sampler leaves out.</summary>
+    /// <summary>Null when tracing is off or the request is not sampled.</summary>
     public static Activity? StartRouting(RequestRecord record) => StartBelow(record.Activity, "route");
 
-    /// <summary>Begins the span of forwarding, which ends with the request's.</summary>
-    /// <returns>The span to pass the request on with: the request's when that is left out, and null when there is none.</returns>
-    public static Activity? StartForwarding(RequestRecord record)
-    {
+    /// <summary>Starts the span of forwarding, which ends with that of the request.</summary>
+    public static void StartForwarding(RequestRecord record) =>
         record.Forwarding = StartBelow(record.Activity, "forward", ActivityKind.Client);
-        return record.Forwarding ?? record.Activity;
-    }
 
-    /// <summary>Null when the request is left out.</summary>
+    /// <summary>Null when tracing is off or the request is not sampled.</summary>
     public static Activity? StartPicking(RequestRecord record) => StartBelow(record.Forwarding, "pick");
 
-    /// <param name="span">That of <see cref="StartPicking"/>.</param>
-    /// <param name="record">Of the request, with the attempts that were made before.</param>
-    /// <param name="endpoint">Null when none is left.</param>
-    public static void Picked(Activity span, RequestRecord record, Backends.Endpoint? endpoint)
+    /// <param name="span">From <see cref="StartPicking"/>.</param>
+    /// <param name="record">Of the request, with the number of attempts so far.</param>
+    /// <param name="endpoint">Null when the request has tried all.</param>
+    public static void Picked(Activity span, RequestRecord record, string? endpoint)
     {
         Tag(span, "kedge.backend", record.Backend?.Name);
-        Tag(span, "kedge.endpoint", endpoint?.ToString());
+        Tag(span, "kedge.endpoint", endpoint);
         Tag(span, "kedge.attempt", Boxed.Of(record.Attempts + 1));
     }
 
-    /// <summary>Puts the span's context in the place of the caller's.</summary>
-    public static void Inject(Activity span, HttpRequestHeaders headers)
+    /// <summary>
+    /// Replaces the caller's trace headers by the context of the span of forwarding or, when the request is not sampled, of
+    /// the request. Does nothing when tracing is off.
+    /// </summary>
+    public static void Inject(RequestRecord record, HttpRequestHeaders headers)
     {
+        if ((record.Forwarding ?? record.Activity) is not { } span)
+        {
+            return;
+        }
         headers.Remove(TraceParent);
         headers.TryAddWithoutValidation(TraceParent, span.Id ?? NotSampled(span.TraceId));
-        // Also when the span has none: it belongs to a trace that the caller's header failed to name.
+        // Also when the span has no state: the caller's belongs to the trace that its traceparent failed to name.
         headers.Remove(TraceState);
         if (span.TraceStateString is { Length: > 0 } state)
         {
@@ -98,7 +100,7 @@ public static class Tracing
         }
     }
 
-    /// <summary>The request is over, and so are its spans.</summary>
+    /// <summary>Ends the spans of a request.</summary>
     public static void End(RequestRecord record)
     {
         if (IsRecording(record.Forwarding))
@@ -111,7 +113,7 @@ public static class Tracing
             DescribeRequest(record.Activity, record);
             record.Activity.Dispose();
         }
-        // The record is remembered for longer than the spans are needed.
+        // The record lives longer than the spans are needed.
         record.Activity = record.Forwarding = null;
     }
 
@@ -120,7 +122,7 @@ public static class Tracing
     private static Activity? StartBelow(Activity? parent, string name, ActivityKind kind = ActivityKind.Internal) =>
         IsRecording(parent) ? Source.StartActivity(name, kind) : null;
 
-    /// <summary>A traceparent that says so (W3C Trace Context, 3.2), of a new trace when there is none yet.</summary>
+    /// <summary>A traceparent with the sampled flag cleared (W3C Trace Context, 3.2); of a new trace when there is none.</summary>
     private static string NotSampled(ActivityTraceId trace)
     {
         if (trace == default)
@@ -138,7 +140,7 @@ public static class Tracing
         Tag(span, "kedge.request_id", record.RequestId);
         Tag(span, "kedge.rule", record.Rule?.Info.Rule);
         Tag(span, "kedge.backend", record.Backend?.Name);
-        Tag(span, "kedge.endpoint", record.Endpoint?.ToString());
+        Tag(span, "kedge.endpoint", record.Endpoint);
         Tag(span, record.IsGrpc ? GrpcStatus : HttpStatus, Boxed.Of(record.Status));
         DescribeFailure(span, record.Failure);
     }
@@ -146,7 +148,7 @@ public static class Tracing
     private static void DescribeForwarding(Activity span, RequestRecord record)
     {
         Tag(span, "kedge.backend", record.Backend?.Name);
-        Tag(span, "kedge.endpoint", record.Endpoint?.ToString());
+        Tag(span, "kedge.endpoint", record.Endpoint);
         Tag(span, "kedge.attempts", Boxed.Of(record.Attempts));
         if (record.IsGrpc)
         {
@@ -172,7 +174,7 @@ public static class Tracing
         }
     }
 
-    /// <summary>For a tag that the span does not have: nobody looks for it.</summary>
+    /// <summary>Adds a tag that the span does not have yet, which saves the search for it.</summary>
     private static void Tag(Activity span, string name, object? value)
     {
         if (value is not null)
@@ -181,7 +183,7 @@ public static class Tracing
         }
     }
 
-    /// <summary>Small numbers as objects, made once: statuses and attempts.</summary>
+    /// <summary>Boxes small numbers once: statuses and attempts.</summary>
     private static class Boxed
     {
         private static readonly object[] Numbers = [.. Enumerable.Range(0, 600)];
@@ -190,7 +192,7 @@ public static class Tracing
     }
 }
 
-/// <summary>Whether, and as what, telemetry is sent to a collector.</summary>
+/// <summary>The OTLP export of telemetry.</summary>
 internal static class Otlp
 {
     public static bool IsConfigured => !string.IsNullOrEmpty(Environment.GetEnvironmentVariable("OTEL_EXPORTER_OTLP_ENDPOINT"));

@@ -1,22 +1,29 @@
 namespace Kedge.Host.Backends.Connections;
 
 /// <summary>
-/// A connection to an endpoint ended while an answer was awaited. Not an <see cref="IOException"/> on purpose: the handler
-/// would take that for leave to send the request again by itself, up to three times.
+/// A connection to an endpoint closed while a response was pending. Deliberately not an <see cref="IOException"/>: the handler
+/// would resend the request by itself, up to three times.
 /// </summary>
-/// <param name="connection">Not null when a write failed: what the other side sent before can still be read.</param>
-internal sealed class ConnectionLostException(bool reused, bool nothingSent, TrackedConnection? connection, Exception? cause)
-    : Exception("the connection closed before an answer came", cause)
+/// <param name="reused">See <see cref="Reused"/>.</param>
+/// <param name="nothingSent">See <see cref="NothingSent"/>.</param>
+/// <param name="discardWrites">See <see cref="DiscardWrites"/>.</param>
+/// <param name="cause">The error of the connection, if there was one.</param>
+internal sealed class ConnectionLostException(bool reused, bool nothingSent, Action? discardWrites, Exception? cause)
+    : Exception("the connection closed before a response came", cause)
 {
-    /// <summary>The connection had carried an exchange before, so the endpoint may just have closed it for being idle.</summary>
+    /// <summary>Whether the connection had carried an exchange before: the endpoint may have closed it because it was idle.</summary>
     public bool Reused { get; } = reused;
 
-    public TrackedConnection? Connection { get; } = connection;
-
-    /// <summary>No byte of the request was sent.</summary>
+    /// <summary>Whether no byte of the request was sent.</summary>
     public bool NothingSent { get; } = nothingSent;
 
-    /// <summary>The one in the chain of causes, if any.</summary>
+    /// <summary>
+    /// Not null when a write failed: makes the connection ignore the rest of the request, so that a response that the endpoint
+    /// sent before it closed can still be read.
+    /// </summary>
+    public Action? DiscardWrites { get; } = discardWrites;
+
+    /// <summary>The first one in the chain of causes; null when there is none.</summary>
     public static ConnectionLostException? In(Exception? exception)
     {
         for (var e = exception; e is not null; e = e.InnerException)

@@ -3,16 +3,23 @@ using System.Net.Security;
 using System.Net.Sockets;
 using System.Security.Authentication;
 using System.Security.Cryptography.X509Certificates;
+using Kedge.Domain;
+using Kedge.Host.Http;
 
 namespace Kedge.Host.Backends.Connections;
 
 /// <summary>
-/// Makes the connections of one handler. TLS is done here and not by the handler, because the handler would take the name
-/// to ask for and to verify from the request's Host header, which is the caller's.
+/// Opens the connections of one handler. It also does the TLS handshake, because the handler would take the name for SNI and
+/// verification from the request's Host header, which is the caller's.
 /// </summary>
-internal sealed class Connector(TlsIdentity? tls, bool http2Only)
+/// <param name="tls">Null for plain text.</param>
+/// <param name="http2Only">Whether ALPN offers HTTP/2 only.</param>
+internal sealed class Connector(UpstreamTls? tls, bool http2Only)
 {
-    /// <summary>Tells the connector which endpoint a request is for.</summary>
+    /// <summary>The time limit for a connection, including the TLS handshake.</summary>
+    public static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(5);
+
+    /// <summary>The endpoint of a request.</summary>
     public static readonly HttpRequestOptionsKey<Endpoint> EndpointOption = new("kedge-endpoint");
 
     private readonly TlsMaterial? _material = tls is null ? null : new TlsMaterial(tls);
@@ -20,33 +27,19 @@ internal sealed class Connector(TlsIdentity? tls, bool http2Only)
     public async ValueTask<Stream> ConnectAsync(SocketsHttpConnectionContext context, CancellationToken cancel)
     {
         var address = new IPEndPoint(IPAddress.Parse(context.DnsEndPoint.Host), context.DnsEndPoint.Port);
-        var socket = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
-        try
-        {
-            // A peer that vanished is noticed even while nothing is sent. HTTP/2 pings alone would not do: common gRPC
-            // servers take frequent ones for abuse.
-            socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.KeepAlive, true);
-            socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveTime, 30);
-            socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveInterval, 10);
-            socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveRetryCount, 3);
-            await socket.ConnectAsync(address, cancel);
-        }
-        catch
-        {
-            socket.Dispose();
-            throw;
-        }
+        // HTTP/2 pings alone do not replace TCP keep-alive: common gRPC servers treat frequent pings as abuse.
+        var socket = await TcpConnection.ConnectAsync(address, TcpConnection.DefaultKeepAlive, cancel);
         var stream = new NetworkStream(socket, ownsSocket: true);
         return tls is null ? stream : await SecureAsync(stream, context, cancel);
     }
 
     private async Task<Stream> SecureAsync(NetworkStream stream, SocketsHttpConnectionContext context, CancellationToken cancel)
     {
-        string? verdict = null;
+        string? rejection = null;
         var secure = new SslStream(stream, leaveInnerStreamOpen: false, (_, certificate, chain, errors) =>
         {
-            verdict = tls!.InsecureSkipVerify ? null : Describe(certificate, chain, errors);
-            return verdict is null;
+            rejection = tls!.InsecureSkipVerify ? null : RejectionOf(certificate, chain, errors);
+            return rejection is null;
         });
         try
         {
@@ -68,14 +61,14 @@ internal sealed class Connector(TlsIdentity? tls, bool http2Only)
             await secure.DisposeAsync();
             throw e switch
             {
-                AuthenticationException => new AuthenticationException(verdict ?? e.Message, e),
+                AuthenticationException => new AuthenticationException(rejection ?? e.Message, e),
                 _ => e,
             };
         }
     }
 
-    /// <summary>Why the certificate is refused; null when it is good.</summary>
-    private static string? Describe(X509Certificate? certificate, X509Chain? chain, SslPolicyErrors errors)
+    /// <summary>Why the certificate is rejected; null when it is valid.</summary>
+    private static string? RejectionOf(X509Certificate? certificate, X509Chain? chain, SslPolicyErrors errors)
     {
         if (errors == SslPolicyErrors.None)
         {
@@ -88,7 +81,7 @@ internal sealed class Connector(TlsIdentity? tls, bool http2Only)
         var reasons = new List<string>();
         if (errors.HasFlag(SslPolicyErrors.RemoteCertificateNameMismatch))
         {
-            reasons.Add("it is for another name");
+            reasons.Add("it is for a different name");
         }
         if (errors.HasFlag(SslPolicyErrors.RemoteCertificateChainErrors) && chain is not null)
         {
@@ -97,6 +90,6 @@ internal sealed class Connector(TlsIdentity? tls, bool http2Only)
                 reasons.Add(status.StatusInformation.Length > 0 ? status.StatusInformation : status.Status.ToString());
             }
         }
-        return $"the backend's certificate is refused: {string.Join("; ", reasons)}";
+        return $"the backend's certificate is rejected: {string.Join("; ", reasons)}";
     }
 }

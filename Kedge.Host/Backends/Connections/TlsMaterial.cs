@@ -2,26 +2,35 @@ using System.Net.Security;
 using System.Security.Authentication;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
+using Kedge.Domain;
 
 namespace Kedge.Host.Backends.Connections;
 
-/// <summary>The certificates of a TLS identity, read from their files, and again when those have changed.</summary>
-internal sealed class TlsMaterial(TlsIdentity identity)
+/// <summary>Compares the TLS settings of backends: those with equal settings share connections.</summary>
+internal sealed record TlsKey(
+    bool InsecureSkipVerify, string CaFiles, string ServerName, string ClientCertFile, string ClientKeyFile)
+{
+    /// <summary>Null for plain text.</summary>
+    public static TlsKey? Of(UpstreamTls? tls) =>
+        tls is null
+            ? null
+            : new(tls.InsecureSkipVerify, string.Join('\n', tls.CaFiles!), tls.ServerName, tls.ClientCertFile, tls.ClientKeyFile);
+}
+
+/// <summary>The certificates of TLS settings, loaded from their files and reloaded when these change.</summary>
+internal sealed class TlsMaterial(UpstreamTls tls)
 {
     private readonly Lock _lock = new();
     private readonly string[] _files =
-    [
-        .. identity.CaFiles.Split('\n', StringSplitOptions.RemoveEmptyEntries),
-        .. new[] { identity.ClientCertFile, identity.ClientKeyFile }.Where(file => file.Length > 0),
-    ];
+        [.. tls.CaFiles!, .. new[] { tls.ClientCertFile, tls.ClientKeyFile }.Where(file => file.Length > 0)];
     private string _stamp = "";
     private X509Certificate2Collection? _roots;
     private SslStreamCertificateContext? _client;
 
-    /// <summary>
-    /// Options for one handshake. Throws <see cref="AuthenticationException"/> when a file cannot be read and nothing good
-    /// was read before. Its message has no file name: callers read it, too.
-    /// </summary>
+    /// <summary>The options of one handshake.</summary>
+    /// <exception cref="AuthenticationException">
+    /// A file cannot be read and has never been read successfully. The message contains no file name, because callers see it.
+    /// </exception>
     public SslClientAuthenticationOptions Options(string targetHost, bool offerHttp2, bool offerHttp11)
     {
         X509Certificate2Collection? roots;
@@ -73,30 +82,27 @@ internal sealed class TlsMaterial(TlsIdentity identity)
         try
         {
             X509Certificate2Collection? roots = null;
-            if (identity.CaFiles.Length > 0)
+            foreach (var file in tls.CaFiles!)
             {
-                roots = [];
-                foreach (var file in identity.CaFiles.Split('\n'))
-                {
-                    roots.ImportFromPemFile(file);
-                }
+                roots ??= [];
+                roots.ImportFromPemFile(file);
             }
             SslStreamCertificateContext? client = null;
-            if (identity.ClientCertFile.Length > 0)
+            if (tls.ClientCertFile.Length > 0)
             {
                 var chain = new X509Certificate2Collection();
-                chain.ImportFromPemFile(identity.ClientCertFile);
+                chain.ImportFromPemFile(tls.ClientCertFile);
                 client = SslStreamCertificateContext.Create(
-                    X509Certificate2.CreateFromPemFile(identity.ClientCertFile, identity.ClientKeyFile), chain, offline: true);
+                    X509Certificate2.CreateFromPemFile(tls.ClientCertFile, tls.ClientKeyFile), chain, offline: true);
             }
             (_roots, _client, _stamp) = (roots, client, stamp);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or CryptographicException)
         {
-            // Half-written while it is replaced: what was good before serves on, and the next connection looks again.
+            // The file may be half-written: the previous certificates stay in use, and the next connection tries again.
             if (_stamp.Length == 0)
             {
-                throw new AuthenticationException("a CA file, client certificate or key of kedge's own cannot be read", e);
+                throw new AuthenticationException("a CA file, client certificate or key of kedge cannot be read", e);
             }
         }
     }

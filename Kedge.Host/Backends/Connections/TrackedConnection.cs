@@ -5,26 +5,25 @@ using Kedge.Host.Http;
 namespace Kedge.Host.Backends.Connections;
 
 /// <summary>
-/// An HTTP/1.1 connection that knows whether a request is under way on it. When it ends then, the error is one that the
-/// handler does not answer with a second try of its own; SPEC section 5 says when there may be one, and the exchange decides.
+/// An HTTP/1.1 connection that knows whether a response is pending. When it closes in that state, it throws
+/// <see cref="ConnectionLostException"/>, for which the handler does not retry by itself: the exchange decides on that
+/// (docs/matching.md, "Attempts").
 /// </summary>
 internal sealed class TrackedConnection(Stream inner) : AsyncStream, IValueTaskSource<int>
 {
-    // Written since the last byte that was read: a request is under way.
+    // Bytes were written since the last byte was read: a response is pending.
     private volatile bool _awaiting;
-    // A byte was read: an exchange before this one has come to an answer.
+    // A byte was read: an earlier exchange got a response.
     private volatile bool _answered;
-    // The other side ended it while no request was under way.
+    // The peer closed it while no response was pending.
     private volatile bool _ended;
+    // Whether the request in flight is not the first on this connection.
     private bool _reused;
     private bool _discards;
     private ManualResetValueTaskSourceCore<int> _read;
     private ConfiguredValueTaskAwaitable<int>.ConfiguredValueTaskAwaiter _reading;
     private int _wanted;
     private Action? _complete;
-
-    /// <summary>After a write that failed: the rest of the request goes nowhere, so that an early answer can be read.</summary>
-    public void DiscardWrites() => _discards = true;
 
     public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
     {
@@ -41,7 +40,7 @@ internal sealed class TrackedConnection(Stream inner) : AsyncStream, IValueTaskS
             _reused = _answered;
             _awaiting = true;
         }
-        // A write that the socket takes at once, as it does nearly always, needs no state machine.
+        // The socket nearly always completes a write synchronously; then no state machine is needed.
         var write = inner.WriteAsync(buffer, cancellationToken);
         return write.IsCompletedSuccessfully ? write : AwaitAsync(write);
     }
@@ -54,12 +53,12 @@ internal sealed class TrackedConnection(Stream inner) : AsyncStream, IValueTaskS
         }
         catch (IOException e)
         {
-            throw new ConnectionLostException(_reused, nothingSent: false, this, e);
+            throw new ConnectionLostException(_reused, nothingSent: false, () => _discards = true, e);
         }
     }
 
-    // Every idle connection has a read under way, which is too many for the runtime's pool of state machines. A connection has
-    // one at a time, so it can be the source of its result itself.
+    // Every idle connection has a pending read, which is too many for the runtime's pool of state machines. A connection has
+    // only one at a time, so it is the source of the result itself.
     public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
         var read = inner.ReadAsync(buffer, cancellationToken);

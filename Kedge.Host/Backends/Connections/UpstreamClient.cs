@@ -1,13 +1,14 @@
 using System.Net;
 using System.Text;
+using Kedge.Domain;
 using Yarp.ReverseProxy.Forwarder;
 
 namespace Kedge.Host.Backends.Connections;
 
-/// <summary>The connections of one TLS identity and protocol, to whatever endpoints, shared by the backends that have both.</summary>
+/// <summary>The connections to all endpoints of the backends that have the same TLS settings and protocol.</summary>
 internal sealed class UpstreamClient : IDisposable
 {
-    // YARP's own limit would cut quiet streams; exchanges have limits of their own.
+    // The forwarder's own timeout would cut quiet streams; exchanges have their own.
     private static readonly ForwarderRequestConfig Http11 = new()
     {
         ActivityTimeout = Timeout.InfiniteTimeSpan,
@@ -19,16 +20,18 @@ internal sealed class UpstreamClient : IDisposable
 
     private static readonly ForwarderRequestConfig Negotiated = Http2 with { VersionPolicy = HttpVersionPolicy.RequestVersionOrLower };
 
-    private readonly Lazy<HttpMessageInvoker> _fresh;
+    private readonly Lazy<HttpMessageInvoker> _newConnection;
 
-    public UpstreamClient(TlsIdentity? tls, bool isGrpc, TimeSpan connectTimeout)
+    /// <param name="tls">Null for plain text.</param>
+    /// <param name="isGrpc">Whether it sends gRPC calls.</param>
+    public UpstreamClient(UpstreamTls? tls, bool isGrpc)
     {
         IsTls = tls is not null;
         IsGrpc = isGrpc;
-        Shared = new HttpMessageInvoker(MakeHandler(tls, isGrpc, connectTimeout));
-        _fresh = new Lazy<HttpMessageInvoker>(() =>
+        Pooled = new HttpMessageInvoker(CreateHandler(tls, isGrpc));
+        _newConnection = new Lazy<HttpMessageInvoker>(() =>
         {
-            var handler = MakeHandler(tls, isGrpc, connectTimeout);
+            var handler = CreateHandler(tls, isGrpc);
             handler.PooledConnectionLifetime = TimeSpan.Zero;
             return new HttpMessageInvoker(handler);
         });
@@ -38,29 +41,32 @@ internal sealed class UpstreamClient : IDisposable
 
     public bool IsGrpc { get; }
 
-    /// <summary>Sends on a connection that may have been used before.</summary>
-    public HttpMessageInvoker Shared { get; }
+    /// <summary>Sends requests on pooled connections.</summary>
+    public HttpMessageInvoker Pooled { get; }
 
-    /// <summary>Sends on a connection of its own.</summary>
-    public HttpMessageInvoker Fresh => _fresh.Value;
+    /// <summary>Sends each request on a new connection.</summary>
+    public HttpMessageInvoker NewConnection => _newConnection.Value;
 
-    /// <summary>Where YARP takes the scheme from; the rest is put in place for each try.</summary>
+    /// <summary>Gives the forwarder the scheme. The authority is replaced in each attempt.</summary>
     public string DestinationPrefix => IsTls ? "https://kedge" : "http://kedge";
 
-    /// <summary>gRPC: HTTP/2 always. HTTP: HTTP/1.1 in plain text, over TLS what ALPN yields, but an upgrade needs HTTP/1.1.</summary>
+    /// <summary>
+    /// The HTTP version: for gRPC always HTTP/2; for HTTP in plain text HTTP/1.1; over TLS what ALPN negotiates, but HTTP/1.1
+    /// for an upgrade.
+    /// </summary>
     public ForwarderRequestConfig ConfigFor(bool isUpgrade) =>
         IsGrpc ? Http2 : IsTls && !isUpgrade ? Negotiated : Http11;
 
     public void Dispose()
     {
-        Shared.Dispose();
-        if (_fresh.IsValueCreated)
+        Pooled.Dispose();
+        if (_newConnection.IsValueCreated)
         {
-            _fresh.Value.Dispose();
+            _newConnection.Value.Dispose();
         }
     }
 
-    private static SocketsHttpHandler MakeHandler(TlsIdentity? tls, bool isGrpc, TimeSpan connectTimeout)
+    private static SocketsHttpHandler CreateHandler(UpstreamTls? tls, bool isGrpc)
     {
         var handler = new SocketsHttpHandler
         {
@@ -68,16 +74,16 @@ internal sealed class UpstreamClient : IDisposable
             UseCookies = false,
             AllowAutoRedirect = false,
             AutomaticDecompression = DecompressionMethods.None,
-            // The caller's trace headers pass as they are; kedge is no hop in a trace.
+            // Trace headers are forwarded, or replaced by the exchange, not by the handler.
             ActivityHeadersPropagator = null,
             EnableMultipleHttp2Connections = true,
-            ConnectTimeout = connectTimeout,
+            ConnectTimeout = Connector.ConnectTimeout,
             PooledConnectionIdleTimeout = TimeSpan.FromSeconds(90),
-            // Longer than the five minutes that grpc-go's servers demand between pings by default.
+            // Longer than the 5 minutes that grpc-go servers require between pings by default.
             KeepAlivePingDelay = TimeSpan.FromSeconds(310),
             KeepAlivePingTimeout = TimeSpan.FromSeconds(20),
             KeepAlivePingPolicy = HttpKeepAlivePingPolicy.WithActiveRequests,
-            // Bytes beyond ASCII pass as they came.
+            // Non-ASCII bytes are forwarded unchanged.
             RequestHeaderEncodingSelector = static (_, _) => Encoding.Latin1,
             ResponseHeaderEncodingSelector = static (_, _) => Encoding.Latin1,
             ConnectCallback = new Connector(tls, isGrpc).ConnectAsync,
@@ -88,36 +94,38 @@ internal sealed class UpstreamClient : IDisposable
     }
 }
 
-/// <summary>Hands out clients, one for each TLS identity and protocol, and releases those that nobody holds any more.</summary>
-internal sealed class UpstreamClients(TimeSpan connectTimeout) : IDisposable
+/// <summary>Shares clients, one for each TLS configuration and protocol, and disposes of those that are no longer used.</summary>
+internal sealed class UpstreamClients : IDisposable
 {
-    // Exchanges that have picked a client just before its last backend went still need it.
+    // An exchange may have chosen a client just before the last backend that uses it was removed.
     private static readonly TimeSpan Linger = TimeSpan.FromSeconds(60);
 
     private readonly Lock _lock = new();
-    private readonly Dictionary<(TlsIdentity?, bool), Entry> _entries = [];
+    private readonly Dictionary<(TlsKey?, bool), Entry> _entries = [];
 
-    public UpstreamClient Acquire(TlsIdentity? tls, bool isGrpc)
+    public UpstreamClient Acquire(UpstreamTls? tls, bool isGrpc)
     {
+        var key = (TlsKey.Of(tls), isGrpc);
         lock (_lock)
         {
-            if (!_entries.TryGetValue((tls, isGrpc), out var entry))
+            if (!_entries.TryGetValue(key, out var entry))
             {
-                _entries[(tls, isGrpc)] = entry = new Entry(new UpstreamClient(tls, isGrpc, connectTimeout));
+                _entries[key] = entry = new Entry(new UpstreamClient(tls, isGrpc));
             }
             entry.Holders++;
             return entry.Client;
         }
     }
 
-    public void Release(TlsIdentity? tls, bool isGrpc)
+    public void Release(UpstreamTls? tls, bool isGrpc)
     {
+        var key = (TlsKey.Of(tls), isGrpc);
         lock (_lock)
         {
-            var entry = _entries[(tls, isGrpc)];
+            var entry = _entries[key];
             if (--entry.Holders == 0)
             {
-                _ = DisposeLaterAsync((tls, isGrpc), entry);
+                _ = DisposeLaterAsync(key, entry);
             }
         }
     }
@@ -134,7 +142,7 @@ internal sealed class UpstreamClients(TimeSpan connectTimeout) : IDisposable
         }
     }
 
-    private async Task DisposeLaterAsync((TlsIdentity?, bool) key, Entry entry)
+    private async Task DisposeLaterAsync((TlsKey?, bool) key, Entry entry)
     {
         await Task.Delay(Linger);
         lock (_lock)
@@ -142,7 +150,7 @@ internal sealed class UpstreamClients(TimeSpan connectTimeout) : IDisposable
             if (entry.Holders == 0 && _entries.GetValueOrDefault(key) == entry)
             {
                 _entries.Remove(key);
-                // Streams that are open on its connections finish; only idle connections are closed.
+                // Closes idle connections only; open streams can finish.
                 entry.Client.Dispose();
             }
         }

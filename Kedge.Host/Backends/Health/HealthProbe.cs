@@ -4,21 +4,21 @@ using System.Net.Http.Headers;
 using System.Text;
 using Kedge.Domain.Decoded;
 using Kedge.Host.Backends.Connections;
+using Kedge.Host.Http;
 
 namespace Kedge.Host.Backends.Health;
 
-/// <summary>One question to an endpoint whether it is well: a GET, or grpc.health.v1's Check.</summary>
+/// <summary>A health check of an endpoint: a GET request, or a call of grpc.health.v1's Check.</summary>
 internal sealed class HealthProbe(UpstreamClient client, HealthCheck check)
 {
-    private const int LongestReply = 1024;
-    private const string GrpcStatusHeader = "grpc-status";
+    private const int MaxReplyBytes = 1024;
 
-    private static readonly UriCreationOptions Verbatim = new() { DangerousDisablePathAndQueryCanonicalization = true };
+    private readonly byte[] _message = client.IsGrpc ? Request(check.GrpcService) : [];
 
-    private readonly byte[] _message = client.IsGrpc ? Message(check.GrpcService) : [];
-
-    /// <summary>Null when the endpoint is well, else why it is not. Throws only when cancelled.</summary>
-    public async Task<string?> AskAsync(Endpoint endpoint, TimeSpan timeout, CancellationToken stop)
+    /// <summary>Checks once.</summary>
+    /// <returns>Null when the endpoint is healthy, else why it is not.</returns>
+    /// <exception cref="OperationCanceledException"><paramref name="stop"/> was cancelled.</exception>
+    public async Task<string?> ProbeAsync(Endpoint endpoint, TimeSpan timeout, CancellationToken stop)
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(stop);
         limit.CancelAfter(timeout);
@@ -26,30 +26,30 @@ internal sealed class HealthProbe(UpstreamClient client, HealthCheck check)
         {
             try
             {
-                return await AskAsync(endpoint, client.Shared, limit.Token);
+                return await ProbeAsync(endpoint, client.Pooled, limit.Token);
             }
             catch (Exception e) when (ConnectionLostException.In(e) is { Reused: true } or { NothingSent: true })
             {
-                // The endpoint had closed a connection that was idle: that says nothing.
-                return await AskAsync(endpoint, client.Fresh, limit.Token);
+                // The endpoint closed an idle connection, which says nothing about its health.
+                return await ProbeAsync(endpoint, client.NewConnection, limit.Token);
             }
         }
         catch (OperationCanceledException) when (!stop.IsCancellationRequested)
         {
-            return "no answer in time";
+            return "no response within the timeout";
         }
         catch (Exception e) when (!stop.IsCancellationRequested)
         {
-            return ConnectFailure.Is(e) ? $"no connection: {ConnectFailure.Reason(e)}" : "the endpoint broke off";
+            return ConnectFailure.Is(e) ? $"no connection: {ConnectFailure.Reason(e)}" : "the endpoint closed the connection early";
         }
     }
 
-    private async Task<string?> AskAsync(Endpoint endpoint, HttpMessageInvoker invoker, CancellationToken cancel)
+    private async Task<string?> ProbeAsync(Endpoint endpoint, HttpMessageInvoker invoker, CancellationToken cancel)
     {
         var config = client.ConfigFor(isUpgrade: false);
         var path = client.IsGrpc ? "/grpc.health.v1.Health/Check" : check.HttpPath;
         using var request = new HttpRequestMessage(
-            client.IsGrpc ? HttpMethod.Post : HttpMethod.Get, new Uri(endpoint.UriPrefix + path, Verbatim))
+            client.IsGrpc ? HttpMethod.Post : HttpMethod.Get, endpoint.UriOf(path, ""))
         {
             Version = config.Version!,
             VersionPolicy = config.VersionPolicy!.Value,
@@ -68,30 +68,36 @@ internal sealed class HealthProbe(UpstreamClient client, HealthCheck check)
         }
         using var response = await invoker.SendAsync(request, cancel);
         return client.IsGrpc
-            ? await GrpcVerdictAsync(response, cancel)
-            : (int)response.StatusCode is >= 200 and < 400 ? null : $"it answered {(int)response.StatusCode}";
+            ? await GrpcProblemAsync(response, cancel)
+            : (int)response.StatusCode is >= 200 and < 400 ? null : $"HTTP {(int)response.StatusCode}";
     }
 
-    private static async Task<string?> GrpcVerdictAsync(HttpResponseMessage response, CancellationToken cancel)
+    private static async Task<string?> GrpcProblemAsync(HttpResponseMessage response, CancellationToken cancel)
     {
         if (response.StatusCode != HttpStatusCode.OK)
         {
-            return $"it answered {(int)response.StatusCode}";
+            return $"HTTP {(int)response.StatusCode}";
         }
         await using var body = await response.Content.ReadAsStreamAsync(cancel);
-        var reply = new byte[LongestReply];
+        var reply = new byte[MaxReplyBytes];
         var length = await body.ReadAtLeastAsync(reply, reply.Length, throwOnEndOfStream: false, cancel);
-        // Trailers-only answers have it among the headers.
-        var headers = response.Headers.NonValidated.Contains(GrpcStatusHeader) ? response.Headers : response.TrailingHeaders;
-        var status = headers.NonValidated.TryGetValues(GrpcStatusHeader, out var values) ? values.ToString() : "none";
-        return status != "0" ? $"it answered with gRPC status {status}"
-            : ServingStatus(reply.AsSpan(0, length)) is var serving && serving == 1 ? null
-            : serving == 2 ? "it answered NOT_SERVING"
-            : "it did not answer SERVING";
+        // A trailers-only response has the status in its headers.
+        var headers = response.Headers.NonValidated.Contains(GrpcHeaders.Status) ? response.Headers : response.TrailingHeaders;
+        var status = headers.NonValidated.TryGetValues(GrpcHeaders.Status, out var values) ? values.ToString() : "none";
+        if (status != "0")
+        {
+            return $"gRPC status {status}";
+        }
+        return ServingStatus(reply.AsSpan(0, length)) switch
+        {
+            1 => null,
+            2 => "it reports NOT_SERVING",
+            _ => "it does not report SERVING",
+        };
     }
 
     /// <summary>HealthCheckRequest { string service = 1; }, length-prefixed.</summary>
-    private static byte[] Message(string service)
+    private static byte[] Request(string service)
     {
         using var message = new MemoryStream();
         if (service.Length > 0)
@@ -112,6 +118,9 @@ internal sealed class HealthProbe(UpstreamClient client, HealthCheck check)
         return framed;
     }
 
-    /// <summary>HealthCheckResponse { ServingStatus status = 1; }: 0 = unknown (also: not given), 1 = SERVING, 2 = NOT_SERVING.</summary>
-    private static int ServingStatus(ReadOnlySpan<byte> reply) => reply is [0, _, _, _, _, 0x08, var status, ..] ? status : 0;
+    /// <summary>
+    /// HealthCheckResponse { ServingStatus status = 1; }: 0 = unknown (also when absent), 1 = SERVING, 2 = NOT_SERVING.
+    /// </summary>
+    private static int ServingStatus(ReadOnlySpan<byte> reply) =>
+        reply is [0, _, _, _, _, 0x08, var status, ..] ? status : 0;
 }

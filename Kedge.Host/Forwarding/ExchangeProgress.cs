@@ -1,0 +1,123 @@
+namespace Kedge.Host.Forwarding;
+
+/// <summary>
+/// Whether an exchange makes progress, and what cancels it: a lack of progress for HTTP, the caller's deadline for gRPC. The
+/// body streams report to it; <see cref="InactivityMonitor"/> reads it.
+/// </summary>
+/// <param name="isExempt">See <see cref="IsExempt"/>.</param>
+internal sealed class ExchangeProgress(bool isExempt)
+{
+    private long _lastProgress = Environment.TickCount64;
+    private volatile bool _isReadingRequest;
+    private volatile bool _isInactive;
+    private WatchList? _list;
+    private ExchangeProgress? _next;
+    private ExchangeProgress? _previous;
+
+    /// <summary>Cancels the exchange; null = it has no time limit.</summary>
+    public CancellationTokenSource? Cancellation { get; set; }
+
+    /// <summary>Whether the caller of this gRPC call set a deadline; then <see cref="Cancellation"/> is cancelled by it.</summary>
+    public bool HasDeadline { get; set; }
+
+    public bool DeadlineHasPassed => HasDeadline && Cancellation is { IsCancellationRequested: true };
+
+    /// <summary>
+    /// When a byte of the request was last read or one of the response written, as <see cref="Environment.TickCount64"/>.
+    /// </summary>
+    public long LastProgress => Volatile.Read(ref _lastProgress);
+
+    /// <summary>Whether a part of the request body is still to come.</summary>
+    public bool IsReadingRequest => _isReadingRequest;
+
+    /// <summary>Whether it may be silent for any time: gRPC streams and upgraded connections.</summary>
+    public bool IsExempt { get; set; } = isExempt;
+
+    /// <summary>Whether the monitor has ended the exchange because it made no progress.</summary>
+    public bool IsInactive => _isInactive;
+
+    public void NoteProgress() => Volatile.Write(ref _lastProgress, Environment.TickCount64);
+
+    /// <summary>The request has a body, which has not been read yet.</summary>
+    public void RequestBodyStarted() => _isReadingRequest = true;
+
+    public void RequestBodyCompleted()
+    {
+        _isReadingRequest = false;
+        NoteProgress();
+    }
+
+    /// <summary>The exchange has ended: it is no longer watched, and its cancellation source can serve another exchange.</summary>
+    public void End()
+    {
+        _list?.Remove(this);
+        // The monitor may be about to cancel the source of an inactive exchange, which must not serve another one.
+        if (Cancellation is { } source && !_isInactive)
+        {
+            CancellationSources.Return(source);
+        }
+    }
+
+    /// <summary>Exchanges that are watched. The links are in the exchanges, so that adding one allocates nothing.</summary>
+    internal sealed class WatchList
+    {
+        private readonly Lock _lock = new();
+        private ExchangeProgress? _head;
+
+        public void Add(ExchangeProgress exchange)
+        {
+            exchange._list = this;
+            lock (_lock)
+            {
+                exchange._next = _head;
+                if (_head is { } head)
+                {
+                    head._previous = exchange;
+                }
+                _head = exchange;
+            }
+        }
+
+        public void Remove(ExchangeProgress exchange)
+        {
+            lock (_lock)
+            {
+                if (exchange._previous is { } previous)
+                {
+                    previous._next = exchange._next;
+                }
+                else
+                {
+                    _head = exchange._next;
+                }
+                if (exchange._next is { } next)
+                {
+                    next._previous = exchange._previous;
+                }
+            }
+            exchange._list = null;
+            exchange._next = exchange._previous = null;
+        }
+
+        /// <summary>Marks the exchanges that have exceeded a limit as inactive, once each, and collects them.</summary>
+        /// <param name="now">As <see cref="Environment.TickCount64"/>.</param>
+        /// <param name="readLimit">In milliseconds, while the request body is read.</param>
+        /// <param name="writeLimit">In milliseconds, after that.</param>
+        /// <param name="inactive">Where they are collected; created for the first one.</param>
+        public void MarkInactive(long now, long readLimit, long writeLimit, ref List<ExchangeProgress>? inactive)
+        {
+            lock (_lock)
+            {
+                for (var exchange = _head; exchange is not null; exchange = exchange._next)
+                {
+                    var limit = exchange.IsReadingRequest ? readLimit : writeLimit;
+                    if (now - exchange.LastProgress > limit && !exchange.IsExempt && !exchange._isInactive)
+                    {
+                        exchange._isInactive = true;
+                        (inactive ??= []).Add(exchange);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,67 @@
+using System.Net;
+using System.Net.Http.Headers;
+using Kedge.Host.Flags;
+using Kedge.Host.Http;
+using Microsoft.Extensions.Primitives;
+
+namespace Kedge.Host.Forwarding;
+
+/// <summary>The headers that describe the caller to a backend (docs/security.md).</summary>
+internal sealed class ForwardedHeaders(ForwardingOptions options)
+{
+    /// <summary>Whether <see cref="Add"/> sets the header.</summary>
+    public static bool Sets(string name) =>
+        name.Equals(ProxyHeaders.ForwardedFor, StringComparison.OrdinalIgnoreCase)
+        || name.Equals(ProxyHeaders.ForwardedHost, StringComparison.OrdinalIgnoreCase)
+        || name.Equals(ProxyHeaders.ForwardedProto, StringComparison.OrdinalIgnoreCase);
+
+    /// <summary>Whether what the peer says about earlier hops is believed.</summary>
+    public bool IsTrusted(ConnectionInfo peer)
+    {
+        var trusted = options.TrustedProxies;
+        if (trusted.Count == 0 || peer.RemoteIpAddress is not { } address)
+        {
+            return false;
+        }
+        address = Unmapped(address);
+        for (var i = 0; i < trusted.Count; i++)
+        {
+            if (trusted[i].Contains(address))
+            {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    /// <summary>
+    /// Sets the headers from the connection. From a trusted peer, X-Forwarded-For is extended, and X-Forwarded-Host and -Proto,
+    /// which describe the first hop, are kept.
+    /// </summary>
+    /// <param name="outgoing">The headers of the request to the backend.</param>
+    /// <param name="context">Of the caller's request.</param>
+    /// <param name="authority">As the caller sent it.</param>
+    /// <param name="isTrusted">See <see cref="IsTrusted"/>.</param>
+    public void Add(HttpRequestHeaders outgoing, HttpContext context, string authority, bool isTrusted)
+    {
+        var incoming = context.Request.Headers;
+        var peer = context.Connection.RemoteIpAddress is { } address ? Unmapped(address).ToString() : "unknown";
+        if (isTrusted && incoming.TryGetValue(ProxyHeaders.ForwardedFor, out var chain) && !StringValues.IsNullOrEmpty(chain))
+        {
+            peer = $"{string.Join(", ", (string?[])chain!)}, {peer}";
+        }
+        outgoing.TryAddWithoutValidation(ProxyHeaders.ForwardedFor, peer);
+        outgoing.TryAddWithoutValidation(ProxyHeaders.ForwardedHost, Kept(ProxyHeaders.ForwardedHost) ?? authority);
+        outgoing.TryAddWithoutValidation(ProxyHeaders.ForwardedProto, Kept(ProxyHeaders.ForwardedProto) ?? context.Request.Scheme);
+
+        if (options.ForwardClientCert && context.Connection.ClientCertificate is { } certificate)
+        {
+            outgoing.TryAddWithoutValidation(ProxyHeaders.ForwardedClientCert, ForwardedClientCert.Of(certificate));
+        }
+
+        string? Kept(string name) => isTrusted && incoming.TryGetValue(name, out var sent) && sent.Count > 0 ? sent[0] : null;
+    }
+
+    /// <summary>A dual-stack socket reports IPv4 peers as mapped IPv6 addresses.</summary>
+    private static IPAddress Unmapped(IPAddress address) => address.IsIPv4MappedToIPv6 ? address.MapToIPv4() : address;
+}

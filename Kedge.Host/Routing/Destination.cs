@@ -1,0 +1,19 @@
+using Kedge.Domain;
+using Kedge.Host.Backends;
+using Kedge.Host.Backends.Connections;
+
+namespace Kedge.Host.Routing;
+
+/// <summary>Where a request is forwarded to: a backend, or the target of an ad-hoc rule.</summary>
+/// <param name="Name">The name of the backend or target, for messages.</param>
+/// <param name="Ticket">Decides which endpoint the balancer picks; the same for all attempts.</param>
+/// <param name="Backend">
+/// Not null for a backend. The request has entered it: whoever gets the destination calls <see cref="Leave"/> when the request
+/// ends.
+/// </param>
+internal readonly record struct Destination(
+    UpstreamClient Client, EndpointSet Endpoints, HealthPolicy Policy, string Name, ulong Ticket, Backend? Backend)
+{
+    /// <summary>The request has ended.</summary>
+    public void Leave() => Backend?.Leave();
+}

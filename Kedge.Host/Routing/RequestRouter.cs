@@ -1,0 +1,151 @@
+using Kedge.Domain;
+using Kedge.Host.Authorization;
+using Kedge.Host.Backends;
+using Kedge.Host.Flags;
+using Kedge.Host.Http;
+using Kedge.Host.Telemetry;
+
+namespace Kedge.Host.Routing;
+
+/// <summary>
+/// Decides what to do with a request: matches it against the active configuration, authorizes its caller, and finds the
+/// endpoints of its destination. One for the process.
+/// </summary>
+public sealed class RequestRouter : IDisposable
+{
+    // How long a request waits for the very first lookup of its backend.
+    private static readonly TimeSpan FirstLookupTimeout = TimeSpan.FromSeconds(2);
+
+    private readonly ForwardingOptions _options;
+    private readonly Authorizer _authorizer;
+    private readonly BackendRegistry _backends;
+    private readonly AdhocTargets _adhoc;
+    private readonly HealthPolicy _adhocPolicy;
+    private readonly ProxyTelemetry _telemetry;
+    private readonly Lock _applying = new();
+    private ServingState _state = new(Configuration.Empty!, [], [], null);
+
+    internal RequestRouter(
+        ForwardingOptions options, Authorizer authorizer, BackendRegistry backends, AdhocTargets adhoc, ProxyTelemetry telemetry)
+    {
+        _options = options;
+        _authorizer = authorizer;
+        _backends = backends;
+        _adhoc = adhoc;
+        _adhocPolicy = HealthPolicies.ConnectBackoffOnly(options.FailedTargetBackoff);
+        _telemetry = telemetry;
+    }
+
+    /// <summary>The active configuration, with its live backends and the hits of its rules.</summary>
+    internal ServingState Serving => Volatile.Read(ref _state);
+
+    internal IEnumerable<Backend> LiveBackends => Serving.HttpBackends.Concat(Serving.GrpcBackends);
+
+    /// <summary>
+    /// Activates a configuration. Backends that do not change are kept. Requests in flight finish with the state that they
+    /// started with.
+    /// </summary>
+    public void Apply(Configuration configuration)
+    {
+        lock (_applying)
+        {
+            var (http, grpc) = _backends.Apply(configuration);
+            Volatile.Write(ref _state, new ServingState(configuration, http, grpc, _state));
+        }
+    }
+
+    public void Dispose() => _backends.Dispose();
+
+    /// <summary>
+    /// Routes a request: match → authorize → destination. As a rule it completes synchronously, and then it allocates nothing.
+    /// </summary>
+    internal async ValueTask<RoutingResult> RouteAsync(HttpContext context, RequestView view, RequestRecord record)
+    {
+        if (view.IsTunnel && !_options.HttpConnectEnabled)
+        {
+            return LocalReply.ConnectNotSupported;
+        }
+        var state = Serving;
+        RuleMatch match;
+        using (Tracing.StartRouting(record))
+        {
+            match = state.Match(view, context.Request.Headers);
+        }
+        if (match.Rule is { } rule)
+        {
+            _telemetry.Matched(record, rule);
+        }
+        // Before any other reply, so that only callers who are authorized learn what exists.
+        if (await _authorizer.AuthorizeAsync(context, match.Rule?.Info) is { } refusal)
+        {
+            return refusal;
+        }
+        return match switch
+        {
+            { Adhoc: { } decision } => await ToAdhocTargetAsync(decision, view, record, context.RequestAborted),
+            { Rule: { } route } => await ToBackendAsync(route.Info, state, record, context.RequestAborted),
+            _ => view.IsGrpc ? LocalReply.NoGrpcRoute : LocalReply.NoRoute,
+        };
+    }
+
+    private async ValueTask<RoutingResult> ToBackendAsync(
+        RouteInfo route, ServingState state, RequestRecord record, CancellationToken cancel)
+    {
+        if (route.BackendIndex < 0)
+        {
+            return LocalReply.NoBackend(route.BackendName);
+        }
+        var backend = state.BackendOf(record.IsGrpc, route.BackendIndex);
+        if (backend.Endpoints.Endpoints.Length == 0 && !backend.FirstOutcome.IsCompleted)
+        {
+            await Task.WhenAny(backend.FirstOutcome, Task.Delay(FirstLookupTimeout, cancel));
+        }
+        var endpoints = backend.Endpoints;
+        if (endpoints.Endpoints.Length == 0)
+        {
+            return LocalReply.NoResolution("backend " + backend.Name);
+        }
+        if (!backend.TryEnter())
+        {
+            return LocalReply.TooManyRequests("backend " + backend.Name);
+        }
+        _telemetry.Forwarding(record, backend.Counters, backend.IsGrpc && backend.Info.PrometheusInterceptor);
+        return RoutingResult.Forward(
+            new(backend.Client, endpoints, backend.Policy, backend.Name, backend.NextTicket(), backend));
+    }
+
+    private async ValueTask<RoutingResult> ToAdhocTargetAsync(
+        AdhocDecision decision, RequestView view, RequestRecord record, CancellationToken cancel)
+    {
+        switch (decision)
+        {
+            case AdhocDecision.PortNotAllowed refused:
+                return LocalReply.BadRequest($"port {refused.port} is not allowed");
+            case AdhocDecision.PatternAbsent:
+                return LocalReply.BadRequest("the name does not contain the pattern that the ad-hoc rule replaces");
+            case AdhocDecision.NotAName:
+                return LocalReply.BadRequest("the ad-hoc rule turns the name into one that is not valid");
+            case AdhocDecision.Target target:
+                var found = await _adhoc.ResolveAsync(target.dnsName, target.port).WaitAsync(cancel);
+                if (found.Refusal is { } kind)
+                {
+                    return LocalReply.BadRequest($"the name resolves to a {kind} address");
+                }
+                if (found.Endpoints.Endpoints.Length == 0)
+                {
+                    return LocalReply.NoResolution(target.dnsName);
+                }
+                var destination = new Destination(
+                    _backends.PlainClient(view.IsGrpc), found.Endpoints, _adhocPolicy, target.dnsName, _adhoc.NextTicket(), null);
+                if (view.IsTunnel)
+                {
+                    return RoutingResult.Tunnel(destination);
+                }
+                _telemetry.Forwarding(
+                    record, _telemetry.CountersOf(view.IsGrpc, ProxyTelemetry.AdhocBackend), countMethod: false);
+                return RoutingResult.Forward(destination);
+            default:
+                throw new InvalidOperationException($"no destination for {decision}");
+        }
+    }
+}

@@ -1,0 +1,29 @@
+using Kedge.Host.Http;
+
+namespace Kedge.Host.Routing;
+
+/// <summary>What to do with a request: reply, forward it, or open a tunnel.</summary>
+internal readonly struct RoutingResult
+{
+    private RoutingResult(LocalReply? reply, in Destination destination, bool isTunnel)
+    {
+        Reply = reply;
+        Destination = destination;
+        IsTunnel = isTunnel;
+    }
+
+    /// <summary>The reply of kedge itself; null when the request is forwarded or gets a tunnel.</summary>
+    public LocalReply? Reply { get; }
+
+    /// <summary>Where to forward the request, or to open the tunnel, to. Only when there is no <see cref="Reply"/>.</summary>
+    public Destination Destination { get; }
+
+    /// <summary>Whether to open a tunnel to <see cref="Destination"/>.</summary>
+    public bool IsTunnel { get; }
+
+    public static implicit operator RoutingResult(LocalReply reply) => new(reply, default, isTunnel: false);
+
+    public static RoutingResult Forward(in Destination destination) => new(null, destination, isTunnel: false);
+
+    public static RoutingResult Tunnel(in Destination destination) => new(null, destination, isTunnel: true);
+}
