@@ -12,13 +12,14 @@ namespace Kedge.Host.Authorization;
 /// </summary>
 public sealed class OidcProvider : IAsyncDisposable
 {
+    private const long MaxDocumentBytes = 1024 * 1024;
+
     private static readonly TimeSpan RefreshInterval = TimeSpan.FromMinutes(15);
     private static readonly TimeSpan FirstRetry = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan MaxRetry = TimeSpan.FromSeconds(30);
-    
+
     // Tokens with invented key ids cause at most one fetch in this time.
     private static readonly TimeSpan DemandInterval = TimeSpan.FromSeconds(10);
-    private const long MaxDocumentBytes = 1024 * 1024;
 
     private readonly string _issuer;
     private readonly TimeProvider _time;

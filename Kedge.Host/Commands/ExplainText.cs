@@ -1,5 +1,4 @@
 using Kedge.Domain;
-using Kedge.Host.Backends;
 
 namespace Kedge.Host.Commands;
 

@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.CommandLine.Invocation;
 using Kedge.Host.Flags;
-using Kedge.Host.Telemetry;
 
 namespace Kedge.Host.Commands;
 

@@ -13,7 +13,7 @@ public static class LogLine
     private const int MaxKeptBuffer = 64 * 1024;
 
     [ThreadStatic]
-    private static (ArrayBufferWriter<byte> Buffer, Utf8JsonWriter Json)? t_json;
+    private static (ArrayBufferWriter<byte> Buffer, Utf8JsonWriter Json)? _json;
 
     private static readonly SearchValues<char> Breaks = SearchValues.Create("\r\n\u0085\u2028\u2029\u001b");
 
@@ -60,7 +60,7 @@ public static class LogLine
         in LogEntry<TState> entry, DateTimeOffset time, params ReadOnlySpan<string> tags)
     {
         // Writing a line never logs another one, so one buffer per thread is enough.
-        var (buffer, json) = t_json ??= NewJson();
+        var (buffer, json) = _json ??= NewJson();
         buffer.ResetWrittenCount();
         json.Reset();
         json.WriteStartObject();
@@ -100,7 +100,7 @@ public static class LogLine
         buffer.Write("\n"u8);
         if (buffer.Capacity > MaxKeptBuffer)
         {
-            t_json = null;
+            _json = null;
         }
         return buffer.WrittenSpan.ToArray();
     }

@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Runtime.CompilerServices;
 using Kedge.Host.Http;
 
 namespace Kedge.Host.Telemetry;
