@@ -22,30 +22,23 @@ public class Discovery
     public void SetUp()
     {
         var options = DiscoveryOptions.Create(Prefix, "ext.cluster.example", "{service}.{suffix}").ResultValue;
-        _empty = DiscoveryState.Create(options, Configuration.Empty!.Director.Decoded, Configuration.Empty.Pool.Decoded);
+        _empty = DiscoveryState.Create(options, LoadedFiles.Empty);
         _state = _empty.Replace(_services);
-        _configuration = Build(_state, Configuration.Empty!);
-        if (_configuration.HttpRoutes.Count != Services)
+        _configuration = Build(_state, Configuration.Empty);
+        if (_configuration.Routes.Http.Count != Services)
         {
-            throw new InvalidOperationException($"{_configuration.HttpRoutes.Count} routes of {Services} services");
+            throw new InvalidOperationException($"{_configuration.Routes.Http.Count} routes of {Services} services");
         }
     }
 
     [Benchmark]
-    public Configuration AllServices() => Build(_empty.Replace(_services), Configuration.Empty!);
+    public Configuration AllServices() => Build(_empty.Replace(_services), Configuration.Empty);
 
     [Benchmark]
     public Configuration OneMore() => Build(_state.Upsert(_changed), _configuration);
 
-    private static Configuration Build(DiscoveryState state, Configuration before)
-    {
-        var generated = state.Generate();
-        var files = Configuration.Empty!;
-        var entries = new GeneratedEntries(
-            generated.HttpRoutes, generated.GrpcRoutes, generated.HttpBackends, generated.GrpcBackends);
-        return Configuration.Build(
-            new(files.Director, files.DirectorSource), new(files.Pool, files.PoolSource), entries, before).Item1!;
-    }
+    private static Configuration Build(DiscoveryState state, Configuration before) =>
+        Configuration.Build(LoadedFiles.Empty, state.Generate().Entries, before).Item1;
 
     private static Service Read(int number, string version)
     {

@@ -227,7 +227,7 @@ public class Reading
     public bool ReadAuthority() => Authority.TryParse(_authority, out _);
 
     [Benchmark]
-    public bool SplitTarget() => RequestTarget.TryParse(_target, false, out _);
+    public bool SplitTarget() => RequestTarget.TryParse(_target, out _);
 
     [Benchmark]
     public bool PlainPath() => RequestPath.canonicalise(_plain).IsOk;

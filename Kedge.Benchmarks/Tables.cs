@@ -29,7 +29,7 @@ public class Files
 
     /// <summary>One route has another host.</summary>
     [Benchmark]
-    public int Diff() => Inspection.Diff(_before!, _after!).Count;
+    public int Diff() => DiffReport.Differences(_before!, _after!).Count;
 
     private static Configuration Load(byte[] director) =>
         Configuration.Load("director.json", director, "backendpool.json", Pool).Value!;

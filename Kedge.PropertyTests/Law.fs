@@ -22,8 +22,8 @@ type Seen() =
 [<RequireQualifiedAccess>]
 module Law =
 
-    /// Throws on failure and is silent otherwise. FsCheck's own runners write an empty text to the console for each case,
-    /// which costs more than the case itself where Expecto has redirected it.
+    /// Throws on failure and is silent otherwise. FsCheck's own runners write an empty text to the console for each
+    /// case, which costs more than the case itself where Expecto has redirected it.
     let private runner =
         { new IRunner with
             member _.OnStartFixture _ = ()

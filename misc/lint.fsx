@@ -38,7 +38,7 @@ if not loaded.IsValid then
 let configuration = loaded.Value
 
 // 3. Analyse. Each finding has its position and requests that demonstrate it, as arguments for `kedge explain`.
-let findings = Inspection.Check configuration
+let findings = Check.Findings configuration
 
 for finding in findings do
     printfn "%s:%d: %A %s %s: %s" finding.File finding.Line finding.Severity finding.Kind finding.Path finding.Message
@@ -57,7 +57,7 @@ for index, route in withoutHost do
     let place =
         configuration.DirectorSource.Locate [ Field "http"; Field "routes"; Step.Index index ]
 
-    printfn "%s:%d: house rule: a route for any host (%s)" place.File place.Line (RuleText.httpRoute route)
+    printfn "%s:%d: house rule: a route for any host (%s)" place.File place.Line route.Text
 
 let errors =
     findings

@@ -70,9 +70,9 @@ match ConfigFile.loadDirector file (ReadOnlyMemory json) with
     | Some index ->
         let line = place [ Field "http"; Field "routes"; Step.Index index ]
         printfn "%s%s -> backend %s" authorityText path routes[index].Backend
-        printfn "  route %d at %s:%d: %s" index file line (RuleText.httpRoute routes[index])
+        printfn "  route %d at %s:%d: %s" index file line routes[index].Text
     | None ->
-        match Adhoc.decide director.Value.HttpAdhocRules request.Host request.Ports with
+        match Adhoc.decide director.Value.AdhocRules.Http request.Host request.Ports with
         | Target(rule, name, port) ->
             let line = place [ Field "http"; Field "adhoc_rules"; Step.Index rule ]
             printfn "%s%s -> %s:%d, by ad-hoc rule %d at %s:%d" authorityText path name port rule file line

@@ -40,8 +40,8 @@ let load (file: string) =
 
 // 3. Where does a request go? The compiled tables decide, as in the proxy; if no route matches, the ad-hoc rules do.
 let destination (configuration: Configuration) =
-    let http = Protocol.http.Winner configuration.Director.HttpRoutes
-    let grpc = Protocol.grpc.Winner configuration.Director.GrpcRoutes
+    let http = RouteSemantics.http.Winner configuration.Director.HttpRoutes
+    let grpc = RouteSemantics.grpc.Winner configuration.Director.GrpcRoutes
 
     let adhoc decision =
         match decision with
@@ -55,12 +55,12 @@ let destination (configuration: Configuration) =
         match request with
         | Http request ->
             match http request with
-            | -1 -> adhoc (configuration.DecideHttpAdhoc(request.Host, request.Ports))
-            | route -> configuration.HttpRoutes[route].BackendName
+            | -1 -> adhoc (configuration.DecideAdhoc(Protocol.Http, request.Host, request.Ports))
+            | route -> configuration.Routes.Http[route].BackendName
         | Grpc call ->
             match grpc call with
-            | -1 -> adhoc (configuration.DecideGrpcAdhoc(call.Host, call.Ports))
-            | route -> configuration.GrpcRoutes[route].BackendName
+            | -1 -> adhoc (configuration.DecideAdhoc(Protocol.Grpc, call.Host, call.Ports))
+            | route -> configuration.Routes.Grpc[route].BackendName
 
 // 4. Read the log. Lines that are not requests are reported and skipped.
 let requests =
@@ -72,7 +72,7 @@ let requests =
                     match RequestText.parse (method, url, headers, false, false) with
                     | Ok request -> request
                     | Error problem -> eprintfn "%s:%d: %s" logFile (number + 1) problem
-                | _ -> eprintfn "%s:%d: a method and a URL are wanted" logFile (number + 1)
+                | _ -> eprintfn "%s:%d: expected a method and a URL" logFile (number + 1)
     ]
 
 // 5. Replay, and count what moves from where to where.

@@ -60,16 +60,8 @@ for service in services do
         eprintfn "service %O: has no label %s" service.Key options.ExposedLabel
 
 // 5. Generate the entries from the state of discovery after this complete list of services, with empty files.
-let file name decode =
-    match decode name (ReadOnlyMemory(Text.Encoding.UTF8.GetBytes "{}")) with
-    | Ok file -> file
-    | Error _ -> failwith "an empty file is sound"
-
-let director = file "director.json" ConfigFile.decodeDirector
-let pool = file "backendpool.json" ConfigFile.decodeBackendPool
-
 let generated =
-    DiscoveryState.Create(options, director, pool).Replace(services).Generate()
+    DiscoveryState.Create(options, LoadedFiles.Empty).Replace(services).Generate()
 
 // 6. Print the entries in the format of the files, followed by the notices of discovery.
 printfn "%s" (DiscoveryText.render generated)

@@ -3,7 +3,8 @@ namespace Kedge.Domain
 open System
 open System.Collections.Generic
 
-/// What the server's flags demand of every caller (SPEC section 1). Without demands everyone who can connect may pass.
+/// What the server's flags require of every caller. Without requirements everyone who can connect is allowed. See
+/// docs/authorization.md.
 [<Sealed>]
 type ServerDemands private (token: bool, requiredPerm: string, anyPerms: string array) =
 
@@ -16,16 +17,16 @@ type ServerDemands private (token: bool, requiredPerm: string, anyPerms: string 
     static member Permissions(requiredPerm: string, anyPerms: IEnumerable<string>) =
         ServerDemands(true, requiredPerm, Seq.toArray anyPerms)
 
-    /// Whether a valid token is demanded.
+    /// Whether a valid token is required.
     member _.NeedsToken = token
     member _.RequiredPerm = requiredPerm
     member internal _.AnyPerms = anyPerms
 
-/// What a route or ad-hoc rule demands beyond the server's flags, ready to use.
+/// What a route or ad-hoc rule requires beyond the server's flags, ready to use.
 [<Sealed>]
 type RouteDemands private (anonymous: bool, anyPerms: string array, allPerms: string array, sans: SanMatcher array) =
 
-    /// Nothing beyond the server's demands.
+    /// Nothing beyond the server's requirements.
     static member val None = RouteDemands(false, [||], [||], [||])
 
     static member Of(authorization: Decoded.Authorization option) : RouteDemands =
@@ -35,32 +36,32 @@ type RouteDemands private (anonymous: bool, anyPerms: string array, allPerms: st
             let sans = rule.ClientCertSans |> List.map SanMatcher.Parse |> List.toArray
             let anyPerms = List.toArray rule.AnyPerms
             let allPerms = List.toArray rule.AllPerms
-            // Validation refuses `anonymous` beside a demand. Should both get here, the demand counts.
+            // Validation rejects `anonymous` along with a requirement. Should both get here, the requirement counts.
             let anonymous =
                 rule.Anonymous && anyPerms.Length + allPerms.Length + sans.Length = 0
 
             RouteDemands(anonymous, anyPerms, allPerms, sans)
 
-    /// Open to everyone, whatever the flags demand.
+    /// Open to everyone, whatever the flags require.
     member _.Anonymous = anonymous
     member internal _.AnyPerms = anyPerms
     member internal _.AllPerms = allPerms
     member internal _.Sans = sans
 
-/// What is known of the caller's token.
+/// What is known about the caller's token.
 type TokenState =
     /// None was sent.
     | NoToken
-    /// What is wrong with it, in words that may be shown to the caller.
+    /// The reason is for the caller.
     | BadToken of reason: string
-    /// It cannot be told from a bad one now: the provider's keys are not there. The reason is for the caller.
+    /// It cannot be verified now, since the provider's keys are not available. The reason is for the caller.
     | UnverifiableToken of reason: string
     /// The server's static token. It has no permissions.
     | StaticToken
-    /// Valid in all respects, with these permissions.
+    /// A valid token with these permissions.
     | ValidToken of Permissions
 
-/// Who asks.
+/// Who sends the request.
 [<Struct>]
 type Caller(token: TokenState, certificate: (SubjectAltName array) | null) =
 
@@ -72,22 +73,24 @@ type Caller(token: TokenState, certificate: (SubjectAltName array) | null) =
         | null -> NoToken
         | _ -> token
 
-    /// The names in the client certificate, whose chain and purpose the handshake has verified; null = no certificate.
+    /// The names in the client certificate, whose chain and purpose the handshake has verified. Null without a
+    /// certificate.
     member _.Certificate = certificate
 
-/// Reasons are for the caller: they hold no part of a token or certificate, and nothing that the caller does not know
-/// but for the permissions that are missing.
+/// Whether a caller may use a route. Reasons are for the caller: they contain no part of a token or certificate, and
+/// nothing that the caller does not know except the names of missing permissions.
 type AccessDecision =
     | Allowed
-    /// No or a bad token: 401, UNAUTHENTICATED.
+    /// No token, or a bad one: 401, UNAUTHENTICATED.
     | Unauthenticated of reason: string
-    /// A known caller who may not: 403, PERMISSION_DENIED.
+    /// A known caller who is not allowed: 403, PERMISSION_DENIED.
     | Forbidden of reason: string
-    /// Nobody can tell now: 503, UNAVAILABLE.
+    /// The token cannot be verified now: 503, UNAVAILABLE.
     | Undecidable of reason: string
 
-/// Whether a caller may use a route. A pure function of who asks and what is demanded. Every demand must be seen to be
-/// met, so that what is missing, unreadable or unknown denies; a demand that is added never lets more callers in.
+/// Decides whether a caller may use a route: a pure function of the caller and the requirements. Deny by default:
+/// whatever is missing, unreadable or unknown meets no requirement, and adding a requirement never lets more callers
+/// in.
 [<AbstractClass; Sealed>]
 type Access private () =
 
@@ -146,16 +149,16 @@ type Access private () =
         | StaticToken -> decidePermissions server route Permissions.None
         | ValidToken permissions -> decidePermissions server route permissions
 
-    /// Whether the decision depends on the caller's token. Where it does not, no token need be looked at.
+    /// Whether the decision depends on the caller's token. If not, the token need not be read.
     static member TokenMatters(server: ServerDemands, route: RouteDemands) : bool =
         not route.Anonymous
         && (server.NeedsToken || route.AnyPerms.Length + route.AllPerms.Length > 0)
 
-    /// Whether the decision depends on the names in the caller's certificate. Where it does not, none need be read.
+    /// Whether the decision depends on the names in the caller's certificate. If not, they need not be read.
     static member CertificateMatters(route: RouteDemands) : bool = not route.Anonymous && route.Sans.Length > 0
 
-    /// The token is judged first, then the certificate. A certificate that is missing or has another name forbids: a
-    /// 401 would ask for a token, which could not help. Allocates nothing for a caller who may pass.
+    /// The token is checked first, then the certificate. A certificate that is missing or has another name is
+    /// forbidden: a 401 would ask for a token, which could not help. Allocates nothing for a caller who is allowed.
     static member Decide(server: ServerDemands, route: RouteDemands, caller: Caller) : AccessDecision =
         if route.Anonymous then
             Allowed
@@ -174,6 +177,6 @@ type Access private () =
                 | _ -> Forbidden "the client certificate has none of the names that may use this"
             | decision -> decision
 
-    /// Whether anyone may pass, without token or certificate (beyond one that the listener may demand).
+    /// Whether anyone is allowed, without a token or certificate (except a certificate that the listener requires).
     static member IsOpen(server: ServerDemands, route: RouteDemands) : bool =
         Access.Decide(server, route, Caller NoToken).IsAllowed

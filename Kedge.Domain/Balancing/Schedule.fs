@@ -3,16 +3,16 @@ namespace Kedge.Domain
 open System
 open System.Collections.Generic
 
-/// Weights and the order of turns in which a weighted round robin keeps to them.
+/// Weights, and the order of turns by which a weighted round robin follows them.
 [<RequireQualifiedAccess>]
 module Schedule =
 
-    /// How many turns a cycle of so many endpoints has at most, beside the one turn that each has at least. Weights whose
-    /// cycle would be longer are rounded down to it: a hundredth or so of a share is lost, never an endpoint.
+    /// The most turns that a cycle of so many endpoints has, apart from the one turn that each has at least. Weights
+    /// whose cycle would be longer are rounded down to fit: about a hundredth of a share is lost, never an endpoint.
     let maxTurns (endpoints: int) : int = max 1024 (16 * endpoints)
 
-    /// The shares that SRV weights (0 to 65535) stand for. All endpoints of weight 0 have together the share that
-    /// RFC 2782 gives them: that of one weight unit. Where every weight is 0, all are equal.
+    /// The shares that SRV weights (0 to 65535) mean. All endpoints of weight 0 together have the share that RFC 2782
+    /// gives them: that of one weight unit. When every weight is 0, all are equal.
     let shares (weights: uint16 array) : uint64 array =
         let zeros = weights |> Array.sumBy (fun weight -> if weight = 0us then 1UL else 0UL)
 
@@ -27,7 +27,8 @@ module Schedule =
     let rec private greatestCommonDivisor (a: uint64) (b: uint64) =
         if b = 0UL then a else greatestCommonDivisor b (a % b)
 
-    /// How many turns of a cycle each endpoint has: at least one, in proportion to the shares, which are all positive.
+    /// How many turns of a cycle each endpoint has: at least one, and in proportion to the shares, which are all
+    /// positive.
     let turns (shares: uint64 array) : int array =
         if shares.Length = 0 then
             [||]
@@ -43,7 +44,7 @@ module Schedule =
                 |> Array.map (fun share -> max 1 (int (Math.BigMul(share, limit) / UInt128.op_Implicit total)))
 
     /// A cycle of turns, as indexes into `turns`, in which each index has its number of turns, evenly spread: after any
-    /// number of turns from the start of a cycle, each has had its exact share of them rounded up or down.
+    /// number of turns from the start of a cycle, each has had its exact share of them, rounded up or down.
     ///
     /// The j-th of an endpoint's n turns in a cycle of length c must fall in [⌊(j-1)c/n⌋, ⌈jc/n⌉); taking among those
     /// whose interval has begun the one that ends first meets all of them (Baruah et al., "Proportionate progress").
@@ -54,7 +55,7 @@ module Schedule =
             Array.init length id
         else
             let result = Array.zeroCreate length
-            // Indexes whose next interval begins at a time, as linked lists: each index waits in one at most.
+            // The indexes whose next interval begins at a time, as linked lists: each index is in one at most.
             let firstAt = Array.create length -1
             let next = Array.create turns.Length -1
             let had = Array.zeroCreate turns.Length

@@ -1,18 +1,17 @@
 namespace Kedge.Domain.Discovery
 
 open System
+open Kedge.Domain
 
-/// What the `discovery_*` flags say, checked.
+/// The values of the `discovery_*` flags, validated.
 [<Sealed>]
 type DiscoveryOptions private (prefix: string, suffix: string, template: string) =
 
     /// The placeholders that a host template may have.
     static let placeholders = [ "{service}"; "{namespace}"; "{suffix}" ]
 
-    /// Stands before the names of the label and the annotations: `kedge.com/`.
+    /// The prefix of the names of the label and the annotations: `kedge.com/`.
     member _.Prefix = prefix
-    /// The external domain, in lower case.
-    member _.Suffix = suffix
     /// The host of a generated route: `{service}.{suffix}`.
     member _.Template = template
     member _.ExposedLabel = prefix + "kedge-exposed"
@@ -20,11 +19,11 @@ type DiscoveryOptions private (prefix: string, suffix: string, template: string)
     member _.ServiceNameMatcherAnnotation = prefix + "service-name-matcher"
     member _.TlsConfigAnnotation = prefix + "tls-config"
 
-    /// The host of a service's routes unless an annotation gives another. Not every name makes a valid host.
+    /// The host of a service's routes unless an annotation gives another. Not every service name makes a valid host.
     member _.HostOf(key: ServiceKey) : string =
         template.Replace("{service}", key.Name).Replace("{namespace}", key.Namespace).Replace("{suffix}", suffix)
 
-    /// The options, or all that is wrong with them: each error begins with the name of its flag.
+    /// The options, or everything that is wrong with them. Each error begins with the name of its flag.
     static member Create(prefix: string, suffix: string, template: string) : Result<DiscoveryOptions, string list> =
         let suffix = suffix.ToLowerInvariant()
         let template = template.ToLowerInvariant()
@@ -36,19 +35,19 @@ type DiscoveryOptions private (prefix: string, suffix: string, template: string)
         let errors =
             [
                 if not (KubernetesName.isLabelKey (prefix + "kedge-exposed")) then
-                    $"discovery_label_annotation_prefix: '{prefix}kedge-exposed' is no valid label key"
+                    $"discovery_label_annotation_prefix: '{prefix}kedge-exposed' is not a valid label key"
 
                 if suffix = "" then
                     "discovery_external_domain_suffix: required with discovery"
-                elif not (KubernetesName.isHostName suffix) then
+                elif not (KubernetesName.isSubdomain suffix) then
                     $"discovery_external_domain_suffix: not a domain name ('{suffix}')"
 
                 if rest.Contains '{' || rest.Contains '}' then
                     let known = String.Join(", ", placeholders)
-                    $"discovery_host_template: only {known} can stand in braces ('{template}')"
+                    $"discovery_host_template: only {known} may be in braces ('{template}')"
                 elif not (template.Contains "{service}") then
                     $"discovery_host_template: without {{service}} all services would claim one host ('{template}')"
-                elif not (KubernetesName.isHostName rest) then
+                elif not (KubernetesName.isSubdomain rest) then
                     $"discovery_host_template: does not make a host name ('{template}')"
             ]
 

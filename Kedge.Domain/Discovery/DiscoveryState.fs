@@ -1,10 +1,10 @@
 namespace Kedge.Domain.Discovery
 
-open Kedge.Domain.Decoded
+open Kedge.Domain
 
-/// What is remembered of one service: its newest version, and the newest that was good when it was read.
+/// What is remembered about one service: its newest version, and the newest version that was good when it was read.
 ///
-/// Both are the greater of two by version, so `join` is commutative, associative and idempotent: the order in which the
+/// Both are the greater of two by version, so `Join` is commutative, associative and idempotent: the order in which the
 /// versions of a service arrive, and how often, makes no difference.
 type internal ServiceMemory =
     {
@@ -13,7 +13,7 @@ type internal ServiceMemory =
         LastGood: struct (Service * ServiceReading) voption
     }
 
-    /// The claims that count. An earlier service of the same name lends none to its successor.
+    /// The claims that count. A service does not inherit those of an earlier service of the same name.
     member memory.Claims =
         match memory.Reading.Faults, memory.LastGood with
         | [], _ -> memory.Reading.Claims
@@ -44,11 +44,12 @@ type internal ServiceMemory =
         let newest = if isOlder later.Newest memory.Newest then memory else later
         { newest with LastGood = lastGood }
 
-/// All that discovery knows. Immutable: each change gives the next state.
+/// Everything that discovery knows. Immutable: each change gives the next state.
 ///
-/// What it generates is a function of the files and of what is remembered of each service. So events of different
-/// services commute; the versions of one service commute and may repeat; only a service's deletion must come in that
-/// service's own order, as Kubernetes sends it. Where no version has a fault, the newest versions alone decide.
+/// What it generates is a function of the files and of what is remembered about each service. So events of different
+/// services commute; the versions of one service commute and may repeat; only the deletion of a service must come in
+/// the order in which Kubernetes sends that service's events. When no version has a fault, the newest versions alone
+/// decide.
 [<Sealed>]
 type DiscoveryState private (options: DiscoveryOptions, files: FileClaims, memories: Map<ServiceKey, ServiceMemory>) =
 
@@ -56,17 +57,18 @@ type DiscoveryState private (options: DiscoveryOptions, files: FileClaims, memor
 
     member _.Options = options
 
-    /// How many services are known, exposed or not.
+    /// The number of known services, exposed or not.
     member _.ServiceCount = memories.Count
 
-    /// No service yet. The files are what is not generated: their routes win, their backends keep their names, and
-    /// their `tls_server_configs` are those that an annotation may name.
-    static member Create(options: DiscoveryOptions, director: Director, pool: BackendPool) =
-        DiscoveryState(options, FileClaims(director, pool), Map.empty)
+    /// No service yet. The routes of the files win over generated ones, their backends keep their names, and an
+    /// annotation may name their `tls_server_configs`.
+    static member Create(options: DiscoveryOptions, files: LoadedFiles) =
+        DiscoveryState(options, FileClaims files, Map.empty)
 
-    /// The files have changed. A last good version that names a TLS configuration that is gone is good no more.
-    member _.WithFiles(director: Director, pool: BackendPool) : DiscoveryState =
-        let next = FileClaims(director, pool)
+    /// The files have changed. A last good version is no longer good when it names a TLS configuration that no longer
+    /// exists.
+    member _.WithFiles(changed: LoadedFiles) : DiscoveryState =
+        let next = FileClaims changed
         let read = ServiceReading.ofService options next.TlsConfigs
 
         let again (_: ServiceKey) (memory: ServiceMemory) =
@@ -84,8 +86,8 @@ type DiscoveryState private (options: DiscoveryOptions, files: FileClaims, memor
         else
             DiscoveryState(options, next, memories |> Map.map again)
 
-    /// A full list: what is not in it is gone. Of the rest, the last good versions are kept. Versions are not compared:
-    /// an API server that was restored from a backup counts from an earlier number.
+    /// A full list: what is not in it no longer exists. The last good versions of the others are kept. Versions are not
+    /// compared: an API server that was restored from a backup continues from an earlier number.
     member _.Replace(services: seq<Service>) : DiscoveryState =
         let next =
             (Map.empty, services)
@@ -114,7 +116,7 @@ type DiscoveryState private (options: DiscoveryOptions, files: FileClaims, memor
 
         DiscoveryState(options, files, next)
 
-    /// A service that was added or has changed. A version older than the known one is no news.
+    /// A service that was added or changed. A version older than the known one has no effect.
     member _.Upsert(service: Service) : DiscoveryState =
         let now = ServiceMemory.Of(service, read service)
 
@@ -125,7 +127,7 @@ type DiscoveryState private (options: DiscoveryOptions, files: FileClaims, memor
 
         DiscoveryState(options, files, memories.Add(service.Key, now))
 
-    /// A service that is gone, or has no label any more.
+    /// A service that was deleted, or has lost its label.
     member _.Delete(key: ServiceKey) : DiscoveryState = DiscoveryState(options, files, memories.Remove key)
 
     member _.Generate() : Generated =

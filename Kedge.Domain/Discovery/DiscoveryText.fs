@@ -11,10 +11,9 @@ module DiscoveryText =
     let director (generated: Generated) : string =
         Encode.director
             {
-                GrpcRoutes = generated.GrpcRoutes
-                GrpcAdhocRules = []
-                HttpRoutes = generated.HttpRoutes
-                HttpAdhocRules = []
+                HttpRoutes = generated.Entries.HttpRoutes
+                GrpcRoutes = generated.Entries.GrpcRoutes
+                AdhocRules = PerProtocol.Both []
             }
 
     /// The generated `backendpool.json`.
@@ -22,8 +21,7 @@ module DiscoveryText =
         Encode.backendPool
             {
                 TlsServerConfigs = []
-                GrpcBackends = generated.GrpcBackends
-                HttpBackends = generated.HttpBackends
+                Backends = generated.Entries.Backends
             }
 
     /// One line for each conflict, quarantined service, ignored port and overridden backend.
@@ -42,7 +40,7 @@ module DiscoveryText =
                 "overridden: " + overridden.Describe()
         ]
 
-    /// Both files, each under a line with its name, and the reports as comments behind them.
+    /// Both files, each under a line with its name, and then the reports as comments.
     let render (generated: Generated) : string =
         let text = StringBuilder()
 

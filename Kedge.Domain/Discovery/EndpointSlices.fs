@@ -2,18 +2,17 @@ namespace Kedge.Domain.Discovery
 
 open System
 open System.Collections.Generic
-open System.Text.Json
 open Kedge.Domain
 
 type AddressType =
     | IPv4
     | IPv6
-    /// Host names, or a type that is not known here. No proxy of the cluster serves these, nor does this one.
+    /// Host names, or an unknown type. Like the cluster's own proxies, kedge does not use these.
     | OtherAddress
 
 type SlicePort =
     {
-        /// The name of the service's port; empty when it has none.
+        /// The name of the service's port; empty without a name.
         Name: string
         /// ValueNone = every port.
         Number: uint16 voption
@@ -21,12 +20,12 @@ type SlicePort =
 
 type SliceEndpoint =
     {
-        /// The first address; all of an endpoint's addresses are the same to a caller.
+        /// The first address; all addresses of an endpoint are equivalent.
         Address: string
-        /// ValueNone = not known, which counts as ready.
+        /// ValueNone = unknown, which counts as ready.
         Ready: bool voption
         Terminating: bool voption
-        /// Which pod it is; empty when it is none. A pod with addresses of two families is in two slices.
+        /// Identifies the pod; empty when it is not a pod. A pod with addresses of two families is in two slices.
         Pod: string
     }
 
@@ -48,7 +47,7 @@ type EndpointSlice =
         ResourceVersion: string
     }
 
-/// A place that requests can be sent to.
+/// An address that requests can be sent to.
 [<Struct; CustomEquality; CustomComparison>]
 type Endpoint =
     {
@@ -92,15 +91,15 @@ type Endpoint =
             | :? Endpoint as other -> endpoint.CompareTo other
             | _ -> invalidArg (nameof other) "not an endpoint"
 
-/// What the slices of a service say of one of its ports.
+/// What the slices of a service say about one of its ports.
 type EndpointSelection =
     {
         /// Sorted, each once.
         Endpoints: Endpoint array
-        /// Whether any slice has the port, be it without a ready endpoint.
+        /// Whether any slice has the port, even without a ready endpoint.
         PortFound: bool
-        /// When the port was not found: the ports that the slices do have, as `name:number`. With any here the reference
-        /// is most likely wrong; with none the service has no pods.
+        /// When the port was not found: the ports that the slices do have, as `name:number`. If there are any, the
+        /// reference is most likely wrong; if there are none, the service has no pods.
         OtherPorts: string array
     }
 
@@ -110,7 +109,7 @@ module EndpointSlices =
     [<Literal>]
     let ServiceLabel = "kubernetes.io/service-name"
 
-    /// Which ports of the slices are meant: the first of these readings that any slice has.
+    /// How to find the port in a slice. The first of these readings that any slice satisfies is what is meant.
     let private readings port generated (ports: ServicePort list) : (SlicePort -> uint16 voption) list =
         let named (names: string list) (port: SlicePort) =
             if List.contains port.Name names then
@@ -136,13 +135,12 @@ module EndpointSlices =
         | PortName name when generated -> [ ofTarget name; named [ name ] ]
         | PortName name -> [ named [ name ]; ofTarget name ]
 
-    /// The ready endpoints of a port. `ports` are those of the service; empty when it is not known, and then neither its
-    /// port numbers nor the names of its `targetPort`s say anything.
+    /// The ready endpoints of a port. `ports` are those of the service; empty when the service is unknown, and then
+    /// neither its port numbers nor the names of its `targetPort`s can be used.
     ///
-    /// A number is that of an endpoint's port, else of the service's. A name is that of a service's port, else of a
-    /// `targetPort`; in a generated backend it is a `targetPort`'s first of all. With no port named, the slices must have
-    /// one only. A pod with addresses of both families counts once, with that of IPv4. The order of the slices makes no
-    /// difference.
+    /// A number means an endpoint's port, else the service's. A name means a service's port, else a `targetPort`; in a
+    /// generated backend the `targetPort` comes first. Without a port, the slices must have a single one. A pod with
+    /// addresses of both families counts once, with its IPv4 address. The order of the slices makes no difference.
     let select (port: K8sPort) (generated: bool) (ports: seq<ServicePort>) (slices: seq<EndpointSlice>) =
         let slices =
             slices
@@ -222,81 +220,3 @@ module EndpointSlices =
                 else
                     [||]
         }
-
-[<RequireQualifiedAccess>]
-module EndpointSliceJson =
-
-    let private readPort (element: JsonElement) : SlicePort option =
-        match Json.text "protocol" element with
-        | ""
-        | "TCP" ->
-            match Json.tryField "port" element with
-            | ValueNone ->
-                Some
-                    {
-                        Name = Json.text "name" element
-                        Number = ValueNone
-                    }
-            | ValueSome value ->
-                match Json.number value with
-                | ValueSome number when number >= 1 && number <= 65535 ->
-                    Some
-                        {
-                            Name = Json.text "name" element
-                            Number = ValueSome(uint16 number)
-                        }
-                | _ -> None
-        | _ -> None
-
-    let private readEndpoint (element: JsonElement) : SliceEndpoint =
-        let condition name =
-            match Json.tryField "conditions" element with
-            | ValueSome conditions -> Json.flag name conditions
-            | ValueNone -> ValueNone
-
-        {
-            Address =
-                match Json.items "addresses" element with
-                | first :: _ -> Json.asText first |> ValueOption.defaultValue ""
-                | [] -> ""
-            Ready = condition "ready"
-            Terminating = condition "terminating"
-            Pod =
-                match Json.tryField "targetRef" element with
-                | ValueSome target when Json.text "kind" target = "Pod" ->
-                    match Json.text "uid" target with
-                    | "" -> Json.text "name" target
-                    | uid -> uid
-                | _ -> ""
-        }
-
-    let private readObject (element: JsonElement) : EndpointSlice voption =
-        match Json.tryField "metadata" element with
-        | ValueSome metadata when Json.text "name" metadata <> "" ->
-            ValueSome
-                {
-                    Namespace = Json.text "namespace" metadata
-                    Name = Json.text "name" metadata
-                    Service =
-                        match Json.tryField "labels" metadata with
-                        | ValueSome labels -> Json.text EndpointSlices.ServiceLabel labels
-                        | ValueNone -> ""
-                    AddressType =
-                        match Json.text "addressType" element with
-                        | "IPv4" -> IPv4
-                        | "IPv6" -> IPv6
-                        | _ -> OtherAddress
-                    Ports = Json.items "ports" element |> List.choose readPort
-                    Endpoints = Json.items "endpoints" element |> List.map readEndpoint
-                    ResourceVersion = Json.text "resourceVersion" metadata
-                }
-        | _ -> ValueNone
-
-    /// Reads a `discovery.k8s.io/v1` EndpointSlice. ValueNone when it is no object with a name. Never throws.
-    let read (element: JsonElement) : EndpointSlice voption = Json.guarded readObject element
-
-    /// The same for C#: null when it is no slice.
-    let tryRead (element: JsonElement) : EndpointSlice | null =
-        match read element with
-        | ValueSome slice -> slice
-        | ValueNone -> null

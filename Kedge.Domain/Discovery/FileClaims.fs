@@ -2,98 +2,113 @@ namespace Kedge.Domain.Discovery
 
 open System.Collections.Generic
 open Kedge.Domain
-open Kedge.Domain.Decoded
 
-/// What the configuration files claim, as far as it bears on generated routes.
+/// A route of the director file that takes every request for a host, port and methods. `Index` is its index in the list
+/// of its protocol.
+[<Struct>]
+type private FileClaim =
+    {
+        Port: PortMatcher
+        Methods: ServiceMatcher
+        Index: int
+        Backend: string
+    }
+
+/// What the configuration files claim, as far as it matters to generated routes.
 [<Sealed>]
-type internal FileClaims(director: Director, pool: BackendPool) =
+type internal FileClaims(files: LoadedFiles) =
+    let director = files.Director.Value
+    let pool = files.Pool.Value
 
-    /// A matcher that no text can be makes a file invalid, and such a file is never in force.
-    let host (text: string) =
-        match HostMatcher.tryParse text with
-        | Ok(ExactHost host) -> host
-        | _ -> ""
+    let takesEveryPath (rules: PathRule array) =
+        rules.Length = 0
+        || rules
+           |> Array.exists (fun rule -> rule = PathPrefix "" || rule = PathPrefix "/")
 
-    let takesEveryPath (rules: string list) =
-        rules.IsEmpty || rules |> List.exists (fun rule -> rule = "*" || rule = "/*")
+    /// By host ("" = any), in the file's order.
+    let byHost (claims: seq<struct (HostMatcher * FileClaim)>) =
+        let claimsOf = Dictionary<string, ResizeArray<FileClaim>>()
 
-    /// The routes that ask for nothing but host, port and method, by host ("" = any), in the file's order.
-    let index (routes: seq<struct (string * uint32 * ServiceMatcher * int * string)>) =
-        let byHost =
-            Dictionary<string, ResizeArray<struct (uint32 * ServiceMatcher * int * string)>>()
+        for struct (host, claim) in claims do
+            let host =
+                match host with
+                | ExactHost host -> host
+                | AnyHost -> ""
 
-        for struct (host, port, methods, place, backend) in routes do
-            match byHost.TryGetValue host with
-            | true, list -> list.Add(struct (port, methods, place, backend))
-            | _ -> byHost[host] <- ResizeArray [ struct (port, methods, place, backend) ]
+            match claimsOf.TryGetValue host with
+            | true, list -> list.Add claim
+            | _ -> claimsOf[host] <- ResizeArray [ claim ]
 
-        byHost
+        claimsOf
 
-    let http =
-        index (
-            seq {
-                for place, route in List.indexed director.HttpRoutes do
-                    if
-                        takesEveryPath route.PathRules
-                        && route.HeaderMatcher.IsEmpty
-                        && route.ProxyMode <> ProxyMode.ForwardProxy
-                    then
-                        struct (host route.HostMatcher, route.PortMatcher, AnyService, place, route.BackendName)
-            }
-        )
+    let claims: PerProtocol<Dictionary<string, ResizeArray<FileClaim>>> =
+        {
+            Http =
+                byHost (
+                    seq {
+                        for index, route in Seq.indexed director.HttpRoutes do
+                            if
+                                takesEveryPath route.Paths
+                                && route.Headers.Length = 0
+                                && route.Mode <> Decoded.ProxyMode.ForwardProxy
+                            then
+                                struct (route.Host,
+                                        {
+                                            Port = route.Port
+                                            Methods = AnyService
+                                            Index = index
+                                            Backend = route.Backend
+                                        })
+                    }
+                )
+            Grpc =
+                byHost (
+                    seq {
+                        for index, route in Seq.indexed director.GrpcRoutes do
+                            if route.Metadata.Length = 0 then
+                                struct (route.Host,
+                                        {
+                                            Port = route.Port
+                                            Methods = ServicePattern.canonical route.Service
+                                            Index = index
+                                            Backend = route.Backend
+                                        })
+                    }
+                )
+        }
 
-    let grpc =
-        index (
-            seq {
-                for place, route in List.indexed director.GrpcRoutes do
-                    match ServiceMatcher.tryParse route.ServiceNameMatcher with
-                    | Ok methods when route.MetadataMatcher.IsEmpty ->
-                        struct (host route.AuthorityHostMatcher,
-                                route.AuthorityPortMatcher,
-                                ServicePattern.canonical methods,
-                                place,
-                                route.BackendName)
-                    | _ -> ()
-            }
-        )
+    let backends =
+        pool.Backends.Map(fun backends -> HashSet(backends |> Seq.map _.Name))
 
-    let names (backends: Backend list) = HashSet(backends |> Seq.map (fun backend -> backend.Name))
+    member _.TlsConfigs: string list = pool.TlsServerConfigs |> List.map _.Name
 
-    let httpBackends = names pool.HttpBackends
-    let grpcBackends = names pool.GrpcBackends
+    member _.HasBackend(protocol: Protocol, name: string) = backends[protocol].Contains name
 
-    member _.TlsConfigs: string list =
-        pool.TlsServerConfigs |> List.map (fun config -> config.Name)
-
-    member _.HasBackend(protocol: Protocol, name: string) =
-        match protocol with
-        | Protocol.Http -> httpBackends.Contains name
-        | Protocol.Grpc -> grpcBackends.Contains name
-
-    /// The first route that takes every request that the claim's would take, alone: its place in its list and its
+    /// The first route that alone takes every request that the claim's would take: its index in its list and its
     /// backend.
     member _.TryCovering(claim: Claim) : struct (int * string) voption =
-        let byHost =
-            match claim.Protocol with
-            | Protocol.Http -> http
-            | Protocol.Grpc -> grpc
+        let claimsOf = claims[claim.Protocol]
 
         let firstOf (host: string) =
-            match byHost.TryGetValue host with
+            match claimsOf.TryGetValue host with
             | true, list ->
                 list
-                |> Seq.tryFind (fun struct (port, methods, _, _) ->
-                    (port = 0u || port = uint32 claim.Port)
-                    && ServicePattern.covers methods claim.Methods)
-                |> Option.map (fun struct (_, _, place, backend) -> struct (place, backend))
+                |> Seq.tryFind (fun route ->
+                    (route.Port = AnyPort || route.Port = ExactPort claim.Port)
+                    && ServicePattern.covers route.Methods claim.Methods)
             | _ -> None
 
-        if byHost.Count = 0 then
-            ValueNone
-        else
+        // Most clusters' files claim nothing.
+        let found =
+            if claimsOf.Count = 0 then
+                None
+            else
+                match firstOf claim.Host, firstOf "" with
+                | Some exact, Some any when any.Index < exact.Index -> Some any
+                | Some found, _
+                | None, Some found -> Some found
+                | None, None -> None
 
-            match firstOf claim.Host, firstOf "" with
-            | Some(struct (exact, _)), Some(struct (any, backend)) when any < exact -> ValueSome(struct (any, backend))
-            | Some found, _
-            | None, Some found -> ValueSome found
-            | None, None -> ValueNone
+        match found with
+        | Some route -> ValueSome(struct (route.Index, route.Backend))
+        | None -> ValueNone

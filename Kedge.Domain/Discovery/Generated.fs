@@ -2,11 +2,10 @@ namespace Kedge.Domain.Discovery
 
 open System
 open Kedge.Domain
-open Kedge.Domain.Decoded
 
-/// Who holds what a service claims too.
+/// Who is served instead of a service's claim.
 type Winner =
-    /// A route of the director file, by its place in the list of its protocol.
+    /// A route of the director file, by its index in the list of its protocol.
     | FileRoute of index: int * backendName: string
     | GeneratedRoute of service: ServiceKey * backendName: string
 
@@ -15,13 +14,13 @@ type Winner =
         | FileRoute(index, backend) -> $"route {index} of the director file (backend {backend})"
         | GeneratedRoute(service, backend) -> $"service {service} (backend {backend})"
 
-/// A claim that is not served, and who is served in its stead.
+/// A claim that is not served, and who is served instead.
 type Conflict =
     {
         Protocol: Protocol
         Host: string
         Port: uint16
-        /// As annotated; empty when not.
+        /// As annotated; empty without an annotation.
         ServiceNameMatcher: string
         Loser: ServiceKey
         LosingBackend: string
@@ -35,12 +34,7 @@ type Conflict =
             else
                 $" {conflict.ServiceNameMatcher}"
 
-        let protocol =
-            match conflict.Protocol with
-            | Protocol.Http -> "http"
-            | Protocol.Grpc -> "grpc"
-
-        $"{protocol} {conflict.Host}:{conflict.Port}{methods}: service {conflict.Loser} loses to {conflict.Winner.Describe()}"
+        $"{conflict.Protocol.Section} {conflict.Host}:{conflict.Port}{methods}: service {conflict.Loser} loses to {conflict.Winner.Describe()}"
 
 type IgnoredPort =
     {
@@ -57,12 +51,12 @@ type IgnoredPort =
         | NotTcp protocol ->
             $"service {ignored.Service}: port {ignored.Port} ('{ignored.PortName}'): its protocol is {protocol}, only TCP is proxied"
 
-/// A service that is set aside, with its reasons.
+/// A service that is quarantined, with the reasons.
 type QuarantinedService =
     {
         Service: ServiceKey
         Faults: ServiceFault list
-        /// The claims of its last good version that stand in for it, served or not.
+        /// How many claims of its last good version count instead, served or not.
         RoutesKept: int
     }
 
@@ -78,7 +72,7 @@ type QuarantinedService =
 
         $"service {quarantined.Service}: {reasons}; {kept}"
 
-/// A generated backend whose name the backend pool file has too: the file's is used.
+/// A generated backend whose name is also that of a backend in the pool file: the file's backend is used.
 type OverriddenBackend =
     {
         Protocol: Protocol
@@ -91,21 +85,19 @@ type OverriddenBackend =
 
 /// What discovery makes of the services. Everything is sorted, so that equal states give equal values.
 ///
-/// Routes stand by host. For one host a `service_name_matcher` precedes all that take its methods too; then the lower
-/// port comes first (which matters only to a request without a port, as that stands for 80 and 443).
+/// Routes are in the order of their hosts. Within a host a `service_name_matcher` precedes all others that take its
+/// methods too; then the lower port comes first, which matters only to requests without a port, since these mean 80 and
+/// 443.
 type Generated =
     {
-        HttpRoutes: HttpRoute list
-        GrpcRoutes: GrpcRoute list
-        HttpBackends: Backend list
-        GrpcBackends: Backend list
+        Entries: GeneratedEntries
         Conflicts: Conflict list
         IgnoredPorts: IgnoredPort list
         Quarantined: QuarantinedService list
         OverriddenBackends: OverriddenBackend list
     }
 
-    /// Whether it is equal to the other; quick where both share their entries.
+    /// Whether it equals the other. Quick where both share entries.
     member generated.IsSame(other: Generated) : bool =
         let rec same (left: 'entry list) (right: 'entry list) =
             match left, right with
@@ -114,10 +106,10 @@ type Generated =
                 (obj.ReferenceEquals(first, second) || first = second) && same left right
             | _ -> false
 
-        same generated.HttpRoutes other.HttpRoutes
-        && same generated.GrpcRoutes other.GrpcRoutes
-        && same generated.HttpBackends other.HttpBackends
-        && same generated.GrpcBackends other.GrpcBackends
+        same generated.Entries.HttpRoutes other.Entries.HttpRoutes
+        && same generated.Entries.GrpcRoutes other.Entries.GrpcRoutes
+        && same generated.Entries.Backends.Http other.Entries.Backends.Http
+        && same generated.Entries.Backends.Grpc other.Entries.Backends.Grpc
         && generated.Conflicts = other.Conflicts
         && generated.IgnoredPorts = other.IgnoredPorts
         && generated.Quarantined = other.Quarantined

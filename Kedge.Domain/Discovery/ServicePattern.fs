@@ -3,11 +3,11 @@ namespace Kedge.Domain.Discovery
 open System
 open Kedge.Domain
 
-/// Which `service_name_matcher` takes more than another. Matchers are in their canonical form.
+/// Compares what `service_name_matcher`s take. Matchers are in canonical form.
 [<RequireQualifiedAccess>]
 module ServicePattern =
 
-    /// The one canonical form of matchers that take the same methods: `a.S/*` is `a.S`.
+    /// The canonical form of all matchers that take the same methods: `a.S/*` is `a.S`.
     let canonical (matcher: ServiceMatcher) : ServiceMatcher =
         match matcher with
         | MethodPrefix prefix when prefix.EndsWith '/' -> ExactService(prefix.TrimEnd '/')
@@ -31,7 +31,7 @@ module ServicePattern =
         | MethodPrefix p, (ExactMethod m | MethodPrefix m) -> startsWith p m
         | MethodPrefix _, _ -> false
 
-    /// Sorts a matcher before all others that cover it.
+    /// Orders matchers so that each precedes all others that cover it.
     let rank (matcher: ServiceMatcher) : struct (int * int * string) =
         match matcher with
         | ExactMethod m -> struct (0, 0, m)

@@ -4,47 +4,42 @@ open System
 open Kedge.Domain
 open Kedge.Domain.Decoded
 
-/// Which of the two lists of routes and backends a port goes to.
-[<Struct; RequireQualifiedAccess>]
-type Protocol =
-    | Http
-    | Grpc
-
 /// Why a port of an exposed service makes no route.
 type IgnoredReason =
-    /// Its name, which is in the report, is none of `http`, `grpc`, `httptls`, `grpctls`, nor one of them with `-` behind.
+    /// Its name, which is in the report, is neither `http`, `grpc`, `httptls` or `grpctls`, nor one of them followed by
+    /// `-`.
     | NameSaysNothing
     /// Only TCP is proxied.
     | NotTcp of protocol: string
 
-/// Why a service as a whole is set aside. `annotation` is the full key.
+/// Why a service as a whole is quarantined. `annotation` is the full key.
 type ServiceFault =
     | BadName of name: string
     | BadHostMatcher of annotation: string * rule: string * found: string
     | BadServiceNameMatcher of annotation: string * rule: string * found: string
     | UnknownTlsConfig of annotation: string * found: string * known: string list
-    /// The host template makes no valid host of its name.
+    /// The host template does not make a valid host of its name.
     | BadHost of host: string
     | BadPort of portName: string * port: int
     | BadTargetPort of portName: string * found: string
 
     member fault.Describe() : string =
         match fault with
-        | BadName name -> $"'{name}' is no name for a service or namespace"
+        | BadName name -> $"'{name}' is not a name for a service or namespace"
         | BadHostMatcher(annotation, rule, found)
         | BadServiceNameMatcher(annotation, rule, found) -> $"annotation {annotation}: expected {rule}, found '{found}'"
         | UnknownTlsConfig(annotation, found, []) ->
-            $"annotation {annotation}: no tls_server_configs entry is named '{found}' (there is none at all)"
+            $"annotation {annotation}: no tls_server_configs entry is named '{found}' (there are none)"
         | UnknownTlsConfig(annotation, found, known) ->
             let known = String.Join(", ", known)
             $"annotation {annotation}: no tls_server_configs entry is named '{found}' (there are: {known})"
-        | BadHost host -> $"the host template makes '{host}', which is no host name"
+        | BadHost host -> $"the host template makes '{host}', which is not a host name"
         | BadPort(name, port) -> $"port '{name}': the number must be from 1 to 65535, found {port}"
         | BadTargetPort(name, found) ->
             $"port '{name}': targetPort must be a number from 1 to 65535 or a port name, found '{found}'"
 
-/// The route of a claim. It is made once for a version of a service, so that a list of routes shares all that did not
-/// change with the list before.
+/// The route of a claim. It is made once for each version of a service, so that two successive lists of routes share
+/// everything that did not change.
 type ClaimedRoute =
     | HttpClaim of HttpRoute
     | GrpcClaim of GrpcRoute
@@ -55,13 +50,13 @@ type Claim =
         Service: ServiceKey
         /// When the service was created: the older claim wins.
         Created: DateTimeOffset
-        /// The place of the port in its service.
+        /// The index of the port in its service.
         PortIndex: int
         Protocol: Protocol
         /// In lower case.
         Host: string
         Port: uint16
-        /// As annotated; empty when not.
+        /// As annotated; empty without an annotation.
         ServiceNameMatcher: string
         /// Its canonical form. `AnyService` for HTTP.
         Methods: ServiceMatcher
@@ -75,18 +70,18 @@ type ServiceReading =
         Claims: Claim list
         /// The ports that make no route, with their names and numbers.
         Ignored: (ServicePort * IgnoredReason) list
-        /// Not empty = the service is set aside, and `Claims` is empty.
+        /// Not empty = the service is quarantined, and `Claims` is empty.
         Faults: ServiceFault list
     }
 
 [<RequireQualifiedAccess>]
 module BackendName =
 
-    /// `S_N_T`. Injective: none of the three can hold a `_`, and a port's name is never a number.
+    /// `S_N_T`. Injective: none of the three can contain a `_`, and a port's name is never a number.
     let ofTarget (key: ServiceKey) (target: string) : string = $"{key.Name}_{key.Namespace}_{target}"
 
-    /// For the TLS port of a service that also has a plain-text port with this target: the two need a backend each. No
-    /// target is named so, as a `_` stands in it.
+    /// For the TLS port of a service that also has a plain-text port with this target: each needs a backend of its own.
+    /// No target has such a name, since it contains a `_`.
     let ofTlsTwin (key: ServiceKey) (target: string) : string = ofTarget key target + "_tls"
 
 [<RequireQualifiedAccess>]
@@ -99,7 +94,7 @@ module ServiceReading =
             Faults = []
         }
 
-    /// What a port's name says: its protocol, and whether the backend speaks TLS.
+    /// What a port's name means: its protocol, and whether the backend speaks TLS.
     let kindOf (portName: string) : struct (Protocol * bool) voption =
         let first =
             match portName.IndexOf '-' with
@@ -120,7 +115,7 @@ module ServiceReading =
         | Some "false" -> false
         | Some _ -> true
 
-    /// `T` of `S_N_T`, or the text that is wrong.
+    /// The `T` of `S_N_T`, or the text that is wrong.
     let private targetOf (port: ServicePort) : Result<string, string> =
         match port.TargetPort |> ValueOption.defaultValue (TargetNumber port.Port) with
         | TargetNumber number when number >= 1 && number <= 65535 -> Ok(string number)
@@ -165,12 +160,12 @@ module ServiceReading =
             | None ->
                 let host = options.HostOf key
 
-                if KubernetesName.isHostName host then
+                if KubernetesName.isSubdomain host then
                     Ok host
                 else
                     Error(BadHost host)
 
-        // An annotation is held to the same rule as the field of a file; only, an empty one says nothing, and is wrong.
+        // The rule for an annotation is that of the field in the file, except that it must not be empty.
         let methods =
             match annotation options.ServiceNameMatcherAnnotation with
             | None -> Ok struct ("", AnyService)
@@ -292,7 +287,7 @@ module ServiceReading =
             Faults = faults
         }
 
-    /// What a service asks for, or all that is wrong with it. `tlsConfigs` are the names of the files'
+    /// What a service asks for, or everything that is wrong with it. `tlsConfigs` are the names of the files'
     /// `tls_server_configs`. A service that is not exposed asks for nothing.
     let ofService (options: DiscoveryOptions) (tlsConfigs: string list) (service: Service) : ServiceReading =
         if isExposed options service then

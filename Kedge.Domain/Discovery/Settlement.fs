@@ -5,7 +5,7 @@ open System.Collections.Generic
 open Kedge.Domain
 open Kedge.Domain.Decoded
 
-/// What a claim is for. Two claims for one place are in conflict.
+/// What a claim is for. Two claims for the same place are in conflict.
 [<Struct; CustomEquality; NoComparison>]
 type private Place(claim: Claim) =
     member private _.Claim = claim
@@ -26,12 +26,12 @@ type private Place(claim: Claim) =
             && claim.Protocol.IsHttp = other.Protocol.IsHttp
             && claim.Methods.Equals other.Methods
 
-/// Settles who is served when several claim the same.
+/// Settles who is served when several services claim the same place.
 module internal Settlement =
 
-    /// The winner among equals comes first: the oldest service, then by namespace and name, then the service's own
+    /// The winner comes first: the claim of the oldest service, then by namespace and name, then in the service's own
     /// order.
-    let private byRight (left: Claim) (right: Claim) =
+    let private byPrecedence (left: Claim) (right: Claim) =
         let created = compare left.Created right.Created
 
         if created <> 0 then
@@ -77,10 +77,10 @@ module internal Settlement =
             Winner = winner
         }
 
-    /// The claims that are served, and of all others who is served instead.
+    /// The claims that are served, and for all others who is served instead.
     let settle (files: FileClaims) (claims: Claim array) : struct (Claim array * Conflict list) =
         let winners = Dictionary<Place, Claim> claims.Length
-        // Claims of a place that is claimed more than once, less the best one so far.
+        // Claims of places that are claimed more than once, without the winner so far.
         let losers = ResizeArray<Claim>()
         let conflicts = ResizeArray<Conflict>()
 
@@ -91,7 +91,7 @@ module internal Settlement =
                 let place = Place claim
 
                 match winners.TryGetValue place with
-                | true, best when byRight best claim <= 0 -> losers.Add claim
+                | true, best when byPrecedence best claim <= 0 -> losers.Add claim
                 | true, best ->
                     losers.Add best
                     winners[place] <- claim
@@ -111,7 +111,7 @@ module internal Settlement =
 
         struct (served, sorted)
 
-    /// `readings` has, for each service, what is now wrong with it and the claims that count.
+    /// `readings` has for each service what is wrong with it now, and the claims that count.
     let generate (files: FileClaims) (readings: seq<struct (ServiceKey * ServiceReading * Claim list)>) : Generated =
         let readings = Array.ofSeq readings
 
@@ -123,39 +123,39 @@ module internal Settlement =
                         yield! claims
                 |]
 
-        let http = served |> Array.filter (fun claim -> claim.Protocol.IsHttp)
-        let grpc = served |> Array.filter (fun claim -> claim.Protocol.IsGrpc)
-
-        let backends protocol (claims: Claim array) =
-            let names = HashSet<string> claims.Length
+        let backends protocol =
+            let names = HashSet<string>()
 
             let backends =
-                claims
+                served
                 |> Array.filter (fun claim ->
-                    names.Add claim.Backend.Name
+                    claim.Protocol = protocol
+                    && names.Add claim.Backend.Name
                     && not (files.HasBackend(protocol, claim.Backend.Name)))
-                |> Array.map (fun claim -> claim.Backend)
+                |> Array.map _.Backend
 
             Array.Sort(backends, Comparison(fun (left: Backend) right -> String.CompareOrdinal(left.Name, right.Name)))
             List.ofArray backends
 
         {
-            HttpRoutes =
-                [
-                    for claim in served do
-                        match claim.Route with
-                        | HttpClaim route -> route
-                        | GrpcClaim _ -> ()
-                ]
-            GrpcRoutes =
-                [
-                    for claim in served do
-                        match claim.Route with
-                        | GrpcClaim route -> route
-                        | HttpClaim _ -> ()
-                ]
-            HttpBackends = backends Protocol.Http http
-            GrpcBackends = backends Protocol.Grpc grpc
+            Entries =
+                {
+                    HttpRoutes =
+                        [
+                            for claim in served do
+                                match claim.Route with
+                                | HttpClaim route -> route
+                                | GrpcClaim _ -> ()
+                        ]
+                    GrpcRoutes =
+                        [
+                            for claim in served do
+                                match claim.Route with
+                                | GrpcClaim route -> route
+                                | HttpClaim _ -> ()
+                        ]
+                    Backends = PerProtocol.Init backends
+                }
             Conflicts = conflicts
             IgnoredPorts =
                 [

@@ -6,11 +6,11 @@ open System
 [<Struct>]
 type DnsNameMatcher =
     | ExactName of name: string
-    /// What stands behind the leading `*`.
+    /// The text after the leading `*`.
     | NameSuffix of suffix: string
 
-    /// `name` is a request's host without port and brackets; one trailing dot does not count, nor does the case of ASCII
-    /// letters. A request without a host has no name, and nothing matches it. Never allocates.
+    /// `name` is a request's host without port and brackets; one trailing dot does not count, nor does the case of
+    /// ASCII letters. A request without a host has no name, and nothing matches it. Never allocates.
     member matcher.Holds(name: ReadOnlySpan<char>) : bool =
         let name = HostName.withoutTrailingDot name
 
@@ -21,17 +21,30 @@ type DnsNameMatcher =
             && name.Length >= suffix.Length
             && Text.Ascii.EqualsIgnoreCase(name.Slice(name.Length - suffix.Length), suffix.AsSpan())
 
+    member matcher.Text =
+        match matcher with
+        | ExactName name -> name
+        | NameSuffix suffix -> "*" + suffix
+
+    /// Why the matcher does not take the name; none when it does.
+    member matcher.Mismatch(name: string) : Mismatch voption =
+        Mismatch.unless (matcher.Holds(name.AsSpan())) "name" matcher.Text name
+
 [<RequireQualifiedAccess>]
 module DnsNameMatcher =
 
-    /// Reads `dns_name_matcher`: a name, `*` and the end of one, or `*` alone for every name. The error is the rule that
-    /// the text breaks.
+    /// The subject of its mismatches.
+    [<Literal>]
+    let Subject = "name"
+
+    /// Reads `dns_name_matcher`: a name, `*` and the end of a name, or `*` alone for every name. The error is the rule
+    /// that the text breaks.
     let tryParse (text: string) : Result<DnsNameMatcher, string> =
         let suffix = text.Length > 0 && text[0] = '*'
         let name = if suffix then text.Substring 1 else text
         let name = HostName.withoutTrailingDot (name.AsSpan())
 
-        // A suffix may start with the dot that a whole name may not start with.
+        // A suffix may start with a dot, a whole name may not.
         let bare =
             if suffix && name.Length > 1 && name[0] = '.' then
                 name.Slice 1
@@ -40,7 +53,7 @@ module DnsNameMatcher =
 
         if text = "*" then
             Ok(NameSuffix "")
-        elif HostName.isName bare || HostName.isIPv6 bare then
+        elif HostName.isHost bare then
             let name = name.ToString().ToLowerInvariant()
             Ok(if suffix then NameSuffix name else ExactName name)
         else

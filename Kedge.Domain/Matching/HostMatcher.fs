@@ -3,24 +3,45 @@ namespace Kedge.Domain
 open System
 open System.Text
 
-/// Which request hosts a route takes.
+/// The request hosts that a route takes.
 [<Struct>]
 type HostMatcher =
     | AnyHost
     /// In lower case, without port, brackets or trailing dot.
     | ExactHost of host: string
 
-    /// `host` is a request's host without port and brackets; one trailing dot does not count. Only ASCII letters have
-    /// two cases here, and a host with any other character is equal to none. Never allocates.
+    /// `host` is a request's host without port and brackets; one trailing dot does not count. The case of ASCII letters
+    /// does not count either, and a host with other characters than ASCII never matches an exact host. Never allocates.
     member matcher.Holds(host: ReadOnlySpan<char>) : bool =
         match matcher with
         | AnyHost -> true
         | ExactHost expected -> Ascii.EqualsIgnoreCase(HostName.withoutTrailingDot host, expected.AsSpan())
 
+    member matcher.Text =
+        match matcher with
+        | AnyHost -> "any"
+        | ExactHost host -> host
+
+    /// Why the matcher does not take the host; none when it does.
+    member matcher.Mismatch(host: string) : Mismatch voption =
+        Mismatch.unless (matcher.Holds(host.AsSpan())) "host" matcher.Text host
+
 [<RequireQualifiedAccess>]
 module HostMatcher =
 
-    /// Reads `authority_matcher`: a host that may have a port. Empty = any. The error is the rule that the text breaks.
+    /// The subject of its mismatches.
+    [<Literal>]
+    let Subject = "host"
+
+    /// That of a request which must have a host, whatever it is, and has none.
+    let absent: Mismatch =
+        {
+            Subject = Subject
+            Expected = ""
+            Found = Mismatch.Absent
+        }
+
+    /// Reads `authority_matcher`: a host, perhaps with a port. Empty = any. The error is the rule that the text breaks.
     let tryParseAuthority (text: string) : Result<struct (HostMatcher * PortMatcher), string> =
         let mutable authority = Unchecked.defaultof<Authority>
 
@@ -42,7 +63,7 @@ module HostMatcher =
 
             Ok(struct (ExactHost host, port))
         else
-            Error "a host name or IP address, at most with a port from 1 to 65535, or empty for any host"
+            Error "a host name or IP address, perhaps with a port from 1 to 65535, or empty for any host"
 
     /// Reads `host_matcher` or `authority_host_matcher`; empty = any. The error is the rule that the text breaks.
     let tryParse (text: string) : Result<HostMatcher, string> =

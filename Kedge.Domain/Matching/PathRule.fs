@@ -2,11 +2,11 @@ namespace Kedge.Domain
 
 open System
 
-/// Which canonical request paths a route takes; several rules of a route are alternatives.
+/// The canonical request paths that a route takes; several rules of a route are alternatives.
 [<Struct>]
 type PathRule =
     | ExactPath of path: string
-    /// What stands before the trailing `*`.
+    /// The text before the trailing `*`.
     | PathPrefix of prefix: string
 
     /// `path` is canonical (`RequestPath`). Case counts. Never allocates.
@@ -15,16 +15,33 @@ type PathRule =
         | ExactPath expected -> path.SequenceEqual(expected.AsSpan())
         | PathPrefix prefix -> path.StartsWith(prefix.AsSpan(), StringComparison.Ordinal)
 
+    member rule.Text =
+        match rule with
+        | ExactPath path -> path
+        | PathPrefix prefix -> prefix + "*"
+
 [<RequireQualifiedAccess>]
 module PathRule =
 
-    /// Stands for what follows a prefix: not a hexadecimal digit, so that it completes no escape, and not a dot.
+    /// Why none of the alternatives takes the path; none when one does, or when there are no alternatives.
+    let mismatch (rules: PathRule array) (path: string) : Mismatch voption =
+        if
+            rules.Length = 0
+            || rules |> Array.exists (fun rule -> rule.Holds(path.AsSpan()))
+        then
+            ValueNone
+        else
+            Mismatch.unless false "path" (rules |> Seq.map _.Text |> String.concat " or ") path
+
+    /// In place of whatever may follow a prefix: not a hexadecimal digit, so that it completes no escape, and not a
+    /// dot.
     [<Literal>]
     let private Rest = "x"
 
-    /// Reads one of `path_rules`. The rule is kept in canonical form, like the paths that it is compared with: `/%7eann/*`
-    /// takes what `/~ann/*` takes. `*` alone takes every path. A `*` elsewhere than at the end is refused, since it looks
-    /// like a wildcard; a path that has one is written with `%2A`. The error is the rule that the text breaks.
+    /// Reads one of `path_rules`. The rule is kept in canonical form, like the paths that it is compared with:
+    /// `/%7eann/*` takes what `/~ann/*` takes. `*` alone takes every path. A `*` anywhere but at the end is rejected,
+    /// since it looks like a wildcard; write `%2A` for a path that contains one. The error is the rule that the text
+    /// breaks.
     let tryParse (text: string) : Result<PathRule, string> =
         let isPrefix = text.EndsWith '*'
 
@@ -37,7 +54,7 @@ module PathRule =
         if isPrefix && path = "" then
             Ok(PathPrefix "")
         elif path.Contains '*' then
-            Error "a path with a `*` at most at its end"
+            Error "a path without a `*` except at its end"
         else
             match RequestPath.canonicalise (if isPrefix then path + Rest else path) with
             | Ok canonical when isPrefix -> Ok(PathPrefix(canonical.Substring(0, canonical.Length - Rest.Length)))

@@ -1,6 +1,6 @@
 namespace Kedge.Domain
 
-/// Which ports of a request's authority a route takes.
+/// The ports of a request's authority that a route takes.
 [<Struct>]
 type PortMatcher =
     | AnyPort
@@ -11,6 +11,15 @@ type PortMatcher =
         match matcher with
         | AnyPort -> true
         | ExactPort expected -> ports.Includes expected
+
+    member matcher.Text =
+        match matcher with
+        | AnyPort -> "any"
+        | ExactPort port -> string port
+
+    /// Why the matcher does not take these ports; none when it does.
+    member matcher.Mismatch(ports: AuthorityPorts) : Mismatch voption =
+        Mismatch.unless (matcher.Holds ports) "port" matcher.Text ports.Text
 
 [<RequireQualifiedAccess>]
 module PortMatcher =

@@ -2,17 +2,17 @@ namespace Kedge.Domain
 
 open System
 
-/// Which gRPC methods a route takes. A call's path is `/package.Service/Method`.
+/// The gRPC methods that a route takes. The path of a call is `/package.Service/Method`.
 [<Struct>]
 type ServiceMatcher =
     | AnyService
     /// `package.Service`
     | ExactService of service: string
-    /// What stands before the trailing `*`; compared with `package.Service`.
+    /// The text before the trailing `*`; compared with `package.Service`.
     | ServicePrefix of servicePrefix: string
     /// `package.Service/Method`
     | ExactMethod of method: string
-    /// What stands before the trailing `*`, with a `/` in it; compared with `package.Service/Method`.
+    /// The text before the trailing `*`, with a `/` in it; compared with `package.Service/Method`.
     | MethodPrefix of methodPrefix: string
 
     /// `service` is `package.Service`, `fullMethod` is `package.Service/Method`. Case counts. Never allocates.
@@ -23,6 +23,19 @@ type ServiceMatcher =
         | ServicePrefix prefix -> service.StartsWith(prefix.AsSpan(), StringComparison.Ordinal)
         | ExactMethod expected -> fullMethod.SequenceEqual(expected.AsSpan())
         | MethodPrefix prefix -> fullMethod.StartsWith(prefix.AsSpan(), StringComparison.Ordinal)
+
+    member matcher.Text =
+        match matcher with
+        | AnyService -> "any"
+        | ExactService name
+        | ExactMethod name -> name
+        | ServicePrefix prefix
+        | MethodPrefix prefix -> prefix + "*"
+
+    /// Why the matcher does not take the method; none when it does.
+    member matcher.Mismatch(service: string, method: string) : Mismatch voption =
+        let fullMethod = service + "/" + method
+        Mismatch.unless (matcher.Holds(service.AsSpan(), fullMethod.AsSpan())) "method" matcher.Text fullMethod
 
 [<RequireQualifiedAccess>]
 module ServiceMatcher =

@@ -4,9 +4,9 @@ open System
 open System.Net
 open System.Net.Sockets
 
-/// Which addresses an ad-hoc name may lead to. Whoever controls a name's DNS chooses the address, so an edge that follows
-/// must not become a door to its own host, to its link (cloud metadata services live at 169.254.169.254) or to a group.
-/// SPEC section 4.
+/// The addresses that an ad-hoc name may resolve to. Whoever controls the name's DNS chooses the address, so the proxy
+/// must not become a way to its own host, to its link (cloud metadata services are at 169.254.169.254) or to a
+/// multicast group. See docs/security.md.
 [<RequireQualifiedAccess>]
 module AddressPolicy =
 
@@ -22,8 +22,8 @@ module AddressPolicy =
 
     let private isZero (octets: ReadOnlySpan<byte>) = not (octets.ContainsAnyExcept 0uy)
 
-    /// Where in an IPv6 address an IPv4 one stands that it leads to, or -1: mapped (`::ffff:a.b.c.d`), compatible
-    /// (`::a.b.c.d`), NAT64 (`64:ff9b::a.b.c.d`, RFC 6052) and 6to4 (`2002:aabb:ccdd::`, RFC 3056).
+    /// The position in an IPv6 address of the IPv4 address that it leads to, or -1: mapped (`::ffff:a.b.c.d`),
+    /// compatible (`::a.b.c.d`), NAT64 (`64:ff9b::a.b.c.d`, RFC 6052) and 6to4 (`2002:aabb:ccdd::`, RFC 3056).
     let private embeddedV4At (address: ReadOnlySpan<byte>) =
         if address[0] = 0x20uy && address[1] = 0x02uy then
             2
@@ -58,9 +58,9 @@ module AddressPolicy =
         else
             null
 
-    /// The kind of the address, in a word, when it is refused; null when traffic may go there. `allowLoopback` lifts the
-    /// refusal of loopback (127.0.0.0/8, ::1) and of nothing else. An IPv6 address that leads to an IPv4 one is judged by
-    /// the latter.
+    /// The kind of the address, in one word, when it is refused; null when traffic may go there. `allowLoopback`
+    /// permits loopback (127.0.0.0/8, ::1) and nothing else. An IPv6 address that leads to an IPv4 one is judged by the
+    /// latter.
     let refusal (address: IPAddress) (allowLoopback: bool) : string | null =
         let octets = ReadOnlySpan(address.GetAddressBytes())
 

@@ -2,15 +2,15 @@ namespace Kedge.Domain
 
 open System
 
-/// What the ad-hoc rules say of a request that no route takes. SPEC section 4.
+/// What the ad-hoc rules decide about a request that no route takes. See docs/matching.md.
 type AdhocDecision =
-    /// No rule has a matcher for the name: section 8's "no route".
+    /// No rule matches the name: the request has no route.
     | NoRule
-    /// `port` is not allowed by the rule that decides.
+    /// The deciding rule does not allow `port`.
     | PortNotAllowed of rule: int * port: uint16
-    /// The rule's `dns_name_replace` pattern does not occur in the name.
+    /// The pattern of the rule's `dns_name_replace` does not occur in the name.
     | PatternAbsent of rule: int * pattern: string
-    /// What `dns_name_replace` made of the name is no host name.
+    /// What `dns_name_replace` made of the name is not a host name.
     | NotAName of rule: int * result: string
     /// Look this name up and forward to this port. The name is in lower case, without a trailing dot.
     | Target of rule: int * dnsName: string * port: uint16
@@ -22,13 +22,9 @@ module Adhoc =
     [<Literal>]
     let private DefaultPort = 80us
 
-    let private isAllowed (rule: AdhocRule) (port: uint16) =
-        Array.contains port rule.AllowedPorts
-        || rule.AllowedRanges
-           |> Array.exists (fun (struct (first, last)) -> first <= port && port <= last)
-
-    /// Every occurrence of the pattern is replaced, without regard to case.
-    let private lookUpName (rule: AdhocRule) (host: string) : Result<string, string> =
+    /// Every occurrence of the pattern is replaced, without regard to case. The error is the pattern that does not
+    /// occur.
+    let private nameToLookUp (rule: AdhocRule) (host: string) : Result<string, string> =
         let name = HostName.withoutTrailingDot(host.AsSpan()).ToString().ToLowerInvariant()
 
         match rule.Replace with
@@ -42,10 +38,10 @@ module Adhoc =
                 Error replace.Pattern
         | _ -> Ok name
 
-    /// The first rule whose name matches decides, whatever it then says. `host` is without port and brackets. The port is
-    /// the request's one port, else the rule's default, else 80; a rule that allows no port allows nothing.
+    /// The first rule whose name matches decides, whatever it decides then. `host` is without port and brackets. The
+    /// port is the request's single port, else the rule's default, else 80; a rule that allows no port allows nothing.
     let decide (rules: AdhocRule array) (host: string) (ports: AuthorityPorts) : AdhocDecision =
-        match rules |> Array.tryFindIndex (fun rule -> rule.Name.Holds(host.AsSpan())) with
+        match AdhocRule.Decider(rules, host) with
         | None -> NoRule
         | Some index ->
             let rule = rules[index]
@@ -55,11 +51,10 @@ module Adhoc =
                 elif rule.DefaultPort <> 0us then rule.DefaultPort
                 else DefaultPort
 
-            if not (isAllowed rule port) then
+            if not (rule.Allows port) then
                 PortNotAllowed(index, port)
             else
-                match lookUpName rule host with
+                match nameToLookUp rule host with
                 | Error pattern -> PatternAbsent(index, pattern)
-                | Ok name when HostName.isName (name.AsSpan()) || HostName.isIPv6 (name.AsSpan()) ->
-                    Target(index, name, port)
+                | Ok name when HostName.isHost (name.AsSpan()) -> Target(index, name, port)
                 | Ok name -> NotAName(index, name)

@@ -1,7 +1,5 @@
 namespace Kedge.Domain
 
-open System
-
 /// An HTTP request as the rules see it. This form is for the reference router, explanations, analysis and scripts; a
 /// request on its way through the proxy is matched from spans and never becomes one of these.
 type HttpRequest =
@@ -9,7 +7,7 @@ type HttpRequest =
         /// Without port and brackets.
         Host: string
         Ports: AuthorityPorts
-        /// Canonical; with its leading `/`, without query.
+        /// Canonical, with its leading `/`, without query.
         Path: string
         /// `ReverseProxy` or `ForwardProxy`; a request is never `Any`.
         Mode: Decoded.ProxyMode
@@ -28,10 +26,22 @@ type GrpcRequest =
         Metadata: (string * string) list
     }
 
-/// A list of headers, for requests that are values.
-[<Struct>]
-type HeaderList(headers: (string * string) list) =
-    interface IHeaders with
-        member _.Has(name, value) =
-            headers
-            |> List.exists (fun (n, v) -> String.Equals(n, name, StringComparison.OrdinalIgnoreCase) && v = value)
+/// A request of either protocol.
+type Request =
+    | Http of HttpRequest
+    | Grpc of GrpcRequest
+
+    member request.Protocol =
+        match request with
+        | Http _ -> Protocol.Http
+        | Grpc _ -> Protocol.Grpc
+
+    member request.Host =
+        match request with
+        | Http request -> request.Host
+        | Grpc request -> request.Host
+
+    member request.Ports =
+        match request with
+        | Http request -> request.Ports
+        | Grpc request -> request.Ports

@@ -3,7 +3,7 @@ namespace Kedge.Domain
 open System
 open System.Collections.Generic
 
-/// What is left to check of a route that an index has found by host, port and text.
+/// What remains to be checked of a route that an index has found by host, port and text.
 [<Struct; NoComparison; NoEquality>]
 type internal Conditions =
     {
@@ -11,7 +11,7 @@ type internal Conditions =
         Headers: HeaderMatcher array
     }
 
-/// What a route asks of the text that it is indexed by: a request's path, or a call's service or full method.
+/// What a route requires of the text that it is indexed by: a request's path, or a call's service or full method.
 [<NoComparison>]
 type internal TextRule =
     | AnyText
@@ -21,7 +21,7 @@ type internal TextRule =
     | SecondExact of secondText: string
     | SecondPrefix of secondPrefix: string
 
-/// A route as the index sees it; its place in the list is its rank.
+/// A route as the index sees it; its index in the list is its rank.
 [<NoComparison; NoEquality>]
 type internal IndexedRoute =
     {
@@ -33,7 +33,9 @@ type internal IndexedRoute =
     }
 
 /// Candidates are ascending ranks of routes. Every search is given the best rank so far and yields a better one or the
-/// same, so that it can stop at the first candidate that would not improve on it.
+/// same, so that it can stop at the first candidate that is no improvement.
+///
+/// The searches have many parameters on purpose: spans cannot be put into an object, and this is the hot path.
 module internal Candidates =
 
     /// The rank of no route: worse than every other.
@@ -53,9 +55,7 @@ module internal Candidates =
         while at < candidates.Length && candidates[at] < best do
             let rank = candidates[at]
 
-            let mutable holds =
-                conditions[rank].Mode = Decoded.ProxyMode.Any || conditions[rank].Mode = mode
-
+            let mutable holds = ModeMatcher.holds conditions[rank].Mode mode
             let matchers = conditions[rank].Headers
             let mutable next = 0
 
@@ -70,11 +70,11 @@ module internal Candidates =
 
         best
 
-/// Routes by a text that they want whole or as a prefix.
+/// Routes by a text that they require as a whole or as a prefix.
 [<Sealed>]
 type internal TextIndex(exact: TextMap<int array>, prefixes: TextMap<int array>, prefixLengths: int array) =
 
-    /// `prefixLengths` are distinct and ascending. The hash of each prefix goes on from that of the one before.
+    /// `prefixLengths` are distinct and ascending. The hash of each prefix continues that of the previous one.
     member _.Search<'headers when 'headers: struct and 'headers :> IHeaders>
         (
             text: ReadOnlySpan<char>,
@@ -171,9 +171,9 @@ type internal PortIndex(ports: uint16 array, byPort: RuleIndex array, anyPort: R
         | null -> best
         | rules -> rules.Search(text, secondText, conditions, mode, &headers, best)
 
-/// A list of routes, indexed by host, then port, then text. What holds for a request is in at most two port indexes (its
-/// host, any host), in each in at most three rule indexes (its one or two ports, any port), and there among the routes
-/// without a text, with this text, and with one of its prefixes.
+/// A list of routes, indexed by host, then port, then text. The routes that can take a request are in at most two port
+/// indexes (its host, any host), in each of these in at most three rule indexes (its one or two ports, any port), and
+/// there among the routes without a text, with this text, and with one of its prefixes.
 [<Sealed>]
 type internal RouteIndex private (hosts: TextMap<PortIndex>, anyHost: PortIndex | null, conditions: Conditions array) =
 
@@ -205,8 +205,8 @@ type internal RouteIndex private (hosts: TextMap<PortIndex>, anyHost: PortIndex 
 
             TextIndex(textMap false exact, textMap false prefixes, lengths)
 
-    /// Most routes ask for no text; theirs are the tables of tens of thousands, which have to be built fast.
-    static let asksForNoText (route: IndexedRoute) = route.Rules.Length = 1 && route.Rules[0].IsAnyText
+    /// Most routes require no text. Tables of tens of thousands consist of such routes and must be built fast.
+    static let requiresNoText (route: IndexedRoute) = route.Rules.Length = 1 && route.Rules[0].IsAnyText
 
     static let ruleIndex (routes: (int * IndexedRoute) array) : RuleIndex =
         let rules =
@@ -259,7 +259,7 @@ type internal RouteIndex private (hosts: TextMap<PortIndex>, anyHost: PortIndex 
 
     static let portIndex (routes: (int * IndexedRoute) array) : PortIndex =
         match routes with
-        | [| rank, route |] when asksForNoText route ->
+        | [| rank, route |] when requiresNoText route ->
             let rules = RuleIndex(rank, [| rank |], null, null)
 
             match route.Port with
@@ -284,7 +284,7 @@ type internal RouteIndex private (hosts: TextMap<PortIndex>, anyHost: PortIndex 
         let anyHost: PortIndex | null = if any.Length = 0 then null else portIndex any
         RouteIndex(textMap true hosts, anyHost, routes |> Array.map _.Conditions)
 
-    /// The lowest rank whose route holds, or -1. `host` has no trailing dot.
+    /// The lowest rank of a route that takes the request, or -1. `host` has no trailing dot.
     member _.Match<'headers when 'headers: struct and 'headers :> IHeaders>
         (
             host: ReadOnlySpan<char>,

@@ -2,9 +2,9 @@ namespace Kedge.Domain
 
 open System
 
-/// HTTP routes compiled for lookup: indexed by host, port and path, the file's order kept among candidates. Allocates
-/// nothing, and its cost does not grow with the number of routes of other hosts, ports and paths. It means what
-/// `Router.matchHttp` means.
+/// HTTP routes compiled for lookup: indexed by host, port and path, with candidates in the file's order. Matching
+/// allocates nothing, and its cost does not grow with the number of routes for other hosts, ports and paths. It gives
+/// the same answer as `Router.matchHttp`.
 [<Sealed>]
 type HttpRouteTable(routes: HttpRoute array) =
 
@@ -32,7 +32,8 @@ type HttpRouteTable(routes: HttpRoute array) =
             })
         |> RouteIndex.Build
 
-    /// The index of the first route that holds, or -1. `host` is without port and brackets, `path` canonical.
+    /// The index of the first route that takes the request, or -1. `host` is without port and brackets, `path`
+    /// canonical.
     member _.Match<'headers when 'headers: struct and 'headers :> IHeaders>
         (
             host: ReadOnlySpan<char>,
@@ -48,7 +49,8 @@ type HttpRouteTable(routes: HttpRoute array) =
         else
             index.Match(host, ports, path, ReadOnlySpan.Empty, mode, &headers)
 
-/// gRPC routes compiled for lookup: indexed by authority host, port and service. It means what `Router.matchGrpc` means.
+/// gRPC routes compiled for lookup: indexed by authority host, port and service. It gives the same answer as
+/// `Router.matchGrpc`.
 [<Sealed>]
 type GrpcRouteTable(routes: GrpcRoute array) =
 
@@ -75,8 +77,8 @@ type GrpcRouteTable(routes: GrpcRoute array) =
             })
         |> RouteIndex.Build
 
-    /// The index of the first route that holds, or -1. `host` is without port and brackets and may be empty. `fullMethod`
-    /// is `package.Service/Method`, of which `service` is the first part.
+    /// The index of the first route that takes the call, or -1. `host` is without port and brackets and may be empty.
+    /// `fullMethod` is `package.Service/Method`, of which `service` is the first part.
     member _.Match<'headers when 'headers: struct and 'headers :> IHeaders>
         (
             host: ReadOnlySpan<char>,

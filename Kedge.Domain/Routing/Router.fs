@@ -2,38 +2,61 @@ namespace Kedge.Domain
 
 open System
 
-/// The specification of matching: a plain linear first match over the list (SPEC section 3). Requests use the compiled
-/// route tables, which a law holds to this.
+/// The specification of matching: a plain first match over the list, where a route takes the requests with which none
+/// of its conditions has a mismatch. See docs/matching.md. Requests use the compiled route tables, which a law holds to
+/// this.
 [<RequireQualifiedAccess>]
 module Router =
 
-    let private allHold (matchers: HeaderMatcher array) (headers: (string * string) list) =
-        let headers = HeaderList headers
-        matchers |> Array.forall (fun matcher -> matcher.Holds &headers)
+    let private gather (mismatches: Mismatch voption seq) : Mismatch list =
+        [
+            for mismatch in mismatches do
+                match mismatch with
+                | ValueSome mismatch -> mismatch
+                | ValueNone -> ()
+        ]
 
-    /// Whether all of the route's conditions hold. A request without a host matches nothing.
-    let httpRouteHolds (route: HttpRoute) (request: HttpRequest) : bool =
-        (HostName.withoutTrailingDot (request.Host.AsSpan())).Length > 0
-        && route.Host.Holds(request.Host.AsSpan())
-        && route.Port.Holds request.Ports
-        && (route.Paths.Length = 0
-            || route.Paths |> Array.exists (fun rule -> rule.Holds(request.Path.AsSpan())))
-        && (route.Mode = Decoded.ProxyMode.Any || route.Mode = request.Mode)
-        && allHold route.Headers request.Headers
+    let private ofHeaders (matchers: HeaderMatcher array) (headers: (string * string) list) =
+        matchers |> Seq.map _.Mismatch(HeaderList headers)
 
-    /// Whether all of the route's conditions hold.
-    let grpcRouteHolds (route: GrpcRoute) (request: GrpcRequest) : bool =
-        let fullMethod = request.Service + "/" + request.Method
+    /// Every condition of the route that the request does not meet; empty when the route takes it. No HTTP route takes
+    /// a request without a host.
+    let httpMismatches (route: HttpRoute) (request: HttpRequest) : Mismatch list =
+        let hasHost = (HostName.withoutTrailingDot (request.Host.AsSpan())).Length > 0
 
-        route.Service.Holds(request.Service.AsSpan(), fullMethod.AsSpan())
-        && route.Host.Holds(request.Host.AsSpan())
-        && route.Port.Holds request.Ports
-        && allHold route.Metadata request.Metadata
+        gather
+            [
+                if hasHost then
+                    route.Host.Mismatch request.Host
+                else
+                    ValueSome HostMatcher.absent
 
-    /// The index of the first route that holds.
+                route.Port.Mismatch request.Ports
+                PathRule.mismatch route.Paths request.Path
+                ModeMatcher.mismatch route.Mode request.Mode
+                yield! ofHeaders route.Headers request.Headers
+            ]
+
+    /// Every condition of the route that the call does not meet; empty when the route takes it.
+    let grpcMismatches (route: GrpcRoute) (request: GrpcRequest) : Mismatch list =
+        gather
+            [
+                route.Host.Mismatch request.Host
+                route.Port.Mismatch request.Ports
+                route.Service.Mismatch(request.Service, request.Method)
+                yield! ofHeaders route.Metadata request.Metadata
+            ]
+
+    /// Whether the route takes the request.
+    let httpRouteHolds (route: HttpRoute) (request: HttpRequest) : bool = (httpMismatches route request).IsEmpty
+
+    /// Whether the route takes the call.
+    let grpcRouteHolds (route: GrpcRoute) (request: GrpcRequest) : bool = (grpcMismatches route request).IsEmpty
+
+    /// The index of the first route that takes the request.
     let matchHttp (routes: HttpRoute array) (request: HttpRequest) : int option =
         routes |> Array.tryFindIndex (fun route -> httpRouteHolds route request)
 
-    /// The index of the first route that holds.
+    /// The index of the first route that takes the call.
     let matchGrpc (routes: GrpcRoute array) (request: GrpcRequest) : int option =
         routes |> Array.tryFindIndex (fun route -> grpcRouteHolds route request)

@@ -5,22 +5,23 @@ open System.Collections.Generic
 open System.Runtime.InteropServices
 open System.Text
 
-/// A hash that is fed a text from left to right, four characters at a time, so that the hashes of all its prefixes cost
-/// one pass. The keys of a map come from the configuration and requests only look them up, so it need not resist floods.
+/// A hash that takes a text from left to right, four characters at a time, so that the hashes of all its prefixes cost
+/// one pass. The keys of a map come from the configuration and requests only look them up, so the hash need not resist
+/// crafted collisions.
 module internal TextHash =
 
     [<Literal>]
     let private Multiplier = 0x9E3779B97F4A7C15UL
 
-    /// Characters that are taken at a time.
+    /// Characters taken at a time.
     [<Literal>]
     let private Block = 4
 
-    /// The characters of a text of this length that fill whole blocks.
+    /// How many characters of a text of this length fill whole blocks.
     let inline blocks (length: int) = length &&& ~~~3
 
-    /// Sets the bit that tells lower from upper case in four characters. Some other characters fall together, too, which
-    /// a hash may.
+    /// Sets the bit that distinguishes lower from upper case in four characters. Some other characters become equal
+    /// too, which is harmless in a hash.
     [<Literal>]
     let private CaseBits = 0x0020002000200020UL
 
@@ -30,7 +31,7 @@ module internal TextHash =
 
     let inline private fold (ignoreCase: bool) (block: uint64) = if ignoreCase then block ||| CaseBits else block
 
-    /// Takes the whole blocks between two places, which are a multiple of four characters apart.
+    /// Takes the whole blocks between two positions, which are a multiple of four characters apart.
     let advance (ignoreCase: bool) (text: ReadOnlySpan<char>) (from: int) (upTo: int) (state: uint64) : uint64 =
         let octets = MemoryMarshal.AsBytes text
         let mutable state = state
@@ -67,9 +68,9 @@ type internal TextSlot<'value> =
         Value: 'value
     }
 
-/// An immutable map from texts, looked up by span and hash: open addressing with linear probing, half full at most.
-/// Without regard to the case of ASCII letters when `ignoreCase`; a key or text with other characters than ASCII is then
-/// equal to none. The keys differ in more than their case.
+/// An immutable map from texts, looked up by span and hash: open addressing with linear probing, at most half full.
+/// With `ignoreCase`, the case of ASCII letters does not count, a key or text with other characters than ASCII equals
+/// no other, and the keys must differ in more than their case.
 [<Sealed>]
 type internal TextMap<'value when 'value: not struct and 'value: not null>
     (ignoreCase: bool, entries: IReadOnlyCollection<KeyValuePair<string, 'value>>) =

@@ -82,7 +82,7 @@ public sealed class Endpoint
     public bool Probed(HealthPolicy policy, bool passed)
     {
         var (before, after) = Update((policy, passed), static (health, args) => health.Probed(args.policy, args.passed)!);
-        return before.IsUnwell != after.IsUnwell;
+        return before.IsUnhealthy != after.IsUnhealthy;
     }
 
     public override string ToString() => Name;

@@ -67,8 +67,9 @@ public sealed class CheckCommand : ICommand
         {
             return invocation.Refuse(misuse);
         }
-        var configuration = ConfigurationLoader.LoadConfiguration(
+        var files = ConfigurationLoader.Load(
             ConfigurationOptions.From(invocation.Flags), out IReadOnlyList<string> unreadable, out var errors);
+        var configuration = files is null ? null : Configuration.Build(files);
         var findings = configuration is null ? [] : Findings(configuration, invocation.Flags);
         var report = new CheckReport(configuration, unreadable, errors, findings);
         report.Write(invocation);
@@ -79,13 +80,13 @@ public sealed class CheckCommand : ICommand
 
     private static Finding[] Findings(Configuration configuration, FlagValues flags)
     {
-        var findings = Inspection.Check(configuration);
+        var findings = Check.Findings(configuration);
         if (!flags.Get(RequireAuthorization))
         {
             return [.. findings];
         }
         var tls = TlsOptions.From(flags);
-        var open = Exposure.Check(
+        var open = Exposure.Findings(
             configuration,
             Authorizer.DemandsOf(AuthorizationOptions.From(flags)),
             tls is { ClientCaFiles.Count: > 0, ClientCertRequired: true });

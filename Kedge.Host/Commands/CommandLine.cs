@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Help;
 using System.CommandLine.Parsing;
+using Kedge.Domain;
 using Kedge.Host.Flags;
 
 namespace Kedge.Host.Commands;
@@ -136,7 +137,7 @@ public static class CommandLine
             }
             else
             {
-                var suggestion = Suggestion.For(word, Commands.Select(known => known.Name));
+                var suggestion = Suggestion.ClosestOrNull(Commands.Select(known => known.Name), word);
                 yield return suggestion is null
                     ? $"'{word}': unexpected argument"
                     : $"'{word}': unexpected argument (did you mean {suggestion}?)";

@@ -2,7 +2,6 @@ using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using Kedge.Domain;
-using Kedge.Host.Configurations;
 using Kedge.Host.Demo;
 using Kedge.Host.Flags;
 using Kedge.Host.Logging;
@@ -38,12 +37,12 @@ public sealed class DemoCommand : ICommand
         };
         using var logging = new LogOutput(options.Logging);
         await using var backends = await DemoBackends.StartAsync();
-        var loaded = Configuration.Load(
+        var loaded = LoadedFiles.Load(
             "director",
             Encoding.UTF8.GetBytes(backends.DirectorJson),
             "backendpool",
             Encoding.UTF8.GetBytes(backends.BackendPoolJson));
-        if (loaded.Value is not { } configuration)
+        if (loaded.Value is not { } files)
         {
             throw new InvalidOperationException(
                 "The demo's own configuration is invalid: " + string.Join("; ", loaded.Errors));
@@ -51,8 +50,7 @@ public sealed class DemoCommand : ICommand
         await using var server = new KedgeServer(
             options,
             invocation.Flags,
-            new ServerStart(
-                LoadedFiles.Of(configuration), new(DemoCertificate.Create(TimeProvider.System)), ServerFiles.None),
+            new ServerStart(files, new(DemoCertificate.Create(TimeProvider.System)), ServerFiles.None),
             logging);
         return await ServerRun.UntilSignalAsync(
             server,

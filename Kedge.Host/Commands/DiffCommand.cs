@@ -62,7 +62,7 @@ public sealed class DiffCommand : ICommand
         {
             return invocation.Refuse(errors.Distinct());
         }
-        var differences = Inspection.Diff(before, after);
+        var differences = DiffReport.Differences(before, after);
         if (Report.IsJson(invocation))
         {
             WriteJson(invocation.Output, differences);
@@ -76,10 +76,10 @@ public sealed class DiffCommand : ICommand
 
     private static Configuration? Load(ConfigurationOptions pool, string directorPath, List<string> errors)
     {
-        var configuration = ConfigurationLoader.LoadConfiguration(
-            pool with { Director = "", DirectorPath = directorPath }, out var mistakes);
+        var options = pool with { Director = "", DirectorPath = directorPath };
+        var files = ConfigurationLoader.Load(options, out var mistakes);
         errors.AddRange(mistakes);
-        return configuration;
+        return files is null ? null : Configuration.Build(files);
     }
 
     private static void WriteText(TextWriter output, Paint paint, IReadOnlyList<Difference> differences)

@@ -52,7 +52,7 @@ public sealed class DiscoverCommand : ICommand
         {
             return invocation.Refuse(misuse);
         }
-        if (ConfigurationLoader.LoadFiles(ConfigurationOptions.From(invocation.Flags), out var errors) is not { } files)
+        if (ConfigurationLoader.Load(ConfigurationOptions.From(invocation.Flags), out var errors) is not { } files)
         {
             return invocation.Refuse(errors);
         }
@@ -64,7 +64,7 @@ public sealed class DiscoverCommand : ICommand
         Generated? printed = null;
         source.Changed += () =>
         {
-            var generated = source.Generate(files.Director.Value.Decoded, files.Pool.Value.Decoded);
+            var generated = source.Generate(files);
             if (!ReferenceEquals(generated, printed))
             {
                 printed = generated;

@@ -78,15 +78,16 @@ public sealed class ExplainCommand : ICommand
         {
             errors.Add($"{FlagCatalogue.DirectorConfigPath}: is missing; there are no rules to explain");
         }
-        var configuration = ConfigurationLoader.LoadConfiguration(options, out var mistakes);
+        var files = ConfigurationLoader.Load(options, out var mistakes);
         errors.AddRange(mistakes);
-        if (errors.Count > 0 || request is null || configuration is null)
+        if (errors.Count > 0 || request is null || files is null)
         {
             return invocation.Refuse(errors);
         }
         var withoutPool = options.Pool.Length + options.PoolPath.Length == 0;
+        var configuration = Configuration.Build(files);
         ExplainText.Write(
-            invocation, configuration, Inspection.Explain(configuration, request, withoutPool), withoutPool);
+            invocation, configuration, ExplainReport.Of(configuration, request, withoutPool), withoutPool);
         return ExitCodes.Success;
     }
 }

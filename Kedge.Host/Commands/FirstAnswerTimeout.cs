@@ -1,3 +1,4 @@
+using Kedge.Domain;
 using Kedge.Host.Flags;
 using Kedge.Host.Kubernetes;
 
@@ -21,7 +22,7 @@ internal static class FirstAnswerTimeout
     {
         var reason = cluster.Watches.Select(watch => watch.Error).FirstOrDefault(error => error is not null)
             ?? "no answer";
-        var timeout = GoDuration.Format(invocation.Flags.Get(Flag));
+        var timeout = Duration.Format(invocation.Flags.Get(Flag));
         await invocation.Error.WriteLineAsync($"kedge: no {missing} within {timeout}: {reason}");
         return ExitCodes.Failure;
     }

@@ -1,3 +1,4 @@
+using Kedge.Domain;
 using Kedge.Host.Backends;
 using Kedge.Host.Configurations;
 using Kedge.Host.Flags;
@@ -43,16 +44,17 @@ public sealed class ResolveCommand : ICommand
             return invocation.Refuse(misuse);
         }
         var options = ConfigurationOptions.From(invocation.Flags);
-        if (ConfigurationLoader.LoadConfiguration(options, out var errors) is not { } configuration)
+        if (ConfigurationLoader.Load(options, out var errors) is not { } files)
         {
             return invocation.Refuse(errors);
         }
+        var backends = Configuration.Build(files).Backends;
         var word = invocation.Arguments[0];
-        var targets = ResolveTarget.Find(word, configuration);
+        var targets = ResolveTarget.Find(word, backends);
         if (targets.Count == 0)
         {
-            var names = configuration.HttpBackends!.Concat(configuration.GrpcBackends!).Select(entry => entry!.Name!);
-            var suggestion = Suggestion.For(word, names) is { } close ? $" (did you mean {close}?)" : "";
+            var names = backends.Pairs.SelectMany(pair => pair.Item2).Select(backend => backend.Name);
+            var suggestion = Suggestion.ClosestOrNull(names, word) is { } close ? $" (did you mean {close}?)" : "";
             return invocation.Refuse(
             [
                 $"'{word}': neither a backend{suggestion} nor a target such as web.example:80, "

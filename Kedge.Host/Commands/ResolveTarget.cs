@@ -16,18 +16,16 @@ public sealed record ResolveTarget(string Title, Resolver Resolver)
     /// <summary>
     /// The backends with that name, of both protocols; failing those, the target. Empty when the word is neither.
     /// </summary>
-    public static IReadOnlyList<ResolveTarget> Find(string word, Configuration configuration)
+    public static IReadOnlyList<ResolveTarget> Find(string word, PerProtocol<IReadOnlyList<BackendInfo>> backends)
     {
-        ResolveTarget[] backends =
+        ResolveTarget[] named =
         [
-            .. from backend in configuration.HttpBackends!
+            .. from pair in backends.Pairs
+               from backend in pair.Item2
                where backend.Name == word
-               select new ResolveTarget($"{word} (HTTP)", backend.Resolver),
-            .. from backend in configuration.GrpcBackends!
-               where backend.Name == word
-               select new ResolveTarget($"{word} (gRPC)", backend.Resolver),
+               select new ResolveTarget($"{word} ({pair.Item1.DisplayName})", backend.Resolver),
         ];
-        return backends.Length > 0 ? backends : Parse(word) is { } resolver ? [new(word, resolver)] : [];
+        return named.Length > 0 ? named : Parse(word) is { } resolver ? [new(word, resolver)] : [];
     }
 
     /// <summary>

@@ -25,7 +25,7 @@ public sealed class ServeCommand : ICommand
         var loadingTls = options.Listeners.HasTls
             ? Task.Run(() => (Identity: TlsFiles.Load(options.Tls, out var problems), problems))
             : null;
-        var configuration = ConfigurationLoader.LoadFiles(options.Configuration, out var mistakes);
+        var configuration = ConfigurationLoader.Load(options.Configuration, out var mistakes);
         CertificateStore? certificates = null;
         if (loadingTls is not null)
         {

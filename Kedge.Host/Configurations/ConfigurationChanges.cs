@@ -16,7 +16,7 @@ public static class ConfigurationChanges
         {
             return [$"{Size(before)} before, {Size(after)} now"];
         }
-        var differences = Inspection.Diff(before, after);
+        var differences = DiffReport.Differences(before, after);
         if (differences.Count == 0)
         {
             return ["no change in meaning"];
@@ -31,13 +31,11 @@ public static class ConfigurationChanges
 
     /// <summary>The number of entries, such as <c>3 routes, 2 backends</c>.</summary>
     public static string Size(Configuration configuration) =>
-        $"{Rules(configuration)} routes, {Backends(configuration)} backends";
+        $"{Rules(configuration)} routes, {Count(configuration.Backends)} backends";
 
-    private static int Rules(Configuration configuration) =>
-        configuration.HttpRoutes!.Count + configuration.GrpcRoutes!.Count;
+    private static int Rules(Configuration configuration) => Count(configuration.Routes);
 
-    private static int Backends(Configuration configuration) =>
-        configuration.HttpBackends!.Count + configuration.GrpcBackends!.Count;
+    private static int Count<T>(PerProtocol<IReadOnlyList<T>> lists) => lists.Http.Count + lists.Grpc.Count;
 
     private static string Line(Difference difference)
     {

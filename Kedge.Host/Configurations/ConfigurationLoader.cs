@@ -9,28 +9,34 @@ namespace Kedge.Host.Configurations;
 /// </summary>
 public static class ConfigurationLoader
 {
-    /// <summary>The compiled configuration of the files alone, or null and a line for each error.</summary>
-    public static Configuration? LoadConfiguration(ConfigurationOptions options, out IReadOnlyList<string> errors)
+    /// <summary>The validated content of both files, or null and a line for each error.</summary>
+    public static LoadedFiles? Load(ConfigurationOptions options, out IReadOnlyList<string> errors)
     {
-        var configuration = LoadConfiguration(options, out var unreadable, out var problems);
+        var files = Load(options, out var unreadable, out var problems);
         errors = [.. unreadable, .. problems.Select(ConfigErrorModule.describe)];
-        return configuration;
+        return files;
     }
 
     /// <summary>
-    /// The compiled configuration of the files alone, or null, a line for each file that cannot be read, and the errors
-    /// in the others.
+    /// The validated content of both files, or null, a line for each file that cannot be read, and the errors in the
+    /// others.
     /// </summary>
-    public static Configuration? LoadConfiguration(
-        ConfigurationOptions options, out IReadOnlyList<string> unreadable, out IReadOnlyList<ConfigError> errors) =>
-        Load(options, out unreadable, out errors);
-
-    /// <summary>The validated content of both files, or null and a line for each error.</summary>
-    public static LoadedFiles? LoadFiles(ConfigurationOptions options, out IReadOnlyList<string> errors)
+    public static LoadedFiles? Load(
+        ConfigurationOptions options, out IReadOnlyList<string> unreadable, out IReadOnlyList<ConfigError> errors)
     {
-        var configuration = Load(options, out var unreadable, out var problems);
-        errors = [.. unreadable, .. problems.Select(ConfigErrorModule.describe)];
-        return configuration is null ? null : LoadedFiles.Of(configuration);
+        var problems = new List<string>();
+        var director = Text(
+            FlagCatalogue.DirectorConfig,
+            options.Director,
+            FlagCatalogue.DirectorConfigPath,
+            options.DirectorPath,
+            problems);
+        var pool = Text(
+            FlagCatalogue.PoolConfig, options.Pool, FlagCatalogue.PoolConfigPath, options.PoolPath, problems);
+        var loaded = LoadedFiles.Load(director.Name, director.Content, pool.Name, pool.Content);
+        unreadable = problems;
+        errors = loaded.Problems;
+        return unreadable.Count + errors.Count == 0 ? loaded.Value : null;
     }
 
     /// <summary>A line for each file that is not given, with the flags that would provide it.</summary>
@@ -45,24 +51,6 @@ public static class ConfigurationLoader
         {
             yield return $"no backends: neither {FlagCatalogue.PoolConfigPath} nor {FlagCatalogue.PoolConfig} is given";
         }
-    }
-
-    private static Configuration? Load(
-        ConfigurationOptions options, out IReadOnlyList<string> unreadable, out IReadOnlyList<ConfigError> errors)
-    {
-        var problems = new List<string>();
-        var director = Text(
-            FlagCatalogue.DirectorConfig,
-            options.Director,
-            FlagCatalogue.DirectorConfigPath,
-            options.DirectorPath,
-            problems);
-        var pool = Text(
-            FlagCatalogue.PoolConfig, options.Pool, FlagCatalogue.PoolConfigPath, options.PoolPath, problems);
-        var loaded = Configuration.Load(director.Name, director.Content, pool.Name, pool.Content);
-        unreadable = problems;
-        errors = loaded.Problems;
-        return unreadable.Count + errors.Count == 0 ? loaded.Value : null;
     }
 
     private static (string Name, byte[] Content) Text(

@@ -99,8 +99,8 @@ public sealed class ConfigurationStore
     private void Publish(string source)
     {
         var before = _current;
-        var generated = _generate?.Invoke(_files) ?? GeneratedEntries.None;
-        var (next, rejected) = Configuration.Build(_files.Director, _files.Pool, generated, before);
+        var generated = _generate?.Invoke(_files) ?? GeneratedEntries.Empty;
+        var (next, rejected) = Configuration.Build(_files, generated, before);
         foreach (var error in rejected)
         {
             _logger.LogWarning("generated entry rejected: {Error}", ConfigErrorModule.describe(error));

@@ -37,7 +37,7 @@ public sealed class DiscoveryPublisher
     private void Publish()
     {
         var before = Latest;
-        if (before is null || !ReferenceEquals(before, Generate(_store.Files)))
+        if (before is null || !ReferenceEquals(before, _source.Generate(_store.Files)))
         {
             _store.SetGenerated(EntriesFor);
         }
@@ -47,14 +47,11 @@ public sealed class DiscoveryPublisher
     /// <summary>The entries that go with the content of the files. Called whenever either changes.</summary>
     private GeneratedEntries EntriesFor(LoadedFiles files)
     {
-        var generated = Generate(files);
+        var generated = _source.Generate(files);
         Volatile.Write(ref _latest, generated);
         Report(generated);
-        return new(generated.HttpRoutes, generated.GrpcRoutes, generated.HttpBackends, generated.GrpcBackends);
+        return generated.Entries;
     }
-
-    private Generated Generate(LoadedFiles files) =>
-        _source.Generate(files.Director.Value.Decoded, files.Pool.Value.Decoded);
 
     private void Report(Generated generated)
     {

@@ -38,7 +38,7 @@ public sealed class ExplainPage(DebugFacts facts) : IDebugPage
         {
             return (error, Tone.Bad, []);
         }
-        var report = Inspection.Explain(facts.Store.Current, request)!;
+        var report = ExplainReport.Of(facts.Store.Current, request);
         string[] lines = [.. report.Lines];
         return report.Winner switch
         {

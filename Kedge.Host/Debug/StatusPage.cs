@@ -95,9 +95,9 @@ public sealed class StatusPage(DebugFacts facts) : IDebugPage
     private static EndpointView EndpointOf(Backends.Endpoint endpoint, long now)
     {
         var health = endpoint.Health;
-        var left = TimeSpan.FromTicks(Math.Max(0, Math.Max(health.AsideUntil, health.EjectedUntil) - now));
+        var left = TimeSpan.FromTicks(Math.Max(0, Math.Max(health.BackoffUntil, health.EjectedUntil) - now));
         var (state, tone) = health.IsAvailable(now) ? ("ready", Tone.Good)
-            : health.IsUnwell ? ("unwell", Tone.Bad)
+            : health.IsUnhealthy ? ("unwell", Tone.Bad)
             : health.IsEjected(now) ? ($"ejected for {left.TotalSeconds:F1} s", Tone.Warning)
             : ($"aside for {left.TotalSeconds:F1} s", Tone.Warning);
         return new EndpointView(

@@ -38,7 +38,7 @@ public static class FlagTypes
     public static FlagType<int> AtLeast(int min) => Integer("number", min, int.MaxValue);
 
     /// <summary>A duration of zero or more.</summary>
-    public static FlagType<TimeSpan> Duration { get; } = new("duration", ReadDuration, GoDuration.Format);
+    public static FlagType<TimeSpan> Duration { get; } = new("duration", ReadDuration, Domain.Duration.Format);
 
     public static FlagType<IPAddress> Address { get; } = new("address", ReadAddress, value => value.ToString());
 
@@ -130,7 +130,7 @@ public static class FlagTypes
     private static string? ReadText(string word, out string value) => Out(out value, null, word);
 
     private static string? ReadDuration(string word, out TimeSpan value) =>
-        !GoDuration.TryParse(word, out value) ? $"'{word}' is not a duration such as 300ms, 2s, 1m30s or 1h"
+        !Domain.Duration.TryParse(word, out value) ? $"'{word}' is not a duration such as 300ms, 2s, 1m30s or 1h"
         : value < TimeSpan.Zero ? $"'{word}' is negative"
         // The longest time that a .NET timer accepts.
         : value.TotalMilliseconds > uint.MaxValue - 1 ? $"'{word}' is longer than 49 days"

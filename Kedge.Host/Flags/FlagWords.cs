@@ -1,3 +1,5 @@
+using Kedge.Domain;
+
 namespace Kedge.Host.Flags;
 
 /// <summary>
@@ -85,7 +87,7 @@ public sealed class FlagWords
         var threeWords = equals < 0 && index + 1 < arguments.Count && arguments[index + 1] == "=";
         if (!_flags.TryGetValue(name, out var flag))
         {
-            var suggestion = Suggestion.For(name, _flags.Keys);
+            var suggestion = Suggestion.ClosestOrNull(_flags.Keys, name);
             _errors.Add($"{name}: unknown flag" + (suggestion is null ? "" : $" (did you mean {suggestion}?)"));
             return threeWords ? Math.Min(2, arguments.Count - index - 1) : 0;
         }

@@ -73,7 +73,7 @@ internal readonly struct RequestView
         }
 
         var target = context.Features.Get<IHttpRequestFeature>()!.RawTarget;
-        if (!RequestTarget.TryParse(target, isConnect: false, out var form))
+        if (!RequestTarget.TryParse(target, out var form))
         {
             return LocalReply.BadRequest("the request target is neither a path nor an absolute http or https URL");
         }

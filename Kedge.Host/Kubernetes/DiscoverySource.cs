@@ -1,4 +1,4 @@
-using Kedge.Domain.Decoded;
+using Kedge.Domain;
 using Kedge.Domain.Discovery;
 
 namespace Kedge.Host.Kubernetes;
@@ -14,15 +14,14 @@ public sealed class DiscoverySource : IWatchSink<Service>
     private readonly Coalescer _coalescer;
     private readonly ILogger _logger;
     private DiscoveryState _state;
-    private Director _director = Empty.Director;
-    private BackendPool _pool = Empty.Pool;
+    private LoadedFiles _files = LoadedFiles.Empty;
     private Generated? _generated;
     private DiscoveryState? _generatedFrom;
 
     internal DiscoverySource(DiscoveryOptions options, TimeProvider time, ILogger logger)
     {
         _logger = logger;
-        _state = DiscoveryState.Create(options, _director, _pool)!;
+        _state = DiscoveryState.Create(options, _files);
         _coalescer = new Coalescer(
             TimeSpan.FromMilliseconds(300), TimeSpan.FromMilliseconds(100), TimeSpan.FromSeconds(1), time);
     }
@@ -51,14 +50,14 @@ public sealed class DiscoverySource : IWatchSink<Service>
     /// The entries that the services generate next to these files. Returns the same object as before if nothing
     /// changed, so that nothing needs to be published. Empty before the first complete list.
     /// </summary>
-    public Generated Generate(Director director, BackendPool pool)
+    public Generated Generate(LoadedFiles files)
     {
         lock (_lock)
         {
-            if (!ReferenceEquals(director, _director) || !ReferenceEquals(pool, _pool))
+            if (!ReferenceEquals(files, _files))
             {
-                (_director, _pool) = (director, pool);
-                _state = _state.WithFiles(director, pool)!;
+                _files = files;
+                _state = _state.WithFiles(files);
             }
             if (_generated is null || !ReferenceEquals(_state, _generatedFrom))
             {
@@ -102,11 +101,5 @@ public sealed class DiscoverySource : IWatchSink<Service>
             _state = step(_state);
         }
         _coalescer.Signal();
-    }
-
-    private static class Empty
-    {
-        public static readonly Director Director = new([], [], [], []);
-        public static readonly BackendPool Pool = new([], [], []);
     }
 }

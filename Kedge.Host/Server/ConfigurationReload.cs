@@ -1,3 +1,4 @@
+using Kedge.Domain;
 using Kedge.Host.Configurations;
 using Kedge.Host.Flags;
 
@@ -7,7 +8,7 @@ namespace Kedge.Host.Server;
 public sealed class ConfigurationReload(ConfigurationOptions options, ConfigurationStore store)
     : IReloadable<LoadedFiles>
 {
-    public LoadedFiles? Load(out IReadOnlyList<string> errors) => ConfigurationLoader.LoadFiles(options, out errors);
+    public LoadedFiles? Load(out IReadOnlyList<string> errors) => ConfigurationLoader.Load(options, out errors);
 
     public void Replace(LoadedFiles value, string source) => store.SetFiles(value, source);
 

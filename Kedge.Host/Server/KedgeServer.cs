@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Kedge.Domain;
 using Kedge.Host.Authorization;
 using Kedge.Host.Backends;
 using Kedge.Host.Certificates;
@@ -148,7 +149,7 @@ public sealed class KedgeServer : IAsyncDisposable
     {
         _health.MarkDraining();
         _logger.LogInformation(
-            "draining: exchanges in flight have {Timeout} to finish", GoDuration.Format(_options.SigtermTimeout));
+            "draining: exchanges in flight have {Timeout} to finish", Duration.Format(_options.SigtermTimeout));
         var begun = Stopwatch.GetTimestamp();
         if (_proxy is not null)
         {
@@ -168,7 +169,7 @@ public sealed class KedgeServer : IAsyncDisposable
             }
         }
         var elapsed = TimeSpan.FromMilliseconds((long)Stopwatch.GetElapsedTime(begun).TotalMilliseconds);
-        _logger.LogInformation("drained in {Duration}", GoDuration.Format(elapsed));
+        _logger.LogInformation("drained in {Duration}", Duration.Format(elapsed));
     }
 
     public async ValueTask DisposeAsync()

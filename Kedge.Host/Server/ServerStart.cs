@@ -1,3 +1,4 @@
+using Kedge.Domain;
 using Kedge.Host.Certificates;
 using Kedge.Host.Configurations;
 using Kedge.Host.Flags;

@@ -77,7 +77,7 @@ let tests =
         "endpoint health"
         [
             Law.test
-                "a failed connection sets aside for exactly the back-off, and 0 means never"
+                "a failed connection causes exactly the backoff, and 0 means none"
                 500
                 [ "a back-off", 200; "none", 100 ]
                 (Arb.fromGen lived)
@@ -91,27 +91,32 @@ let tests =
                     if policy.ConnectBackoff = 0L then
                         Expect.isTrue (obj.ReferenceEquals(before, health)) "unchanged"
                     else
-                        Expect.isFalse (health.IsAvailable now) "aside"
-                        Expect.isFalse (health.IsAvailable(until - 1L)) "aside to the end"
+                        Expect.isFalse (health.IsAvailable now) "in backoff"
+                        Expect.isFalse (health.IsAvailable(until - 1L)) "in backoff to the end"
 
                         Expect.equal
                             (health.IsAvailable until)
-                            (not health.IsUnwell && not (health.IsEjected until))
+                            (not health.IsUnhealthy && not (health.IsEjected until))
                             "back after it")
 
             Law.test
                 "a success clears a failed connection and the row of failures"
                 500
-                [ "was aside", 50; "had failures", 50 ]
+                [ "was in backoff", 50; "had failures", 50 ]
                 (Arb.fromGen lived)
                 (fun seen (policy, history) ->
                     let now, before = live policy history
-                    seen.When("was aside", before.AsideUntil > now)
+                    seen.When("was in backoff", before.BackoffUntil > now)
                     seen.When("had failures", before.ConsecutiveFailures > 0)
                     let health = before.Succeeded()
                     Expect.equal health.ConsecutiveFailures 0 "row"
-                    Expect.equal (health.IsAvailable now) (not health.IsUnwell && not (health.IsEjected now)) "aside"
-                    Expect.equal (before.Connected().AsideUntil) 0L "connected")
+
+                    Expect.equal
+                        (health.IsAvailable now)
+                        (not health.IsUnhealthy && not (health.IsEjected now))
+                        "in backoff"
+
+                    Expect.equal (before.Connected().BackoffUntil) 0L "connected")
 
             Law.test
                 "ejection comes exactly with the last failure of a row, when the limits allow it, and lasts its time"
@@ -191,15 +196,15 @@ let tests =
                 "probes change the state exactly with a row as long as the threshold"
                 500
                 [
-                    "became unwell", 200
-                    "became well again", 100
+                    "became unhealthy", 200
+                    "became healthy again", 100
                     "longer rows were needed", 200
                 ]
                 (Arb.fromGen (Gen.zip policy (Gen.listOfLength 25 (Gen.elements [ true; false ]))))
                 (fun seen (policy, probes) ->
                     let mutable health = EndpointHealth.Initial
                     // The model: the whole list of probes since the last change, newest first.
-                    let mutable unwell = false
+                    let mutable unhealthy = false
                     let mutable since = []
 
                     for passed in probes do
@@ -207,22 +212,22 @@ let tests =
                         since <- passed :: since
 
                         let threshold =
-                            if unwell then
+                            if unhealthy then
                                 policy.HealthyThreshold
                             else
                                 policy.UnhealthyThreshold
 
                         if
                             since.Length >= threshold
-                            && List.take threshold since |> List.forall ((=) unwell)
+                            && List.take threshold since |> List.forall ((=) unhealthy)
                         then
-                            unwell <- not unwell
+                            unhealthy <- not unhealthy
                             since <- []
-                            seen.When("became unwell", unwell)
-                            seen.When("became well again", not unwell)
+                            seen.When("became unhealthy", unhealthy)
+                            seen.When("became healthy again", not unhealthy)
 
-                        Expect.equal health.IsUnwell unwell "as the model"
-                        Expect.equal (health.IsAvailable 0L) (not unwell) "available"
+                        Expect.equal health.IsUnhealthy unhealthy "as the model"
+                        Expect.equal (health.IsAvailable 0L) (not unhealthy) "available"
 
                     seen.When("longer rows were needed", policy.UnhealthyThreshold > 1))
 
@@ -235,7 +240,7 @@ let tests =
                     let now, health = live policy history
                     seen.When("was not available", not (health.IsAvailable now))
                     let later = now + max policy.ConnectBackoff policy.EjectionTime
-                    Expect.equal (health.IsAvailable later) (not health.IsUnwell) "back"
+                    Expect.equal (health.IsAvailable later) (not health.IsUnhealthy) "back"
 
                     let probed =
                         Seq.init policy.HealthyThreshold ignore
@@ -304,5 +309,5 @@ let tests =
                 let health =
                     EndpointHealth.Initial.ConnectFailed(policy, 10L).AnswerFailed(policy, 10L, 0, 2)
 
-                Expect.equal (health.AsideUntil, health.EjectedUntil) (Int64.MaxValue, Int64.MaxValue) "saturated")
+                Expect.equal (health.BackoffUntil, health.EjectedUntil) (Int64.MaxValue, Int64.MaxValue) "saturated")
         ]

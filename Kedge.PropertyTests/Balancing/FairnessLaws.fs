@@ -16,7 +16,7 @@ let tests =
                 "round robin over equal endpoints is fair to within one in every window"
                 500
                 [
-                    "some are aside", 200
+                    "some are unavailable", 200
                     "two or more take part", 200
                     "the counter overflows", 100
                 ]
@@ -36,7 +36,7 @@ let tests =
                     let takesPart e = panic || e.Available
                     let wraps = start > UInt64.MaxValue - uint64 length
                     let among = endpoints |> Array.filter takesPart |> Array.length
-                    seen.When("some are aside", among < endpoints.Length)
+                    seen.When("some are unavailable", among < endpoints.Length)
                     seen.When("two or more take part", among > 1)
                     seen.When("the counter overflows", wraps)
                     let tickets = Seq.init length (fun i -> start + uint64 i)
@@ -49,7 +49,7 @@ let tests =
                         "fair")
 
             Law.test
-                "a change of who is aside costs round robin at most one"
+                "a change of availability costs round robin at most one"
                 500
                 [ "the set changes", 200; "two or more are always there", 100 ]
                 (Arb.fromGen (
@@ -112,9 +112,9 @@ let tests =
                     Expect.isLessThanOrEqual (spread ofAlways) stages.Length "fair")
 
             Law.test
-                "a full cycle of weighted round robin has exactly the weights, whoever is aside, and starts are near them"
+                "a full cycle of weighted round robin has exactly the weights, whichever are unavailable, and starts are near them"
                 500
-                [ "some are aside", 200; "weights differ", 250 ]
+                [ "some are unavailable", 200; "weights differ", 250 ]
                 (Arb.fromGen (endpoints anyWeight equal))
                 (fun seen endpoints ->
                     let endpoints = endpoints |> Array.map (fun e -> { e with Tried = false })
@@ -126,21 +126,25 @@ let tests =
 
                     let wanted = Array.map2 (fun e n -> if takesPart e then n else 0) endpoints turns
                     let length = Array.sum wanted
-                    seen.When("some are aside", wanted <> turns)
+                    seen.When("some are unavailable", wanted <> turns)
                     seen.When("weights differ", turns |> Array.distinct |> Array.length > 1)
 
                     for cycle in [ 0; 1; 7 ] do
                         let tickets = Seq.init length (fun i -> uint64 (cycle * length + i))
                         Expect.sequenceEqual (counts Balancer.RoundRobin endpoints tickets) wanted $"cycle {cycle}"
 
-                    let aside = endpoints |> Array.filter (takesPart >> not) |> Array.length
+                    let unavailable = endpoints |> Array.filter (takesPart >> not) |> Array.length
 
                     for count in 1..length do
                         let had = counts Balancer.RoundRobin endpoints (Seq.init count uint64)
 
                         for i in 0 .. had.Length - 1 do
                             let due = float (count * wanted[i]) / float length
-                            Expect.isLessThan (abs (float had[i] - due)) (float (1 + aside) + 1e-9) "near its share")
+
+                            Expect.isLessThan
+                                (abs (float had[i] - due))
+                                (float (1 + unavailable) + 1e-9)
+                                "near its share")
 
             Law.test
                 "equally loaded equal endpoints take turns under least request"
@@ -177,9 +181,9 @@ let tests =
                     Expect.equal (Array.sum (choose isLeast endpoints counts)) length "only they")
 
             Law.test
-                "picks by chance keep to the shares, whoever is aside"
+                "picks by chance keep to the shares, whichever are unavailable"
                 500
-                [ "some are aside", 200; "weights differ", 200 ]
+                [ "some are unavailable", 200; "weights differ", 200 ]
                 (Arb.fromGen (
                     gen {
                         let! balancer = Gen.elements [ Balancer.Random; Balancer.PowerOfTwoChoices ]
@@ -199,7 +203,7 @@ let tests =
                     let wanted =
                         Array.map2 (fun e s -> if panic || e.Available then float s else 0.0) endpoints shares
 
-                    seen.When("some are aside", wanted |> Array.exists ((=) 0.0))
+                    seen.When("some are unavailable", wanted |> Array.exists ((=) 0.0))
 
                     seen.When(
                         "weights differ",

@@ -30,20 +30,20 @@ let tests =
                         Expect.isFalse endpoints[index].Tried "untried")
 
             Law.test
-                "one that is set aside is picked only when every untried one is"
+                "an unavailable endpoint is picked only when every untried one is unavailable"
                 500
-                [ "some are aside, some not", 150; "all are aside", 25 ]
+                [ "some are unavailable, some not", 150; "all are unavailable", 25 ]
                 (Arb.fromGen anyPick)
                 (fun seen (balancer, endpoints, ticket, random) ->
                     let untried = endpoints |> Array.filter (fun e -> not e.Tried)
                     let anyThere = untried |> Array.exists _.Available
 
                     seen.When(
-                        "some are aside, some not",
+                        "some are unavailable, some not",
                         anyThere && untried |> Array.exists (fun e -> not e.Available)
                     )
 
-                    seen.When("all are aside", untried.Length > 0 && not anyThere)
+                    seen.When("all are unavailable", untried.Length > 0 && not anyThere)
                     let index = pick balancer endpoints ticket random
 
                     if index >= 0 then

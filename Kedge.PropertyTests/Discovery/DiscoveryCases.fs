@@ -14,10 +14,9 @@ let options =
 
 let emptyDirector: Decoded.Director =
     {
-        GrpcRoutes = []
-        GrpcAdhocRules = []
         HttpRoutes = []
-        HttpAdhocRules = []
+        GrpcRoutes = []
+        AdhocRules = PerProtocol.Both []
     }
 
 /// The only `tls_server_configs` entry that an annotation may name.
@@ -33,11 +32,26 @@ let pool: Decoded.BackendPool =
                     ClientKeyFile = ""
                 }
             ]
-        GrpcBackends = []
-        HttpBackends = []
+        Backends = PerProtocol.Both []
     }
 
-let start = DiscoveryState.Create(options, emptyDirector, pool)
+/// The files as they are loaded; they must be valid.
+let files (director: Decoded.Director) (pool: Decoded.BackendPool) : LoadedFiles =
+    let bytes (text: string) = ReadOnlyMemory(Text.Encoding.UTF8.GetBytes text)
+
+    let loaded =
+        LoadedFiles.Load(
+            "director.json",
+            bytes (Encode.director director),
+            "backendpool.json",
+            bytes (Encode.backendPool pool)
+        )
+
+    match loaded.Value with
+    | null -> failwith $"{List.ofSeq loaded.Errors}"
+    | files -> files
+
+let start = DiscoveryState.Create(options, files emptyDirector pool)
 
 let private often good bad = Gen.frequency [ 8, Gen.elements good; 1, Gen.elements bad ]
 

@@ -1,4 +1,4 @@
-/// Generated routes beside those of the files.
+/// Generated routes along with those of the files.
 module Kedge.PropertyTests.DiscoveryFileLaws
 
 open Expecto
@@ -8,9 +8,9 @@ open Kedge.Domain
 open Kedge.Domain.Discovery
 open Kedge.PropertyTests.DiscoveryCases
 
-let private stateWith director services = DiscoveryState.Create(options, director, pool).Replace services
+let private stateWith director services = DiscoveryState.Create(options, files director pool).Replace services
 
-/// Calls that tell matchers apart.
+/// Calls that distinguish matchers.
 let private calls = [ "p.S", "Get"; "p.S", "Put"; "p.T", "Get"; "q.S", "Get" ]
 
 let private holds (text: string) (service: string, method: string) =
@@ -40,16 +40,20 @@ let tests =
                 [
                     "a file's route wins", 75
                     "a file's route has a further condition", 40
-                    "one for any host stands before one for the host", 5
-                    "a forward-proxy route stands before the one that wins", 5
+                    "one for any host precedes one for the host", 5
+                    "a forward-proxy route precedes the one that wins", 5
                     "routes are made", 250
                 ]
                 (Arb.fromGen (Gen.zip director services))
                 (fun seen (director, services) ->
                     let generated = (stateWith director services).Generate()
-                    seen.When("routes are made", generated.HttpRoutes.Length + generated.GrpcRoutes.Length > 0)
 
-                    for route in generated.HttpRoutes do
+                    seen.When(
+                        "routes are made",
+                        generated.Entries.HttpRoutes.Length + generated.Entries.GrpcRoutes.Length > 0
+                    )
+
+                    for route in generated.Entries.HttpRoutes do
                         for file in director.HttpRoutes do
                             let sameplace =
                                 hostHolds file.HostMatcher route.HostMatcher
@@ -81,13 +85,13 @@ let tests =
                             Expect.equal taking.Head file "the first that takes all of it"
 
                             seen.When(
-                                "one for any host stands before one for the host",
+                                "one for any host precedes one for the host",
                                 file.HostMatcher = ""
                                 && taking |> List.exists (fun route -> route.HostMatcher <> "")
                             )
 
                             seen.When(
-                                "a forward-proxy route stands before the one that wins",
+                                "a forward-proxy route precedes the one that wins",
                                 director.HttpRoutes
                                 |> List.truncate index
                                 |> List.exists (fun route -> isHere route && isForward route)
@@ -115,7 +119,7 @@ let tests =
                     seen.When("a file's route wins", conflicts |> List.exists (fun c -> c.Winner.IsFileRoute))
 
                     Expect.equal
-                        (state.WithFiles(emptyDirector, pool).Generate())
+                        (state.WithFiles(files emptyDirector pool).Generate())
                         ((stateWith emptyDirector services).Generate())
                         "as if they had never been")
 
@@ -126,7 +130,7 @@ let tests =
                 (Arb.fromGen goodServices)
                 (fun seen services ->
                     let before = (start.Replace services).Generate()
-                    let taken = before.HttpBackends |> List.truncate 1
+                    let taken = before.Entries.Backends.Http |> List.truncate 1
 
                     let mine =
                         taken
@@ -136,18 +140,21 @@ let tests =
                                 MaxRequests = 7u
                             })
 
-                    let files = { pool with HttpBackends = mine }
+                    let taking =
+                        { pool with
+                            Backends = { pool.Backends with Http = mine }
+                        }
 
                     let after =
-                        (DiscoveryState.Create(options, emptyDirector, files).Replace services).Generate()
+                        (DiscoveryState.Create(options, files emptyDirector taking).Replace services).Generate()
 
                     seen.When("a name is taken", not taken.IsEmpty)
 
-                    Expect.equal after.HttpRoutes before.HttpRoutes "the same routes"
+                    Expect.equal after.Entries.HttpRoutes before.Entries.HttpRoutes "the same routes"
 
                     Expect.equal
-                        (mine @ after.HttpBackends |> List.sortBy (fun b -> b.Name))
-                        (mine @ List.skip mine.Length before.HttpBackends
+                        (mine @ after.Entries.Backends.Http |> List.sortBy (fun b -> b.Name))
+                        (mine @ List.skip mine.Length before.Entries.Backends.Http
                          |> List.sortBy (fun b -> b.Name))
                         "one backend of each name"
 
@@ -157,7 +164,7 @@ let tests =
                         "and it is reported")
 
             Law.test
-                "what is generated is sound beside any sound files, and takes no request from them"
+                "what is generated is valid along with any valid files, and takes no request from them"
                 500
                 [
                     "routes are made", 250
@@ -168,32 +175,17 @@ let tests =
                 (fun seen (director, services) ->
                     let generated = (stateWith director services).Generate()
 
-                    let json =
-                        System.ReadOnlyMemory(System.Text.Encoding.UTF8.GetBytes(Encode.director director))
+                    let files = files director pool
+                    let before = Configuration.Build files
 
-                    let located =
-                        match ConfigFile.loadDirector "director.json" json with
-                        | Ok located -> located
-                        | Error errors -> failtestf "%A" errors
+                    let struct (after, errors) =
+                        Configuration.Build(files, generated.Entries, Configuration.Empty)
 
-                    let validPool =
-                        match BackendPool.validate pool with
-                        | Ok pool -> pool
-                        | Error violations -> failtestf "%A" violations
+                    seen.When(
+                        "routes are made",
+                        not (generated.Entries.HttpRoutes.IsEmpty && generated.Entries.GrpcRoutes.IsEmpty)
+                    )
 
-                    let entries: GeneratedEntries =
-                        {
-                            HttpRoutes = generated.HttpRoutes
-                            GrpcRoutes = generated.GrpcRoutes
-                            HttpBackends = generated.HttpBackends
-                            GrpcBackends = generated.GrpcBackends
-                        }
-
-                    let struct (before, _) =
-                        Configuration.Build(located, validPool, GeneratedEntries.None)
-
-                    let struct (after, errors) = Configuration.Build(located, validPool, entries)
-                    seen.When("routes are made", not (generated.HttpRoutes.IsEmpty && generated.GrpcRoutes.IsEmpty))
                     Expect.isEmpty errors "nothing is rejected"
                     let mutable byFile = false
                     let mutable byService = false

@@ -18,10 +18,10 @@ let private placeOf (claim: Claim) = claim.Protocol, claim.Host, claim.Port, cla
 /// Who is served in each place.
 let private served (generated: Generated) =
     [
-        for route in generated.HttpRoutes do
+        for route in generated.Entries.HttpRoutes do
             (Protocol.Http, route.HostMatcher, uint16 route.PortMatcher, AnyService), route.BackendName
 
-        for route in generated.GrpcRoutes do
+        for route in generated.Entries.GrpcRoutes do
             let methods =
                 match ServiceMatcher.tryParse route.ServiceNameMatcher with
                 | Ok matcher -> ServicePattern.canonical matcher
@@ -88,7 +88,7 @@ let tests =
                 (Arb.fromGen services)
                 (fun seen services ->
                     let generated = (start.Replace services).Generate()
-                    let all = generated.HttpBackends @ generated.GrpcBackends
+                    let all = generated.Entries.Backends.Http @ generated.Entries.Backends.Grpc
                     seen.When("several backends", all.Length > 2)
 
                     seen.When(
@@ -98,8 +98,10 @@ let tests =
 
                     for backends, used in
                         [
-                            generated.HttpBackends, generated.HttpRoutes |> List.map (fun route -> route.BackendName)
-                            generated.GrpcBackends, generated.GrpcRoutes |> List.map (fun route -> route.BackendName)
+                            generated.Entries.Backends.Http,
+                            generated.Entries.HttpRoutes |> List.map (fun route -> route.BackendName)
+                            generated.Entries.Backends.Grpc,
+                            generated.Entries.GrpcRoutes |> List.map (fun route -> route.BackendName)
                         ] do
                         let names = backends |> List.map (fun backend -> backend.Name)
                         Expect.isTrue (distinct names) "different names"
@@ -112,7 +114,7 @@ let tests =
                 [ "several ports of a host", 50; "of several services", 15 ]
                 (Arb.fromGen services)
                 (fun seen services ->
-                    let routes = (start.Replace services).Generate().HttpRoutes
+                    let routes = (start.Replace services).Generate().Entries.HttpRoutes
                     let places = routes |> List.map (fun route -> route.HostMatcher, route.PortMatcher)
 
                     for _, ofHost in routes |> List.groupBy _.HostMatcher do
@@ -270,7 +272,12 @@ let tests =
                     let state = start.Replace services
                     let without = state.Generate()
                     let withBad = (state.Upsert bad).Generate()
-                    seen.When("others have routes", not (without.HttpRoutes.IsEmpty && without.GrpcRoutes.IsEmpty))
+
+                    seen.When(
+                        "others have routes",
+                        not (without.Entries.HttpRoutes.IsEmpty && without.Entries.GrpcRoutes.IsEmpty)
+                    )
+
                     seen.When("it is bad", withBad.Quarantined |> List.exists (fun q -> q.Service = bad.Key))
 
                     Expect.equal
@@ -306,8 +313,8 @@ let tests =
                     Expect.equal (served after) (served before) "the same routes"
 
                     Expect.equal
-                        (after.HttpBackends, after.GrpcBackends)
-                        (before.HttpBackends, before.GrpcBackends)
+                        (after.Entries.Backends.Http, after.Entries.Backends.Grpc)
+                        (before.Entries.Backends.Http, before.Entries.Backends.Grpc)
                         "the same backends"
 
                     Expect.equal
@@ -351,12 +358,12 @@ let tests =
                     seen.When("a service names it", not named.IsEmpty)
 
                     let after =
-                        (start.Replace services).WithFiles(emptyDirector, { pool with TlsServerConfigs = [] })
+                        (start.Replace services).WithFiles(files emptyDirector { pool with TlsServerConfigs = [] })
 
                     let expected = (start.Replace others).Generate()
                     Expect.equal (served (after.Generate())) (served expected) "the others'"
 
-                    let back = after.WithFiles(emptyDirector, pool)
+                    let back = after.WithFiles(files emptyDirector pool)
                     Expect.equal (back.Generate()) ((start.Replace services).Generate()) "it comes back")
 
             Law.test

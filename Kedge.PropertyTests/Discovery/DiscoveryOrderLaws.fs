@@ -1,4 +1,4 @@
-/// What discovery generates does not depend on how it came to know of the services.
+/// What discovery generates does not depend on the order in which it learned of the services.
 module Kedge.PropertyTests.DiscoveryOrderLaws
 
 open Expecto
@@ -12,13 +12,13 @@ let private upsertAll (services: Service seq) =
 
 let private look (seen: Seen) (generated: Generated) =
     seen.When("two claim the same", not generated.Conflicts.IsEmpty)
-    seen.When("a last good version stands in", generated.Quarantined |> List.exists (fun q -> q.RoutesKept > 0))
-    seen.When("routes are made", generated.HttpRoutes.Length + generated.GrpcRoutes.Length > 1)
+    seen.When("a last good version counts", generated.Quarantined |> List.exists (fun q -> q.RoutesKept > 0))
+    seen.When("routes are made", generated.Entries.HttpRoutes.Length + generated.Entries.GrpcRoutes.Length > 1)
 
 let private kinds =
     [
         "two claim the same", 50
-        "a last good version stands in", 50
+        "a last good version counts", 50
         "routes are made", 250
     ]
 
@@ -93,7 +93,7 @@ let tests =
                 500
                 [
                     "routes are made", 250
-                    "a last good version stands in", 25
+                    "a last good version counts", 25
                     "a service is missing", 250
                 ]
                 (Arb.fromGen historyAndList)
@@ -137,12 +137,12 @@ let tests =
                 [ "a file's route wins", 50 ]
                 (Arb.fromGen (Gen.zip versions director))
                 (fun seen (versions, director) ->
-                    let first = DiscoveryState.Create(options, director, pool)
+                    let first = DiscoveryState.Create(options, files director pool)
 
                     let before =
                         (first, versions) ||> List.fold (fun state service -> state.Upsert service)
 
-                    let after = (upsertAll versions).WithFiles(director, pool)
+                    let after = (upsertAll versions).WithFiles(files director pool)
                     let expected = before.Generate()
 
                     seen.When(

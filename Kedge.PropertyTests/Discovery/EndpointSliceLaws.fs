@@ -188,7 +188,7 @@ let tests =
                         |> List.collect (fun slice -> slice.Endpoints |> List.map (fun e -> slice.AddressType, e))
                         |> List.filter (fun (_, e) -> e.IsUsable && e.Pod <> "")
 
-                    // In these cases a pod has one address of each family, so its addresses tell it.
+                    // In these cases a pod has one address of each family, so its addresses identify it.
                     let pods = usable |> List.groupBy (fun (_, e) -> e.Pod)
 
                     let anonymous =

@@ -4,7 +4,7 @@ module Kedge.PropertyTests.Tool.TableLaws
 open System
 open Kedge.Domain
 
-/// What came of one law: how many times it was looked at, and the first case that breaks it.
+/// The outcome of one law: how many cases were checked, and the first one that breaks it.
 type Outcome =
     {
         Law: string
@@ -41,12 +41,9 @@ let private equal show expected found = if expected = found then None else Some(
 /// What the laws need of a protocol, so that each is written once.
 type private Face<'route, 'request> =
     {
-        Name: string
-        Protocol: Protocol<'route, 'request>
+        Semantics: RouteSemantics<'route, 'request>
         Reference: 'route array -> 'request -> int option
-        Mismatches: 'route -> 'request -> Mismatch list
         Around: Random -> 'route array -> 'request seq
-        Wrap: 'request -> Request
     }
 
 let private laws
@@ -56,10 +53,10 @@ let private laws
     (compiled: 'request -> int)
     (requests: 'request array)
     =
-    let named text = $"{face.Name}: {text}"
-    let show request = RequestText.render (face.Wrap request)
+    let named text = $"{face.Semantics.Protocol.DisplayName}: {text}"
+    let show request = RequestText.render (face.Semantics.Wrap request)
     let reference request = face.Reference routes request |> Option.defaultValue -1
-    let reach = lazy Analysis.reach face.Protocol routes
+    let reach = lazy Analysis.reach face.Semantics routes
 
     [
         law (named "the compiled table agrees with the reference router") requests (fun request ->
@@ -69,10 +66,12 @@ let private laws
                 (compiled request))
 
         law
-            (named "explain's winner is the router's, and every rule before it fails for a reason")
+            (named "explain's winner is the router's, and every rule before it fails with a reason")
             requests
             (fun request ->
-                let explanation = (Inspection.Explain(configuration, face.Wrap request)).Explanation
+                let explanation =
+                    (ExplainReport.Of(configuration, face.Semantics.Wrap request)).Explanation
+
                 let winner = compiled request
 
                 let explained =
@@ -92,17 +91,17 @@ let private laws
                 else
                     None)
 
-        law (named "a route has no mismatch exactly when it holds") requests (fun request ->
-            // Of the routes before and behind the winner, a few near it.
+        law (named "a route has no mismatch exactly when its table takes the request") requests (fun request ->
+            // Of the routes before and after the winner, a few near it.
             let winner = reference request
 
             seq { max 0 (winner - 5) .. min (routes.Length - 1) (winner + 5) }
             |> Seq.tryFind (fun index ->
-                (face.Mismatches routes[index] request).IsEmpty
-                <> face.Protocol.Holds routes[index] request)
+                (face.Semantics.Mismatches routes[index] request).IsEmpty
+                <> (face.Semantics.Winner [| routes[index] |] request = 0))
             |> Option.map (fun index -> $"{show request}: route {index}"))
 
-        law (named "a route that no request gets to is never chosen") requests (fun request ->
+        law (named "a route that no request reaches is never chosen") requests (fun request ->
             match compiled request with
             | -1 -> None
             | winner ->
@@ -130,20 +129,21 @@ let private laws
             | NeverHolds -> None)
 
         law (named "a request written as a command line is read as itself") requests (fun request ->
-            let method, url, headers, grpc, forward = RequestText.parts (face.Wrap request)
+            let method, url, headers, grpc, forward =
+                RequestText.parts (face.Semantics.Wrap request)
 
             let outcome request =
-                match (Inspection.Explain(configuration, request)).Explanation.Verdict with
+                match (ExplainReport.Of(configuration, request)).Explanation.Verdict with
                 | RouteWins(route, _, _, _) -> Choice1Of2 route
                 | AdhocDecides(_, decision, _) -> Choice2Of2 decision
 
             match RequestText.parse (method, url, headers, grpc, forward) with
             | Error problem -> Some $"{show request}: {problem}"
             // A header makes it a gRPC call, which such a request is.
-            | Ok again when again.IsGrpc <> (face.Wrap request).IsGrpc -> None
+            | Ok again when again.IsGrpc <> (face.Semantics.Wrap request).IsGrpc -> None
             | Ok again ->
                 let shown _ _ = $"{show request}: goes elsewhere when read again"
-                equal shown (outcome (face.Wrap request)) (outcome again))
+                equal shown (outcome (face.Semantics.Wrap request)) (outcome again))
     ]
 
 let private side (configuration: Configuration) (random: Random) cases (face: Face<'route, 'request>) routes =
@@ -151,28 +151,22 @@ let private side (configuration: Configuration) (random: Random) cases (face: Fa
         // Laws about requests say nothing of an empty table.
         [], [||]
     else
-        let compiled = face.Protocol.Winner routes
+        let compiled = face.Semantics.Winner routes
         let requests = face.Around random routes |> Seq.take cases |> Seq.toArray
         laws configuration face routes compiled requests, Array.map compiled requests
 
 let private http =
     {
-        Name = "HTTP"
-        Protocol = Protocol.http
+        Semantics = RouteSemantics.http
         Reference = Router.matchHttp
-        Mismatches = Explain.httpMismatches
         Around = Around.http
-        Wrap = Http
     }
 
 let private grpc =
     {
-        Name = "gRPC"
-        Protocol = Protocol.grpc
+        Semantics = RouteSemantics.grpc
         Reference = Router.matchGrpc
-        Mismatches = Explain.grpcMismatches
         Around = Around.grpc
-        Wrap = Grpc
     }
 
 let private files (subject: Subject) =
@@ -190,7 +184,7 @@ let private files (subject: Subject) =
                 read ConfigFile.decodeBackendPool Encode.backendPool "the backend pool" subject.Pool)
 
         law "a configuration has no difference from itself" [ subject.Configuration ] (fun configuration ->
-            Inspection.Diff(configuration, configuration)
+            DiffReport.Differences(configuration, configuration)
             |> Seq.tryHead
             |> Option.map (fun difference -> $"{difference.Kind} {difference.Before} {difference.After}"))
     ]

@@ -69,9 +69,9 @@ let private load (arguments: Arguments) : Result<Subject, string list> =
 
         let orEmpty (json: ReadOnlyMemory<byte>) = if json.IsEmpty then ReadOnlyMemory "{}"B else json
 
-        if not loaded.IsValid then
-            Error(List.ofSeq loaded.Errors)
-        else
+        match loaded.Value with
+        | null -> Error(List.ofSeq loaded.Errors)
+        | configuration ->
             match
                 ConfigFile.decodeDirector arguments.Config director,
                 ConfigFile.decodeBackendPool arguments.Pool (orEmpty pool)
@@ -79,7 +79,7 @@ let private load (arguments: Arguments) : Result<Subject, string list> =
             | Ok director, Ok pool ->
                 Ok
                     {
-                        Configuration = loaded.Value
+                        Configuration = configuration
                         Director = director
                         Pool = pool
                     }
@@ -104,8 +104,8 @@ let private report (subject: Subject) (outcomes: Outcome list) (winners: Map<str
 
     let sides =
         [
-            chosen "HTTP" subject.Configuration.HttpRoutes.Count
-            chosen "gRPC" subject.Configuration.GrpcRoutes.Count
+            chosen "HTTP" subject.Configuration.Routes.Http.Count
+            chosen "gRPC" subject.Configuration.Routes.Grpc.Count
         ]
         |> List.choose id
 

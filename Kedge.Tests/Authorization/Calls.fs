@@ -45,7 +45,7 @@ let private http client (host: string) headers (expected: Outcome) (words: strin
     task {
         let! answer = get client $"https://{host}/authorization" headers
 
-        Secrets.look what (answer.Body + string answer.Response)
+        Secrets.look what (answer.Body + string answer.Message)
 
         match expected with
         | Passed -> Expect.equal answer.Status 200 $"{what}: {answer.Body}"

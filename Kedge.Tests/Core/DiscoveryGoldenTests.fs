@@ -42,12 +42,13 @@ let private outcome (folder: string) =
             DiscoveryOptions.Create(given["prefix"], given["suffix"], given["template"])
             |> sound
 
-    let director =
-        ConfigFile.decodeDirector "director.json" (bytes "director.json" "{}") |> sound
+    let loaded =
+        LoadedFiles.Load("director.json", bytes "director.json" "{}", "backendpool.json", bytes "backendpool.json" "{}")
 
-    let pool =
-        ConfigFile.decodeBackendPool "backendpool.json" (bytes "backendpool.json" "{}")
-        |> sound
+    let files =
+        match loaded.Value with
+        | null -> failtestf "unsound: %A" (List.ofSeq loaded.Errors)
+        | files -> files
 
     let lists =
         Directory.GetFiles(folder, "services*.json")
@@ -63,7 +64,7 @@ let private outcome (folder: string) =
             ])
 
     let state =
-        (DiscoveryState.Create(options, director, pool), lists)
+        (DiscoveryState.Create(options, files), lists)
         ||> Array.fold (fun state services -> state.Replace services)
 
     DiscoveryText.render (state.Generate())

@@ -93,7 +93,7 @@ let examples =
                 let fields =
                     [ "DirectorJson.fs"; "BackendPoolJson.fs" ]
                     |> List.collect (fun file ->
-                        let source = File.ReadAllText(SourceTree.path $"Kedge.Domain/Configuration/{file}")
+                        let source = File.ReadAllText(SourceTree.path $"Kedge.Domain/Decoding/{file}")
 
                         [
                             for found in Regex.Matches(source, "(?:field|optional|FieldName.Of) \"([a-z0-9_]+)\"") ->

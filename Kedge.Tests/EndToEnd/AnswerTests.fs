@@ -115,11 +115,7 @@ let tests =
                     use hanging = RawPeer.Hanging()
 
                     use! kedge =
-                        Kedge.Start(
-                            Json.director [ Json.httpRoute "hanging" "hanging.example" ] [],
-                            Json.pool [ Json.backend "hanging" hanging.Port ] [],
-                            [ "--server_http_max_write_timeout=500ms" ]
-                        )
+                        serving "hanging" hanging.Port [ "--server_http_max_write_timeout=500ms" ]
 
                     use client = Clients.http1 kedge.HttpsPort None
                     let! answer = get client "https://hanging.example/" []
@@ -141,16 +137,16 @@ let tests =
                                 for _ in 1..8 do
                                     do! context.Response.Body.WriteAsync(Encoding.ASCII.GetBytes("x").AsMemory())
                                     do! context.Response.Body.FlushAsync()
+                                    // The pace of the bytes: each well within the limit, all together beyond it.
                                     do! System.Threading.Tasks.Task.Delay 200
                             }
                     )
 
                     use! kedge =
-                        Kedge.Start(
-                            Json.director [ Json.httpRoute "slow" "slow.example" ] [],
-                            Json.pool [ Json.backend "slow" peer.Port ] [],
+                        serving
+                            "slow"
+                            peer.Port
                             [ "--server_http_max_write_timeout=1s"; "--server_http_max_read_timeout=1s" ]
-                        )
 
                     use client = Clients.http1 kedge.HttpsPort None
                     let! answer = get client "https://slow.example/drip" []

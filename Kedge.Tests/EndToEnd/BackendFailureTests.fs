@@ -118,23 +118,14 @@ let tests =
                                     )
                             })
 
-                    use! kedge =
-                        Kedge.Start(
-                            Json.director [ Json.httpRoute "early" "early.example" ] [],
-                            Json.pool [ Json.backend "early" early.Port ] [],
-                            []
-                        )
+                    use! kedge = serving "early" early.Port []
 
                     use client = Clients.http2 kedge.HttpsPort None
 
                     for chunked in [ false; true ] do
                         let body = Array.zeroCreate<byte> 20_000_000
 
-                        let content: HttpContent =
-                            if chunked then
-                                new PushContent(fun stream -> stream.WriteAsync(body, 0, body.Length))
-                            else
-                                new ByteArrayContent(body)
+                        let content = Clients.body chunked body
 
                         let! answer =
                             send
@@ -150,12 +141,7 @@ let tests =
                         RawPeer.Answering
                             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\nConnection: close\r\n\r\n1\r\na\r\n0\r\nX-Sum: 7\r\n\r\n"
 
-                    use! kedge =
-                        Kedge.Start(
-                            Json.director [ Json.httpRoute "sum" "sum.example" ] [],
-                            Json.pool [ Json.backend "sum" peer.Port ] [],
-                            []
-                        )
+                    use! kedge = serving "sum" peer.Port []
 
                     use http1 = Clients.http1 kedge.HttpsPort None
                     use http2 = Clients.http2 kedge.HttpsPort None
@@ -165,7 +151,7 @@ let tests =
                     Expect.equal (full.Body, full.Header "Trailer") ("a", "X-Sum") "HTTP/2"
 
                     Expect.equal
-                        (full.Response.TrailingHeaders.GetValues "X-Sum" |> List.ofSeq)
+                        (full.Message.TrailingHeaders.GetValues "X-Sum" |> List.ofSeq)
                         [ "7" ]
                         "the trailer itself"
                 })

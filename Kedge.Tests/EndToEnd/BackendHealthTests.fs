@@ -18,8 +18,7 @@ let private addresses = [ "127.0.0.2"; "127.0.0.3"; "127.0.0.4" ]
 /// Peers at `addresses` on one port, and DNS for them.
 let private three () =
     task {
-        let port = Ports.free ()
-        let peers = addresses |> List.map (fun address -> peerAt address port)
+        let port, peers = onAddresses addresses
         let! dns = dnsOf 60 addresses
         return port, peers, dns
     }
@@ -31,18 +30,7 @@ let private answeredBy client (expected: string list) =
         return List.sort (List.distinct answers) = expected
     }
 
-let private becomes what client expected =
-    task {
-        let deadline = DateTime.UtcNow + patience
-        let mutable so = false
-
-        while not so do
-            if DateTime.UtcNow > deadline then
-                raise (TimeoutException $"not so in time: {what}")
-
-            let! now = answeredBy client expected
-            so <- now
-    }
+let private becomes what client expected = soon patience what (fun () -> answeredBy client expected) id
 
 let private httpCheck =
     """, "health_check": { "http_path": "/health?deep=1", "interval": "0.1s", "timeout": "1s", "healthy_threshold": 2, "unhealthy_threshold": 2 }"""

@@ -13,6 +13,11 @@ open Microsoft.AspNetCore.Server.Kestrel.Core
 let peerAt (address: string) (port: int) =
     new HttpPeer(address, HttpProtocols.Http1, None, IPEndPoint(IPAddress.Parse address, port))
 
+/// Peers on the same port of several addresses, and that port.
+let onAddresses (addresses: string list) =
+    let port = Ports.free ()
+    port, [ for address in addresses -> peerAt address port ]
+
 let disposing (items: #IDisposable list) =
     { new IDisposable with
         member _.Dispose() =
@@ -20,11 +25,14 @@ let disposing (items: #IDisposable list) =
                 item.Dispose()
     }
 
+/// The records by which `many.test` has these addresses.
+let addressesOf (addresses: string list) = addresses |> List.map (fun address -> Address("many.test", address))
+
 /// A DNS server whose `many.test` has these addresses.
 let dnsOf (ttl: int) (addresses: string list) =
     task {
         let dns = new Dns(ttl)
-        do! dns.Serve(addresses |> List.map (fun address -> Address("many.test", address)))
+        do! dns.Serve(addressesOf addresses)
         return dns
     }
 

@@ -15,8 +15,8 @@ let tests =
             case "RANDOM, POWER_OF_TWO_CHOICES and LEAST_REQUEST use every endpoint" (fun () ->
                 task {
                     let addresses = [ "127.0.0.2"; "127.0.0.3"; "127.0.0.4" ]
-                    let port = Ports.free ()
-                    use _ = disposing (addresses |> List.map (fun address -> peerAt address port))
+                    let port, peers = onAddresses addresses
+                    use _ = disposing peers
                     use! dns = dnsOf 60 addresses
 
                     for balancer in [ "RANDOM"; "POWER_OF_TWO_CHOICES"; "LEAST_REQUEST" ] do
@@ -30,8 +30,7 @@ let tests =
             case "LEAST_REQUEST keeps away from endpoints that are busy" (fun () ->
                 task {
                     let addresses = [ "127.0.0.2"; "127.0.0.3"; "127.0.0.4" ]
-                    let port = Ports.free ()
-                    let peers = addresses |> List.map (fun address -> peerAt address port)
+                    let port, peers = onAddresses addresses
                     use _ = disposing peers
                     let release = TaskCompletionSource()
 

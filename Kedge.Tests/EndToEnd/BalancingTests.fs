@@ -6,6 +6,7 @@ open System.Net.Http
 open System.Text
 open System.Threading
 open Expecto
+open Kedge.Tests.EndToEnd.BackendStage
 open Kedge.Tests.EndToEnd.Stage
 open Kedge.Tests.Harness
 open Kedge.Tests.Peers
@@ -41,9 +42,6 @@ let private forgetful () =
 
     peer, heads
 
-let private single name port =
-    Kedge.Start(Json.director [ Json.httpRoute name $"{name}.example" ] [], Json.pool [ Json.backend name port ] [], [])
-
 [<Tests>]
 let tests =
     testList
@@ -53,7 +51,7 @@ let tests =
                 task {
                     let peer, heads = forgetful ()
                     use peer = peer
-                    use! kedge = single "forgetful" peer.Port
+                    use! kedge = serving "forgetful" peer.Port []
                     use client = Clients.http1 kedge.HttpsPort None
                     let! first = get client "https://forgetful.example/1" []
                     let! second = get client "https://forgetful.example/2" []
@@ -66,7 +64,7 @@ let tests =
                 task {
                     let peer, heads = forgetful ()
                     use peer = peer
-                    use! kedge = single "forgetful" peer.Port
+                    use! kedge = serving "forgetful" peer.Port []
                     use client = Clients.http1 kedge.HttpsPort None
                     let! first = get client "https://forgetful.example/1" []
                     let! second = post client "https://forgetful.example/2" ""
@@ -83,7 +81,7 @@ let tests =
             case "a fresh connection that breaks off is not tried again" (fun () ->
                 task {
                     use peer = RawPeer.Resetting()
-                    use! kedge = single "resetting" peer.Port
+                    use! kedge = serving "resetting" peer.Port []
                     use client = Clients.http1 kedge.HttpsPort None
                     let! answer = get client "https://resetting.example/" []
 
@@ -100,11 +98,7 @@ let tests =
                     let port = Ports.free ()
 
                     use! kedge =
-                        Kedge.Start(
-                            Json.director [ Json.httpRoute "late" "late.example" ] [],
-                            Json.pool [ Json.backend "late" port ] [],
-                            [ "--lbtransport_failed_target_backoff_duration=100ms" ]
-                        )
+                        serving "late" port [ "--lbtransport_failed_target_backoff_duration=100ms" ]
 
                     use client = Clients.http1 kedge.HttpsPort None
                     let! early = get client "https://late.example/" []
@@ -119,36 +113,6 @@ let tests =
                 })
         ]
 
-/// Peers on the same port of several addresses, which are the addresses of `many.test`.
-let private onAddresses (addresses: string list) =
-    let port = Ports.free ()
-
-    port,
-    [
-        for address in addresses ->
-            new HttpPeer(address, HttpProtocols.Http1, None, IPEndPoint(IPAddress.Parse address, port))
-    ]
-
-let private addressesOf (addresses: string list) = addresses |> List.map (fun address -> Address("many.test", address))
-
-/// A kedge whose HTTP backend `many` and gRPC backend `many` are these ports of `many.test`.
-let private many (dns: Dns) (http: int) (grpc: int) =
-    let backend port =
-        $$"""{ "name": "many", "host": { "dns_name": "many.test", "port": {{port}} } }"""
-
-    Kedge.Start(
-        Json.director [ Json.httpRoute "many" "many.example" ] [ Json.grpcRoute "many" "many.example" ],
-        Json.pool [ backend http ] [ backend grpc ],
-        [ $"--dns_nameservers=127.0.0.1:{dns.Port}" ]
-    )
-
-let private disposeAll (peers: #IDisposable list) =
-    { new IDisposable with
-        member _.Dispose() =
-            for peer in peers do
-                peer.Dispose()
-    }
-
 [<Tests>]
 let endpoints =
     testList
@@ -158,10 +122,9 @@ let endpoints =
                 task {
                     let addresses = [ "127.0.0.2"; "127.0.0.3"; "127.0.0.4" ]
                     let port, peers = onAddresses addresses
-                    use _ = disposeAll peers
-                    use dns = new Dns 60
-                    do! dns.Serve(addressesOf addresses)
-                    use! kedge = many dns port port
+                    use _ = disposing peers
+                    use! dns = dnsOf 60 addresses
+                    use! kedge = startMany dns (manyBackend port "") (manyBackend port "") []
                     use client = Clients.http2 kedge.HttpsPort None
                     let answers = ResizeArray<string>()
 
@@ -178,14 +141,13 @@ let endpoints =
             case "an endpoint that refuses the connection: the request goes to the next" (fun () ->
                 task {
                     let port, peers = onAddresses [ "127.0.0.3" ]
-                    use _ = disposeAll peers
+                    use _ = disposing peers
 
                     use echo =
                         new GrpcPeer("127.0.0.3", None, IPEndPoint(IPAddress.Parse "127.0.0.3", Ports.free ()))
 
-                    use dns = new Dns 60
-                    do! dns.Serve(addressesOf [ "127.0.0.2"; "127.0.0.3"; "127.0.0.4" ])
-                    use! kedge = many dns port echo.Port
+                    use! dns = dnsOf 60 [ "127.0.0.2"; "127.0.0.3"; "127.0.0.4" ]
+                    use! kedge = startMany dns (manyBackend port "") (manyBackend echo.Port "") []
                     use client = Clients.http1 kedge.HttpsPort None
 
                     for number in 1..6 do
@@ -204,10 +166,9 @@ let endpoints =
             case "changed records are followed, and the last answer is kept while the DNS server is away" (fun () ->
                 task {
                     let port, peers = onAddresses [ "127.0.0.2"; "127.0.0.3" ]
-                    use _ = disposeAll peers
-                    use dns = new Dns 1
-                    do! dns.Serve(addressesOf [ "127.0.0.2" ])
-                    use! kedge = many dns port port
+                    use _ = disposing peers
+                    use! dns = dnsOf 1 [ "127.0.0.2" ]
+                    use! kedge = startMany dns (manyBackend port "") (manyBackend port "") []
                     use client = Clients.http1 kedge.HttpsPort None
                     let! first = get client "https://many.example/" []
                     Expect.equal first.Body "127.0.0.2" "at first"
@@ -218,12 +179,13 @@ let endpoints =
                             (get client "https://many.example/" []).GetAwaiter().GetResult().Body = "127.0.0.3")
 
                     dns.Stop()
-                    // Three lifetimes of the record.
-                    let until = DateTime.UtcNow.AddSeconds 3.0
 
-                    while DateTime.UtcNow < until do
-                        let! answer = get client "https://many.example/" []
-                        Expect.equal (answer.Status, answer.Body) (200, "127.0.0.3") "kept"
-                        do! Threading.Tasks.Task.Delay 100
+                    // Three lifetimes of the record.
+                    do!
+                        Absence.during (TimeSpan.FromSeconds 3.0) "an answer from elsewhere, or none" (fun () ->
+                            task {
+                                let! answer = get client "https://many.example/" []
+                                return (answer.Status, answer.Body) <> (200, "127.0.0.3")
+                            })
                 })
         ]

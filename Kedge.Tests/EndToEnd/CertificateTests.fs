@@ -24,13 +24,12 @@ let private put (files: Scratch) (identity: Identity) =
     swap identity.CertFile (files.File "tls.crt")
 
 let private start (files: Scratch) (flags: string list) =
-    Kedge.Start(
-        Json.director [ Json.httpRoute "alpha" "alpha.example" ] [],
-        Json.pool [ Json.backend "alpha" alpha.Value.Port ] [],
-        $"""--server_tls_cert_file={files.File "tls.crt"}"""
-        :: $"""--server_tls_key_file={files.File "tls.key"}"""
-        :: flags
-    )
+    serving
+        "alpha"
+        alpha.Value.Port
+        ($"""--server_tls_cert_file={files.File "tls.crt"}"""
+         :: $"""--server_tls_key_file={files.File "tls.key"}"""
+         :: flags)
 
 let private serialOf (client: RawClient) =
     match client.Stream.RemoteCertificate with

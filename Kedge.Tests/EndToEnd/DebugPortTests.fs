@@ -17,12 +17,7 @@ let private start flags =
     task {
         let peer = new HttpPeer "paged"
 
-        let! kedge =
-            Kedge.Start(
-                Json.director [ Json.httpRoute "paged" "paged.example" ] [],
-                Json.pool [ Json.backend "paged" peer.Port ] [],
-                flags
-            )
+        let! kedge = serving "paged" peer.Port flags
 
         return peer, kedge
     }
@@ -33,16 +28,7 @@ let private grpcHealth (port: int) =
         use client = new HttpClient(new SocketsHttpHandler(UseProxy = false))
 
         use request =
-            new HttpRequestMessage(
-                HttpMethod.Post,
-                $"http://127.0.0.1:{port}/grpc.health.v1.Health/Check",
-                Version = HttpVersion.Version20,
-                VersionPolicy = HttpVersionPolicy.RequestVersionExact,
-                Content = new ByteArrayContent(Array.zeroCreate 5)
-            )
-
-        (nonNull request.Content).Headers.TryAddWithoutValidation("Content-Type", "application/grpc")
-        |> ignore
+            Clients.emptyCall $"http://127.0.0.1:{port}/grpc.health.v1.Health/Check"
 
         try
             use! answer = client.SendAsync request

@@ -39,11 +39,7 @@ let forwarding =
                         for chunked in [ false; true ] do
                             let path = unique ()
 
-                            let content: HttpContent =
-                                if chunked then
-                                    new PushContent(fun stream -> stream.WriteAsync(body, 0, body.Length))
-                                else
-                                    new ByteArrayContent(body)
+                            let content = Clients.body chunked body
 
                             let! answer =
                                 send
@@ -179,6 +175,14 @@ let routing =
             Expect.equal (answer.Status, answer.Header "X-Kedge-Error-Type") (502, "no-route") $"{url} %A{headers}"
         }
 
+    /// The whole answer to a request with this target and host, as they stand.
+    let raw (target: string) (host: string) =
+        task {
+            use! client = RawClient.Connect kedge.Value.HttpsPort
+            do! client.Write $"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+            return! client.ReadToEnd()
+        }
+
     testList
         "HTTP routing"
         [
@@ -188,9 +192,7 @@ let routing =
                         do! goesTo "beta" client "https://beta.example/" []
                         do! noRoute client "https://gamma.example/" []
 
-                    use! raw = RawClient.Connect kedge.Value.HttpsPort
-                    do! raw.Write "GET / HTTP/1.1\r\nHost: BETA.Example.\r\nConnection: close\r\n\r\n"
-                    let! text = raw.ReadToEnd()
+                    let! text = raw "/" "BETA.Example."
                     Expect.stringContains text "X-Kedge-Backend-Name: beta" "raw"
                 })
 
@@ -221,25 +223,13 @@ let routing =
             case "by proxy mode: an absolute-form target is a forward request" (fun () ->
                 task {
                     do! goesTo "beta" (http1 ()) "https://modes.example/" []
-                    use! raw = RawClient.Connect kedge.Value.HttpsPort
-
-                    do!
-                        raw.Write
-                            "GET http://modes.example/p HTTP/1.1\r\nHost: modes.example\r\nConnection: close\r\n\r\n"
-
-                    let! text = raw.ReadToEnd()
+                    let! text = raw "http://modes.example/p" "modes.example"
                     Expect.stringContains text "X-Kedge-Backend-Name: alpha" "forward"
                 })
 
             case "the authority of an absolute-form target beats the Host header" (fun () ->
                 task {
-                    use! raw = RawClient.Connect kedge.Value.HttpsPort
-
-                    do!
-                        raw.Write
-                            "GET http://alpha.example/ HTTP/1.1\r\nHost: beta.example\r\nConnection: close\r\n\r\n"
-
-                    let! text = raw.ReadToEnd()
+                    let! text = raw "http://alpha.example/" "beta.example"
                     Expect.stringContains text "X-Kedge-Backend-Name: alpha" "alpha"
                 })
 

@@ -4,40 +4,18 @@ module Kedge.Tests.EndToEnd.LimitTests
 open System
 open System.Net
 open System.Net.Sockets
+open System.Threading
 open System.Threading.Tasks
 open Expecto
 open Kedge.Tests.EndToEnd.Stage
 open Kedge.Tests.Harness
 
-let private start (flags: string list) =
-    Kedge.Start(
-        Json.director [ Json.httpRoute "alpha" "alpha.example" ] [],
-        Json.pool [ Json.backend "alpha" alpha.Value.Port ] [],
-        flags
-    )
+let private start (flags: string list) = serving "alpha" alpha.Value.Port flags
 
 let private isServed (client: Http.HttpClient) what =
     task {
         let! answer = get client "https://alpha.example/well-behaved" []
         Expect.equal (answer.Status, answer.Body) (200, "alpha") what
-    }
-
-/// All that comes until the other side ends the connection, which it must.
-let private untilEnd (stream: IO.Stream) : Task<string> =
-    task {
-        let text = Text.StringBuilder()
-        let buffer = Array.zeroCreate<byte> 1024
-        let mutable reading = true
-
-        while reading do
-            try
-                let! count = stream.ReadAsync(buffer.AsMemory())
-                reading <- count > 0
-                text.Append(Text.Encoding.Latin1.GetString(buffer, 0, count)) |> ignore
-            with :? IO.IOException ->
-                reading <- false
-
-        return text.ToString()
     }
 
 /// So many TLS connections on which nothing was sent yet, a few handshakes at a time.
@@ -64,12 +42,13 @@ let private connections (port: int) (count: int) : Task<RawClient array> =
 /// Sends the headers of a request byte after byte for as long as the server listens, and yields what it says in the end.
 let private trickle (client: RawClient) : Task<string> =
     task {
-        let answer = untilEnd client.Stream
+        let answer = RawPeer.ReadToEnd client.Stream
 
         try
             do! client.Write "GET / HTTP/1.1\r\nHost: alpha.example\r\nX-Slow:"
 
             while not answer.IsCompleted do
+                // The pace of the bytes.
                 let! _ = Task.WhenAny(answer, Task.Delay 500)
                 do! client.Write "x"
         with :? IO.IOException ->
@@ -180,7 +159,7 @@ let tests =
                         do! isServed client $"request {i} meanwhile"
 
                     for socket in stalled do
-                        let! _ = within "the end of a handshake" (untilEnd (socket.GetStream()))
+                        let! _ = within "the end of a handshake" (RawPeer.ReadToEnd(socket.GetStream()))
                         socket.Dispose()
                 })
 
@@ -189,10 +168,14 @@ let tests =
                     use! kedge = start [ "--server_header_timeout=0" ]
                     use! slow = RawClient.Connect kedge.HttpsPort
                     do! slow.Write "GET / HTTP/1.1\r\nHost: alpha.example\r\n"
+                    let answer = slow.ReadToEnd()
                     // Limits are looked at once a second.
-                    do! Task.Delay 2500
+                    do!
+                        Absence.during (TimeSpan.FromSeconds 2.5) "an answer or the end" (fun () ->
+                            Task.FromResult answer.IsCompleted)
+
                     do! slow.Write "Connection: close\r\n\r\n"
-                    let! answer = slow.ReadToEnd()
+                    let! answer = answer
                     Expect.stringStarts answer "HTTP/1.1 200" "answer"
                 })
 
@@ -337,16 +320,19 @@ let tests =
                     let ping = Array.zeroCreate<byte> 8
 
                     // Once the server stops reading, writing stops, too.
-                    let writing =
+                    let mutable sent = 0L
+
+                    let _ =
                         task {
                             try
                                 for _ in 1..100_000 do
                                     do! pinging.Send(6uy, 0uy, 0, ping)
+                                    Interlocked.Increment &sent |> ignore
                             with :? IO.IOException ->
                                 ()
                         }
 
-                    let! _ = Task.WhenAny(writing, Task.Delay 4000)
+                    let! _ = standsStill (fun () -> Interlocked.Read &sent)
                     do! isServed other "meanwhile"
                     let grown = kedge.Program.ResidentBytes - before
                     Expect.isLessThan grown 100_000_000L "bytes more than before"

@@ -134,12 +134,12 @@ let private call (client: HttpClient) (body: HttpContent) =
     body.Headers.Add("Content-Type", "application/grpc")
     send client (new HttpRequestMessage(HttpMethod.Post, "https://bare.example/s/M", Content = body))
 
-let private sentAgain (peer: Http2Peer) (body: byte array) (answer: Answer) =
+let private sentAgain (peer: Http2Peer) (body: byte array) (answer: Response) =
     Expect.equal (answer.Status, answer.Header "grpc-status") (200, "0") (answer.Header "X-Kedge-Error")
     Expect.equal peer.Arrived 2 "sent twice"
     Expect.equal peer.Bodies [| body |] "once to the end, whole"
 
-let private notSentAgain (peer: Http2Peer) (answer: Answer) =
+let private notSentAgain (peer: Http2Peer) (answer: Response) =
     Expect.equal (answer.Header "X-Kedge-Error-Type") "transport-unknown-error" "the answer"
     Expect.equal peer.Arrived 1 "sent once"
 

@@ -32,6 +32,16 @@ let private accepts (port: int) =
     with :? Sockets.SocketException ->
         false
 
+/// A kedge with an HTTP and a gRPC backend of that name, whose host is `name.example`.
+let private start (name: string) (http: HttpPeer) (grpc: GrpcPeer) (flag: string) =
+    let host = $"{name}.example"
+
+    Kedge.Start(
+        Json.director [ Json.httpRoute name host ] [ Json.grpcRoute name host ],
+        Json.pool [ Json.backend name http.Port ] [ Json.backend name grpc.Port ],
+        [ flag ]
+    )
+
 [<Tests>]
 let tests =
     testList
@@ -54,14 +64,7 @@ let tests =
                             }
                     )
 
-                    use! kedge =
-                        Kedge.Start(
-                            Json.director
-                                [ Json.httpRoute "drained" "drained.example" ]
-                                [ Json.grpcRoute "drained" "drained.example" ],
-                            Json.pool [ Json.backend "drained" peer.Port ] [ Json.backend "drained" echo.Port ],
-                            [ "--server_sigterm_timeout=20s" ]
-                        )
+                    use! kedge = start "drained" peer echo "--server_sigterm_timeout=20s"
 
                     use client = Clients.http1 kedge.HttpsPort None
                     let slow = get client "https://drained.example/slow" []
@@ -117,14 +120,7 @@ let tests =
                             }
                     )
 
-                    use! kedge =
-                        Kedge.Start(
-                            Json.director
-                                [ Json.httpRoute "crowd" "crowd.example" ]
-                                [ Json.grpcRoute "crowd" "crowd.example" ],
-                            Json.pool [ Json.backend "crowd" peer.Port ] [ Json.backend "crowd" echo.Port ],
-                            [ "--server_sigterm_timeout=25s" ]
-                        )
+                    use! kedge = start "crowd" peer echo "--server_sigterm_timeout=25s"
 
                     use http1 = Clients.http1 kedge.HttpsPort None
                     use http2 = Clients.http2 kedge.HttpsPort None
@@ -177,11 +173,10 @@ let tests =
                     use hanging = RawPeer.Hanging()
 
                     use! kedge =
-                        Kedge.Start(
-                            Json.director [ Json.httpRoute "hanging" "hanging.example" ] [],
-                            Json.pool [ Json.backend "hanging" hanging.Port ] [],
+                        serving
+                            "hanging"
+                            hanging.Port
                             [ "--server_sigterm_timeout=500ms"; "--server_http_max_write_timeout=1h" ]
-                        )
 
                     use client = Clients.http1 kedge.HttpsPort None
                     let asked = client.GetAsync "https://hanging.example/"

@@ -83,31 +83,31 @@ let httpClients () = [ "HTTP/1.1", http1 (); "HTTP/2", http2 () ]
 let grpcPorts () = [ "gRPC port", kedge.Value.GrpcPort; "HTTPS port", kedge.Value.HttpsPort ]
 
 /// A response with its whole body.
-type Answer =
+type Response =
     {
         Status: int
         Body: string
-        Response: HttpResponseMessage
+        Message: HttpResponseMessage
     }
 
-    member answer.Header(name) = Clients.header name answer.Response
+    member response.Header(name) = Clients.header name response.Message
 
-let send (client: HttpClient) (request: HttpRequestMessage) : Task<Answer> =
+let send (client: HttpClient) (request: HttpRequestMessage) : Task<Response> =
     task {
         request.Version <- client.DefaultRequestVersion
         request.VersionPolicy <- client.DefaultVersionPolicy
-        let! response = client.SendAsync request
-        let! body = response.Content.ReadAsStringAsync()
+        let! message = client.SendAsync request
+        let! body = message.Content.ReadAsStringAsync()
 
         return
             {
-                Status = int response.StatusCode
+                Status = int message.StatusCode
                 Body = body
-                Response = response
+                Message = message
             }
     }
 
-let get (client: HttpClient) (url: string) (headers: (string * string) list) : Task<Answer> =
+let get (client: HttpClient) (url: string) (headers: (string * string) list) : Task<Response> =
     let request = new HttpRequestMessage(HttpMethod.Get, url)
 
     for name, value in headers do
@@ -115,5 +115,5 @@ let get (client: HttpClient) (url: string) (headers: (string * string) list) : T
 
     send client request
 
-let post (client: HttpClient) (url: string) (body: string) : Task<Answer> =
+let post (client: HttpClient) (url: string) (body: string) : Task<Response> =
     send client (new HttpRequestMessage(HttpMethod.Post, url, Content = new StringContent(body, Encoding.UTF8)))

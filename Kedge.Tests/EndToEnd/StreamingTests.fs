@@ -217,24 +217,6 @@ module private Large =
 
              Convert.ToHexStringLower(hash.GetHashAndReset()))
 
-    /// Waits until a count has stood still for half a second.
-    let standsStill (count: unit -> int64) =
-        task {
-            let mutable last = -1L
-            let mutable since = DateTime.UtcNow
-
-            while count () <> last
-                  || last = 0L
-                  || DateTime.UtcNow - since < TimeSpan.FromMilliseconds 500.0 do
-                if count () <> last then
-                    last <- count ()
-                    since <- DateTime.UtcNow
-
-                do! Task.Delay 20
-
-            return last
-        }
-
     let hashOf (stream: Stream) =
         task {
             use hash = IncrementalHash.CreateHash HashAlgorithmName.SHA256
@@ -277,12 +259,7 @@ let largeBodies =
                     task {
                         use peer = new HttpPeer "large"
 
-                        use! kedge =
-                            Kedge.Start(
-                                Json.director [ Json.httpRoute "large" "large.example" ] [],
-                                Json.pool [ Json.backend "large" peer.Port ] [],
-                                []
-                            )
+                        use! kedge = serving "large" peer.Port []
 
                         use client =
                             if protocol = "HTTP/2" then
@@ -324,7 +301,7 @@ let largeBodies =
                                 client
                                 (new HttpRequestMessage(HttpMethod.Post, "https://large.example/up", Content = content))
 
-                        let! buffered = Large.standsStill (fun () -> Interlocked.Read &written)
+                        let! buffered = standsStill (fun () -> Interlocked.Read &written)
                         Expect.isLessThan (megabytes buffered) 50L "upload taken in without a reader, MB"
                         mayRead.SetResult()
                         let! answer, peakUp = Large.peak kedge.Program upload
@@ -346,7 +323,7 @@ let largeBodies =
                         use! response =
                             start client (new HttpRequestMessage(HttpMethod.Get, "https://large.example/down"))
 
-                        let! buffered = Large.standsStill (fun () -> Interlocked.Read &sent)
+                        let! buffered = standsStill (fun () -> Interlocked.Read &sent)
                         Expect.isLessThan (megabytes buffered) 50L "download taken in without a reader, MB"
                         use! stream = response.Content.ReadAsStreamAsync()
                         let! hash, peakDown = Large.peak kedge.Program (Large.hashOf stream)

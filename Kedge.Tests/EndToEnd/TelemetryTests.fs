@@ -136,19 +136,7 @@ let metrics =
 
                     let call (number: int) =
                         task {
-                            let request =
-                                new HttpRequestMessage(
-                                    HttpMethod.Post,
-                                    $"https://calls.example/made.Up/M{number}",
-                                    Version = HttpVersion.Version20,
-                                    VersionPolicy = HttpVersionPolicy.RequestVersionExact,
-                                    Content = new ByteArrayContent(Array.zeroCreate 5)
-                                )
-
-                            (nonNull request.Content)
-                                .Headers.TryAddWithoutValidation("Content-Type", "application/grpc")
-                            |> ignore
-
+                            let request = Clients.emptyCall $"https://calls.example/made.Up/M{number}"
                             use! _ = client.SendAsync request
                             ()
                         }

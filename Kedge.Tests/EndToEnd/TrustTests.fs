@@ -6,12 +6,7 @@ open Expecto
 open Kedge.Tests.EndToEnd.Stage
 open Kedge.Tests.Harness
 
-let private start (flags: string list) =
-    Kedge.Start(
-        Json.director [ Json.httpRoute "alpha" "alpha.example" ] [],
-        Json.pool [ Json.backend "alpha" alpha.Value.Port ] [],
-        flags
-    )
+let private start (flags: string list) = serving "alpha" alpha.Value.Port flags
 
 let private claims =
     [

@@ -90,6 +90,28 @@ module Clients =
             )
         )
 
+    /// A body with its length, or in chunks.
+    let body (chunked: bool) (bytes: byte array) : HttpContent =
+        if chunked then
+            new PushContent(fun stream -> stream.WriteAsync(bytes, 0, bytes.Length))
+        else
+            new ByteArrayContent(bytes)
+
+    /// A gRPC request to this URL whose only message is empty, for clients that are no gRPC clients.
+    let emptyCall (url: string) : HttpRequestMessage =
+        let content = new ByteArrayContent(Array.zeroCreate<byte> 5)
+
+        content.Headers.TryAddWithoutValidation("Content-Type", "application/grpc")
+        |> ignore
+
+        new HttpRequestMessage(
+            HttpMethod.Post,
+            url,
+            Version = HttpVersion.Version20,
+            VersionPolicy = HttpVersionPolicy.RequestVersionExact,
+            Content = content
+        )
+
     /// A header of a response or of its content; the empty text when absent.
     let header (name: string) (response: HttpResponseMessage) : string =
         match response.Headers.TryGetValues name with

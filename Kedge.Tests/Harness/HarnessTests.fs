@@ -1,5 +1,6 @@
 module Kedge.Tests.HarnessTests
 
+open System
 open System.Net
 open System.Net.Http
 open Expecto
@@ -92,6 +93,33 @@ let tests =
                     let! reply = Echo.EchoClient(channel).UnaryAsync(EchoRequest(Text = "hi"))
                     Expect.equal (reply.Text, reply.Backend) ("hi", "direct") "reply"
                     Expect.equal (Array.length peer.Calls) 1 "calls"
+                })
+
+            case "an absence is shown by time, and fails as soon as the thing happens" (fun () ->
+                task {
+                    let asked = ref 0
+
+                    let happensAt (number: int) () =
+                        task {
+                            asked.Value <- asked.Value + 1
+                            return asked.Value = number
+                        }
+
+                    do! Absence.during (TimeSpan.FromMilliseconds 200.0) "nothing" (happensAt 0)
+                    Expect.isGreaterThan asked.Value 1 "it asked again and again"
+                    asked.Value <- 0
+
+                    let! _ =
+                        failure<AssertException> "it happens" (fun () ->
+                            Absence.during Absence.longest "a third question" (happensAt 3))
+
+                    Expect.equal asked.Value 3 "and no longer"
+
+                    let! _ =
+                        failure<ArgumentException> "too long a time" (fun () ->
+                            Absence.during (Absence.longest + TimeSpan.FromMilliseconds 1.0) "nothing" (happensAt 0))
+
+                    ()
                 })
 
             case "the DNS server starts, serves other records after a restart, and stops" (fun () ->

@@ -302,3 +302,15 @@ module Json =
 
     let grpcRoute (backend: string) (host: string) =
         $$"""{ "backend_name": {{value backend}}, "authority_host_matcher": {{value host}} }"""
+
+/// Servers that many tests need.
+[<AutoOpen>]
+module Serving =
+
+    /// One HTTP backend of that name on that port of 127.0.0.1; its host is `name.example`.
+    let serving (name: string) (port: int) (flags: string list) : Task<Kedge> =
+        Kedge.Start(
+            Json.director [ Json.httpRoute name $"{name}.example" ] [],
+            Json.pool [ Json.backend name port ] [],
+            flags
+        )

@@ -65,6 +65,24 @@ type RawPeer(script: NetworkStream -> Task) =
             return text.ToString()
         }
 
+    /// All that comes until the other side ends the connection, in order or not.
+    static member ReadToEnd(stream: Stream) : Task<string> =
+        task {
+            let text = StringBuilder()
+            let buffer = Array.zeroCreate<byte> 16384
+            let mutable reading = true
+
+            while reading do
+                try
+                    let! count = stream.ReadAsync(buffer.AsMemory())
+                    reading <- count > 0
+                    text.Append(Encoding.Latin1.GetString(buffer, 0, count)) |> ignore
+                with :? IOException ->
+                    reading <- false
+
+            return text.ToString()
+        }
+
     static member Write(stream: Stream, text: string) : Task = stream.WriteAsync(Encoding.Latin1.GetBytes text).AsTask()
 
     /// Answers each connection's first request with these bytes, then closes.
@@ -135,28 +153,8 @@ type RawClient private (client: TcpClient, stream: SslStream) =
     member _.Stream = stream
     member _.Write(text: string) = RawPeer.Write(stream, text)
 
-    /// All that comes until the other side closes, or until nothing came for two seconds.
-    member _.ReadToEnd() : Task<string> =
-        task {
-            let text = StringBuilder()
-            let buffer = Array.zeroCreate<byte> 16384
-            let mutable reading = true
-
-            try
-                while reading do
-                    use limit = new CancellationTokenSource(TimeSpan.FromSeconds 2.0)
-                    let! count = stream.ReadAsync(buffer.AsMemory(), limit.Token)
-
-                    if count = 0 then
-                        reading <- false
-                    else
-                        text.Append(Encoding.Latin1.GetString(buffer, 0, count)) |> ignore
-            with
-            | :? IOException
-            | :? OperationCanceledException -> ()
-
-            return text.ToString()
-        }
+    /// All that comes until the other side closes, which it must.
+    member _.ReadToEnd() : Task<string> = within "the end of a connection" (RawPeer.ReadToEnd stream)
 
     interface IDisposable with
         member _.Dispose() =

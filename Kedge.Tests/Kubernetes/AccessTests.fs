@@ -12,6 +12,10 @@ open Kedge.Tests.Kubernetes
 let private withKubeConfig (user: string) (file: string) (url: Uri | null) (options: KubernetesOptions) =
     KubernetesOptions(url, options.TlsInsecure, "", "", user, file, options.AuthTimeout, options.ResolverResyncTimeout)
 
+/// The options with these, and otherwise as they are.
+let private withFiles (url: Uri | null) (insecure: bool) (ca: string) (token: string) (options: KubernetesOptions) =
+    KubernetesOptions(url, insecure, ca, token, "", "", options.AuthTimeout, options.ResolverResyncTimeout)
+
 let private kubeConfig (server: Uri) (caFile: string) (credentials: string) =
     $"""apiVersion: v1
 kind: Config
@@ -89,31 +93,12 @@ let tests =
             case "a server of another CA is not trusted" (fun () ->
                 failsWith
                     (fun options ->
-                        KubernetesOptions(
-                            options.ApiUrl,
-                            false,
-                            Certificates.stranger.Value.File,
-                            options.TokenFile,
-                            "",
-                            "",
-                            options.AuthTimeout,
-                            options.ResolverResyncTimeout
-                        ))
+                        withFiles options.ApiUrl false Certificates.stranger.Value.File options.TokenFile options)
                     "its certificate is not trusted: ")
 
             case "an answer to nobody says that no credentials were sent" (fun () ->
                 failsWith
-                    (fun options ->
-                        KubernetesOptions(
-                            options.ApiUrl,
-                            false,
-                            options.CaFile,
-                            "/nonexistent/token",
-                            "",
-                            "",
-                            options.AuthTimeout,
-                            options.ResolverResyncTimeout
-                        ))
+                    (fun options -> withFiles options.ApiUrl false options.CaFile "/nonexistent/token" options)
                     "no credentials were sent")
 
             case "unless it need not be" (fun () ->
@@ -122,16 +107,12 @@ let tests =
                         new ClusterStage(
                             TimeSpan.FromMinutes 5.0,
                             (fun options ->
-                                KubernetesOptions(
-                                    options.ApiUrl,
-                                    true,
-                                    Certificates.stranger.Value.File,
-                                    options.TokenFile,
-                                    "",
-                                    "",
-                                    options.AuthTimeout,
-                                    options.ResolverResyncTimeout
-                                )),
+                                withFiles
+                                    options.ApiUrl
+                                    true
+                                    Certificates.stranger.Value.File
+                                    options.TokenFile
+                                    options),
                             true
                         )
 
@@ -141,17 +122,7 @@ let tests =
 
             case "no API server is an error with a name" (fun () ->
                 failsWith
-                    (fun options ->
-                        KubernetesOptions(
-                            null,
-                            false,
-                            options.CaFile,
-                            options.TokenFile,
-                            "",
-                            "",
-                            options.AuthTimeout,
-                            options.ResolverResyncTimeout
-                        ))
+                    (fun options -> withFiles null false options.CaFile options.TokenFile options)
                     "k8sclient_kubeapi_url")
 
             case "a kubeconfig user with a token" (fun () -> getsIn (fun _ -> "    token: secret") "secret")

@@ -112,6 +112,7 @@ type ApiServerDouble(identity: Identity) =
     let watchers = List<Watcher>()
     let snapshots = Dictionary<string, struct (int64 * JsonObject array)>()
     let requests = ConcurrentQueue<string>()
+    let refused = ConcurrentQueue<string option>()
     let mutable app: WebApplication option = None
 
     let collection kind =
@@ -241,6 +242,9 @@ type ApiServerDouble(identity: Identity) =
     /// Path and query of each request that was let in.
     member _.Requests = requests.ToArray()
 
+    /// How many requests for objects of this kind were refused.
+    member _.Refusals(kind: string) = refused |> Seq.filter ((=) (Some kind)) |> Seq.length
+
     member this.Lists(kind: string) =
         this.Requests
         |> Seq.filter (fun r ->
@@ -364,8 +368,10 @@ type ApiServerDouble(identity: Identity) =
         let authorization = string request.Headers.Authorization
 
         if not isCertified && authorization <> $"Bearer {this.Token}" then
+            refused.Enqueue(kindOf (string request.Path))
             answer context 401 (Objects.status 401 "Unauthorized" "Unauthorized")
         elif this.RefuseWith <> 0 then
+            refused.Enqueue(kindOf (string request.Path))
             answer context this.RefuseWith (Objects.status this.RefuseWith "Refused" "not now")
         else
             requests.Enqueue(string request.Path + string request.QueryString)

@@ -115,21 +115,3 @@ type ClusterStage(silence: TimeSpan, change: KubernetesOptions -> KubernetesOpti
             cluster.DisposeAsync().AsTask().GetAwaiter().GetResult()
             (server :> IDisposable).Dispose()
             (scratch :> IDisposable).Dispose()
-
-[<RequireQualifiedAccess>]
-module Files =
-
-    let director: Decoded.Director =
-        {
-            GrpcRoutes = []
-            GrpcAdhocRules = []
-            HttpRoutes = []
-            HttpAdhocRules = []
-        }
-
-    let pool: Decoded.BackendPool =
-        {
-            TlsServerConfigs = []
-            GrpcBackends = []
-            HttpBackends = []
-        }

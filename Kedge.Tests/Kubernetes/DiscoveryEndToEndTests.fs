@@ -51,7 +51,14 @@ let routes =
 
                     use client = Clients.http1 kedge.HttpsPort None
                     let readiness () = task { return! (DebugPort.send kedge HttpMethod.Get "/_readyz" "") }
-                    do! Task.Delay 500
+
+                    do!
+                        soon
+                            patience
+                            "an attempt has failed"
+                            (fun () -> restarts kedge [ "exposed services" ])
+                            (fun n -> n >= 1.0)
+
                     use! before = readiness ()
                     Expect.equal (int before.StatusCode) 503 "without an API server"
                     let! none = fetch client "web.ext.example.com"
@@ -88,7 +95,8 @@ let routes =
                     use load = loadOf kedge "steady.ext.example.com" steady
 
                     api.Play [ Manifest.unlabelled "default" "web" [ "http", 80, string web.Port ] ]
-                    do! Task.Delay 300
+                    api.Play(pod "default" "later" "http" 80 web.Port)
+                    do! soon change "what comes later" (fun () -> fetch client "later.ext.example.com") (isFrom web)
                     let! hidden = look ()
                     Expect.isTrue (isError 502 "no-route" hidden) $"without the label: %A{hidden}"
 
@@ -264,41 +272,58 @@ let routes =
                 })
         ]
 
-let private kill (api: ApiServer) (missed: Happening list) =
+/// Starts the outage, and waits until each watch has been begun again this many times.
+let private restarted (kedge: Kedge) (times: float) (outage: unit -> unit) =
     task {
-        api.Double.Stop()
-        api.Play missed
-        // A minute, as an API server takes to be replaced.
-        do! Task.Delay 60000
+        let! before = restarts kedge bothWatches
+        outage ()
+
+        do!
+            soon patience $"each watch has begun again {times} times" (fun () -> restarts kedge bothWatches) (fun now ->
+                now >= before + times)
+    }
+
+let private kill (kedge: Kedge) (api: ApiServer) (missed: Happening list) =
+    task {
+        // The waits between attempts double from 0.1 s up to 2 s. By the ninth attempt they have reached that, so a longer
+        // outage changes nothing; if they went on doubling, the next wait would take longer than `recovery`.
+        do!
+            restarted kedge 9.0 (fun () ->
+                api.Double.Stop()
+                api.Play missed)
+
         api.Double.Start()
     }
 
-let private gone (form: GoneForm) (api: ApiServer) (missed: Happening list) =
+let private gone (form: GoneForm) (_: Kedge) (api: ApiServer) (missed: Happening list) =
     task {
         api.Double.Gone <- form
         api.Play [ DropWatches; yield! missed; Compact ]
     }
 
-let private rotate (api: ApiServer) (missed: Happening list) =
+/// Waits until requests for each kind of object have been refused this many times.
+let private refused (api: ApiServer) (times: int) =
+    eventually $"{times} refusals of each watch" (fun () ->
+        api.Double.Refusals "Service" >= times
+        && api.Double.Refusals "EndpointSlice" >= times)
+
+let private rotate (_: Kedge) (api: ApiServer) (missed: Happening list) =
     task {
         api.Double.Token <- "second"
         api.Play [ DropWatches; yield! missed ]
-        do! Task.Delay 1000
+        do! refused api 2
         api.RotateToken "second"
     }
 
-let private silence (api: ApiServer) (missed: Happening list) =
-    task {
-        api.Play [ SilenceWatches; yield! missed ]
-        // Three times the silence that is taken for death.
-        do! Task.Delay 3000
-    }
+let private silence (kedge: Kedge) (api: ApiServer) (missed: Happening list) =
+    // Silent for three times as long as is taken for death.
+    restarted kedge 3.0 (fun () -> api.Play [ SilenceWatches; yield! missed ])
 
-let private refuse (api: ApiServer) (missed: Happening list) =
+let private refuse (_: Kedge) (api: ApiServer) (missed: Happening list) =
     task {
         api.Double.RefuseWith <- 503
         api.Play [ DropWatches; yield! missed ]
-        do! Task.Delay 2000
+        do! refused api 4
         api.Double.RefuseWith <- 0
     }
 
@@ -349,6 +374,7 @@ let outages =
 
                         do!
                             outage
+                                kedge
                                 api
                                 [
                                     Delete("Service", "default", "leaving")
@@ -370,9 +396,7 @@ let outages =
                                 isError 502 "no-route" gone && isFrom fresh came && isFrom moved web)
 
                         do! isHarmless load
-
-                        let watches = api.Double.Watches
-                        Expect.equal watches 2 "watches"
+                        do! eventually "one watch of each kind" (fun () -> api.Double.Watches = 2)
                     })
 
             case "no API server at the start: routes of the files serve, and the log has a line, not a flood" (fun () ->
@@ -396,7 +420,10 @@ let outages =
                     use client = Clients.http1 kedge.HttpsPort None
                     let! first = fetch client "own.example"
                     Expect.isTrue (isFrom own first) $"a file's route: %A{first}"
-                    do! Task.Delay 3000
+
+                    do!
+                        soon patience "five attempts" (fun () -> restarts kedge [ "endpoint slices" ]) (fun count ->
+                            count >= 5.0)
 
                     let warnings =
                         kedge.Program.Output.Split '\n'
@@ -444,9 +471,13 @@ let outages =
                     use client = Clients.http1 kedge.HttpsPort None
                     let! first = fetch client "own.example"
                     Expect.isTrue (isFrom own first) $"a file's route: %A{first}"
-                    do! Task.Delay 1500
-                    use! readiness = DebugPort.send kedge HttpMethod.Get "/_readyz" ""
-                    Expect.equal (int readiness.StatusCode) 503 "not ready"
+
+                    do!
+                        Absence.during (TimeSpan.FromSeconds 1.5) "ready" (fun () ->
+                            task {
+                                use! readiness = DebugPort.send kedge HttpMethod.Get "/_readyz" ""
+                                return int readiness.StatusCode <> 503
+                            })
 
                     let warnings =
                         kedge.Program.Output.Split '\n'

@@ -2,7 +2,6 @@ namespace Kedge.Tests.Kubernetes
 
 open System
 open System.Collections.Concurrent
-open System.Diagnostics
 open System.IO
 open System.Net.Http
 open System.Threading
@@ -93,27 +92,26 @@ type LightLoad(send: unit -> Task<string>) =
 [<AutoOpen>]
 module DiscoverySteps =
 
-    /// Asks until it is so; fails, with the last that was seen, when it takes longer than a change may take.
-    let soon (limit: TimeSpan) (what: string) (look: unit -> Task<'a>) (isSo: 'a -> bool) : Task<unit> =
-        task {
-            let clock = Stopwatch.StartNew()
-            let! first = look ()
-            let mutable seen = first
-
-            while not (isSo seen) do
-                if clock.Elapsed > limit then
-                    failwithf "not so within %.0f s: %s; it is %A" limit.TotalSeconds what seen
-
-                do! Task.Delay 20
-                let! next = look ()
-                seen <- next
-        }
-
     /// How long a change of the cluster may take to be in force.
     let change = TimeSpan.FromSeconds 2.0
 
     /// How long after the API server is back everything must be right.
     let recovery = TimeSpan.FromSeconds 5.0
+
+    /// How many times these watches have been begun again; the lowest count of them.
+    let restarts (kedge: Kedge) (watches: string list) : Task<float> =
+        task {
+            let mutable least = infinity
+
+            for watch in watches do
+                let! count = DebugPort.metric kedge "kedge_watch_restarts_total" [ "watch", watch ]
+                least <- min least count
+
+            return least
+        }
+
+    /// The watches of a server with discovery.
+    let bothWatches = [ "exposed services"; "endpoint slices" ]
 
     let fetch (client: HttpClient) (authority: string) : Task<Outcome> =
         task {

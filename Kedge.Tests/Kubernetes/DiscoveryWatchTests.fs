@@ -4,12 +4,13 @@ module Kedge.Tests.Kubernetes.DiscoveryWatchTests
 open System.Collections.Concurrent
 open System.Threading.Tasks
 open Expecto
+open Kedge.Domain
 open Kedge.Host.Kubernetes
 open Kedge.Tests.Harness
 open Kedge.Tests.Kubernetes
 
 let private hosts (source: DiscoverySource) =
-    source.Generate(Files.director, Files.pool).HttpRoutes
+    source.Generate(LoadedFiles.Empty).Entries.HttpRoutes
     |> List.map (fun route -> route.HostMatcher)
 
 let private exposed name = Manifest.exposed "shop" name [ "http", 80, "8080" ]
@@ -58,7 +59,7 @@ let tests =
                     do! finishes "the first list" source.FirstList
 
                     let backend =
-                        (source.Generate(Files.director, Files.pool).HttpBackends) |> List.exactlyOne
+                        source.Generate(LoadedFiles.Empty).Entries.Backends.Http |> List.exactlyOne
 
                     let target =
                         match backend.Resolver with
@@ -76,13 +77,13 @@ let tests =
                     stage.Server.Play [ exposed "a"; exposed "b" ]
                     let source = stage.Discover()
                     do! finishes "the first list" source.FirstList
-                    let before = source.Generate(Files.director, Files.pool)
+                    let before = source.Generate(LoadedFiles.Empty)
                     do! eventually "the watches stand" (fun () -> stage.Server.Watches = 2)
                     stage.Server.Play [ Compact; DropWatches ]
                     do! eventually "a second list" (fun () -> (stage.Watch "exposed services").Lists = 2L)
 
                     Expect.isTrue
-                        (obj.ReferenceEquals(before, source.Generate(Files.director, Files.pool)))
+                        (obj.ReferenceEquals(before, source.Generate(LoadedFiles.Empty)))
                         "nothing to publish"
 
                     stage.Server.Play [ DropWatches; Delete("Service", "shop", "a"); exposed "c" ]
@@ -132,6 +133,7 @@ let tests =
 
                     for i in 1..100 do
                         stage.Server.Play [ exposed $"s{i}" ]
+                        // The pace of the events.
                         do! Task.Delay 30
 
                     Expect.exists counts (fun count -> count > 0 && count < 100) "in the midst of it"
@@ -158,12 +160,12 @@ let tests =
 
                     let source = stage.Discover()
                     do! finishes "the first list" source.FirstList
-                    let generated = source.Generate(Files.director, Files.pool)
-                    Expect.equal generated.HttpRoutes.Length 10_000 "a route for each"
+                    let generated = source.Generate(LoadedFiles.Empty)
+                    Expect.equal generated.Entries.HttpRoutes.Length 10_000 "a route for each"
 
                     let sinks =
                         [
-                            for backend in generated.HttpBackends do
+                            for backend in generated.Entries.Backends.Http do
                                 match backend.Resolver with
                                 | Kedge.Domain.Decoded.K8s target -> stage.Resolve(target, true)
                                 | other -> failtestf "%A" other
@@ -181,7 +183,7 @@ let tests =
 
                     do!
                         eventually "one less" (fun () ->
-                            source.Generate(Files.director, Files.pool).HttpRoutes.Length = 9_999)
+                            source.Generate(LoadedFiles.Empty).Entries.HttpRoutes.Length = 9_999)
 
                     Expect.equal stage.Cluster.Watches.Count 2 "two watches"
                 })

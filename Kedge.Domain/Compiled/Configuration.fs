@@ -1,0 +1,116 @@
+namespace Kedge.Domain
+
+open System
+open System.Collections.Generic
+
+/// A configuration in its third shape: validated and compiled. Immutable; the server replaces it as a whole.
+[<Sealed>]
+type Configuration
+    private
+    (
+        files: LoadedFiles,
+        http: ProtocolPart<Decoded.HttpRoute, HttpRoute>,
+        grpc: ProtocolPart<Decoded.GrpcRoute, GrpcRoute>
+    ) =
+
+    let director = Director(http.Routes, grpc.Routes, files.Director.Value.AdhocRules)
+
+    let definitions (backends: BackendInfo array) = [ for backend in backends -> backend.Definition ]
+
+    let pool =
+        BackendPool(
+            files.Pool.Value.TlsServerConfigs,
+            {
+                Http = definitions http.Backends
+                Grpc = definitions grpc.Backends
+            }
+        )
+
+    let routes: PerProtocol<IReadOnlyList<RouteInfo>> =
+        {
+            Http = http.RouteInfos
+            Grpc = grpc.RouteInfos
+        }
+
+    let adhocRules: PerProtocol<IReadOnlyList<RouteInfo>> =
+        {
+            Http = http.AdhocInfos
+            Grpc = grpc.AdhocInfos
+        }
+
+    let backends: PerProtocol<IReadOnlyList<BackendInfo>> =
+        {
+            Http = http.Backends
+            Grpc = grpc.Backends
+        }
+
+    let httpTable = HttpRouteTable http.Routes
+    let grpcTable = GrpcRouteTable grpc.Routes
+
+    member private _.HttpPart = http
+    member private _.GrpcPart = grpc
+
+    /// No rules, no backends.
+    static member val Empty: Configuration = Configuration(LoadedFiles.Empty, ProtocolPart.Empty, ProtocolPart.Empty)
+
+    /// Compiles the files, and the generated entries after theirs. A generated entry that is invalid, or whose backend
+    /// name is taken, is omitted and reported; it does not affect the others.
+    ///
+    /// `before` does not change the result: what it made of generated entries that are the same objects is reused, so
+    /// that one change among ten thousand entries costs little.
+    static member Build
+        (files: LoadedFiles, generated: GeneratedEntries, before: Configuration)
+        : struct (Configuration * ConfigError list) =
+        let compilation = Compilation(files, generated, before.Pool)
+        let http = compilation.Part(RouteKind.http, before.HttpPart)
+        let grpc = compilation.Part(RouteKind.grpc, before.GrpcPart)
+        struct (Configuration(files, http, grpc), compilation.Errors)
+
+    /// Compiles the files alone.
+    static member Build(files: LoadedFiles) : Configuration =
+        let struct (configuration, _) =
+            Configuration.Build(files, GeneratedEntries.Empty, Configuration.Empty)
+
+        configuration
+
+    /// Decodes, validates and compiles both files. See `LoadedFiles.Load`.
+    static member Load
+        (directorName: string, director: ReadOnlyMemory<byte>, poolName: string, pool: ReadOnlyMemory<byte>)
+        : Loaded<Configuration> =
+        LoadedFiles.Load(directorName, director, poolName, pool).Map(fun files -> Configuration.Build files)
+
+    /// The files that it was compiled from, without generated entries.
+    member _.Files: LoadedFiles = files
+
+    /// All rules in their second shape, for explanations and analysis. Indexes are those of the lists below.
+    member _.Director: Director = director
+    /// All backends in their second shape.
+    member _.Pool: BackendPool = pool
+    /// Where the rules of the director file are.
+    member _.DirectorSource: SourceMap = files.Director.Source
+    /// Where the entries of the backend pool are. Its file name is empty when no pool was given.
+    member _.PoolSource: SourceMap = files.Pool.Source
+
+    member _.Routes: PerProtocol<IReadOnlyList<RouteInfo>> = routes
+    /// The index in an `AdhocDecision` is one into these.
+    member _.AdhocRules: PerProtocol<IReadOnlyList<RouteInfo>> = adhocRules
+    member _.Backends: PerProtocol<IReadOnlyList<BackendInfo>> = backends
+
+    /// Yields indexes into `Routes.Http`.
+    member _.HttpRouteTable: HttpRouteTable = httpTable
+    /// Yields indexes into `Routes.Grpc`.
+    member _.GrpcRouteTable: GrpcRouteTable = grpcTable
+
+    /// What the ad-hoc rules of the protocol decide about a request that no route takes.
+    member _.DecideAdhoc(protocol: Protocol, host: string, ports: AuthorityPorts) : AdhocDecision =
+        Adhoc.decide director.AdhocRules[protocol] host ports
+
+    // Until the server uses the members above.
+    member _.HttpRoutes = routes.Http
+    member _.GrpcRoutes = routes.Grpc
+    member _.HttpAdhocRules = adhocRules.Http
+    member _.GrpcAdhocRules = adhocRules.Grpc
+    member _.HttpBackends = backends.Http
+    member _.GrpcBackends = backends.Grpc
+    member configuration.DecideHttpAdhoc(host, ports) = configuration.DecideAdhoc(Protocol.Http, host, ports)
+    member configuration.DecideGrpcAdhoc(host, ports) = configuration.DecideAdhoc(Protocol.Grpc, host, ports)

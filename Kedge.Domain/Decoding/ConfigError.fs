@@ -1,0 +1,28 @@
+namespace Kedge.Domain
+
+/// Where a value is. Line and column start at 1, and the column counts characters. Both are 0 when the value is in no
+/// file.
+type Location =
+    {
+        File: string
+        Line: int
+        Column: int
+        Path: JsonPath
+    }
+
+/// A problem and where it is.
+type ConfigError = { At: Location; Problem: Problem }
+
+[<RequireQualifiedAccess>]
+module ConfigError =
+
+    /// `file:line:column: $.http.routes[3].host_matcher: what is wrong (what was found)`, always one line. Line and
+    /// column are omitted when the value is in no file.
+    let describe (error: ConfigError) : string =
+        let place =
+            if error.At.Line = 0 then
+                error.At.File
+            else
+                $"{error.At.File}:{error.At.Line}:{error.At.Column}"
+
+        $"{place}: {JsonPath.render error.At.Path}: {Problem.describe error.Problem}"

@@ -1,0 +1,35 @@
+namespace Kedge.Domain
+
+/// The values that a numeric field of the configuration may have; both ends belong to the range. Decoding names it in
+/// the error for what is not even an unsigned 32-bit number, validation checks it.
+[<Struct>]
+type internal NumberRange =
+    {
+        Min: uint32
+        Max: uint32
+    }
+
+    override range.ToString() = $"{range.Min} to {range.Max}"
+
+    member range.Includes(value: uint32) = range.Min <= value && value <= range.Max
+
+[<RequireQualifiedAccess>]
+module internal NumberRange =
+
+    let port = { Min = 1u; Max = 65535u }
+
+    /// 0 = unset.
+    let optionalPort = { port with Min = 0u }
+
+    /// Of `max_requests`; 0 = no limit.
+    let requests =
+        {
+            Min = 0u
+            Max = uint32 System.Int32.MaxValue
+        }
+
+    /// Of answers or failures in a row; 0 = the default.
+    let threshold = { Min = 0u; Max = 1000u }
+
+    /// 0 = the default.
+    let percent = { Min = 0u; Max = 100u }

@@ -1,0 +1,224 @@
+namespace Kedge.Domain
+
+open System
+open System.Collections.Generic
+
+/// Which requests reach a route.
+type Reach<'request> =
+    /// This one does.
+    | Reached of witness: 'request
+    /// Only `OPTIONS *` does; `taken` would if the earlier route did not exist.
+    | OnlyAsterisk of witness: 'request * taken: 'request * earlier: int
+    /// An earlier route, the first of its kind, takes every request that this one would take. `taken` is one of them.
+    | ShadowedBy of earlier: int * taken: 'request
+    /// Several earlier routes take everything only together. There is a request for each of them.
+    | CoveredBy of taken: (int * 'request) list
+    /// No request meets the conditions.
+    | NeverHolds
+
+/// Something about a route that its author should know. Indexes are those of the analysed array.
+type RouteFinding<'request> =
+    /// The conditions are the same as those of an earlier route.
+    | Duplicate of route: int * first: int * taken: 'request
+    /// See `Reach`; `shadow` is all but `Reached` and `NeverHolds`.
+    | Hidden of route: int * shadow: Reach<'request>
+    | NeverMatches of route: int
+    /// No canonical path satisfies this one of several path rules.
+    | NeverMatchingPath of route: int * rule: int
+    /// The pool has no backend of this name; the witness, if any, reaches the route.
+    | DanglingBackend of route: int * backend: string * witness: 'request voption
+    /// gRPC: the shorter prefix of the earlier route takes calls that the longer prefix of the later route names too.
+    /// The two routes differ in another condition.
+    | PrefixOverlap of route: int * earlier: int * taken: 'request
+
+/// What is wrong with a table, or likely to surprise. Each finding has a request that shows it, and the results are
+/// exact in both directions: see `RequestSpace`.
+[<RequireQualifiedAccess>]
+module Analysis =
+
+    let private space (semantics: RouteSemantics<'route, 'request>) (routes: 'route array) =
+        let conditions = routes |> Array.map semantics.Conditions
+        conditions, RouteSemantics.space semantics conditions
+
+    /// An earlier route that takes all of the requests. The few winners of some of them are tried before the other
+    /// routes.
+    let private single
+        (semantics: RouteSemantics<_, _>)
+        (routes: _ array)
+        route
+        (winners: int list)
+        (requests: 'request list)
+        =
+        let takesAll index = requests |> List.forall (semantics.Holds routes[index])
+
+        match winners |> List.distinct |> List.filter takesAll with
+        | [] -> Seq.init route id |> Seq.tryFind takesAll
+        | found -> Some(List.min found)
+
+    let private reachOf (semantics: RouteSemantics<_, _>) (routes: _ array) winner route (points: Point seq) =
+        // A representative is checked against the reference router, so that a mistake in the choice of representatives
+        // can never invent a witness.
+        let requests =
+            points
+            |> Seq.map (fun point -> struct (point, semantics.Request point))
+            |> Seq.filter (fun (struct (_, request)) -> semantics.Holds routes[route] request)
+
+        let mutable taken = []
+        let mutable reached = ValueNone
+        use each = requests.GetEnumerator()
+
+        while reached.IsNone && each.MoveNext() do
+            let struct (point, request) = each.Current
+
+            match winner request with
+            | index when index = route -> reached <- ValueSome struct (point, request)
+            | index -> taken <- (index, request) :: taken
+
+        let taken = List.rev taken
+
+        match reached, taken with
+        | ValueSome(struct (point, witness)), _ when point.Text <> "*" -> Reached witness
+        | ValueSome(struct (_, witness)), [] -> Reached witness
+        | ValueSome(struct (_, witness)), (earlier, request) :: _ -> OnlyAsterisk(witness, request, earlier)
+        | ValueNone, [] -> NeverHolds
+        | ValueNone, (_, first) :: _ ->
+            match single semantics routes route (List.map fst taken) (List.map snd taken) with
+            | Some earlier -> ShadowedBy(earlier, first)
+            | None -> CoveredBy(List.distinctBy fst taken)
+
+    // `OPTIONS *` comes last, so that it is a route's witness only when no other request reaches the route.
+    let private ordered (points: Point seq) =
+        Seq.append (points |> Seq.filter (fun p -> p.Text <> "*")) (points |> Seq.filter (fun p -> p.Text = "*"))
+
+    /// For each route, which requests reach it.
+    let reach (semantics: RouteSemantics<'route, 'request>) (routes: 'route array) : Reach<'request> array =
+        let conditions, space = space semantics routes
+        let winner = semantics.Winner routes
+
+        routes
+        |> Array.mapi (fun route _ ->
+            reachOf semantics routes winner route (ordered (space.Representatives conditions[route])))
+
+    let private hidden (conditions: RequestConditions array) (reach: Reach<'request> array) =
+        let first = Dictionary<RequestConditions, int>()
+
+        [
+            for route in 0 .. conditions.Length - 1 do
+                let isFirst = first.TryAdd(conditions[route], route)
+
+                match reach[route] with
+                | Reached _ -> ()
+                | NeverHolds -> NeverMatches route
+                | ShadowedBy(_, taken) when not isFirst -> Duplicate(route, first[conditions[route]], taken)
+                | shadow -> Hidden(route, shadow)
+        ]
+
+    let private dangling (semantics: RouteSemantics<_, _>) (routes: _ array) backends (reach: Reach<'request> array) =
+        let known = HashSet<string>(backends: string seq)
+
+        [
+            for route in 0 .. routes.Length - 1 do
+                let backend = semantics.Backend routes[route]
+
+                if not (known.Contains backend) then
+                    let witness =
+                        match reach[route] with
+                        | Reached witness
+                        | OnlyAsterisk(witness, _, _) -> ValueSome witness
+                        | _ -> ValueNone
+
+                    DanglingBackend(route, backend, witness)
+        ]
+
+    /// Findings about HTTP routes, given the names of the pool's HTTP backends.
+    let http (backends: string seq) (routes: HttpRoute array) : RouteFinding<HttpRequest> list =
+        let conditions, space = space RouteSemantics.http routes
+        let reach = reach RouteSemantics.http routes
+
+        let deadPaths =
+            [
+                for route in 0 .. routes.Length - 1 do
+                    let rules = routes[route].Paths
+
+                    for rule in 0 .. rules.Length - 1 do
+                        let text =
+                            match rules[rule] with
+                            | ExactPath path -> Exactly path
+                            | PathPrefix prefix -> StartingWith prefix
+
+                        if rules.Length > 1 && (space.Texts.Representatives text).IsEmpty then
+                            NeverMatchingPath(route, rule)
+            ]
+
+        hidden conditions reach
+        @ deadPaths
+        @ dangling RouteSemantics.http routes backends reach
+
+    let private prefixOf (route: GrpcRoute) =
+        match route.Service with
+        | ServicePrefix prefix
+        | MethodPrefix prefix -> ValueSome prefix
+        | AnyService
+        | ExactService _
+        | ExactMethod _ -> ValueNone
+
+    /// For a route with a prefix: the first earlier one with a shorter prefix that takes calls of both, among the
+    /// routes for the same host or any host. (A route for one host before one for any host is a deliberate exception.)
+    let private overlaps (routes: GrpcRoute array) (conditions: RequestConditions array) (space: RequestSpace) reach =
+        let winner = RouteSemantics.grpc.Winner routes
+        let byPrefix = Dictionary<struct (HostMatcher * string), List<int>>()
+
+        let earlier route (prefix: string) =
+            seq {
+                for host in List.distinct [ conditions[route].Host; AnyHost ] do
+                    for length in 0 .. prefix.Length - 1 do
+                        match byPrefix.TryGetValue(struct (host, prefix.Substring(0, length))) with
+                        | true, routes -> yield! routes
+                        | _ -> ()
+            }
+
+        let takenBy route other =
+            RequestConditions.meet conditions[route] conditions[other]
+            |> Option.bind (fun both ->
+                space.Representatives both
+                |> Seq.map RouteSemantics.grpc.Request
+                |> Seq.tryFind (fun request -> winner request = other))
+
+        [
+            for route in 0 .. routes.Length - 1 do
+                match prefixOf routes[route], reach route with
+                | ValueSome prefix, Reached _ ->
+                    let overlap =
+                        earlier route prefix
+                        |> Seq.filter (fun other -> routes[other].Backend <> routes[route].Backend)
+                        |> Seq.tryPick (fun other ->
+                            takenBy route other
+                            |> Option.map (fun taken -> PrefixOverlap(route, other, taken)))
+
+                    yield! Option.toList overlap
+                | _ -> ()
+
+                match prefixOf routes[route] with
+                | ValueSome prefix ->
+                    let key = struct (conditions[route].Host, prefix)
+
+                    if not (byPrefix.ContainsKey key) then
+                        byPrefix[key] <- List<int>()
+
+                    byPrefix[key].Add route
+                | ValueNone -> ()
+        ]
+
+    /// Findings about gRPC routes, given the names of the pool's gRPC backends.
+    let grpc (backends: string seq) (routes: GrpcRoute array) : RouteFinding<GrpcRequest> list =
+        let conditions, space = space RouteSemantics.grpc routes
+        let reach = reach RouteSemantics.grpc routes
+
+        hidden conditions reach
+        @ dangling RouteSemantics.grpc routes backends reach
+        @ overlaps routes conditions space (fun route -> reach[route])
+
+    /// The backends that no route names.
+    let unusedBackends (semantics: RouteSemantics<'route, 'request>) (routes: 'route array) (backends: string seq) =
+        let used = HashSet<string>(routes |> Seq.map semantics.Backend)
+        backends |> Seq.filter (fun name -> not (used.Contains name)) |> Seq.toList

@@ -1,0 +1,222 @@
+namespace Kedge.Domain
+
+open System
+open System.Collections.Generic
+
+/// Where the findings about one list of rules are, and how they name these rules.
+[<NoEquality; NoComparison>]
+type internal CheckedList =
+    {
+        Protocol: Protocol
+        /// `routes` or `adhoc_rules`.
+        List: string
+        Infos: IReadOnlyList<RouteInfo>
+        Source: SourceMap
+    }
+
+    static member Routes(configuration: Configuration, protocol: Protocol) : CheckedList =
+        {
+            Protocol = protocol
+            List = "routes"
+            Infos = configuration.Routes[protocol]
+            Source = configuration.DirectorSource
+        }
+
+    static member AdhocRules(configuration: Configuration, protocol: Protocol) : CheckedList =
+        {
+            Protocol = protocol
+            List = "adhoc_rules"
+            Infos = configuration.AdhocRules[protocol]
+            Source = configuration.DirectorSource
+        }
+
+    member private list.Path(index: int) : JsonPath = [ Field list.Protocol.Section; Field list.List; Step.Index index ]
+
+    /// A rule in a message: `$.http.routes[3] (host=a.example)`.
+    member list.Name(index: int) = $"{JsonPath.render (list.Path index)} ({list.Infos[index].Rule})"
+
+    /// A finding about a part of a rule, or with an empty path about the rule as a whole.
+    member list.Finding(severity: Severity, kind: string, index: int, part: JsonPath, message: string, witnesses) =
+        let path = list.Path index @ part
+
+        let location =
+            if list.Infos[index].Line > 0 then
+                list.Source.Locate path
+            else
+                {
+                    File = ""
+                    Line = 0
+                    Column = 0
+                    Path = path
+                }
+
+        Finding(severity, kind, location, message, witnesses)
+
+/// What is wrong with a configuration, or likely to surprise: the findings of `kedge check`.
+[<AbstractClass; Sealed>]
+type Check private () =
+
+    static let names (backends: IReadOnlyList<BackendInfo>) = backends |> Seq.map _.Name
+
+    static let hidden (list: CheckedList) (witnesses: 'request list -> string list) route (shadow: Reach<'request>) =
+        let finding kind message taken = [ list.Finding(Severity.Warning, kind, route, [], message, witnesses taken) ]
+
+        match shadow with
+        | Reached _
+        | NeverHolds -> []
+        | ShadowedBy(earlier, taken) ->
+            finding "shadowed-route" $"no request reaches it: {list.Name earlier} takes them all" [ taken ]
+        | OnlyAsterisk(_, taken, earlier) ->
+            finding "shadowed-route" $"only `OPTIONS *` reaches it: {list.Name earlier} comes before it" [ taken ]
+        | CoveredBy taken ->
+            let earlier = taken |> List.map (fst >> list.Name) |> String.concat ", "
+
+            finding
+                "unreachable-route"
+                $"no request reaches it: together, earlier routes take them all: {earlier}"
+                (List.map snd taken)
+
+    static let routeFinding
+        (configuration: Configuration)
+        (list: CheckedList)
+        (witnesses: 'request list -> string list)
+        (finding: RouteFinding<'request>)
+        : Finding list =
+        let report severity kind route message taken =
+            [ list.Finding(severity, kind, route, [], message, witnesses taken) ]
+
+        match finding with
+        | Duplicate(route, first, taken) ->
+            let backend = list.Infos[route].BackendName
+
+            let consequence =
+                if backend = list.Infos[first].BackendName then
+                    ""
+                else
+                    $", and its backend {backend} is never used"
+
+            report
+                Severity.Warning
+                "duplicate-route"
+                route
+                $"has the same conditions as {list.Name first}, which takes all its requests{consequence}"
+                [ taken ]
+        | Hidden(route, shadow) -> hidden list witnesses route shadow
+        | NeverMatches route ->
+            let message = $"no request can meet its conditions ({list.Infos[route].Rule})"
+            report Severity.Warning "never-matching-route" route message []
+        | NeverMatchingPath(route, rule) ->
+            let part = [ Field "path_rules"; Step.Index rule ]
+            let message = "no canonical path satisfies this rule"
+
+            [
+                list.Finding(Severity.Warning, "never-matching-path", route, part, message, [])
+            ]
+        | DanglingBackend(route, backend, witness) ->
+            let meant =
+                match Suggestion.closest (names configuration.Backends[list.Protocol]) backend with
+                | Some name -> $"; did you mean {name}?"
+                | None -> ""
+
+            // Without a pool file, a wrong name looks like one that will be added.
+            let severity =
+                if configuration.PoolSource.File = "" then
+                    Severity.Warning
+                else
+                    Severity.Error
+
+            report
+                severity
+                "dangling-backend"
+                route
+                $"the backend pool has no {list.Protocol.Section} backend {backend}{meant}"
+                (ValueOption.toList witness)
+        | PrefixOverlap(route, earlier, taken) ->
+            report
+                Severity.Info
+                "overlapping-grpc-prefixes"
+                route
+                $"some of the calls that its prefix names go to {list.Name earlier}, whose prefix is shorter but comes first"
+                [ taken ]
+
+    static let routes (configuration: Configuration) (semantics: RouteSemantics<'route, 'request>) analyse =
+        let list = CheckedList.Routes(configuration, semantics.Protocol)
+        let witnesses = List.map (semantics.Wrap >> RequestText.render)
+
+        analyse (names configuration.Backends[semantics.Protocol]) (semantics.Routes configuration.Director)
+        |> List.collect (routeFinding configuration list witnesses)
+
+    /// A plain request with this authority.
+    static let plainRequest (protocol: Protocol) host ports : Request =
+        match protocol with
+        | Protocol.Http ->
+            Http
+                {
+                    Host = host
+                    Ports = ports
+                    Path = "/"
+                    Mode = Decoded.ProxyMode.ReverseProxy
+                    Headers = []
+                }
+        | Protocol.Grpc ->
+            Grpc
+                {
+                    Host = host
+                    Ports = ports
+                    Service = "any.Service"
+                    Method = "Any"
+                    Metadata = []
+                }
+
+    static let adhocRules (configuration: Configuration) (protocol: Protocol) =
+        let list = CheckedList.AdhocRules(configuration, protocol)
+
+        let finding kind rule message name ports =
+            let witness = RequestText.render (plainRequest protocol name ports)
+            list.Finding(Severity.Warning, kind, rule, [], message, [ witness ])
+
+        AdhocAnalysis.findings configuration.Director.AdhocRules[protocol]
+        |> List.map (fun found ->
+            match found with
+            | HiddenRule(rule, earlier, name) ->
+                let message =
+                    $"it never decides: for each of its names an earlier rule does, such as {list.Name earlier}"
+
+                finding "hidden-adhoc-rule" rule message name AuthorityPorts.Unspecified
+            | HiddenPort(rule, earlier, name, port) ->
+                let message =
+                    $"port {port} of {name} is refused although this rule allows it: {list.Name earlier} decides"
+
+                finding "hidden-adhoc-port" rule message name (AuthorityPorts.Of port))
+
+    static let unusedBackends (configuration: Configuration) (semantics: RouteSemantics<'route, 'request>) =
+        let protocol = semantics.Protocol
+        let backends = configuration.Backends[protocol]
+
+        let unused =
+            HashSet<string>(
+                Analysis.unusedBackends semantics (semantics.Routes configuration.Director) (names backends)
+            )
+
+        [
+            for backend in backends do
+                if unused.Contains backend.Name then
+                    let path = [ Field protocol.Section; Field "backends"; Step.Index backend.Index ]
+                    let message = $"no {protocol.Section} route names the backend {backend.Name}"
+                    Finding(Severity.Warning, "unused-backend", configuration.PoolSource.Locate path, message, [])
+        ]
+
+    /// All findings, errors first, each severity in the order of the files.
+    static member Findings(configuration: Configuration) : IReadOnlyList<Finding> =
+        [|
+            yield! routes configuration RouteSemantics.http Analysis.http
+            yield! routes configuration RouteSemantics.grpc Analysis.grpc
+
+            for protocol in Protocol.All do
+                yield! adhocRules configuration protocol
+
+            yield! unusedBackends configuration RouteSemantics.http
+            yield! unusedBackends configuration RouteSemantics.grpc
+        |]
+        |> Array.sortBy (fun finding -> -int finding.Severity)
+        :> IReadOnlyList<Finding>

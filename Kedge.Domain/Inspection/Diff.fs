@@ -1,0 +1,301 @@
+namespace Kedge.Domain
+
+open System
+open System.Collections.Generic
+
+/// How the lists of routes differ. Indexes are those of the old and of the new array.
+type RouteChange =
+    | Added of after: int
+    | Removed of before: int
+    /// The same conditions for another backend or caller, or the same backend and host under other conditions.
+    | Changed of before: int * after: int
+    /// Both routes are in both tables; their order decides for some request.
+    | Reordered of before: int * after: int
+
+/// A request that a different route now decides about. The winners are the first routes that take it, -1 when none
+/// does. They differ in backend or in the requirements on the caller.
+type Move<'request> =
+    {
+        Request: 'request
+        Before: int
+        After: int
+    }
+
+type RouteDifference<'request> =
+    {
+        Change: RouteChange
+        /// None when the change does not make any request go elsewhere.
+        Move: Move<'request> option
+    }
+
+/// What a change of a table moves. A route that was added, removed or changed is listed even when no request goes
+/// elsewhere; a new order that moves nothing is not a difference.
+///
+/// Exact in both directions. Let q go to r before and to s after (or to none). The representative q' of the conditions
+/// of r and s together (`RequestSpace`, over both tables) satisfies both, and whatever takes q' takes q. As r is the
+/// first of the old table that takes q, it is the first that takes q', and so is s in the new table. So it is enough to
+/// look at the representatives of each pair of routes, and of each single route for "none".
+[<RequireQualifiedAccess>]
+module Diff =
+
+    /// Equal values (of conditions, of outcomes) in both tables have the same number.
+    let private number (values: 'value array) (known: Dictionary<'value, int>) =
+        values
+        |> Array.map (fun value ->
+            match known.TryGetValue value with
+            | true, id -> id
+            | _ ->
+                known[value] <- known.Count
+                known.Count - 1)
+
+    [<Literal>]
+    let private Nowhere = Int32.MaxValue
+
+    /// For each element of `ids`, where its number first occurs in `others`.
+    let private firstPlace (ids: int array) (others: int array) =
+        let places = Dictionary<int, int>()
+        others |> Array.iteri (fun place id -> places.TryAdd(id, place) |> ignore)
+
+        ids
+        |> Array.map (fun id ->
+            match places.TryGetValue id with
+            | true, place -> place
+            | _ -> Nowhere)
+
+    /// A table with its routes' conditions and outcomes as numbers.
+    type private Side<'route, 'request> =
+        {
+            Routes: 'route array
+            Conditions: RequestConditions array
+            ConditionIds: int array
+            OutcomeIds: int array
+            Winner: 'request -> int
+        }
+
+        member side.OutcomeOf winner = if winner < 0 then -1 else side.OutcomeIds[winner]
+
+    let private sides (semantics: RouteSemantics<'route, 'request>) (before: 'route array) (after: 'route array) =
+        let conditionIds = Dictionary<RequestConditions, int>()
+        let outcomeIds = Dictionary<struct (string * Decoded.Authorization option), int>()
+
+        let side routes =
+            let conditions = routes |> Array.map semantics.Conditions
+
+            {
+                Routes = routes
+                Conditions = conditions
+                ConditionIds = number conditions conditionIds
+                OutcomeIds =
+                    number
+                        (routes
+                         |> Array.map (fun route -> struct (semantics.Backend route, semantics.Authorization route)))
+                        outcomeIds
+                Winner = semantics.Winner routes
+            }
+
+        side before, side after
+
+    /// Routes that are the same in both tables are paired off; the remaining ones were added, removed or changed.
+    let private changes (before: Side<_, _>) (after: Side<_, _>) (backend: _ -> string) =
+        let pairOff (keyBefore: int -> 'key) (keyAfter: int -> 'key) (oldIndexes: int list) (newIndexes: int list) =
+            let pending = Dictionary<'key, Queue<int>>()
+
+            for old in oldIndexes do
+                let key = keyBefore old
+
+                if not (pending.ContainsKey key) then
+                    pending[key] <- Queue<int>()
+
+                pending[key].Enqueue old
+
+            let pairs =
+                [
+                    for current in newIndexes do
+                        match pending.TryGetValue(keyAfter current) with
+                        | true, queue when queue.Count > 0 -> struct (queue.Dequeue(), current)
+                        | _ -> ()
+                ]
+
+            let pairedOld = HashSet<int>(pairs |> Seq.map (fun (struct (old, _)) -> old))
+
+            let pairedNew =
+                HashSet<int>(pairs |> Seq.map (fun (struct (_, current)) -> current))
+
+            pairs,
+            oldIndexes |> List.filter (fun old -> not (pairedOld.Contains old)),
+            newIndexes |> List.filter (fun current -> not (pairedNew.Contains current))
+
+        let whole (side: Side<_, _>) route = struct (side.ConditionIds[route], side.OutcomeIds[route])
+
+        let conditions (side: Side<_, _>) route = side.ConditionIds[route]
+
+        let place (side: Side<_, _>) route = struct (backend side.Routes[route], side.Conditions[route].Host)
+
+        let _, oldIndexes, newIndexes =
+            pairOff (whole before) (whole after) [ 0 .. before.Routes.Length - 1 ] [ 0 .. after.Routes.Length - 1 ]
+
+        let sameConditions, oldIndexes, newIndexes =
+            pairOff (conditions before) (conditions after) oldIndexes newIndexes
+
+        let samePlace, oldIndexes, newIndexes =
+            pairOff (place before) (place after) oldIndexes newIndexes
+
+        [
+            for struct (old, current) in sameConditions @ samePlace do
+                Changed(old, current)
+
+            yield! List.map Removed oldIndexes
+            yield! List.map Added newIndexes
+        ]
+
+    /// Requests that go elsewhere: at least one for each route that loses requests and for each that gains requests.
+    let private moves
+        (semantics: RouteSemantics<'route, 'request>)
+        (before: Side<_, 'request>)
+        (after: Side<_, 'request>)
+        =
+        let space =
+            RouteSemantics.space semantics (Seq.append before.Conditions after.Conditions)
+
+        let found = List<Move<'request>>()
+        let loses = Array.zeroCreate<bool> before.Routes.Length
+        let gains = Array.zeroCreate<bool> after.Routes.Length
+
+        let tryRequest (request: 'request) =
+            let old = before.Winner request
+            let current = after.Winner request
+            let isMove = before.OutcomeOf old <> after.OutcomeOf current
+
+            if isMove then
+                let isNew = (old >= 0 && not loses[old]) || (current >= 0 && not gains[current])
+
+                if old >= 0 then
+                    loses[old] <- true
+
+                if current >= 0 then
+                    gains[current] <- true
+
+                if isNew then
+                    found.Add
+                        {
+                            Request = request
+                            Before = old
+                            After = current
+                        }
+
+        let tryConditions conditions =
+            for point in space.Representatives conditions do
+                tryRequest (semantics.Request point)
+
+        before.Conditions |> Array.iter tryConditions
+        after.Conditions |> Array.iter tryConditions
+
+        // Pairs. A request of both r and s cannot go to s when a route with r's conditions precedes s in the new table,
+        // nor to r when one with those of s precedes r in the old table. In tables that are nearly the same, that
+        // leaves few pairs.
+        let twinAfter = firstPlace before.ConditionIds after.ConditionIds
+        let twinBefore = firstPlace after.ConditionIds before.ConditionIds
+
+        let tryPair old current =
+            if
+                twinAfter[old] > current
+                && twinBefore[current] > old
+                && before.OutcomeIds[old] <> after.OutcomeIds[current]
+                && not (loses[old] && gains[current])
+            then
+                match RequestConditions.meet before.Conditions[old] after.Conditions[current] with
+                | Some both -> tryConditions both
+                | None -> ()
+
+        let byHost (side: Side<_, _>) =
+            let routes = Dictionary<HostMatcher, int array>()
+
+            for host, indexes in
+                Seq.init side.Routes.Length id
+                |> Seq.groupBy (fun route -> side.Conditions[route].Host) do
+                routes[host] <- Seq.toArray indexes
+
+            routes
+
+        let oldByHost = byHost before
+        let newByHost = byHost after
+
+        let lookUp (routes: Dictionary<HostMatcher, int array>) host =
+            match routes.TryGetValue host with
+            | true, indexes -> indexes
+            | _ -> [||]
+
+        let tryAll (oldIndexes: int array) (newIndexes: int array) =
+            for old in oldIndexes do
+                let mutable at = 0
+
+                // The indexes are ascending, and from r's twin on no route can win.
+                while at < newIndexes.Length && newIndexes[at] < twinAfter[old] do
+                    tryPair old newIndexes[at]
+                    at <- at + 1
+
+        for host in Seq.distinct (Seq.append oldByHost.Keys newByHost.Keys) do
+            tryAll (lookUp oldByHost host) (lookUp newByHost host)
+
+            if host <> AnyHost then
+                tryAll (lookUp oldByHost host) (lookUp newByHost AnyHost)
+                tryAll (lookUp oldByHost AnyHost) (lookUp newByHost host)
+
+        found
+
+    /// How two tables differ; empty when every request has the same outcome and no route was added, removed or changed.
+    let routes (semantics: RouteSemantics<'route, 'request>) (before: 'route array) (after: 'route array) =
+        let before, after = sides semantics before after
+        let moves = moves semantics before after
+        let losing = Dictionary<int, Move<'request>>()
+        let gaining = Dictionary<int, Move<'request>>()
+
+        for move in moves do
+            losing.TryAdd(move.Before, move) |> ignore
+            gaining.TryAdd(move.After, move) |> ignore
+
+        let moveOf (moves: Dictionary<int, Move<'request>>) route =
+            match moves.TryGetValue route with
+            | true, move -> Some move
+            | _ -> None
+
+        let changes = changes before after semantics.Backend
+
+        let touchedBefore =
+            HashSet<int>(
+                changes
+                |> Seq.choose (fun change ->
+                    match change with
+                    | Removed old
+                    | Changed(old, _) -> Some old
+                    | _ -> None)
+            )
+
+        let touchedAfter =
+            HashSet<int>(
+                changes
+                |> Seq.choose (fun change ->
+                    match change with
+                    | Added current
+                    | Changed(_, current) -> Some current
+                    | _ -> None)
+            )
+
+        [
+            for change in changes do
+                let move =
+                    match change with
+                    | Added current -> moveOf gaining current
+                    | Removed old -> moveOf losing old
+                    | Changed(old, current)
+                    | Reordered(old, current) -> moveOf gaining current |> Option.orElse (moveOf losing old)
+
+                { Change = change; Move = move }
+
+            for move in moves do
+                if not (touchedBefore.Contains move.Before || touchedAfter.Contains move.After) then
+                    {
+                        Change = Reordered(move.Before, move.After)
+                        Move = Some move
+                    }
+        ]

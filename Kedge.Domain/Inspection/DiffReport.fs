@@ -1,0 +1,143 @@
+namespace Kedge.Domain
+
+open System.Collections.Generic
+
+/// One thing that `kedge diff` reports about two configurations.
+[<Sealed>]
+type Difference internal (kind: string, before: string, after: string, witness: string, moveBefore, moveAfter) =
+    /// `route-added`, `route-removed`, `route-changed`, `route-order`, `adhoc-rules`, `backend-added`,
+    /// `backend-removed`, `backend-changed`.
+    member _.Kind: string = kind
+    /// The entry in the old configuration; empty when there is none.
+    member _.Before: string = before
+    /// The entry in the new configuration; empty when there is none.
+    member _.After: string = after
+    /// A request that goes elsewhere because of it, as arguments of `kedge explain`; empty when no request does.
+    member _.Witness: string = witness
+    /// Where that request went; empty without a witness.
+    member _.WitnessBefore: string = moveBefore
+    /// Where it goes now; empty without a witness.
+    member _.WitnessAfter: string = moveAfter
+
+/// What a change of the configuration moves: the report of `kedge diff`.
+[<AbstractClass; Sealed>]
+type DiffReport private () =
+
+    static let adhocNames (configuration: Configuration) (protocol: Protocol) =
+        RuleNames.Of(protocol, "adhoc_rules", configuration.AdhocRules[protocol])
+
+    /// A route with its place, conditions and backend; empty when the index is -1.
+    static let routeEntry (protocol: Protocol) (configuration: Configuration) index =
+        if index < 0 then
+            ""
+        else
+            let infos = configuration.Routes[protocol]
+            let names = RuleNames.Of(protocol, "routes", infos)
+            $"{names.Place index} {infos[index].Rule} -> {infos[index].BackendName}"
+
+    /// Where the request goes: to the route of this index, or when it is -1, where the ad-hoc rules decide.
+    static let outcome (configuration: Configuration) index (request: Request) =
+        let protocol = request.Protocol
+
+        if index >= 0 then
+            routeEntry protocol configuration index
+        else
+            let decision = configuration.DecideAdhoc(protocol, request.Host, request.Ports)
+            "no route; " + Describe.decision (adhocNames configuration protocol) decision
+
+    static let routes (before: Configuration) (after: Configuration) (semantics: RouteSemantics<'route, 'request>) =
+        let entry = routeEntry semantics.Protocol
+
+        let difference (found: RouteDifference<'request>) =
+            let kind, old, current =
+                match found.Change with
+                | Added current -> "route-added", -1, current
+                | Removed old -> "route-removed", old, -1
+                | Changed(old, current) -> "route-changed", old, current
+                | Reordered(old, current) -> "route-order", old, current
+
+            let witness, went, goes =
+                match found.Move with
+                | None -> "", "", ""
+                | Some move ->
+                    let request = semantics.Wrap move.Request
+
+                    RequestText.render request, outcome before move.Before request, outcome after move.After request
+
+            Difference(kind, entry before old, entry after current, witness, went, goes)
+
+        Diff.routes semantics (semantics.Routes before.Director) (semantics.Routes after.Director)
+        |> List.map difference
+
+    /// Requests with a given authority that no route takes, before and after.
+    static let unroutedRequests
+        (before: Configuration)
+        (after: Configuration)
+        (semantics: RouteSemantics<'route, 'request>)
+        =
+        let tables =
+            [ before; after ]
+            |> List.map (fun configuration -> semantics.Routes configuration.Director)
+
+        let winners = tables |> List.map semantics.Winner
+
+        // Routes are least likely to take a request without headers and with a text that no route names.
+        let space =
+            lazy
+                (tables
+                 |> Seq.collect (Seq.map semantics.Conditions)
+                 |> RouteSemantics.space semantics)
+
+        fun host (ports: AuthorityPorts) ->
+            seq {
+                for mode in semantics.Any.Modes do
+                    // A forward-proxy request always has a port.
+                    if mode = Decoded.ProxyMode.ReverseProxy || ports.Explicit <> 0us then
+                        for rule in semantics.Any.Texts do
+                            for text in space.Value.Texts.Representatives rule do
+                                semantics.Request
+                                    {
+                                        Host = host
+                                        Ports = ports
+                                        Text = text
+                                        Mode = mode
+                                        Headers = []
+                                    }
+            }
+            |> Seq.filter (fun request -> winners |> List.forall (fun winner -> winner request < 0))
+
+    static let adhocRules (before: Configuration) (after: Configuration) (semantics: RouteSemantics<'route, 'request>) =
+        let protocol = semantics.Protocol
+        let unrouted = unroutedRequests before after semantics
+        let hasUnrouted host ports = not (Seq.isEmpty (unrouted host ports))
+
+        AdhocDiff.rules hasUnrouted before.Director.AdhocRules[protocol] after.Director.AdhocRules[protocol]
+        |> List.map (fun difference ->
+            let request = Seq.head (unrouted difference.Host difference.Ports)
+            let witness = RequestText.render (semantics.Wrap request)
+            let was = Describe.decision (adhocNames before protocol) difference.Before
+            let now = Describe.decision (adhocNames after protocol) difference.After
+            Difference("adhoc-rules", "", "", witness, was, now))
+
+    static let backends (before: Configuration) (after: Configuration) (protocol: Protocol) =
+        let difference kind was now = Difference(kind, was, now, "", "", "")
+        let entry name = $"{protocol.Section} {name}"
+
+        BackendDiff.backends protocol before.Pool after.Pool
+        |> List.map (fun change ->
+            match change with
+            | BackendAdded name -> difference "backend-added" "" (entry name)
+            | BackendRemoved name -> difference "backend-removed" (entry name) ""
+            | BackendChanged name -> difference "backend-changed" (entry name) (entry name))
+
+    /// What the change moves. Empty when every request has the same outcome and no entry was added, removed or changed.
+    static member Differences(before: Configuration, after: Configuration) : IReadOnlyList<Difference> =
+        [|
+            yield! routes before after RouteSemantics.http
+            yield! routes before after RouteSemantics.grpc
+            yield! adhocRules before after RouteSemantics.http
+            yield! adhocRules before after RouteSemantics.grpc
+
+            for protocol in Protocol.All do
+                yield! backends before after protocol
+        |]

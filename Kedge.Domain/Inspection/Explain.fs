@@ -1,0 +1,70 @@
+namespace Kedge.Domain
+
+/// A rule before the one that decides, and why it does not take the request; never without a reason.
+type Passed =
+    { Rule: int; Mismatches: Mismatch list }
+
+type Verdict =
+    | RouteWins of route: int * backend: string * backendKnown: bool * authorization: Decoded.Authorization option
+    /// No route takes the request. `passed` are the ad-hoc rules before the one that decides.
+    | AdhocDecides of passed: Passed list * decision: AdhocDecision * authorization: Decoded.Authorization option
+
+type Explanation =
+    {
+        Request: Request
+        /// Every route before the winner, in order; all of them when none wins.
+        Passed: Passed list
+        Verdict: Verdict
+    }
+
+/// Why a request goes where it goes.
+[<RequireQualifiedAccess>]
+module Explain =
+
+    /// The rules before the first that takes the request, and the index of that one.
+    let private walk (mismatches: 'rule -> Mismatch list) (rules: 'rule array) =
+        let rec go index passed =
+            if index = rules.Length then
+                List.rev passed, None
+            else
+                match mismatches rules[index] with
+                | [] -> List.rev passed, Some index
+                | failed -> go (index + 1) ({ Rule = index; Mismatches = failed } :: passed)
+
+        go 0 []
+
+    let private adhocVerdict (rules: AdhocRule array) (request: Request) =
+        let passed, decider =
+            rules
+            |> walk (fun rule -> rule.Name.Mismatch request.Host |> ValueOption.toList)
+
+        AdhocDecides(
+            passed,
+            Adhoc.decide rules request.Host request.Ports,
+            decider |> Option.bind (fun rule -> rules[rule].Authorization)
+        )
+
+    /// `backendKnown` says whether the pool has a backend of a name.
+    let request
+        (semantics: RouteSemantics<'route, 'request>)
+        (routes: 'route array)
+        (adhocRules: AdhocRule array)
+        (backendKnown: string -> bool)
+        (request: 'request)
+        : Explanation =
+        let passed, winner =
+            routes |> walk (fun route -> semantics.Mismatches route request)
+
+        let request = semantics.Wrap request
+
+        {
+            Request = request
+            Passed = passed
+            Verdict =
+                match winner with
+                | Some index ->
+                    let route = routes[index]
+                    let backend = semantics.Backend route
+                    RouteWins(index, backend, backendKnown backend, semantics.Authorization route)
+                | None -> adhocVerdict adhocRules request
+        }

@@ -1,0 +1,129 @@
+namespace Kedge.Domain
+
+open System.Collections.Generic
+
+/// What becomes of one request, as `kedge explain` shows it.
+[<Sealed>]
+type ExplainReport
+    private
+    (explanation: Explanation, winner: RouteInfo | null, backendKnown: bool, passed: string array, verdict: string array)
+    =
+
+    /// A long run of rules for other hosts is one line, so that the rules close to the request stand out in a table of
+    /// thousands.
+    static let passedLines (names: RuleNames) (passed: Passed list) =
+        let isForOtherHost (p: Passed) =
+            match p.Mismatches with
+            | first :: _ -> first.Subject = HostMatcher.Subject || first.Subject = DnsNameMatcher.Subject
+            | [] -> false
+
+        let line (p: Passed) =
+            let reasons = p.Mismatches |> List.map _.Text |> String.concat "; "
+            $"{names.Full p.Rule}: no, {reasons}"
+
+        let rec lines (passed: Passed list) =
+            match passed with
+            | [] -> []
+            | first :: _ when isForOtherHost first ->
+                let others = List.takeWhile isForOtherHost passed
+                let rest = List.skip others.Length passed
+
+                if others.Length <= 3 then
+                    List.map line others @ lines rest
+                else
+                    let last = List.last others
+
+                    $"{names.Place first.Rule} to {names.Place last.Rule}: no, {others.Length} rules for other hosts"
+                    :: lines rest
+            | close :: rest -> line close :: lines rest
+
+        lines passed
+
+    static let allPassed (routes: RuleNames) (adhocRules: RuleNames) (explanation: Explanation) =
+        [|
+            yield! passedLines routes explanation.Passed
+
+            match explanation.Verdict with
+            | RouteWins _ -> ()
+            | AdhocDecides(passed, _, _) -> yield! passedLines adhocRules passed
+        |]
+
+    static let verdictLines (routes: RuleNames) (adhocRules: RuleNames) (explanation: Explanation) =
+        [|
+            match explanation.Verdict with
+            | RouteWins(route, backend, known, authorization) ->
+                let unknown =
+                    if known then
+                        ""
+                    else
+                        " (not in the backend pool: kedge answers no-backend)"
+
+                $"{routes.Full route}: yes"
+                $"backend: {backend}{unknown}"
+                $"authorization: {Describe.authorization authorization}"
+            | AdhocDecides(_, decision, authorization) ->
+                Describe.decision adhocRules decision
+
+                if decision <> NoRule then
+                    $"authorization: {Describe.authorization authorization}"
+        |]
+
+    static let explain (configuration: Configuration) (withoutPool: bool) (request: Request) : Explanation =
+        let protocol = request.Protocol
+        let adhocRules = configuration.Director.AdhocRules[protocol]
+
+        let backends = HashSet<string>(configuration.Backends[protocol] |> Seq.map _.Name)
+
+        let isKnown name = withoutPool || backends.Contains name
+
+        match request with
+        | Http request ->
+            Explain.request RouteSemantics.http configuration.Director.HttpRoutes adhocRules isKnown request
+        | Grpc request ->
+            Explain.request RouteSemantics.grpc configuration.Director.GrpcRoutes adhocRules isKnown request
+
+    /// Why the request goes where it goes.
+    static member Of(configuration: Configuration, request: Request) : ExplainReport =
+        ExplainReport.Of(configuration, request, false)
+
+    /// The same. `withoutPool`: the backend pool is not available, so every backend that a route names counts as known.
+    static member Of(configuration: Configuration, request: Request, withoutPool: bool) : ExplainReport =
+        let protocol = request.Protocol
+        let infos = configuration.Routes[protocol]
+        let routes = RuleNames.Of(protocol, "routes", infos)
+
+        let adhocRules =
+            RuleNames.Of(protocol, "adhoc_rules", configuration.AdhocRules[protocol])
+
+        let explanation = explain configuration withoutPool request
+
+        let winner: RouteInfo | null =
+            match explanation.Verdict with
+            | RouteWins(route, _, _, _) -> infos[route]
+            | AdhocDecides _ -> null
+
+        let backendKnown =
+            match explanation.Verdict with
+            | RouteWins(_, _, known, _) -> known
+            | AdhocDecides _ -> false
+
+        ExplainReport(
+            explanation,
+            winner,
+            backendKnown,
+            allPassed routes adhocRules explanation,
+            verdictLines routes adhocRules explanation
+        )
+
+    /// The whole of it, as data.
+    member _.Explanation: Explanation = explanation
+    /// The route that wins; null when none does.
+    member _.Winner: RouteInfo | null = winner
+    /// Whether the pool has the winner's backend.
+    member _.BackendKnown: bool = backendKnown
+    /// A line for each rule that does not take the request; a run of rules for other hosts shares one.
+    member _.PassedLines: IReadOnlyList<string> = passed
+    /// The rule that decides, and what becomes of the request.
+    member _.VerdictLines: IReadOnlyList<string> = verdict
+    /// Both, in this order.
+    member _.Lines: IReadOnlyList<string> = Array.append passed verdict

@@ -1,0 +1,56 @@
+namespace Kedge.Domain
+
+open System.Collections.Generic
+
+/// What anyone may use without showing a token or certificate: what `kedge check --require_authorization` adds.
+[<AbstractClass; Sealed>]
+type Exposure private () =
+
+    static let openRoutes
+        (configuration: Configuration)
+        (server: ServerDemands)
+        (semantics: RouteSemantics<'route, 'request>)
+        =
+        let list = CheckedList.Routes(configuration, semantics.Protocol)
+        let isOpen (info: RouteInfo) = Access.IsOpen(server, info.Demands)
+
+        [
+            if Seq.exists isOpen list.Infos then
+                let reach = Analysis.reach semantics (semantics.Routes configuration.Director)
+
+                for info in Seq.filter isOpen list.Infos do
+                    match reach[info.Index] with
+                    | Reached witness
+                    | OnlyAsterisk(witness, _, _) ->
+                        let witness = RequestText.render (semantics.Wrap witness)
+                        list.Finding(Severity.Error, "open-route", info.Index, [], "anyone may use it", [ witness ])
+                    // Nobody can use a route that no request reaches.
+                    | ShadowedBy _
+                    | CoveredBy _
+                    | NeverHolds -> ()
+        ]
+
+    static let openAdhocRules (configuration: Configuration) (server: ServerDemands) (protocol: Protocol) =
+        let list = CheckedList.AdhocRules(configuration, protocol)
+
+        [
+            for info in list.Infos do
+                if Access.IsOpen(server, info.Demands) then
+                    list.Finding(Severity.Error, "open-adhoc-rule", info.Index, [], "anyone may use it", [])
+        ]
+
+    /// The routes and ad-hoc rules that anyone who can connect may use, each an error. `server` is what the flags
+    /// require of every caller. There are none when the listeners require a client certificate (`certificateRequired`):
+    /// then nobody can connect without one.
+    static member Findings
+        (configuration: Configuration, server: ServerDemands, certificateRequired: bool)
+        : IReadOnlyList<Finding> =
+        if certificateRequired then
+            [||]
+        else
+            [|
+                yield! openRoutes configuration server RouteSemantics.http
+                yield! openAdhocRules configuration server Protocol.Http
+                yield! openRoutes configuration server RouteSemantics.grpc
+                yield! openAdhocRules configuration server Protocol.Grpc
+            |]

@@ -1,0 +1,199 @@
+namespace Kedge.Domain
+
+open System
+open System.Collections.Generic
+
+/// Requests as people write them: the arguments of `kedge explain`.
+[<RequireQualifiedAccess>]
+module RequestText =
+
+    let private parseHeader (text: string) =
+        match text.IndexOf ':' with
+        | colon when colon > 0 ->
+            match HeaderMatcher.tryParse (text.Substring(0, colon).Trim(), text.Substring(colon + 1).Trim()) with
+            | Ok header -> Ok(header.Name, header.Value)
+            | Error rule -> Error $"the header `{text}` is not valid: {rule}"
+        | _ -> Error $"the header `{text}` is not of the form `name: value`"
+
+    let private parseHeaders (texts: string seq) =
+        (texts, Ok [])
+        ||> Seq.foldBack (fun text rest ->
+            rest
+            |> Result.bind (fun rest -> parseHeader text |> Result.map (fun h -> h :: rest)))
+
+    /// The target's parts. A fragment never leaves a client (RFC 9110, 4.2.5), so it is dropped.
+    let private split (url: string) =
+        let fragment = url.IndexOf '#'
+        let url = if fragment < 0 then url else url.Substring(0, fragment)
+        let mutable target = Unchecked.defaultof<RequestTarget>
+
+        if
+            RequestTarget.TryParse(url.AsSpan(), &target)
+            && target.Form = TargetForm.Absolute
+        then
+            let path =
+                if target.PathLength = 0 then
+                    "/"
+                else
+                    url.Substring(target.PathStart, target.PathLength)
+
+            Ok(target, url.Substring(target.AuthorityStart, target.AuthorityLength), path)
+        else
+            Error $"`{url}` is not a URL that starts with `https://` or `http://`"
+
+    let private parseAuthority (text: string) =
+        let mutable authority = Unchecked.defaultof<Authority>
+
+        if Authority.TryParse(text.AsSpan(), &authority) then
+            let host =
+                text.Substring(authority.HostStart, authority.HostLength).ToLowerInvariant()
+
+            Ok(host, authority)
+        else
+            Error $"`{text}` is not a host with an optional port"
+
+    let private parseMethod (path: string) =
+        let slash = path.LastIndexOf '/'
+
+        if slash > 1 && slash < path.Length - 1 && path.IndexOf('/', 1) = slash then
+            Ok(path.Substring(1, slash - 1), path.Substring(slash + 1))
+        else
+            Error $"the path `{path}` is not that of a gRPC method, `/package.Service/Method`"
+
+    /// The request that a method, a URL and headers (`name: value`) describe. The method does not select a route,
+    /// except that `OPTIONS` with the path `/*` means `OPTIONS *`. A content type of gRPC makes a gRPC call even
+    /// without the switch. A forward-proxy request has the port of its URL's scheme; any other one without a port means
+    /// 80 and 443. The error is a line for people.
+    let parse (method: string, url: string, headers: string seq, grpc: bool, forward: bool) : Result<Request, string> =
+        if not (HttpToken.isToken (method.AsSpan())) then
+            Error $"`{method}` is not a request method"
+        else
+            match parseHeaders headers, split url with
+            | Error error, _
+            | _, Error error -> Error error
+            | Ok headers, Ok(target, authority, path) ->
+                let isGrpcContent =
+                    (HeaderList headers).Values "content-type"
+                    |> List.tryHead
+                    |> Option.exists GrpcContent.isGrpc
+
+                let grpc = grpc || isGrpcContent
+
+                match parseAuthority authority with
+                | Error error -> Error error
+                | Ok _ when grpc && forward -> Error "a gRPC call is never a forward-proxy request"
+                | Ok(host, authority) ->
+                    let ports =
+                        if forward then
+                            target.PortsOf authority
+                        else
+                            authority.Ports
+
+                    if grpc then
+                        parseMethod path
+                        |> Result.map (fun (service, method) ->
+                            Grpc
+                                {
+                                    Host = host
+                                    Ports = ports
+                                    Service = service
+                                    Method = method
+                                    Metadata = headers
+                                })
+                    else
+                        // RFC 9112, 3.2.4: the server-wide `OPTIONS *`, written as a URL with `/*`.
+                        let path = if method = "OPTIONS" && path = "/*" then "*" else path
+
+                        RequestPath.canonicalise path
+                        |> Result.map (fun path ->
+                            Http
+                                {
+                                    Host = host
+                                    Ports = ports
+                                    Path = path
+                                    Mode =
+                                        if forward then
+                                            Decoded.ProxyMode.ForwardProxy
+                                        else
+                                            Decoded.ProxyMode.ReverseProxy
+                                    Headers = headers
+                                })
+
+    let private renderAuthority (scheme: string) (host: string) (ports: AuthorityPorts) =
+        let host = if host.Contains ':' then $"[{host}]" else host
+
+        if ports.Explicit = 0us then
+            $"{scheme}://{host}"
+        else
+            $"{scheme}://{host}:{ports.Explicit}"
+
+    // Single quotes as a POSIX shell reads them.
+    let private quote (text: string) = "'" + text.Replace("'", "'\\''") + "'"
+
+    let private plain =
+        Buffers.SearchValues.Create "-./0123456789:=@ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz%+,"
+
+    let private word (text: string) =
+        if text.AsSpan().ContainsAnyExcept plain then
+            quote text
+        else
+            text
+
+    /// What `parse` takes to yield the request again: method, URL, headers, gRPC, forward proxy.
+    let parts (request: Request) : string * string * string list * bool * bool =
+        let lines = List.map (fun (name, value) -> $"{name}: {value}")
+
+        match request with
+        | Http request ->
+            // A request for port 80 is written with the scheme that implies it, and an authority without a port with
+            // the scheme of the hop to kedge.
+            let scheme = if request.Ports.Explicit = 80us then "http" else "https"
+            let authority = renderAuthority scheme request.Host request.Ports
+            let asterisk = request.Path = "*"
+
+            (if asterisk then "OPTIONS" else "GET"),
+            (if asterisk then
+                 authority + "/*"
+             else
+                 authority + request.Path),
+            lines request.Headers,
+            false,
+            request.Mode = Decoded.ProxyMode.ForwardProxy
+        | Grpc request ->
+            let authority = renderAuthority "https" request.Host request.Ports
+            "POST", $"{authority}/{request.Service}/{request.Method}", lines request.Metadata, true, false
+
+    /// The request as arguments of `kedge explain`, on one line that a shell can read:
+    /// `GET https://a.example/x -H 'x-env: prod'`.
+    let render (request: Request) : string =
+        let method, url, headers, grpc, forward = parts request
+
+        [
+            method
+            word url
+            if grpc then
+                "--grpc"
+            if forward then
+                "--forward"
+            for header in headers do
+                "-H " + quote header
+        ]
+        |> String.concat " "
+
+    /// As `parse`, for C#: null and the error, or the request and an empty text.
+    let tryParse
+        (
+            method: string,
+            url: string,
+            headers: IReadOnlyList<string>,
+            grpc: bool,
+            forward: bool,
+            [<System.Runtime.InteropServices.Out>] error: byref<string>
+        ) : Request | null =
+        match parse (method, url, headers, grpc, forward) with
+        | Ok request ->
+            error <- ""
+            request
+        | Error text ->
+            error <- text
+            null

@@ -1,0 +1,130 @@
+namespace Kedge.Domain
+
+open System
+
+/// What the routes of a protocol mean: everything that explanation, analysis and comparison need to know, so that each
+/// is written once.
+[<NoEquality; NoComparison>]
+type RouteSemantics<'route, 'request> =
+    {
+        Protocol: Protocol
+        Routes: Director -> 'route array
+        Wrap: 'request -> Request
+        /// The conditions that every request meets.
+        Any: RequestConditions
+        Conditions: 'route -> RequestConditions
+        Request: Point -> 'request
+        /// The conditions of the route that the request does not meet; empty when the route takes it.
+        Mismatches: 'route -> 'request -> Mismatch list
+        /// Prepares a table; then the index of the first route that takes a request, or -1.
+        Winner: 'route array -> 'request -> int
+        Backend: 'route -> string
+        Authorization: 'route -> Decoded.Authorization option
+        Texts: string seq -> TextSpace
+    }
+
+    /// Whether the route takes the request.
+    member semantics.Holds (route: 'route) (request: 'request) : bool = (semantics.Mismatches route request).IsEmpty
+
+[<RequireQualifiedAccess>]
+module RouteSemantics =
+
+    let private isCanonicalPath (path: string) =
+        match RequestPath.canonicalise path with
+        | Ok canonical -> canonical = path
+        | Error _ -> false
+
+    // `.` and `..` become plain segments with an `x`; the hexadecimal digits complete an escape to one that a canonical
+    // path keeps: for each first digit there is one, and `%25` where `%2F` would hide a dot segment.
+    let private pathEndings = [ ""; "x"; "2F"; "25"; "F"; "5"; "0"; "C" ]
+
+    // gRPC over HTTP/2: "/" Service-Name "/" method name, neither of them empty.
+    let private isMethod (text: string) =
+        let slash = text.IndexOf '/'
+
+        slash > 0
+        && slash < text.Length - 1
+        && slash = text.LastIndexOf '/'
+        && text |> Seq.forall (fun c -> c > ' ' && c <= '~')
+
+    let http: RouteSemantics<HttpRoute, HttpRequest> =
+        {
+            Protocol = Protocol.Http
+            Routes = _.HttpRoutes
+            Wrap = Request.Http
+            Any = RequestConditions.anyHttp
+            Conditions = RequestConditions.ofHttp
+            Request =
+                fun point ->
+                    {
+                        HttpRequest.Host = point.Host
+                        Ports = point.Ports
+                        Path = point.Text
+                        Mode = point.Mode
+                        Headers = point.Headers
+                    }
+            Mismatches = Router.httpMismatches
+            Winner =
+                fun routes ->
+                    let table = HttpRouteTable routes
+
+                    fun request ->
+                        let headers = HeaderList request.Headers
+
+                        table.Match(request.Host.AsSpan(), request.Ports, request.Path.AsSpan(), request.Mode, &headers)
+            Backend = _.Backend
+            Authorization = _.Authorization
+            Texts = fun mentioned -> TextSpace(mentioned, isCanonicalPath, pathEndings)
+        }
+
+    let grpc: RouteSemantics<GrpcRoute, GrpcRequest> =
+        {
+            Protocol = Protocol.Grpc
+            Routes = _.GrpcRoutes
+            Wrap = Request.Grpc
+            Any = RequestConditions.anyGrpc
+            Conditions = RequestConditions.ofGrpc
+            Request =
+                fun point ->
+                    let slash = point.Text.IndexOf '/'
+
+                    {
+                        Host = point.Host
+                        Ports = point.Ports
+                        Service = point.Text.Substring(0, slash)
+                        Method = point.Text.Substring(slash + 1)
+                        Metadata = point.Headers
+                    }
+            Mismatches = Router.grpcMismatches
+            Winner =
+                fun routes ->
+                    let table = GrpcRouteTable routes
+
+                    fun request ->
+                        let metadata = HeaderList request.Metadata
+
+                        table.Match(
+                            request.Host.AsSpan(),
+                            request.Ports,
+                            request.Service.AsSpan(),
+                            (request.Service + "/" + request.Method).AsSpan(),
+                            &metadata
+                        )
+            Backend = _.Backend
+            Authorization = _.Authorization
+            Texts = fun mentioned -> TextSpace(mentioned, isMethod, [ ""; "M"; "/M"; "x/M" ])
+        }
+
+    /// The representative requests of tables with these conditions.
+    let space (semantics: RouteSemantics<'route, 'request>) (conditions: RequestConditions seq) =
+        let conditions = Seq.cache conditions
+
+        let mentioned =
+            conditions
+            |> Seq.collect _.Texts
+            |> Seq.map (fun rule ->
+                match rule with
+                | Exactly text
+                | StartingWith text -> text)
+
+        RequestSpace(conditions, semantics.Texts mentioned)

@@ -1,0 +1,242 @@
+namespace Kedge.Domain
+
+open System
+
+/// A director file whose rules are all valid: the second shape of the configuration. Made only by validation.
+[<Sealed>]
+type Director internal (httpRoutes, grpcRoutes, adhocRules) =
+    member _.HttpRoutes: HttpRoute array = httpRoutes
+    member _.GrpcRoutes: GrpcRoute array = grpcRoutes
+    member _.AdhocRules: PerProtocol<AdhocRule array> = adhocRules
+
+[<RequireQualifiedAccess>]
+module Director =
+
+    let empty = Director([||], [||], PerProtocol.Both [||])
+
+    let private hostMatcher (checks: Checks) path (portField: string) (text: string) : HostMatcher =
+        let hint =
+            if text.Contains "://" then
+                Some "must be a host without a scheme"
+            elif text.Contains '/' then
+                Some "must be a host without a path"
+            elif text.Contains '*' then
+                Some "is compared as a whole, `*` is not a wildcard here; omit the field for any host"
+            else
+                match HostMatcher.tryParse text, HostMatcher.tryParseAuthority text with
+                | Error _, Ok _ -> Some $"must be a host without a port; write the port in {portField}"
+                | _ -> None
+
+        match hint with
+        | Some rule ->
+            checks.Malformed(path, rule, text)
+            AnyHost
+        | None -> checks.Parsed(path, text, AnyHost, HostMatcher.tryParse text)
+
+    let private portMatcher (checks: Checks) path (port: uint32) : PortMatcher =
+        checks.InRange(path, NumberRange.optionalPort, port)
+        PortMatcher.tryParse port |> Result.defaultValue AnyPort
+
+    let private backendName (checks: Checks) path (name: string) =
+        if name = "" then
+            checks.Report(path, Missing "backend_name")
+        else
+            checks.Require(Field "backend_name" :: path, NameRule.backend, name, NameRule.isBackend name)
+
+    let private pathRule (checks: Checks) path (text: string) : PathRule =
+        if text <> "*" && not (text.StartsWith '/') then
+            checks.Malformed(path, "must start with `/`", text)
+            PathPrefix ""
+        else
+            checks.Parsed(path, text, PathPrefix "", PathRule.tryParse text)
+
+    let private serviceMatcher (checks: Checks) path (text: string) : ServiceMatcher =
+        if text.StartsWith '/' then
+            checks.Malformed(path, "must be written without the leading `/`", text)
+            AnyService
+        else
+            checks.Parsed(path, text, AnyService, ServiceMatcher.tryParse text)
+
+    let private headerMatchers (checks: Checks) path (headers: Map<string, string>) : HeaderMatcher array =
+        [|
+            for KeyValue(name, value) in headers do
+                match HeaderMatcher.tryParse (name, value) with
+                | Ok matcher -> matcher
+                | Error rule ->
+                    // When the name is wrong even with an empty value, then the rule is the name's.
+                    let isOfName = HeaderMatcher.tryParse (name, "") |> Result.isError
+                    checks.Malformed(Field name :: path, "must be " + rule, (if isOfName then name else value))
+        |]
+
+    /// A key is a Header-Name of the gRPC protocol: lower case there, but keys are compared without regard to case.
+    let private metadataMatchers (checks: Checks) path (metadata: Map<string, string>) : HeaderMatcher array =
+        let isKey =
+            String.forall (fun c -> Char.IsAsciiLetterOrDigit c || c = '-' || c = '_' || c = '.')
+
+        for KeyValue(key, _) in metadata do
+            checks.Require(
+                Field key :: path,
+                "must be a metadata key: letters, digits, `-`, `_` and `.`",
+                key,
+                isKey key || Result.isError (HeaderMatcher.tryParse (key, ""))
+            )
+
+        headerMatchers checks path metadata
+
+    let private authorization (checks: Checks) path (authorization: Decoded.Authorization option) =
+        match authorization with
+        | None -> ()
+        | Some rules ->
+            let path = Field "authorization" :: path
+
+            if
+                rules.Anonymous
+                && not (rules.AnyPerms.IsEmpty && rules.AllPerms.IsEmpty && rules.ClientCertSans.IsEmpty)
+            then
+                let rule = "opens the route to everyone, so it excludes the other requirements"
+                checks.Report(Field "anonymous" :: path, Malformed(rule, "true"))
+
+            let each field (texts: string list) rule holds =
+                texts
+                |> List.iteri (fun i text ->
+                    checks.Require(Step.Index i :: Field field :: path, rule, text, holds text))
+
+            let permission = "must be a permission, not an empty text"
+            each "any_perms" rules.AnyPerms permission (fun text -> text.Trim() <> "")
+            each "all_perms" rules.AllPerms permission (fun text -> text.Trim() <> "")
+
+            each "client_cert_sans" rules.ClientCertSans "must be a name, or `*.` and the end of one" (fun san ->
+                let name = if san.StartsWith "*." then san.Substring 2 else san
+                NameRule.isPlainText name && not (name.Contains '*'))
+
+    let internal httpRoute (checks: Checks) path (route: Decoded.HttpRoute) : HttpRoute =
+        backendName checks path route.BackendName
+        authorization checks path route.Authorization
+
+        {
+            Backend = route.BackendName
+            Host = hostMatcher checks (Field "host_matcher" :: path) "port_matcher" route.HostMatcher
+            Port = portMatcher checks (Field "port_matcher" :: path) route.PortMatcher
+            Paths =
+                route.PathRules
+                |> Seq.mapi (fun i rule -> pathRule checks (Step.Index i :: Field "path_rules" :: path) rule)
+                |> Array.ofSeq
+            Headers = headerMatchers checks (Field "header_matcher" :: path) route.HeaderMatcher
+            Mode = route.ProxyMode
+            Authorization = route.Authorization
+            Autogenerated = route.Autogenerated
+        }
+
+    let internal grpcRoute (checks: Checks) path (route: Decoded.GrpcRoute) : GrpcRoute =
+        let hostPath = Field "authority_host_matcher" :: path
+        backendName checks path route.BackendName
+        authorization checks path route.Authorization
+
+        {
+            Backend = route.BackendName
+            Service = serviceMatcher checks (Field "service_name_matcher" :: path) route.ServiceNameMatcher
+            Host = hostMatcher checks hostPath "authority_port_matcher" route.AuthorityHostMatcher
+            Port = portMatcher checks (Field "authority_port_matcher" :: path) route.AuthorityPortMatcher
+            Metadata = metadataMatchers checks (Field "metadata_matcher" :: path) route.MetadataMatcher
+            Authorization = route.Authorization
+            Autogenerated = route.Autogenerated
+        }
+
+    let private boundary (checks: Checks) path field (range: NumberRange) (port: uint32) =
+        if port = 0u then
+            checks.Report(path, Missing field)
+        else
+            checks.InRange(Field field :: path, range, port)
+
+    let private adhocPort (checks: Checks) path (port: Decoded.AdhocPort) =
+        checks.InRange(Field "default" :: path, NumberRange.optionalPort, port.Default)
+
+        port.Allowed
+        |> List.iteri (fun i port -> checks.InRange(Step.Index i :: Field "allowed" :: path, NumberRange.port, port))
+
+        port.AllowedRanges
+        |> List.iteri (fun i range ->
+            let path = Step.Index i :: Field "allowed_ranges" :: path
+            boundary checks path "from" NumberRange.port range.From
+
+            let fromOn =
+                { NumberRange.port with
+                    Min = max NumberRange.port.Min (min range.From NumberRange.port.Max)
+                }
+
+            boundary checks path "to" fromOn range.To)
+
+    /// Names are in lower case when the pattern is searched in them.
+    let private dnsNameReplace (checks: Checks) path (replace: Decoded.DnsNameReplace) : Decoded.DnsNameReplace =
+        let isPart =
+            String.forall (fun c -> Char.IsAsciiLetterOrDigit c || c = '-' || c = '_' || c = '.' || c = ':')
+
+        let rule = "must be a part of a host name"
+
+        if replace.Pattern = "" then
+            checks.Report(path, Missing "pattern")
+        else
+            checks.Require(Field "pattern" :: path, rule, replace.Pattern, isPart replace.Pattern)
+
+        checks.Require(Field "substitution" :: path, rule, replace.Substitution, isPart replace.Substitution)
+
+        {
+            Pattern = replace.Pattern.ToLowerInvariant()
+            Substitution = replace.Substitution.ToLowerInvariant()
+        }
+
+    let private adhocRule (checks: Checks) path (rule: Decoded.AdhocRule) : AdhocRule =
+        let port =
+            rule.Port
+            |> Option.defaultValue
+                {
+                    Default = 0u
+                    Allowed = []
+                    AllowedRanges = []
+                }
+
+        adhocPort checks (Field "port" :: path) port
+        authorization checks path rule.Authorization
+
+        let name =
+            if rule.DnsNameMatcher = "" then
+                checks.Report(path, Missing "dns_name_matcher")
+                ExactName ""
+            else
+                let parsed = DnsNameMatcher.tryParse (NameRule.withoutBrackets rule.DnsNameMatcher)
+                checks.Parsed(Field "dns_name_matcher" :: path, rule.DnsNameMatcher, ExactName "", parsed)
+
+        {
+            Name = name
+            DefaultPort = uint16 port.Default
+            AllowedPorts = port.Allowed |> Seq.map uint16 |> Array.ofSeq
+            AllowedRanges =
+                port.AllowedRanges
+                |> Seq.map (fun range -> struct (uint16 range.From, uint16 range.To))
+                |> Array.ofSeq
+            Replace =
+                rule.DnsNameReplace
+                |> Option.map (dnsNameReplace checks (Field "dns_name_replace" :: path))
+            Authorization = rule.Authorization
+        }
+
+    /// The second shape of a decoded file, or everything that is wrong with it.
+    let validate (file: Decoded.Director) : Result<Director, Violation list> =
+        let checks = Checks()
+
+        let each (protocol: Protocol) list check entries =
+            let path = [ Field list; Field protocol.Section ]
+
+            entries
+            |> Seq.mapi (fun i entry -> check checks (Step.Index i :: path) entry)
+            |> Array.ofSeq
+
+        let httpRoutes = each Protocol.Http "routes" httpRoute file.HttpRoutes
+        let grpcRoutes = each Protocol.Grpc "routes" grpcRoute file.GrpcRoutes
+
+        let adhocRules =
+            PerProtocol.Init(fun protocol -> each protocol "adhoc_rules" adhocRule file.AdhocRules[protocol])
+
+        match checks.Violations with
+        | [] -> Ok(Director(httpRoutes, grpcRoutes, adhocRules))
+        | violations -> Error violations

@@ -1,0 +1,46 @@
+namespace Kedge.Domain
+
+open System
+
+/// The rules for names. See docs/configuration.md.
+[<RequireQualifiedAccess>]
+module internal NameRule =
+
+    let backend = "must be 2 to 253 characters of a-z, 0-9, `_`, `.`, `-`"
+
+    let isBackend (name: string) =
+        name.Length >= 2
+        && name.Length <= 253
+        && name
+           |> String.forall (fun c ->
+               Char.IsAsciiLetterLower c
+               || Char.IsAsciiDigit c
+               || c = '_'
+               || c = '.'
+               || c = '-')
+
+    let tlsConfig = "must be 2 to 64 characters of a-z, `_`, `.`"
+
+    let isTlsConfig (name: string) =
+        name.Length >= 2
+        && name.Length <= 64
+        && name |> String.forall (fun c -> Char.IsAsciiLetterLower c || c = '_' || c = '.')
+
+    let withoutBrackets (host: string) =
+        if host.Length > 2 && host.StartsWith '[' && host.EndsWith ']' then
+            host.Substring(1, host.Length - 2)
+        else
+            host
+
+    /// A DNS name, perhaps absolute (with a trailing dot), or an IP address.
+    let isHost (host: string) =
+        HostName.isName (HostName.withoutTrailingDot (host.AsSpan()))
+        || HostName.isIPv6 ((withoutBrackets host).AsSpan())
+
+    let isDnsName (name: string) =
+        HostName.isName (HostName.withoutTrailingDot (name.AsSpan()))
+        && not (Net.IPAddress.TryParse name |> fst)
+
+    let isPlainText (text: string) =
+        text <> ""
+        && not (text |> String.exists (fun c -> Char.IsControl c || Char.IsWhiteSpace c))
