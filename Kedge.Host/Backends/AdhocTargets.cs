@@ -12,7 +12,9 @@ namespace Kedge.Host.Backends;
 /// <param name="ExpiresAt">By <see cref="Clock"/>.</param>
 internal sealed record AdhocTarget(EndpointSet Endpoints, string? Refusal, long ExpiresAt);
 
-/// <summary>Looks up the names that ad-hoc rules yield (docs/security.md, "Ad-hoc targets"), with a short-lived cache.</summary>
+/// <summary>
+/// Looks up the names that ad-hoc rules yield (docs/security.md, "Ad-hoc targets"), with a short-lived cache.
+/// </summary>
 internal sealed class AdhocTargets(DnsLookup dns, bool allowLoopback)
 {
     private const int MaxCached = 4096;

@@ -7,8 +7,8 @@ using Kedge.Host.Telemetry;
 namespace Kedge.Host.Backends;
 
 /// <summary>
-/// The live backends of the current configuration. A backend with the same definition in the next configuration is kept, with
-/// its endpoints, their health and its connections.
+/// The live backends of the current configuration. A backend with the same definition in the next configuration is
+/// kept, with its endpoints, their health and its connections.
 /// </summary>
 internal sealed class BackendRegistry(
     ForwardingOptions options, ResolverFactory resolvers, ProxyTelemetry telemetry, ILogger logger) : IDisposable
@@ -22,7 +22,8 @@ internal sealed class BackendRegistry(
     public UpstreamClient PlainClient(bool isGrpc) => isGrpc ? _plainGrpc : _plainHttp;
 
     /// <summary>
-    /// Creates the backends of a configuration, keeps those that are unchanged and stops those that it no longer contains.
+    /// Creates the backends of a configuration, keeps those that are unchanged and stops those that it no longer
+    /// contains.
     /// </summary>
     /// <returns>The backends in the order of the configuration.</returns>
     public (Backend[] Http, Backend[] Grpc) Apply(Configuration configuration)

@@ -4,8 +4,8 @@ using Kedge.Host.Resolvers;
 namespace Kedge.Host.Backends;
 
 /// <summary>
-/// A live endpoint: its address, its requests in flight and its health. It exists as long as the resolver of its backend
-/// reports it, so its state survives changes of the other endpoints.
+/// A live endpoint: its address, its requests in flight and its health. It exists as long as the resolver of its
+/// backend reports it, so its state survives changes of the other endpoints.
 /// </summary>
 public sealed class Endpoint
 {
@@ -62,10 +62,14 @@ public sealed class Endpoint
     /// <summary>It responded successfully.</summary>
     public void Succeeded() => Update(0, static (health, _) => health.Succeeded()!);
 
-    /// <summary>It responded, but the response may still turn out to be a failure: only the connection is known to work.</summary>
+    /// <summary>
+    /// It responded, but the response may still turn out to be a failure: only the connection is known to work.
+    /// </summary>
     public void Connected() => Update(0, static (health, _) => health.Connected()!);
 
-    /// <summary>A response was a failure, or broke off. To be called through <see cref="EndpointSet.RecordFailure"/>.</summary>
+    /// <summary>
+    /// A response was a failure, or broke off. To be called through <see cref="EndpointSet.RecordFailure"/>.
+    /// </summary>
     /// <param name="ejected">The number of other endpoints that are ejected at this time.</param>
     /// <param name="total">The number of all endpoints.</param>
     /// <returns>Whether this ejected the endpoint.</returns>
@@ -81,7 +85,8 @@ public sealed class Endpoint
     /// <returns>Whether the endpoint became healthy or unhealthy.</returns>
     public bool Probed(HealthPolicy policy, bool passed)
     {
-        var (before, after) = Update((policy, passed), static (health, args) => health.Probed(args.policy, args.passed)!);
+        var (before, after) = Update(
+            (policy, passed), static (health, args) => health.Probed(args.policy, args.passed)!);
         return before.IsUnhealthy != after.IsUnhealthy;
     }
 

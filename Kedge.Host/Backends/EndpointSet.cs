@@ -3,7 +3,9 @@ using Kedge.Domain.Decoded;
 
 namespace Kedge.Host.Backends;
 
-/// <summary>The endpoints of a backend at one time. Immutable except for the state of the endpoints themselves.</summary>
+/// <summary>
+/// The endpoints of a backend at one time. Immutable except for the state of the endpoints themselves.
+/// </summary>
 public sealed class EndpointSet
 {
     public static readonly EndpointSet Empty = new([], Balancer.RoundRobin);

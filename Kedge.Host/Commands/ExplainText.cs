@@ -41,7 +41,7 @@ public static class ExplainText
         TextWriter output, Configuration configuration, ExplainReport report, bool withoutPool)
     {
         var explanation = report.Explanation;
-        var protocol = explanation.Request.IsGrpc ? Protocol.Grpc : Protocol.Http;
+        var protocol = explanation.Request.Protocol;
         var routes = configuration.Routes[protocol];
         var rules = configuration.AdhocRules[protocol];
         var adhoc = explanation.Verdict as Verdict.AdhocDecides;

@@ -3,10 +3,11 @@ using Kedge.Host.Http;
 namespace Kedge.Host.Forwarding;
 
 /// <summary>
-/// The response body of a gRPC call with a deadline. When the deadline passes, the stream ends with DEADLINE_EXCEEDED in its
-/// trailers and not with a reset, which the caller would take for an internal error.
+/// The response body of a gRPC call with a deadline. When the deadline passes, the stream ends with DEADLINE_EXCEEDED
+/// in its trailers and not with a reset, which the caller would take for an internal error.
 /// </summary>
-internal sealed class DeadlineBody(Stream source, HttpContext context, ExchangeProgress progress) : ResponseStream(source)
+internal sealed class DeadlineBody(Stream source, HttpContext context, ExchangeProgress progress)
+    : ResponseStream(source)
 {
     public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
@@ -20,7 +21,8 @@ internal sealed class DeadlineBody(Stream source, HttpContext context, ExchangeP
         {
             return await read;
         }
-        catch (OperationCanceledException) when (progress.DeadlineHasPassed && !context.RequestAborted.IsCancellationRequested)
+        catch (OperationCanceledException) when (progress.DeadlineHasPassed
+            && !context.RequestAborted.IsCancellationRequested)
         {
             LocalReply.DeadlineExceeded.SetTrailers(context);
             return 0;

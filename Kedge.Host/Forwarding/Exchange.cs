@@ -10,8 +10,8 @@ using Endpoint = Kedge.Host.Backends.Endpoint;
 namespace Kedge.Host.Forwarding;
 
 /// <summary>
-/// One request and its response. For the forwarder it is the client that sends the request; it picks the endpoint, and another
-/// one when no connection can be made, without the forwarder noticing.
+/// One request and its response. For the forwarder it is the client that sends the request; it picks the endpoint, and
+/// another one when no connection can be made, without the forwarder noticing.
 /// </summary>
 internal sealed class Exchange : HttpMessageInvoker
 {
@@ -30,7 +30,12 @@ internal sealed class Exchange : HttpMessageInvoker
     /// <param name="destination">Left when the exchange ends.</param>
     /// <param name="record">With the authority and path of the request.</param>
     public Exchange(
-        HttpContext context, string query, in Destination destination, RequestRecord record, ProxyTelemetry telemetry, ILogger logger)
+        HttpContext context,
+        string query,
+        in Destination destination,
+        RequestRecord record,
+        ProxyTelemetry telemetry,
+        ILogger logger)
         : base(Unused, disposeHandler: false)
     {
         _context = context;
@@ -78,6 +83,7 @@ internal sealed class Exchange : HttpMessageInvoker
             _content = null;
             return;
         }
+        // Step 4: the body of the request.
         var request = _context.Request;
         // Only HTTP/2 endpoints refuse streams.
         var replay = Client.IsGrpc || Client.IsTls ? new RequestReplay() : null;
@@ -87,7 +93,8 @@ internal sealed class Exchange : HttpMessageInvoker
         Progress.RequestBodyStarted();
     }
 
-    public override async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
+    public override async Task<HttpResponseMessage> SendAsync(
+        HttpRequestMessage request, CancellationToken cancellationToken)
     {
         if (_content is not null)
         {
@@ -99,7 +106,8 @@ internal sealed class Exchange : HttpMessageInvoker
         var next = Pick(null);
         while (next is { } endpoint)
         {
-            // Step 5: send the request to an endpoint. Which failures allow another attempt: docs/matching.md, "Attempts".
+            // Step 5: send the request to an endpoint. For which failures allow another attempt, see docs/matching.md,
+            // "Attempts".
             BeginAttempt(endpoint);
             request.RequestUri = endpoint.UriOf(Record.Path, _query);
             if (Client.IsTls)
@@ -113,25 +121,31 @@ internal sealed class Exchange : HttpMessageInvoker
                 RecordOutcome(endpoint, response);
                 return response;
             }
-            catch (Exception e) when (!cancellationToken.IsCancellationRequested && IsReplayable && ConnectFailure.Is(e))
+            catch (Exception e) when (!cancellationToken.IsCancellationRequested
+                && IsReplayable && ConnectFailure.Is(e))
             {
                 // Nothing was sent: try another endpoint.
                 refusal = e;
                 endpoint.ConnectFailed(_destination.Policy, Clock.Now);
                 _telemetry.DialFailed(BackendName, endpoint.Name);
                 _logger.LogDebug(
-                    "no connection to {Endpoint} of {Target}: {Reason}", endpoint, _destination.Name, ConnectFailure.Reason(e));
+                    "no connection to {Endpoint} of {Target}: {Reason}",
+                    endpoint,
+                    _destination.Name,
+                    ConnectFailure.Reason(e));
                 (tried ??= []).Add(endpoint);
                 next = Pick(tried);
             }
-            catch (Exception e) when (!cancellationToken.IsCancellationRequested && IsReplayable && ConnectFailure.IsRefusedStream(e))
+            catch (Exception e) when (!cancellationToken.IsCancellationRequested
+                && IsReplayable && ConnectFailure.IsRefusedStream(e))
             {
                 // Not processed: try another endpoint. This one remains healthy.
                 refusal = e;
                 (tried ??= []).Add(endpoint);
                 next = Pick(tried);
             }
-            catch (Exception e) when (invoker == Client.Pooled && !cancellationToken.IsCancellationRequested && MayRetry(e))
+            catch (Exception e) when (!cancellationToken.IsCancellationRequested
+                && invoker == Client.Pooled && MayRetry(e))
             {
                 invoker = Client.NewConnection;
             }
@@ -141,8 +155,8 @@ internal sealed class Exchange : HttpMessageInvoker
     }
 
     /// <summary>
-    /// Ends an exchange whose endpoint failed after the response had started: resets the stream or closes the connection, so
-    /// that the caller notices that the body is incomplete.
+    /// Ends an exchange whose endpoint failed after the response had started: resets the stream or closes the
+    /// connection, so that the caller notices that the body is incomplete.
     /// </summary>
     public void BreakOff(Exception cause)
     {
@@ -166,7 +180,10 @@ internal sealed class Exchange : HttpMessageInvoker
     /// <summary>Records the outcome of a gRPC response that has its status in the trailers.</summary>
     public void RecordOutcome(HttpResponseHeaders trailers)
     {
-        if (IsGrpc && DetectsOutliers && _endpoint is { } endpoint && ResponseOutcome.FromTrailers(trailers) is { } failed)
+        if (IsGrpc
+            && DetectsOutliers
+            && _endpoint is { } endpoint
+            && ResponseOutcome.FromTrailers(trailers) is { } failed)
         {
             RecordOutcome(endpoint, failed);
         }
@@ -247,8 +264,8 @@ internal sealed class Exchange : HttpMessageInvoker
     }
 
     /// <summary>
-    /// Whether the request may be sent once more, on a new connection: nothing was sent, or it is idempotent without a body
-    /// (RFC 9110, 9.2.2) and the connection, which had been used before, closed.
+    /// Whether the request may be sent once more, on a new connection: nothing was sent, or it is idempotent without a
+    /// body (RFC 9110, 9.2.2) and the connection, which had been used before, closed.
     /// </summary>
     private bool MayRetry(Exception e) =>
         ConnectionLostException.In(e) is { } lost
@@ -261,7 +278,8 @@ internal sealed class Exchange : HttpMessageInvoker
 
     private sealed class NoHandler : HttpMessageHandler
     {
-        protected override Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken) =>
+        protected override Task<HttpResponseMessage> SendAsync(
+            HttpRequestMessage request, CancellationToken cancellationToken) =>
             throw new NotSupportedException("an exchange sends through the handlers of its client");
     }
 }

@@ -1,8 +1,8 @@
 namespace Kedge.Host.Forwarding;
 
 /// <summary>
-/// Whether an exchange makes progress, and what cancels it: a lack of progress for HTTP, the caller's deadline for gRPC. The
-/// body streams report to it; <see cref="InactivityMonitor"/> reads it.
+/// Whether an exchange makes progress, and what cancels it: a lack of progress for HTTP, the caller's deadline for
+/// gRPC. The body streams report to it; <see cref="InactivityMonitor"/> reads it.
 /// </summary>
 /// <param name="isExempt">See <see cref="IsExempt"/>.</param>
 internal sealed class ExchangeProgress(bool isExempt)
@@ -17,13 +17,16 @@ internal sealed class ExchangeProgress(bool isExempt)
     /// <summary>Cancels the exchange; null = it has no time limit.</summary>
     public CancellationTokenSource? Cancellation { get; set; }
 
-    /// <summary>Whether the caller of this gRPC call set a deadline; then <see cref="Cancellation"/> is cancelled by it.</summary>
+    /// <summary>
+    /// Whether the caller of this gRPC call set a deadline; then <see cref="Cancellation"/> is cancelled by it.
+    /// </summary>
     public bool HasDeadline { get; set; }
 
     public bool DeadlineHasPassed => HasDeadline && Cancellation is { IsCancellationRequested: true };
 
     /// <summary>
-    /// When a byte of the request was last read or one of the response written, as <see cref="Environment.TickCount64"/>.
+    /// When a byte of the request was last read or one of the response written, as
+    /// <see cref="Environment.TickCount64"/>.
     /// </summary>
     public long LastProgress => Volatile.Read(ref _lastProgress);
 
@@ -47,7 +50,9 @@ internal sealed class ExchangeProgress(bool isExempt)
         NoteProgress();
     }
 
-    /// <summary>The exchange has ended: it is no longer watched, and its cancellation source can serve another exchange.</summary>
+    /// <summary>
+    /// The exchange has ended: it is no longer watched, and its cancellation source can serve another exchange.
+    /// </summary>
     public void End()
     {
         _list?.Remove(this);
@@ -58,7 +63,9 @@ internal sealed class ExchangeProgress(bool isExempt)
         }
     }
 
-    /// <summary>Exchanges that are watched. The links are in the exchanges, so that adding one allocates nothing.</summary>
+    /// <summary>
+    /// Exchanges that are watched. The links are in the exchanges, so that adding one allocates nothing.
+    /// </summary>
     internal sealed class WatchList
     {
         private readonly Lock _lock = new();

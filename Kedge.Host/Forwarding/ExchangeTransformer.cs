@@ -17,7 +17,10 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
     private static readonly Uri Undecided = new("http://kedge/");
 
     public override ValueTask TransformRequestAsync(
-        HttpContext httpContext, HttpRequestMessage proxyRequest, string destinationPrefix, CancellationToken cancellationToken)
+        HttpContext httpContext,
+        HttpRequestMessage proxyRequest,
+        string destinationPrefix,
+        CancellationToken cancellationToken)
     {
         // Step 4: the headers of the request to the endpoint.
         proxyRequest.RequestUri = Undecided;
@@ -109,8 +112,8 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
             return true;
         }
 
-        // When the first byte of the body has not arrived yet, the headers are sent at once. When it has, or when there is no
-        // body, they are sent together with it or with the end: a trailers-only gRPC response must stay one.
+        // When the first byte of the body has not arrived yet, the headers are sent at once. When it has, or when there
+        // is no body, they are sent together with it or with the end: a trailers-only gRPC response must stay one.
         var body = proxyResponse.Content.ReadAsStream(cancellationToken);
         var first = body.ReadAsync(Memory<byte>.Empty, cancellationToken);
         if (first.IsCompletedSuccessfully)
@@ -139,11 +142,13 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
         // Step 8: the forwarder copies the body, observed where there is a time limit.
         if (!progress.IsExempt)
         {
-            proxyResponse.Content = new ResponseContent(proxyResponse.Content, new ResponseBody(body, progress));
+            proxyResponse.Content = new ResponseContent(
+                proxyResponse.Content, new ResponseBody(body, progress));
         }
         else if (progress.HasDeadline)
         {
-            proxyResponse.Content = new ResponseContent(proxyResponse.Content, new DeadlineBody(body, httpContext, progress));
+            proxyResponse.Content = new ResponseContent(
+                proxyResponse.Content, new DeadlineBody(body, httpContext, progress));
         }
         return true;
     }
@@ -183,7 +188,8 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
         var namesOthers = connection.Count > 0 && HeaderRules.NamesOthers(connection);
         Copy(from.Headers, to, connection, namesOthers);
         Copy(from.Content.Headers, to, connection, namesOthers);
-        // RFC 9112, 6.3: Transfer-Encoding overrides Content-Length. RFC 9110, 8.6: no length where there can be no body.
+        // RFC 9112, 6.3: Transfer-Encoding overrides Content-Length. RFC 9110, 8.6: no length where there can be no
+        // body.
         if (to.ContentLength is { } length
             && (from.Headers.NonValidated.Contains(HeaderNames.TransferEncoding)
                 || (length == 0 && (int)from.StatusCode is < 200 or 204 or 205)))

@@ -20,7 +20,8 @@ internal static class ForwardedClientCert
 
     private static string Describe(X509Certificate2 certificate)
     {
-        var text = new StringBuilder("Hash=").Append(certificate.GetCertHashString(HashAlgorithmName.SHA256).ToLowerInvariant());
+        var hash = certificate.GetCertHashString(HashAlgorithmName.SHA256).ToLowerInvariant();
+        var text = new StringBuilder("Hash=").Append(hash);
         text.Append(";Subject=").Append(Quoted(certificate.Subject));
         foreach (var name in CertificateNames.Of(certificate))
         {

@@ -35,8 +35,8 @@ internal sealed class ForwardedHeaders(ForwardingOptions options)
     }
 
     /// <summary>
-    /// Sets the headers from the connection. From a trusted peer, X-Forwarded-For is extended, and X-Forwarded-Host and -Proto,
-    /// which describe the first hop, are kept.
+    /// Sets the headers from the connection. From a trusted peer, X-Forwarded-For is extended, and X-Forwarded-Host and
+    /// -Proto, which describe the first hop, are kept.
     /// </summary>
     /// <param name="outgoing">The headers of the request to the backend.</param>
     /// <param name="context">Of the caller's request.</param>
@@ -46,20 +46,24 @@ internal sealed class ForwardedHeaders(ForwardingOptions options)
     {
         var incoming = context.Request.Headers;
         var peer = context.Connection.RemoteIpAddress is { } address ? Unmapped(address).ToString() : "unknown";
-        if (isTrusted && incoming.TryGetValue(ProxyHeaders.ForwardedFor, out var chain) && !StringValues.IsNullOrEmpty(chain))
+        if (isTrusted
+            && incoming.TryGetValue(ProxyHeaders.ForwardedFor, out var chain)
+            && !StringValues.IsNullOrEmpty(chain))
         {
             peer = $"{string.Join(", ", (string?[])chain!)}, {peer}";
         }
         outgoing.TryAddWithoutValidation(ProxyHeaders.ForwardedFor, peer);
         outgoing.TryAddWithoutValidation(ProxyHeaders.ForwardedHost, Kept(ProxyHeaders.ForwardedHost) ?? authority);
-        outgoing.TryAddWithoutValidation(ProxyHeaders.ForwardedProto, Kept(ProxyHeaders.ForwardedProto) ?? context.Request.Scheme);
+        outgoing.TryAddWithoutValidation(
+            ProxyHeaders.ForwardedProto, Kept(ProxyHeaders.ForwardedProto) ?? context.Request.Scheme);
 
         if (options.ForwardClientCert && context.Connection.ClientCertificate is { } certificate)
         {
             outgoing.TryAddWithoutValidation(ProxyHeaders.ForwardedClientCert, ForwardedClientCert.Of(certificate));
         }
 
-        string? Kept(string name) => isTrusted && incoming.TryGetValue(name, out var sent) && sent.Count > 0 ? sent[0] : null;
+        string? Kept(string name) =>
+            isTrusted && incoming.TryGetValue(name, out var sent) && sent.Count > 0 ? sent[0] : null;
     }
 
     /// <summary>A dual-stack socket reports IPv4 peers as mapped IPv6 addresses.</summary>

@@ -8,26 +8,27 @@ using Yarp.ReverseProxy.Forwarder;
 
 namespace Kedge.Host.Forwarding;
 
-// The way of a request. Bodies are streamed, both at the same time:
+// The way of a request. The two bodies are streamed at the same time:
 //
-//            ┌─ Kestrel ─┐  ┌──────────────────── forwarder ────────────────────┐  ┌───── handler ─────┐
-//            │           │  │                                                   │  │                   │
-//            │  request ─┼──┼▶ RequestBody ──▶ copy ──▶ RequestBody ──▶ Replay ─┼──┼▶ TrackedConnection┼─▶
-//   caller   │           │  │                                                   │  │                   │   endpoint
-//          ◀─┼─ response ┼──┼─────── copy ◀── ResponseBody or DeadlineBody ◀────┼──┼─ TrackedConnection┼──
-//            │           │  │                                                   │  │                   │
-//            └───────────┘  └───────────────────────────────────────────────────┘  └───────────────────┘
+//   request    caller ──▶ Kestrel ──▶ RequestBody ──▶ RequestReplay ──▶ connection ──▶ endpoint
+//                                     (step 6)        (HTTP/2 only)     of the handler
 //
-// Step 1: Read the request: authority, canonical path, protocol (RequestView).
-// Step 2: Route it: match, authorize, find the endpoints (RequestRouter). The result is a reply, a tunnel or a destination.
-// Step 3: Arm the timeouts: no progress for HTTP, the caller's deadline for gRPC (ArmTimeouts).
-// Step 4: Copy the request's headers (ExchangeTransformer.TransformRequestAsync) and wrap its body (Exchange.PrepareContent).
-// Step 5: Send it to an endpoint; when that accepts no connection, to the next one (Exchange.SendAsync).
-// Step 6: Copy the request's body (RequestContent, RequestBody) while the response may already come.
-// Step 7: Copy the response's headers (ExchangeTransformer.TransformResponseAsync).
-// Step 8: Copy the response's body (ResponseBody, DeadlineBody).
-// Step 9: Copy the response's trailers (ExchangeTransformer.TransformResponseTrailersAsync).
-// Step 10: On failure, reply where the response has not started (FailAsync). Release what the exchange holds and count it.
+//   response   caller ◀── Kestrel ◀── ResponseBody (HTTP)         ◀──── connection ◀── endpoint
+//                                     DeadlineBody (gRPC, step 8)       of the handler
+//
+// Step 1:  Read the request: authority, canonical path, protocol (RequestView).
+// Step 2:  Route it: match, authorize, find the endpoints (RequestRouter). The result is a reply, a tunnel or a
+//          destination.
+// Step 3:  Arm the timeouts: no progress for HTTP, the caller's deadline for gRPC (ArmTimeouts).
+// Step 4:  Copy the headers of the request (ExchangeTransformer.TransformRequestAsync) and wrap its body
+//          (Exchange.PrepareContent).
+// Step 5:  Send it to an endpoint or, when that accepts no connection, to the next one (Exchange.SendAsync).
+// Step 6:  Copy the body of the request (RequestContent, RequestBody). The response may come at any time.
+// Step 7:  Copy the headers of the response (ExchangeTransformer.TransformResponseAsync).
+// Step 8:  Copy the body of the response (ResponseBody, DeadlineBody).
+// Step 9:  Copy the trailers of the response (ExchangeTransformer.TransformResponseTrailersAsync).
+// Step 10: On failure, reply if the response has not started (FailAsync).
+// Step 11: Release what the exchange holds (Exchange.End), and count and log the request (ProxyTelemetry.End).
 
 /// <summary>Handles the requests of the proxy listeners. One for the process.</summary>
 public sealed class ProxyEngine : IAsyncDisposable
@@ -41,7 +42,11 @@ public sealed class ProxyEngine : IAsyncDisposable
     private readonly InactivityMonitor _monitor;
 
     public ProxyEngine(
-        ForwardingOptions options, ListenerOptions listeners, RequestRouter router, ProxyTelemetry telemetry, ILoggerFactory loggers)
+        ForwardingOptions options,
+        ListenerOptions listeners,
+        RequestRouter router,
+        ProxyTelemetry telemetry,
+        ILoggerFactory loggers)
     {
         _router = router;
         _telemetry = telemetry;
@@ -94,7 +99,7 @@ public sealed class ProxyEngine : IAsyncDisposable
                 // Step 3: arm the timeouts.
                 ArmTimeouts(exchange, context);
                 var client = exchange.Client;
-                // Steps 4 to 9.
+                // Steps 4 to 9 are called by the forwarder.
                 var error = await _forwarder.SendAsync(
                     context,
                     client.DestinationPrefix,
@@ -102,7 +107,7 @@ public sealed class ProxyEngine : IAsyncDisposable
                     client.ConfigFor(client.IsTls && IsUpgrade(context)),
                     new ExchangeTransformer(exchange, _forwardedHeaders),
                     exchange.Progress.Cancellation?.Token ?? CancellationToken.None);
-                // Step 10: reply on failure, and release what the exchange holds.
+                // Step 10: reply on failure.
                 if (error != ForwarderError.None)
                 {
                     await FailAsync(context, exchange, error);
@@ -114,7 +119,8 @@ public sealed class ProxyEngine : IAsyncDisposable
                 await reply.WriteAsync(context, record.IsGrpc, record.RequestId, backendName: null);
             }
         }
-        catch (Exception e) when (e is OperationCanceledException or IOException && context.RequestAborted.IsCancellationRequested)
+        catch (Exception e) when (e is OperationCanceledException or IOException
+            && context.RequestAborted.IsCancellationRequested)
         {
             record.CallerLeft = true;
         }
@@ -133,6 +139,7 @@ public sealed class ProxyEngine : IAsyncDisposable
         }
         finally
         {
+            // Step 11: release, count and log.
             exchange?.End();
             _telemetry.End(record, context);
         }
@@ -167,7 +174,9 @@ public sealed class ProxyEngine : IAsyncDisposable
             ? LocalReply.DeadlineExceeded
             : exchange.Failure ?? FailureOf(error, context);
         var record = exchange.Record;
-        if (context.RequestAborted.IsCancellationRequested && exchange.Failure is null && failure != LocalReply.DeadlineExceeded)
+        if (context.RequestAborted.IsCancellationRequested
+            && exchange.Failure is null
+            && failure != LocalReply.DeadlineExceeded)
         {
             record.CallerLeft = true;
         }

@@ -6,18 +6,19 @@ namespace Kedge.Host.Forwarding;
 
 // The way of a request body:
 //
-//   caller ──▶ server's stream ──▶ RequestBody ──▶ copy loop ──▶ RequestBody ──▶ RequestReplay ──▶ stream of ──▶ endpoint
-//                                  .ReadAsync    (forwarder's)   .WriteAsync     (HTTP/2 only)    the handler
+//   caller ──▶ server's ──▶ RequestBody ──▶ copy loop of ──▶ RequestBody ──▶ RequestReplay ──▶ handler's ──▶ endpoint
+//              stream       .ReadAsync      the forwarder    .WriteAsync     (HTTP/2 only)     stream
 //
 // RequestContent is what the handler knows as the content of the request. When the handler has a connection, it calls
-// RequestContent.SerializeToStreamAsync with the stream to write to; that starts the copy loop, which reads the caller's bytes
-// from RequestBody and writes them back to it. On HTTP/1.1, the stream of the handler ends in a TrackedConnection.
+// RequestContent.SerializeToStreamAsync with the stream to write to; that starts the copy loop, which reads the
+// caller's bytes from RequestBody and writes them back to it. On HTTP/1.1, the stream of the handler ends in a
+// TrackedConnection.
 
 /// <summary>
-/// Both ends of the copy loop of a request body. It sits at both because each end needs to know about the other: what was
-/// written is flushed only when the next read has to wait, so that a chunk is forwarded as soon as it arrives, yet a body that
-/// has arrived already is sent in few packets; and when the endpoint has closed the connection, the rest is no longer read
-/// from the caller. Each byte that is read counts as progress of the exchange.
+/// Both ends of the copy loop of a request body. It sits at both because each end needs to know about the other: what
+/// was written is flushed only when the next read has to wait, so that a chunk is forwarded as soon as it arrives, yet
+/// a body that has arrived already is sent in few packets; and when the endpoint has closed the connection, the rest is
+/// no longer read from the caller. Each byte that is read counts as progress of the exchange.
 /// </summary>
 /// <param name="source">The server's stream.</param>
 /// <param name="length">The Content-Length; null = unknown.</param>
@@ -63,7 +64,9 @@ internal sealed class RequestBody(
         return write.IsCompletedSuccessfully || !mayUseHttp11 ? write : AwaitWriteAsync(write);
     }
 
-    /// <summary>Defers the flush to the next read that has to wait. (The forwarder also flushes before the first read.)</summary>
+    /// <summary>
+    /// Defers the flush to the next read that has to wait. (The forwarder also flushes before the first read.)
+    /// </summary>
     public override Task FlushAsync(CancellationToken cancellationToken)
     {
         _needsFlush = true;
@@ -82,8 +85,8 @@ internal sealed class RequestBody(
             }
             catch (Exception e) when (e is not OperationCanceledException)
             {
-                // Thrown from a read, it would look like an error of the caller. The next write fails in the same way, or the
-                // failure of the response ends the exchange first.
+                // Thrown from a read, it would look like an error of the caller. The next write fails in the same way,
+                // or the failure of the response ends the exchange first.
             }
         }
         var count = await read;
@@ -100,8 +103,8 @@ internal sealed class RequestBody(
         }
         catch (ConnectionLostException e) when (!_isUnwanted && e.DiscardWrites is not null)
         {
-            // The endpoint may have responded early and closed the connection. The handler reads the response only after it has
-            // sent the whole body, so the rest of the body is discarded to let it get there.
+            // The endpoint may have responded early and closed the connection. The handler reads the response only
+            // after it has sent the whole body, so the rest of the body is discarded to let it get there.
             e.DiscardWrites();
             _isUnwanted = true;
         }

@@ -36,7 +36,8 @@ internal sealed class RequestContent(HttpContent copying, RequestBody body, Requ
         SerializeToStreamAsync(stream, context, CancellationToken.None);
 
     // The token must be passed on as it is: the forwarder compares it with its own.
-    protected override Task SerializeToStreamAsync(Stream stream, TransportContext? context, CancellationToken cancellationToken)
+    protected override Task SerializeToStreamAsync(
+        Stream stream, TransportContext? context, CancellationToken cancellationToken)
     {
         // Step 6: the forwarder's loop copies the body through RequestBody.
         if (replay is not null)
@@ -63,7 +64,8 @@ internal sealed class RequestContent(HttpContent copying, RequestBody body, Requ
             _streamEnded = false;
             await replay.ResumeAsync(stream, cancel);
         }
-        // A stream that ends before its response leaves the copy loop running; after the response, nobody needs the loop.
+        // A stream that ends before its response leaves the copy loop running; after the response, nobody needs the
+        // loop.
         await using var ending = cancel.UnsafeRegister(
             static content => ((RequestContent)content!).EndCopy(), this);
         // Without the token: the handler must learn of a refused stream, and not first of a body that was cut.

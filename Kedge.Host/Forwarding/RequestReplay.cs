@@ -5,14 +5,14 @@ using Kedge.Host.Backends.Connections;
 namespace Kedge.Host.Forwarding;
 
 /// <summary>
-/// Sends a request body again when the HTTP/2 stream that it was sent on is refused (RFC 9113, 8.7: a refused stream was not
-/// processed). It keeps a copy of what was sent until a response comes or the body exceeds 64 KiB.
+/// Sends a request body again when the HTTP/2 stream that it was sent on is refused (RFC 9113, 8.7: a refused stream
+/// was not processed). It keeps a copy of what was sent until a response comes or the body exceeds 64 KiB.
 /// </summary>
 /// <remarks>
-/// The copy loop that reads from the caller runs only once. It passes each chunk to <see cref="WriteAsync"/>, which records it
-/// and writes it to the current stream. When that stream is refused, the write does not fail but waits; for the next stream,
-/// the exchange calls <see cref="ResumeAsync"/>, which sends what was recorded, including the chunk that waits, and lets the
-/// loop continue. <see cref="_gate"/> keeps the two apart, so that chunks stay in order.
+/// The copy loop that reads from the caller runs only once. It passes each chunk to <see cref="WriteAsync"/>, which
+/// records it and writes it to the current stream. When that stream is refused, the write does not fail but waits; for
+/// the next stream, the exchange calls <see cref="ResumeAsync"/>, which sends what was recorded, including the chunk
+/// that waits, and lets the loop continue. <see cref="_gate"/> keeps the two apart, so that chunks stay in order.
 /// </remarks>
 [SuppressMessage("Design", "CA1001", Justification = "A semaphore holds no resource unless its wait handle is used.")]
 internal sealed class RequestReplay
@@ -55,9 +55,9 @@ internal sealed class RequestReplay
             }
             catch (Exception e) when (IsPossible && !cancel.IsCancellationRequested && e is not ConnectionLostException)
             {
-                // An HTTP/2 stream was refused, or it broke off: the exchange learns which. If it was refused, this chunk is sent
-                // again with the others; if it broke off, the copy loop is cancelled. (On HTTP/1.1 nothing is refused, and the
-                // handler waits for the end of this write.)
+                // An HTTP/2 stream was refused, or it broke off: the exchange learns which. If it was refused, this
+                // chunk is sent again with the others; if it broke off, the copy loop is cancelled. (On HTTP/1.1
+                // nothing is refused, and the handler waits for the end of this write.)
             }
         }
         finally
@@ -75,7 +75,8 @@ internal sealed class RequestReplay
         await _gate.WaitAsync(cancel);
         try
         {
-            var sent = Volatile.Read(ref _sent) ?? throw new InvalidOperationException("the request's body cannot be sent again");
+            var sent = Volatile.Read(ref _sent)
+                ?? throw new InvalidOperationException("the request body cannot be sent again");
             _target = target;
             await target.WriteAsync(sent.AsMemory(0, _length), cancel);
             await target.FlushAsync(cancel);

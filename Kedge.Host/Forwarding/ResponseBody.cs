@@ -3,7 +3,9 @@ using Kedge.Host.Http;
 
 namespace Kedge.Host.Forwarding;
 
-/// <summary>The response body of an HTTP request. Reports progress: a read begins when the previous write has completed.</summary>
+/// <summary>
+/// The response body of an HTTP request. Reports progress: a read begins when the previous write has completed.
+/// </summary>
 internal sealed class ResponseBody(Stream source, ExchangeProgress progress) : ResponseStream(source)
 {
     public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
@@ -22,7 +24,8 @@ internal sealed class ResponseContent(HttpContent original, Stream body) : HttpC
 {
     protected override Task<Stream> CreateContentReadStreamAsync() => Task.FromResult(body);
 
-    protected override Task SerializeToStreamAsync(Stream stream, TransportContext? context) => body.CopyToAsync(stream);
+    protected override Task SerializeToStreamAsync(Stream stream, TransportContext? context) =>
+        body.CopyToAsync(stream);
 
     protected override bool TryComputeLength(out long length)
     {

@@ -11,9 +11,9 @@ using Microsoft.AspNetCore.Server.Kestrel.Core.Features;
 namespace Kedge.Host.Forwarding;
 
 /// <summary>
-/// The tunnel of a CONNECT request over HTTP/1.1: copies bytes both ways until both sides have ended (RFC 9110, 9.3.6). The
-/// server would frame a response body in chunks, so the tunnel uses the decrypted connection below it. The server neither
-/// reads nor writes there while the request is processed, and closes the connection afterwards.
+/// The tunnel of a CONNECT request over HTTP/1.1: copies bytes both ways until both sides have ended (RFC 9110, 9.3.6).
+/// The server would frame a response body in chunks, so the tunnel uses the decrypted connection below it. The server
+/// neither reads nor writes there while the request is processed, and closes the connection afterwards.
 /// </summary>
 internal static class Tunnel
 {
@@ -82,14 +82,16 @@ internal static class Tunnel
         }
     }
 
-    private static async Task CopyUpstreamAsync(PipeReader caller, NetworkStream stream, Socket target, CancellationToken cancel)
+    private static async Task CopyUpstreamAsync(
+        PipeReader caller, NetworkStream stream, Socket target, CancellationToken cancel)
     {
         try
         {
             await caller.CopyToAsync(stream, cancel);
             target.Shutdown(SocketShutdown.Send);
         }
-        catch (Exception e) when (e is IOException or SocketException or OperationCanceledException or InvalidOperationException)
+        catch (Exception e) when (e is IOException or SocketException or OperationCanceledException
+            or InvalidOperationException)
         {
             target.Close();
         }

@@ -1,8 +1,8 @@
 namespace Kedge.Host.Http;
 
 /// <summary>
-/// A forward-only, asynchronous stream. Rejects, in one place, the operations of <see cref="Stream"/> that such a stream does
-/// not support.
+/// A forward-only, asynchronous stream. Rejects, in one place, the operations of <see cref="Stream"/> that such a
+/// stream does not support.
 /// </summary>
 internal abstract class AsyncStream : Stream
 {
@@ -21,9 +21,11 @@ internal abstract class AsyncStream : Stream
         set => throw new NotSupportedException(ForwardOnly);
     }
 
-    public abstract override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default);
+    public abstract override ValueTask<int> ReadAsync(
+        Memory<byte> buffer, CancellationToken cancellationToken = default);
 
-    public abstract override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default);
+    public abstract override ValueTask WriteAsync(
+        ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default);
 
     public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
         ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
@@ -33,7 +35,8 @@ internal abstract class AsyncStream : Stream
 
     public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException(AsynchronousOnly);
 
-    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException(AsynchronousOnly);
+    public override void Write(byte[] buffer, int offset, int count) =>
+        throw new NotSupportedException(AsynchronousOnly);
 
     public override void Flush() => throw new NotSupportedException(AsynchronousOnly);
 

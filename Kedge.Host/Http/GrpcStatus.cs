@@ -31,7 +31,8 @@ public static class GrpcStatuses
     /// <summary>The value that the specification prescribes for codes that it does not define.</summary>
     public const int Unknown = (int)GrpcStatus.Unknown;
 
-    private static readonly string[] Names = Array.ConvertAll(Enum.GetValues<GrpcStatus>(), static status => status.ToString());
+    private static readonly string[] Names =
+        Array.ConvertAll(Enum.GetValues<GrpcStatus>(), static status => status.ToString());
 
     public static bool IsDefined(int code) => (uint)code < Count;
 
@@ -39,8 +40,8 @@ public static class GrpcStatuses
     public static string NameOf(int code) => Names[IsDefined(code) ? code : Unknown];
 
     /// <summary>
-    /// Whether outlier detection counts the status as a failure of the endpoint: UNKNOWN, INTERNAL and UNAVAILABLE. The other
-    /// codes are answers of a healthy server.
+    /// Whether outlier detection counts the status as a failure of the endpoint: UNKNOWN, INTERNAL and UNAVAILABLE. The
+    /// other codes are answers of a healthy server.
     /// </summary>
     /// <param name="status">The value of <c>grpc-status</c>.</param>
     public static bool CountsAsFailure(string status) => status is "2" or "13" or "14";

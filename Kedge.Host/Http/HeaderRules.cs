@@ -23,8 +23,8 @@ internal enum HeaderAction : byte
 }
 
 /// <summary>
-/// Which headers are forwarded: RFC 9110, 7.6.1, and docs/security.md. The switch on the length of the name comes first, so
-/// that most headers cost at most one comparison.
+/// Which headers are forwarded: RFC 9110, 7.6.1, and docs/security.md. The switch on the length of the name comes
+/// first, so that most headers cost at most one comparison.
 /// </summary>
 internal static class HeaderRules
 {
@@ -32,11 +32,14 @@ internal static class HeaderRules
         name.Contains('_') && HasReservedMeaning(name.Replace('_', '-')) ? HeaderAction.Drop : OfPlainRequest(name);
 
     /// <summary>
-    /// Gateways to CGI, WSGI and the like give `X_Forwarded_For` and `X-Forwarded-For` the same name and use the last one. So a
-    /// header that is not forwarded under its own name is not forwarded under a spelling with underscores either.
+    /// Gateways to CGI, WSGI and the like give `X_Forwarded_For` and `X-Forwarded-For` the same name and use the last
+    /// one. So a header that is not forwarded under its own name is not forwarded under a spelling with underscores
+    /// either.
     /// </summary>
     private static bool HasReservedMeaning(string name) =>
-        OfPlainRequest(name) != HeaderAction.Pass || Is(name, HeaderNames.ContentLength) || Is(name, HeaderNames.ContentType);
+        OfPlainRequest(name) != HeaderAction.Pass
+        || Is(name, HeaderNames.ContentLength)
+        || Is(name, HeaderNames.ContentType);
 
     private static HeaderAction OfPlainRequest(string name)
     {
@@ -52,7 +55,9 @@ internal static class HeaderRules
                 return Is(name, "Proxy") ? HeaderAction.Drop : HeaderAction.Pass;
             case 7:
                 // Request trailers are not forwarded, so their announcement is not either.
-                return Is(name, HeaderNames.Upgrade) || Is(name, HeaderNames.Trailer) ? HeaderAction.Drop : HeaderAction.Pass;
+                return Is(name, HeaderNames.Upgrade) || Is(name, HeaderNames.Trailer)
+                    ? HeaderAction.Drop
+                    : HeaderAction.Pass;
             case 9:
                 // RFC 7239's form of X-Forwarded-*.
                 return Is(name, "Forwarded") || Is(name, "X-Real-IP") ? HeaderAction.Forwarded : ByPrefix(name);
@@ -63,7 +68,8 @@ internal static class HeaderRules
             case 11:
                 return Is(name, "X-Client-IP") ? HeaderAction.Forwarded : ByPrefix(name);
             case 13:
-                // Some frameworks route by this header or X-Original-URL instead of the target, which bypasses rules on paths.
+                // Some frameworks route by this header or X-Original-URL instead of the target, which bypasses rules on
+                // paths.
                 return Is(name, "X-Rewrite-URL") ? HeaderAction.Drop : ByPrefix(name);
             case 14:
                 return Is(name, "HTTP2-Settings") || Is(name, "X-Original-URL") ? HeaderAction.Drop
@@ -90,7 +96,9 @@ internal static class HeaderRules
                 return Is(name, HeaderNames.TE) ? HeaderAction.Drop : HeaderAction.Pass;
             case 7:
                 // Alt-Svc would make callers bypass kedge.
-                return Is(name, HeaderNames.Upgrade) || Is(name, HeaderNames.AltSvc) ? HeaderAction.Drop : HeaderAction.Pass;
+                return Is(name, HeaderNames.Upgrade) || Is(name, HeaderNames.AltSvc)
+                    ? HeaderAction.Drop
+                    : HeaderAction.Pass;
             case 10:
                 return Is(name, HeaderNames.Connection) ? HeaderAction.Connection
                     : Is(name, HeaderNames.KeepAlive) ? HeaderAction.Drop
@@ -162,7 +170,8 @@ internal static class HeaderRules
 
     private static bool IsProxy(string name) => name.StartsWith("Proxy-", StringComparison.OrdinalIgnoreCase);
 
-    private static bool Is(ReadOnlySpan<char> name, string other) => name.Equals(other, StringComparison.OrdinalIgnoreCase);
+    private static bool Is(ReadOnlySpan<char> name, string other) =>
+        name.Equals(other, StringComparison.OrdinalIgnoreCase);
 
     private static bool Is(string name, string other) => name.Equals(other, StringComparison.OrdinalIgnoreCase);
 }

@@ -2,7 +2,9 @@ using Kedge.Domain;
 
 namespace Kedge.Host.Http;
 
-/// <summary>A request's headers (or gRPC metadata) for the core's matchers, without a copy and without boxing.</summary>
+/// <summary>
+/// A request's headers (or gRPC metadata) for the core's matchers, without a copy and without boxing.
+/// </summary>
 internal readonly struct HeaderView(IHeaderDictionary headers) : IHeaders
 {
     public bool Has(string name, string value)

@@ -34,7 +34,8 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
 
     // What grpc-message may contain unescaped.
     private static readonly SearchValues<char> PlainText =
-        SearchValues.Create(" !\"#$&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~");
+        SearchValues.Create(
+            " !\"#$&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~");
 
     /// <summary>The challenge of a 401; null for other replies.</summary>
     public string? Challenge { get; init; }
@@ -52,7 +53,9 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
 
     public static LocalReply Forbidden(string reason) => new(403, GrpcStatus.PermissionDenied, "unauthorized", reason);
 
-    /// <summary>The token can be neither accepted nor rejected, because the keys to verify it are not available.</summary>
+    /// <summary>
+    /// The token can be neither accepted nor rejected, because the keys to verify it are not available.
+    /// </summary>
     public static LocalReply AuthorizationUnavailable(string reason) =>
         new(503, GrpcStatus.Unavailable, "authorization-unavailable", reason);
 
@@ -67,7 +70,8 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
             $"no endpoint of {target} accepted a connection: {detail}");
 
     public static LocalReply TooManyRequests(string target) =>
-        new(503, GrpcStatus.ResourceExhausted, "too-many-requests", $"{target} has reached its limit of concurrent requests");
+        new(503, GrpcStatus.ResourceExhausted, "too-many-requests",
+            $"{target} has reached its limit of concurrent requests");
 
     /// <summary>Sends the reply. The response must not have started; its headers are replaced.</summary>
     /// <param name="context">Of the request.</param>
@@ -131,8 +135,8 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
     }
 
     /// <summary>
-    /// Encodes <c>grpc-message</c> (gRPC over HTTP/2, "Responses"): keeps visible ASCII and spaces except <c>%</c>, and escapes
-    /// the other bytes of the UTF-8 form.
+    /// Encodes <c>grpc-message</c> (gRPC over HTTP/2, "Responses"): keeps visible ASCII and spaces except <c>%</c>, and
+    /// escapes the other bytes of the UTF-8 form.
     /// </summary>
     public static string PercentEncode(string text)
     {

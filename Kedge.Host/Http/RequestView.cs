@@ -62,12 +62,14 @@ internal readonly struct RequestView
             return LocalReply.NotGrpc;
         }
         if (HttpMethods.IsConnect(request.Method)
-            && context.Features.Get<IHttpExtendedConnectFeature>() is not { IsExtendedConnect: true, Protocol: "websocket" })
+            && context.Features.Get<IHttpExtendedConnectFeature>()
+                is not { IsExtendedConnect: true, Protocol: "websocket" })
         {
             return TryReadConnect(context, out view);
         }
 
-        if (request.Headers.TransferEncoding is { Count: > 0 } coding && BadTransferEncoding(request, coding) is { } reason)
+        if (request.Headers.TransferEncoding is { Count: > 0 } coding
+            && BadTransferEncoding(request, coding) is { } reason)
         {
             return LocalReply.BadFraming(reason);
         }
@@ -80,7 +82,8 @@ internal readonly struct RequestView
         var isForward = form.Form == TargetForm.Absolute;
         if (form.Form == TargetForm.Asterisk || (isForward && isHttp2))
         {
-            // `OPTIONS *` addresses the proxy itself, which has no options; `:path` has no absolute form (RFC 9113, 8.3.1).
+            // `OPTIONS *` addresses the proxy itself, which has no options; `:path` has no absolute form (RFC 9113,
+            // 8.3.1).
             return LocalReply.BadRequest("the request target is not a path");
         }
 
@@ -109,13 +112,16 @@ internal readonly struct RequestView
         {
             return LocalReply.BadRequest(canonical.ErrorValue);
         }
-        var query = form.QueryLength <= 1 ? "" : Text(target, form.QueryStart, form.QueryLength, request.QueryString.Value);
+        var query = form.QueryLength <= 1
+            ? ""
+            : Text(target, form.QueryStart, form.QueryLength, request.QueryString.Value);
         view = new RequestView(authority, parts, ports, canonical.ResultValue, query, isGrpc, isForward);
         return null;
     }
 
     /// <summary>
-    /// Reads a CONNECT request, whose target is a host and a port (RFC 9110, 9.3.6). Tunnels are for clients that use HTTP/1.1.
+    /// Reads a CONNECT request, whose target is a host and a port (RFC 9110, 9.3.6). Tunnels are for clients that use
+    /// HTTP/1.1.
     /// </summary>
     private static LocalReply? TryReadConnect(HttpContext context, out RequestView view)
     {
@@ -134,8 +140,8 @@ internal readonly struct RequestView
     }
 
     /// <summary>
-    /// Checks Transfer-Encoding (RFC 9112, 6.1), more strictly than the server does: a message whose framing another hop may read
-    /// differently allows request smuggling.
+    /// Checks Transfer-Encoding (RFC 9112, 6.1), more strictly than the server does: a message whose framing another
+    /// hop may read differently allows request smuggling.
     /// </summary>
     /// <returns>Null when it is valid, else what is wrong.</returns>
     private static string? BadTransferEncoding(Microsoft.AspNetCore.Http.HttpRequest request, StringValues coding) =>
@@ -147,7 +153,8 @@ internal readonly struct RequestView
         : null;
 
     /// <summary>
-    /// A part of the target as a string: <paramref name="existing"/>, which the server has already created, when it is equal.
+    /// A part of the target as a string: <paramref name="existing"/>, which the server has already created, when it is
+    /// equal.
     /// </summary>
     private static string Text(string target, int start, int length, string? existing)
     {

@@ -12,7 +12,8 @@ namespace Kedge.Host.Listeners;
 /// </summary>
 public static class ListenerHost
 {
-    public static WebApplication Create(ILoggerFactory loggers, Action<KestrelServerOptions> listeners, RequestDelegate handler) =>
+    public static WebApplication Create(
+        ILoggerFactory loggers, Action<KestrelServerOptions> listeners, RequestDelegate handler) =>
         Create(loggers, listeners, static _ => { }, app => app.Run(handler));
 
     /// <summary>A host whose server is used without the host.</summary>

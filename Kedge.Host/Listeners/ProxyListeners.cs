@@ -13,49 +13,45 @@ namespace Kedge.Host.Listeners;
 public static class ProxyListeners
 {
     public static ProxyServer Create(
-        ListenerOptions options, CertificateStore certificates, ProxyEngine engine, ProxyTelemetry telemetry, ILoggerFactory loggers) =>
+        ListenerOptions options,
+        CertificateStore certificates,
+        ProxyEngine engine,
+        ProxyTelemetry telemetry,
+        ILoggerFactory loggers) =>
         new(
             ListenerHost.Create(
                 loggers,
                 kestrel =>
                 {
                     SetLimits(kestrel, options.Limits);
-                    Listen(kestrel, options, certificates, telemetry, ListenerKind.GrpcTls, options.GrpcTlsPort, HttpProtocols.Http2);
-                    Listen(kestrel, options, certificates, telemetry, ListenerKind.HttpTls, options.HttpTlsPort, HttpProtocols.Http1AndHttp2);
+                    Listen(ListenerKind.GrpcTls, options.GrpcTlsPort, HttpProtocols.Http2);
+                    Listen(ListenerKind.HttpTls, options.HttpTlsPort, HttpProtocols.Http1AndHttp2);
+
+                    void Listen(ListenerKind kind, int port, HttpProtocols protocols)
+                    {
+                        if (port != 0)
+                        {
+                            kestrel.Listen(options.BindAddress, port, listener =>
+                            {
+                                listener.Protocols = protocols;
+                                listener.Count(telemetry.CountersOf(kind));
+                                listener.UseHttps(new TlsHandshakeCallbackOptions
+                                {
+                                    OnConnection = _ => new(certificates.OptionsFor(kind)),
+                                    HandshakeTimeout = OrInfinite(options.Limits.HeaderTimeout),
+                                });
+                            });
+                        }
+                    }
                 }),
             engine,
             options);
 
-    private static void Listen(
-        KestrelServerOptions kestrel,
-        ListenerOptions options,
-        CertificateStore certificates,
-        ProxyTelemetry telemetry,
-        ListenerKind kind,
-        int port,
-        HttpProtocols protocols)
-    {
-        if (port == 0)
-        {
-            return;
-        }
-        kestrel.Listen(options.BindAddress, port, listener =>
-        {
-            listener.Protocols = protocols;
-            listener.Count(telemetry.CountersOf(kind));
-            listener.UseHttps(new TlsHandshakeCallbackOptions
-            {
-                OnConnection = _ => new(certificates.OptionsFor(kind)),
-                HandshakeTimeout = OrInfinite(options.Limits.HeaderTimeout),
-            });
-        });
-    }
-
     private static void SetLimits(KestrelServerOptions kestrel, ListenerLimits limits)
     {
         kestrel.AddServerHeader = false;
-        // HTTP/2's dynamic table would save some bytes, but costs a look-up and memory for each header. The static table is
-        // still used.
+        // HTTP/2's dynamic table would save some bytes, but costs a look-up and memory for each header. The static
+        // table is still used.
         kestrel.AllowResponseHeaderCompression = false;
         // The authority of an absolute-form target takes precedence over Host (RFC 9112, 3.2.2).
         kestrel.AllowHostHeaderOverride = true;

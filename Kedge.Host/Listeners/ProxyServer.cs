@@ -8,8 +8,8 @@ using Microsoft.AspNetCore.Http.Features;
 namespace Kedge.Host.Listeners;
 
 /// <summary>
-/// Kestrel, connected directly to the engine. What the web host would put between the two for each request (an activity, a
-/// logging scope and events) costs time and reports nothing that kedge does not report itself.
+/// Kestrel, connected directly to the engine. What the web host would put between the two for each request (an
+/// activity, a logging scope and events) costs time and reports nothing that kedge does not report itself.
 /// </summary>
 public sealed class ProxyServer : IAsyncDisposable
 {
@@ -36,7 +36,9 @@ public sealed class ProxyServer : IAsyncDisposable
     /// <exception cref="ListenFailedException">A listener cannot be opened.</exception>
     public Task StartAsync() => _server.StartAsync(_application, CancellationToken.None);
 
-    /// <summary>Closes the listeners and waits for requests in flight until <paramref name="limit"/> is cancelled.</summary>
+    /// <summary>
+    /// Closes the listeners and waits for requests in flight until <paramref name="limit"/> is cancelled.
+    /// </summary>
     public Task StopAsync(CancellationToken limit) => _server.StopAsync(limit);
 
     public async ValueTask DisposeAsync() => await _host.DisposeAsync();

@@ -6,8 +6,8 @@ using Microsoft.Net.Http.Headers;
 namespace Kedge.Host.Listeners;
 
 /// <summary>
-/// How the server decodes the bytes of request headers. It asks for the encoding of each header before it interprets the value,
-/// so this is the only place to check values that it would accept too easily, or change.
+/// How the server decodes the bytes of request headers. It asks for the encoding of each header before it interprets
+/// the value, so this is the only place to check values that it would accept too easily, or change.
 /// </summary>
 internal static class RequestHeaderDecoding
 {
@@ -39,9 +39,10 @@ internal static class RequestHeaderDecoding
     }
 
     /// <summary>
-    /// When Connection contains exactly one of `close`, `keep-alive` and `upgrade`, the server replaces the whole value by that
-    /// word, and the header names in it are lost. It keeps the value when it finds two of these words. So a value that names
-    /// headers gets both `close` and `keep-alive`, of which `close` takes effect: the request is the last of its connection.
+    /// When Connection contains exactly one of `close`, `keep-alive` and `upgrade`, the server replaces the whole value
+    /// by that word, and the header names in it are lost. It keeps the value when it finds two of these words. So a
+    /// value that names headers gets both `close` and `keep-alive`, of which `close` takes effect: the request is the
+    /// last of its connection.
     /// </summary>
     private sealed class ConnectionEncoding : Latin1Decoding
     {
@@ -93,12 +94,14 @@ internal static class RequestHeaderDecoding
     /// <summary>Latin-1 as a base class; the server bypasses the methods of the original.</summary>
     private abstract class Latin1Decoding : Encoding
     {
-        public override int GetByteCount(char[] chars, int index, int count) => Latin1.GetByteCount(chars, index, count);
+        public override int GetByteCount(char[] chars, int index, int count) =>
+            Latin1.GetByteCount(chars, index, count);
 
         public override int GetBytes(char[] chars, int charIndex, int charCount, byte[] bytes, int byteIndex) =>
             Latin1.GetBytes(chars, charIndex, charCount, bytes, byteIndex);
 
-        public override int GetCharCount(byte[] bytes, int index, int count) => Latin1.GetCharCount(bytes, index, count);
+        public override int GetCharCount(byte[] bytes, int index, int count) =>
+            Latin1.GetCharCount(bytes, index, count);
 
         public override int GetChars(byte[] bytes, int byteIndex, int byteCount, char[] chars, int charIndex) =>
             Latin1.GetChars(bytes, byteIndex, byteCount, chars, charIndex);

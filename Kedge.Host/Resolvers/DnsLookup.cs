@@ -14,8 +14,8 @@ public readonly record struct DnsAnswer<T>(IReadOnlyList<T> Records, TimeSpan Tt
 public readonly record struct SrvTarget(string Target, ushort Port, ushort Priority, ushort Weight);
 
 /// <summary>
-/// Resolves names like the system's resolver, but with their TTLs: /etc/hosts first, then the name servers and search list of
-/// /etc/resolv.conf. Does not cache; callers decide how long they keep an answer.
+/// Resolves names like the system's resolver, but with their TTLs: /etc/hosts first, then the name servers and search
+/// list of /etc/resolv.conf. Does not cache; callers decide how long they keep an answer.
 /// </summary>
 public sealed class DnsLookup
 {
@@ -119,7 +119,9 @@ public sealed class DnsLookup
             || bare.EndsWith(".localhost", StringComparison.OrdinalIgnoreCase);
     }
 
-    /// <summary>Looks up the candidates of the search list in the order of resolv.conf(5); the first answer wins.</summary>
+    /// <summary>
+    /// Looks up the candidates of the search list in the order of resolv.conf(5); the first answer wins.
+    /// </summary>
     private async Task<DnsAnswer<T>> SearchAsync<T>(string name, Func<string, Task<DnsAnswer<T>>> lookUp)
     {
         DnsLookupException? first = null;
@@ -137,7 +139,8 @@ public sealed class DnsLookup
         throw first ?? new DnsLookupException($"{name}: not a valid name");
     }
 
-    private async Task<IReadOnlyList<DnsResourceRecord>> QueryAsync(string name, QueryType type, CancellationToken cancel)
+    private async Task<IReadOnlyList<DnsResourceRecord>> QueryAsync(
+        string name, QueryType type, CancellationToken cancel)
     {
         IDnsQueryResponse response;
         try

@@ -3,8 +3,8 @@ using Kedge.Host.Timing;
 namespace Kedge.Host.Resolvers;
 
 /// <summary>
-/// Looks up a name, and again whenever its TTL expires. A failed lookup is retried with an exponential back-off and jitter, so
-/// that a DNS server that comes back is not flooded.
+/// Looks up a name, and again whenever its TTL expires. A failed lookup is retried with an exponential back-off and
+/// jitter, so that a DNS server that comes back is not flooded.
 /// </summary>
 public abstract class DnsPolling : IEndpointResolver
 {
@@ -59,7 +59,9 @@ public sealed class HostResolver(DnsLookup dns, string dnsName, ushort port) : D
     }
 }
 
-/// <summary>Resolver <c>srv</c>: the addresses of all targets of a name, with their ports, priorities and weights.</summary>
+/// <summary>
+/// Resolver <c>srv</c>: the addresses of all targets of a name, with their ports, priorities and weights.
+/// </summary>
 /// <param name="portOverride">Replaces the ports of the records; 0 = does not.</param>
 public sealed class SrvResolver(DnsLookup dns, string dnsName, ushort portOverride) : DnsPolling
 {
@@ -100,7 +102,8 @@ public sealed class SrvResolver(DnsLookup dns, string dnsName, ushort portOverri
         var endpoints = new ResolvedEndpoint[answer.Records.Count];
         for (var i = 0; i < endpoints.Length; i++)
         {
-            endpoints[i] = ResolvedEndpoint.Of(answer.Records[i], portOverride == 0 ? target.Port : portOverride, target.Target) with
+            var port = portOverride == 0 ? target.Port : portOverride;
+            endpoints[i] = ResolvedEndpoint.Of(answer.Records[i], port, target.Target) with
             {
                 Rank = new Domain.EndpointRank(target.Priority, target.Weight),
             };

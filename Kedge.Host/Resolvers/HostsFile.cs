@@ -37,7 +37,8 @@ internal sealed class HostsFile(string path)
         foreach (var line in lines)
         {
             var comment = line.IndexOf('#');
-            var words = (comment < 0 ? line : line[..comment]).Split((char[])[' ', '\t'], StringSplitOptions.RemoveEmptyEntries);
+            var words = (comment < 0 ? line : line[..comment])
+                .Split((char[])[' ', '\t'], StringSplitOptions.RemoveEmptyEntries);
             if (words.Length < 2 || !IPAddress.TryParse(words[0], out var address))
             {
                 continue;

@@ -35,7 +35,8 @@ internal sealed class ResolvConf(IReadOnlyList<string> search, int ndots)
                 case ["options", .. var options]:
                     foreach (var option in options)
                     {
-                        if (option.StartsWith("ndots:", StringComparison.Ordinal) && int.TryParse(option.AsSpan(6), out var n))
+                        if (option.StartsWith("ndots:", StringComparison.Ordinal)
+                            && int.TryParse(option.AsSpan(6), out var n))
                         {
                             ndots = Math.Clamp(n, 0, 15);
                         }

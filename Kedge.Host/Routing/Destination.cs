@@ -8,9 +8,8 @@ namespace Kedge.Host.Routing;
 /// <param name="Name">The name of the backend or target, for messages.</param>
 /// <param name="Ticket">Decides which endpoint the balancer picks; the same for all attempts.</param>
 /// <param name="Backend">
-/// Not null for a backend. The request has entered it: whoever gets the destination calls <see cref="Leave"/> when the request
-/// ends.
-/// </param>
+/// Not null for a backend. The request has entered it: whoever gets the destination calls <see cref="Leave"/> when the
+/// request ends. </param>
 internal readonly record struct Destination(
     UpstreamClient Client, EndpointSet Endpoints, HealthPolicy Policy, string Name, ulong Ticket, Backend? Backend)
 {

@@ -26,7 +26,11 @@ public sealed class RequestRouter : IDisposable
     private ServingState _state = new(Configuration.Empty!, [], [], null);
 
     internal RequestRouter(
-        ForwardingOptions options, Authorizer authorizer, BackendRegistry backends, AdhocTargets adhoc, ProxyTelemetry telemetry)
+        ForwardingOptions options,
+        Authorizer authorizer,
+        BackendRegistry backends,
+        AdhocTargets adhoc,
+        ProxyTelemetry telemetry)
     {
         _options = options;
         _authorizer = authorizer;
@@ -42,8 +46,8 @@ public sealed class RequestRouter : IDisposable
     internal IEnumerable<Backend> LiveBackends => Serving.HttpBackends.Concat(Serving.GrpcBackends);
 
     /// <summary>
-    /// Activates a configuration. Backends that do not change are kept. Requests in flight finish with the state that they
-    /// started with.
+    /// Activates a configuration. Backends that do not change are kept. Requests in flight finish with the state that
+    /// they started with.
     /// </summary>
     public void Apply(Configuration configuration)
     {
@@ -57,7 +61,8 @@ public sealed class RequestRouter : IDisposable
     public void Dispose() => _backends.Dispose();
 
     /// <summary>
-    /// Routes a request: match → authorize → destination. As a rule it completes synchronously, and then it allocates nothing.
+    /// Routes a request: match → authorize → destination. As a rule it completes synchronously, and then it allocates
+    /// nothing.
     /// </summary>
     internal async ValueTask<RoutingResult> RouteAsync(HttpContext context, RequestView view, RequestRecord record)
     {
@@ -136,7 +141,12 @@ public sealed class RequestRouter : IDisposable
                     return LocalReply.NoResolution(target.dnsName);
                 }
                 var destination = new Destination(
-                    _backends.PlainClient(view.IsGrpc), found.Endpoints, _adhocPolicy, target.dnsName, _adhoc.NextTicket(), null);
+                    _backends.PlainClient(view.IsGrpc),
+                    found.Endpoints,
+                    _adhocPolicy,
+                    target.dnsName,
+                    _adhoc.NextTicket(),
+                    Backend: null);
                 if (view.IsTunnel)
                 {
                     return RoutingResult.Tunnel(destination);

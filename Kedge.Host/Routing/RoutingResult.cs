@@ -15,7 +15,9 @@ internal readonly struct RoutingResult
     /// <summary>The reply of kedge itself; null when the request is forwarded or gets a tunnel.</summary>
     public LocalReply? Reply { get; }
 
-    /// <summary>Where to forward the request, or to open the tunnel, to. Only when there is no <see cref="Reply"/>.</summary>
+    /// <summary>
+    /// Where to forward the request, or to open the tunnel, to. Only when there is no <see cref="Reply"/>.
+    /// </summary>
     public Destination Destination { get; }
 
     /// <summary>Whether to open a tunnel to <see cref="Destination"/>.</summary>

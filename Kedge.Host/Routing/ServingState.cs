@@ -6,7 +6,9 @@ using ProxyMode = Kedge.Domain.Decoded.ProxyMode;
 
 namespace Kedge.Host.Routing;
 
-/// <summary>What requests need of a configuration: its rules with their hits, and its live backends. Replaced as a whole.</summary>
+/// <summary>
+/// What requests need of a configuration: its rules with their hits, and its live backends. Replaced as a whole.
+/// </summary>
 /// <param name="configuration">The configuration that is active from now on.</param>
 /// <param name="http">Its HTTP backends, in its order.</param>
 /// <param name="grpc">Its gRPC backends, in its order.</param>
@@ -33,8 +35,8 @@ internal sealed class ServingState(Configuration configuration, Backend[] http, 
     public Backend BackendOf(bool isGrpc, int index) => (isGrpc ? GrpcBackends : HttpBackends)[index];
 
     /// <summary>
-    /// Matches a request against the routes and, when none matches, against the ad-hoc rules. Tunnels are matched against the
-    /// ad-hoc rules only.
+    /// Matches a request against the routes and, when none matches, against the ad-hoc rules. Tunnels are matched
+    /// against the ad-hoc rules only.
     /// </summary>
     public RuleMatch Match(in RequestView view, IHeaderDictionary headers)
     {

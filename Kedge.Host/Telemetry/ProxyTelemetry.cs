@@ -8,8 +8,8 @@ using Microsoft.AspNetCore.Http.Features;
 namespace Kedge.Host.Telemetry;
 
 /// <summary>
-/// What the request path reports: counters, recent requests and failures, log lines and spans. One for the process. It costs a
-/// request a record and a few interlocked increments.
+/// What the request path reports: counters, recent requests and failures, log lines and spans. One for the process. It
+/// costs a request a record and a few interlocked increments.
 /// </summary>
 public sealed class ProxyTelemetry : IDisposable
 {
@@ -18,7 +18,9 @@ public sealed class ProxyTelemetry : IDisposable
     /// <summary>The backend name for requests that did not reach a backend.</summary>
     public const string NoBackend = "unknown";
 
-    /// <summary>The backend name for requests that matched an ad-hoc rule: the name of the target is the caller's choice.</summary>
+    /// <summary>
+    /// The backend name for requests that matched an ad-hoc rule: the name of the target is the caller's choice.
+    /// </summary>
     public const string AdhocBackend = "adhoc";
 
     private const int ClientClosedRequest = 499;
@@ -44,14 +46,17 @@ public sealed class ProxyTelemetry : IDisposable
             description: "Time from a request's arrival to the end of its response.",
             advice: new InstrumentAdvice<double>
             {
-                HistogramBucketBoundaries = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
+                HistogramBucketBoundaries =
+                    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
             });
         _failedDials = Meter.CreateCounter<long>(
             "kedge_http_lbtransport_failed_dials", description: "Connections to endpoints that could not be made.");
         _httpChanges = Meter.CreateCounter<long>(
-            "kedge_http_backend_configuration_changes_total", description: "Changes of HTTP backends in the configuration.");
+            "kedge_http_backend_configuration_changes_total",
+            description: "Changes of HTTP backends in the configuration.");
         _grpcChanges = Meter.CreateCounter<long>(
-            "kedge_grpc_backend_configuration_changes_total", description: "Changes of gRPC backends in the configuration.");
+            "kedge_grpc_backend_configuration_changes_total",
+            description: "Changes of gRPC backends in the configuration.");
         NoHttp = CountersOf(false, NoBackend);
         NoGrpc = CountersOf(true, NoBackend);
     }
@@ -91,7 +96,8 @@ public sealed class ProxyTelemetry : IDisposable
     public BackendCounters CountersOf(bool isGrpc, string backend) =>
         _backends.GetOrAdd((isGrpc, backend), static key => new BackendCounters(key.Item1, key.Item2));
 
-    public ListenerCounters CountersOf(ListenerKind listener) => Listeners.First(counters => counters.Listener == listener);
+    public ListenerCounters CountersOf(ListenerKind listener) =>
+        Listeners.First(counters => counters.Listener == listener);
 
     /// <summary>A request has arrived.</summary>
     public RequestRecord Begin(HttpContext context, string requestId)
@@ -135,9 +141,14 @@ public sealed class ProxyTelemetry : IDisposable
     }
 
     /// <summary>A connection to an endpoint could not be made.</summary>
-    /// <param name="backend">Null for an ad-hoc target, whose address is the caller's choice and therefore not reported.</param>
+    /// <param name="backend">
+    /// Null for an ad-hoc target, whose address is the caller's choice and therefore not reported.
+    /// </param>
     public void DialFailed(string? backend, string endpoint) =>
-        _failedDials.Add(1, new("resolve_addr", backend is null ? "" : endpoint), new("target", backend ?? AdhocBackend));
+        _failedDials.Add(
+            1,
+            new("resolve_addr", backend is null ? "" : endpoint),
+            new("target", backend ?? AdhocBackend));
 
     /// <param name="action"><c>create</c>, <c>update</c> or <c>delete</c>.</param>
     public void BackendChanged(bool isGrpc, string backend, string action) =>

@@ -20,20 +20,20 @@ public sealed class RequestLog(ILogger logger, bool logsAll)
             logger.Log(
                 level,
                 record.Cause,
-                "request failed: {Method} {Host}{Path}: {ErrorType}: {Reason}; rule {Rule}, backend {Backend}, endpoint {Endpoint}, "
-                + "status {Status}, {Attempts} attempts, {Milliseconds} ms, request {RequestId}",
-                record.Method, record.Authority, record.Path, failure.Type, failure.Reason, rule, record.BackendName, endpoint, record.Status,
-                record.Attempts, milliseconds, record.RequestId);
+                "request failed: {Method} {Host}{Path}: {ErrorType}: {Reason}; rule {Rule}, backend {Backend}, "
+                + "endpoint {Endpoint}, status {Status}, {Attempts} attempts, {Milliseconds} ms, request {RequestId}",
+                record.Method, record.Authority, record.Path, failure.Type, failure.Reason, rule, record.BackendName,
+                endpoint, record.Status, record.Attempts, milliseconds, record.RequestId);
         }
         else
         {
             logger.Log(
                 level,
-                "request {Outcome}: {Method} {Host}{Path}; rule {Rule}, backend {Backend}, endpoint {Endpoint}, status {Status}, "
-                + "{Attempts} attempts, {Milliseconds} ms, request {RequestId}",
+                "request {Outcome}: {Method} {Host}{Path}; rule {Rule}, backend {Backend}, endpoint {Endpoint}, "
+                + "status {Status}, {Attempts} attempts, {Milliseconds} ms, request {RequestId}",
                 record.CallerLeft ? "abandoned by the caller" : "completed",
-                record.Method, record.Authority, record.Path, rule, record.BackendName, endpoint, record.Status, record.Attempts, milliseconds,
-                record.RequestId);
+                record.Method, record.Authority, record.Path, rule, record.BackendName, endpoint, record.Status,
+                record.Attempts, milliseconds, record.RequestId);
         }
     }
 }

@@ -4,8 +4,8 @@ using Kedge.Host.Http;
 namespace Kedge.Host.Telemetry;
 
 /// <summary>
-/// What logs, pages and metrics report about a request. Filled in while the request is processed and formatted only when it is
-/// read. Times are <see cref="Stopwatch"/> timestamps.
+/// What logs, pages and metrics report about a request. Filled in while the request is processed and formatted only
+/// when it is read. Times are <see cref="Stopwatch"/> timestamps.
 /// </summary>
 public sealed class RequestRecord
 {
@@ -51,7 +51,8 @@ public sealed class RequestRecord
     public long Ended { get; set; }
 
     /// <summary>
-    /// The reply of kedge itself, sent or, when the response had already started, not sent; null when the request succeeded.
+    /// The reply of kedge itself, sent or, when the response had already started, not sent; null when the request
+    /// succeeded.
     /// </summary>
     public LocalReply? Failure { get; set; }
 

@@ -3,7 +3,9 @@ using Kedge.Domain;
 
 namespace Kedge.Host.Telemetry;
 
-/// <summary>How many requests matched a route or ad-hoc rule. The count survives reloads as long as the rule exists.</summary>
+/// <summary>
+/// How many requests matched a route or ad-hoc rule. The count survives reloads as long as the rule exists.
+/// </summary>
 public sealed class RuleHits
 {
     private readonly StrongBox<long> _count;
@@ -24,7 +26,8 @@ public sealed class RuleHits
     public long Count => Volatile.Read(ref _count.Value);
 
     /// <summary>
-    /// The hits of the rules of a configuration. A rule with the same conditions and backend as a previous one keeps its count.
+    /// The hits of the rules of a configuration. A rule with the same conditions and backend as a previous one keeps
+    /// its count.
     /// </summary>
     /// <param name="rules">In the order of the configuration.</param>
     /// <param name="previous">Those of the configuration before; null when there was none.</param>

@@ -9,8 +9,9 @@ using OpenTelemetry.Trace;
 namespace Kedge.Host.Telemetry;
 
 /// <summary>
-/// OpenTelemetry spans: one for each request, with one for routing and one for forwarding as its children, and below the
-/// latter one for each choice of an endpoint. When tracing is off, no span is created and trace headers are forwarded unchanged.
+/// OpenTelemetry spans: one for each request, with one for routing and one for forwarding as its children, and below
+/// the latter one for each choice of an endpoint. When tracing is off, no span is created and trace headers are
+/// forwarded unchanged.
 /// </summary>
 public static class Tracing
 {
@@ -23,8 +24,8 @@ public static class Tracing
     private static readonly ActivitySource Source = new("kedge");
 
     /// <summary>
-    /// Exports spans over OTLP to OTEL_EXPORTER_OTLP_ENDPOINT; null when that is not set. The caller decides whether its traces
-    /// are sampled, unless OTEL_TRACES_SAMPLER is set.
+    /// Exports spans over OTLP to OTEL_EXPORTER_OTLP_ENDPOINT; null when that is not set. The caller decides whether
+    /// its traces are sampled, unless OTEL_TRACES_SAMPLER is set.
     /// </summary>
     /// <param name="perSecond">How many traces may start here per second, unless OTEL_TRACES_SAMPLER is set.</param>
     public static TracerProvider? Export(int perSecond)
@@ -54,9 +55,11 @@ public static class Tracing
         {
             return null;
         }
-        ActivityContext.TryParse(request.Headers[TraceParent], request.Headers[TraceState], isRemote: true, out var parent);
+        ActivityContext.TryParse(
+            request.Headers[TraceParent], request.Headers[TraceState], isRemote: true, out var parent);
         var span = Source.CreateActivity("request", ActivityKind.Server, parent);
-        // A started span becomes part of the execution context, which costs at each await; unsampled requests save that.
+        // A started span becomes part of the execution context, which costs at each await; unsampled requests save
+        // that.
         return IsRecording(span) ? span.Start() : span;
     }
 
@@ -81,8 +84,8 @@ public static class Tracing
     }
 
     /// <summary>
-    /// Replaces the caller's trace headers by the context of the span of forwarding or, when the request is not sampled, of
-    /// the request. Does nothing when tracing is off.
+    /// Replaces the caller's trace headers by the context of the span of forwarding or, when the request is not
+    /// sampled, of the request. Does nothing when tracing is off.
     /// </summary>
     public static void Inject(RequestRecord record, HttpRequestHeaders headers)
     {
@@ -122,7 +125,9 @@ public static class Tracing
     private static Activity? StartBelow(Activity? parent, string name, ActivityKind kind = ActivityKind.Internal) =>
         IsRecording(parent) ? Source.StartActivity(name, kind) : null;
 
-    /// <summary>A traceparent with the sampled flag cleared (W3C Trace Context, 3.2); of a new trace when there is none.</summary>
+    /// <summary>
+    /// A traceparent with the sampled flag cleared (W3C Trace Context, 3.2); of a new trace when there is none.
+    /// </summary>
     private static string NotSampled(ActivityTraceId trace)
     {
         if (trace == default)
@@ -195,7 +200,8 @@ public static class Tracing
 /// <summary>The OTLP export of telemetry.</summary>
 internal static class Otlp
 {
-    public static bool IsConfigured => !string.IsNullOrEmpty(Environment.GetEnvironmentVariable("OTEL_EXPORTER_OTLP_ENDPOINT"));
+    public static bool IsConfigured =>
+        !string.IsNullOrEmpty(Environment.GetEnvironmentVariable("OTEL_EXPORTER_OTLP_ENDPOINT"));
 
     public static void Describe(ResourceBuilder resource) => resource
         .AddService("kedge", serviceVersion: BuildInfo.Version)

@@ -40,7 +40,7 @@ let healthChecks =
     testList
         "health checks"
         [
-            case "HTTP: an endpoint that answers badly gets no requests until it is well again" (fun () ->
+            case "HTTP: an endpoint that answers badly gets no requests until it is healthy again" (fun () ->
                 task {
                     let! port, peers, dns = three ()
                     use _ = disposing peers
@@ -51,11 +51,11 @@ let healthChecks =
                     use client = Clients.http1 kedge.HttpsPort None
                     do! becomes "all are well" client addresses
                     Volatile.Write(&status, 503)
-                    do! becomes "the unwell one is left out" client addresses.Tail
+                    do! becomes "the unhealthy one is left out" client addresses.Tail
                     let! still = answeredBy client addresses.Tail
                     Expect.isTrue still "and stays so"
                     Volatile.Write(&status, 301)
-                    do! becomes "it is well again" client addresses
+                    do! becomes "it is healthy again" client addresses
                     let probe = peers.Head.ReceivedOn "/health" |> Array.last
 
                     Expect.equal
@@ -64,12 +64,12 @@ let healthChecks =
                         "probe"
 
                     Expect.isTrue
-                        (kedge.Program.Output.Contains "it answered 503"
-                         && kedge.Program.Output.Contains "well again")
+                        (kedge.Program.Output.Contains "HTTP 503"
+                         && kedge.Program.Output.Contains "healthy again")
                         "both are logged"
                 })
 
-            case "HTTP: when every endpoint is unwell, requests still find one" (fun () ->
+            case "HTTP: when every endpoint is unhealthy, requests still find one" (fun () ->
                 task {
                     let! port, peers, dns = three ()
                     use _ = disposing peers
@@ -82,10 +82,10 @@ let healthChecks =
                     use client = Clients.http1 kedge.HttpsPort None
 
                     do!
-                        eventually "all are unwell" (fun () ->
+                        eventually "all are unhealthy" (fun () ->
                             addresses
                             |> List.forall (fun address ->
-                                kedge.Program.Output.Contains $"{address}:{port} of backend many is unwell"))
+                                kedge.Program.Output.Contains $"{address}:{port} of backend many is unhealthy"))
 
                     let! all = answeredBy client addresses
                     Expect.isTrue all "they are spread over all"

@@ -20,7 +20,9 @@ internal static class ConnectFailure
         _ => false,
     };
 
-    /// <summary>Whether the endpoint refused the HTTP/2 stream, so it has not processed the request (RFC 9113, 8.7).</summary>
+    /// <summary>
+    /// Whether the endpoint refused the HTTP/2 stream, so it has not processed the request (RFC 9113, 8.7).
+    /// </summary>
     public static bool IsRefusedStream(Exception? e)
     {
         const long refusedStream = 7;

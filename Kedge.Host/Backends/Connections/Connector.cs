@@ -9,8 +9,8 @@ using Kedge.Host.Http;
 namespace Kedge.Host.Backends.Connections;
 
 /// <summary>
-/// Opens the connections of one handler. It also does the TLS handshake, because the handler would take the name for SNI and
-/// verification from the request's Host header, which is the caller's.
+/// Opens the connections of one handler. It also does the TLS handshake, because the handler would take the name for
+/// SNI and verification from the request's Host header, which is the caller's.
 /// </summary>
 /// <param name="tls">Null for plain text.</param>
 /// <param name="http2Only">Whether ALPN offers HTTP/2 only.</param>
@@ -33,7 +33,8 @@ internal sealed class Connector(UpstreamTls? tls, bool http2Only)
         return tls is null ? stream : await SecureAsync(stream, context, cancel);
     }
 
-    private async Task<Stream> SecureAsync(NetworkStream stream, SocketsHttpConnectionContext context, CancellationToken cancel)
+    private async Task<Stream> SecureAsync(
+        NetworkStream stream, SocketsHttpConnectionContext context, CancellationToken cancel)
     {
         string? rejection = null;
         var secure = new SslStream(stream, leaveInnerStreamOpen: false, (_, certificate, chain, errors) =>

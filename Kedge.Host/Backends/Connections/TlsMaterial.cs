@@ -14,7 +14,12 @@ internal sealed record TlsKey(
     public static TlsKey? Of(UpstreamTls? tls) =>
         tls is null
             ? null
-            : new(tls.InsecureSkipVerify, string.Join('\n', tls.CaFiles!), tls.ServerName, tls.ClientCertFile, tls.ClientKeyFile);
+            : new(
+                tls.InsecureSkipVerify,
+                string.Join('\n', tls.CaFiles!),
+                tls.ServerName,
+                tls.ClientCertFile,
+                tls.ClientKeyFile);
 }
 
 /// <summary>The certificates of TLS settings, loaded from their files and reloaded when these change.</summary>
@@ -29,7 +34,8 @@ internal sealed class TlsMaterial(UpstreamTls tls)
 
     /// <summary>The options of one handshake.</summary>
     /// <exception cref="AuthenticationException">
-    /// A file cannot be read and has never been read successfully. The message contains no file name, because callers see it.
+    /// A file cannot be read and has never been read successfully. The message contains no file name, because callers
+    /// see it.
     /// </exception>
     public SslClientAuthenticationOptions Options(string targetHost, bool offerHttp2, bool offerHttp11)
     {

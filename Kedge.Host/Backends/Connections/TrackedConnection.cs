@@ -57,8 +57,8 @@ internal sealed class TrackedConnection(Stream inner) : AsyncStream, IValueTaskS
         }
     }
 
-    // Every idle connection has a pending read, which is too many for the runtime's pool of state machines. A connection has
-    // only one at a time, so it is the source of the result itself.
+    // Every idle connection has a pending read, which is too many for the runtime's pool of state machines. A
+    // connection has only one at a time, so it is the source of the result itself.
     public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
         var read = inner.ReadAsync(buffer, cancellationToken);

@@ -18,7 +18,8 @@ internal sealed class UpstreamClient : IDisposable
 
     private static readonly ForwarderRequestConfig Http2 = Http11 with { Version = HttpVersion.Version20 };
 
-    private static readonly ForwarderRequestConfig Negotiated = Http2 with { VersionPolicy = HttpVersionPolicy.RequestVersionOrLower };
+    private static readonly ForwarderRequestConfig Negotiated =
+        Http2 with { VersionPolicy = HttpVersionPolicy.RequestVersionOrLower };
 
     private readonly Lazy<HttpMessageInvoker> _newConnection;
 
@@ -51,8 +52,8 @@ internal sealed class UpstreamClient : IDisposable
     public string DestinationPrefix => IsTls ? "https://kedge" : "http://kedge";
 
     /// <summary>
-    /// The HTTP version: for gRPC always HTTP/2; for HTTP in plain text HTTP/1.1; over TLS what ALPN negotiates, but HTTP/1.1
-    /// for an upgrade.
+    /// The HTTP version: for gRPC always HTTP/2; for HTTP in plain text HTTP/1.1; over TLS what ALPN negotiates, but
+    /// HTTP/1.1 for an upgrade.
     /// </summary>
     public ForwarderRequestConfig ConfigFor(bool isUpgrade) =>
         IsGrpc ? Http2 : IsTls && !isUpgrade ? Negotiated : Http11;
@@ -88,13 +89,17 @@ internal sealed class UpstreamClient : IDisposable
             ResponseHeaderEncodingSelector = static (_, _) => Encoding.Latin1,
             ConnectCallback = new Connector(tls, isGrpc).ConnectAsync,
             PlaintextStreamFilter = static (context, _) => ValueTask.FromResult(
-                context.NegotiatedHttpVersion.Major == 1 ? new TrackedConnection(context.PlaintextStream) : context.PlaintextStream),
+                context.NegotiatedHttpVersion.Major == 1
+                    ? new TrackedConnection(context.PlaintextStream)
+                    : context.PlaintextStream),
         };
         return handler;
     }
 }
 
-/// <summary>Shares clients, one for each TLS configuration and protocol, and disposes of those that are no longer used.</summary>
+/// <summary>
+/// Shares clients, one for each TLS configuration and protocol, and disposes of those that are no longer used.
+/// </summary>
 internal sealed class UpstreamClients : IDisposable
 {
     // An exchange may have chosen a client just before the last backend that uses it was removed.

@@ -19,7 +19,11 @@ internal sealed class HealthChecker(Backend backend, HealthCheck check, ILogger 
         try
         {
             await backend.FirstOutcome.WaitAsync(stop);
-            var options = new ParallelOptions { MaxDegreeOfParallelism = MaxConcurrentProbes, CancellationToken = stop };
+            var options = new ParallelOptions
+            {
+                MaxDegreeOfParallelism = MaxConcurrentProbes,
+                CancellationToken = stop,
+            };
             while (true)
             {
                 var started = Stopwatch.GetTimestamp();
@@ -48,7 +52,8 @@ internal sealed class HealthChecker(Backend backend, HealthCheck check, ILogger 
         }
         else
         {
-            logger.LogWarning("endpoint {Endpoint} of backend {Backend} is unhealthy: {Problem}", endpoint, backend.Name, problem);
+            logger.LogWarning(
+                "endpoint {Endpoint} of backend {Backend} is unhealthy: {Problem}", endpoint, backend.Name, problem);
         }
     }
 }

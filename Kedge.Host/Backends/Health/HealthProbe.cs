@@ -40,7 +40,9 @@ internal sealed class HealthProbe(UpstreamClient client, HealthCheck check)
         }
         catch (Exception e) when (!stop.IsCancellationRequested)
         {
-            return ConnectFailure.Is(e) ? $"no connection: {ConnectFailure.Reason(e)}" : "the endpoint closed the connection early";
+            return ConnectFailure.Is(e)
+                ? $"no connection: {ConnectFailure.Reason(e)}"
+                : "the endpoint closed the connection early";
         }
     }
 
@@ -82,8 +84,13 @@ internal sealed class HealthProbe(UpstreamClient client, HealthCheck check)
         var reply = new byte[MaxReplyBytes];
         var length = await body.ReadAtLeastAsync(reply, reply.Length, throwOnEndOfStream: false, cancel);
         // A trailers-only response has the status in its headers.
-        var headers = response.Headers.NonValidated.Contains(GrpcHeaders.Status) ? response.Headers : response.TrailingHeaders;
-        var status = headers.NonValidated.TryGetValues(GrpcHeaders.Status, out var values) ? values.ToString() : "none";
+        var headers = response.Headers.NonValidated;
+        if (!headers.TryGetValues(GrpcHeaders.Status, out var values)
+            && !response.TrailingHeaders.NonValidated.TryGetValues(GrpcHeaders.Status, out values))
+        {
+            return "no gRPC status";
+        }
+        var status = values.ToString();
         if (status != "0")
         {
             return $"gRPC status {status}";
