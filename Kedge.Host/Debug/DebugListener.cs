@@ -1,4 +1,5 @@
 using System.Collections.Frozen;
+using Kedge.Domain;
 using Kedge.Host.Authorization;
 using Kedge.Host.Flags;
 using Kedge.Host.Listeners;
@@ -49,7 +50,7 @@ public static class DebugListener
         if (guard is not null && page is not { IsOpen: true }
             && await guard.AuthorizeAsync(context, null) is { } denial)
         {
-            await denial.WriteAsync(context, asGrpc: false, requestId: null, backendName: null);
+            await denial.WriteAsync(context, Protocol.Http, requestId: null, backendName: null);
             return;
         }
         if (page is null)

@@ -19,7 +19,7 @@ public sealed class RequestsPage(DebugFacts facts) : IDebugPage
     {
         { Failure: not null } => Tone.Bad,
         { CallerLeft: true } => Tone.Quiet,
-        { IsGrpc: true, Status: not 0 } or { IsGrpc: false, Status: >= 500 } => Tone.Warning,
+        { Protocol.IsGrpc: true, Status: not 0 } or { Protocol.IsGrpc: false, Status: >= 500 } => Tone.Warning,
         _ => Tone.Good,
     };
 
@@ -27,7 +27,7 @@ public sealed class RequestsPage(DebugFacts facts) : IDebugPage
         new DateTimeOffset(record.At),
         record.RequestId,
         record.Describe(),
-        record.IsGrpc ? GrpcStatuses.NameOf(record.Status) : record.Status.ToString(),
+        record.Protocol.IsGrpc ? GrpcStatuses.NameOf(record.Status) : record.Status.ToString(),
         ToneOf(record),
         record.Rule?.Info.Rule ?? "",
         record.BackendName,

@@ -1,3 +1,4 @@
+using Kedge.Domain;
 using Kedge.Host.Backends;
 using Kedge.Host.Certificates;
 using Kedge.Host.Configurations;
@@ -26,8 +27,8 @@ public sealed class StatusPage(DebugFacts facts) : IDebugPage
             facts.Telemetry.Total,
             facts.Telemetry.Failed,
             facts.Telemetry.InFlight,
-            [.. Routes("http", serving.HttpRoutes), .. Routes("grpc", serving.GrpcRoutes)],
-            [.. Routes("http", serving.HttpAdhocRules), .. Routes("grpc", serving.GrpcAdhocRules)],
+            [.. Routes(serving.Routes)],
+            [.. Routes(serving.AdhocRules)],
             [.. facts.Router.LiveBackends.Select(BackendOf)],
             [.. status.Attempts.Select(GenerationOf)],
             [.. facts.Discovery is { } discovery ? ClusterViews.Notices(discovery) : []],
@@ -38,11 +39,12 @@ public sealed class StatusPage(DebugFacts facts) : IDebugPage
     private static GenerationView GenerationOf(ConfigurationAttempt attempt) =>
         new(attempt.Number, attempt.At, attempt.Source, attempt.IsAccepted, [.. attempt.Lines]);
 
-    private static IEnumerable<RouteView> Routes(string protocol, IEnumerable<RuleHits> rules) =>
-        from hits in rules
+    private static IEnumerable<RouteView> Routes(PerProtocol<RuleHits[]> rules) =>
+        from pair in rules.Pairs
+        from hits in pair.Item2
         let info = hits.Info
         select new RouteView(
-            protocol,
+            pair.Item1.Section,
             info.Index,
             info.Rule,
             info.BackendName,
@@ -57,7 +59,7 @@ public sealed class StatusPage(DebugFacts facts) : IDebugPage
         var endpoints = backend.Endpoints.Endpoints;
         var ready = endpoints.Count(endpoint => endpoint.Health.IsAvailable(now));
         return new BackendView(
-            backend.Counters.Protocol,
+            backend.Protocol.Section,
             backend.Name,
             backend.Info.Balancer.ToString(),
             Target(backend.Info.Resolver),
