@@ -39,7 +39,7 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
                     continue;
                 case HeaderAction.Te:
                     // `trailers` is the only value of TE that HTTP/2 allows; gRPC servers require it.
-                    if (exchange.IsGrpc)
+                    if (exchange.Protocol.IsGrpc)
                     {
                         outgoing.TryAddWithoutValidation(HeaderNames.TE, "trailers");
                     }
