@@ -39,8 +39,8 @@ public sealed class Authorizer : IAsyncDisposable
             if (url.Scheme == Uri.UriSchemeHttp && !url.IsLoopback)
             {
                 loggers.CreateLogger<Authorizer>().LogWarning(
-                    "the keys of OIDC provider {Issuer} are fetched in clear text: anyone who can alter the response can "
-                    + "forge tokens",
+                    "the keys of OIDC provider {Issuer} are fetched in clear text: anyone who can alter the response "
+                    + "can forge tokens",
                     issuer);
             }
             var provider = new OidcProvider(issuer, TimeProvider.System, loggers.CreateLogger<OidcProvider>());

@@ -189,7 +189,7 @@ public sealed class OidcTokenVerifier(OidcRequirements requirements, OidcProvide
         }
         catch (TimeoutException)
         {
-            // The fetch goes on in the background; this request is decided with the keys at hand.
+            // The fetch continues in the background; this request is decided with the keys at hand.
         }
     }
 }

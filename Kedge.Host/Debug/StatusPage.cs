@@ -98,10 +98,13 @@ public sealed class StatusPage(DebugFacts facts) : IDebugPage
     {
         var health = endpoint.Health;
         var left = TimeSpan.FromTicks(Math.Max(0, Math.Max(health.BackoffUntil, health.EjectedUntil) - now));
-        var (state, tone) = health.IsAvailable(now) ? ("ready", Tone.Good)
-            : health.IsUnhealthy ? ("unwell", Tone.Bad)
-            : health.IsEjected(now) ? ($"ejected for {left.TotalSeconds:F1} s", Tone.Warning)
-            : ($"aside for {left.TotalSeconds:F1} s", Tone.Warning);
+        var (state, tone) = health switch
+        {
+            _ when health.IsAvailable(now) => ("ready", Tone.Good),
+            { IsUnhealthy: true } => ("unhealthy", Tone.Bad),
+            _ when health.IsEjected(now) => ($"ejected for {left.TotalSeconds:F1} s", Tone.Warning),
+            _ => ($"in backoff for {left.TotalSeconds:F1} s", Tone.Warning),
+        };
         return new EndpointView(
             endpoint.Name, state, tone, endpoint.InFlight, endpoint.Requests, endpoint.Failures);
     }

@@ -88,7 +88,8 @@ internal sealed class Exchange : HttpMessageInvoker
         var request = _context.Request;
         // Only HTTP/2 endpoints refuse streams.
         var replay = Client.Protocol.IsGrpc || Client.IsTls ? new RequestReplay() : null;
-        var body = new RequestBody(request.Body, request.ContentLength, replay, mayUseHttp11: !Client.Protocol.IsGrpc, Progress);
+        var body = new RequestBody(
+            request.Body, request.ContentLength, replay, mayUseHttp11: !Client.Protocol.IsGrpc, Progress);
         request.Body = body;
         _content = new RequestContent(copying, body, replay);
         Progress.RequestBodyStarted();

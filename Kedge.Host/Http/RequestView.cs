@@ -11,7 +11,13 @@ internal readonly struct RequestView
     private readonly int _hostLength;
 
     private RequestView(
-        string authority, Authority parts, AuthorityPorts ports, string path, string query, Protocol protocol, bool isForward)
+        string authority,
+        Authority parts,
+        AuthorityPorts ports,
+        string path,
+        string query,
+        Protocol protocol,
+        bool isForward)
     {
         Authority = authority;
         _hostStart = parts.HostStart;
@@ -99,7 +105,7 @@ internal readonly struct RequestView
         }
         else if (authority.Length == 0 && !isForward)
         {
-            // A missing host is no error, but matches no host matcher.
+            // A missing host is not an error, but it matches no host matcher.
             ports = AuthorityPorts.Unspecified;
         }
         else

@@ -60,7 +60,7 @@ internal static class ClusterMetrics
                 var now = (discovery.Latest?.Conflicts ?? []).Take(MaxConflicts).Select(LabelsOf).ToHashSet();
                 lock (known)
                 {
-                    // A metric keeps the last value of a series for ever, so a conflict that is over is still reported,
+                    // A metric keeps the last value of a series forever, so a conflict that is over is still reported,
                     // as 0.
                     known.UnionWith(now);
                     var all = known.Select(conflict => conflict.Measure(now.Contains(conflict) ? 1 : 0)).ToArray();

@@ -4,8 +4,8 @@ using Kedge.Host.Http;
 namespace Kedge.Host.Telemetry;
 
 /// <summary>
-/// The counters of one backend and protocol, found before requests need them. They exist as long as the process, so that
-/// they never decrease; there are as many as backend names were ever configured.
+/// The counters of one backend and protocol, found before requests need them. They exist as long as the process, so
+/// that they never decrease; there are as many as backend names were ever configured.
 /// </summary>
 public sealed class BackendCounters(Protocol protocol, string name)
 {
@@ -52,7 +52,8 @@ public sealed class BackendCounters(Protocol protocol, string name)
             {
                 if (Volatile.Read(ref counts[column]) is > 0 and var count)
                 {
-                    yield return (Protocol.IsGrpc ? GrpcStatuses.NameOf(column) : (row * 100 + column).ToString(), count);
+                    yield return (
+                        Protocol.IsGrpc ? GrpcStatuses.NameOf(column) : (row * 100 + column).ToString(), count);
                 }
             }
         }

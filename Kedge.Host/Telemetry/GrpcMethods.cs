@@ -4,8 +4,8 @@ using Kedge.Host.Http;
 namespace Kedge.Host.Telemetry;
 
 /// <summary>
-/// The counters of gRPC methods, found by path. The caller chooses the names: only calls that a route takes are counted,
-/// and beyond a limit they are counted together.
+/// The counters of gRPC methods, found by path. The caller chooses the names: only calls that a route takes are
+/// counted, and beyond a limit they are counted together.
 /// </summary>
 public sealed class GrpcMethods
 {
@@ -59,7 +59,8 @@ public sealed class GrpcMethodCounters(string service, string method)
 
     public void Start() => Interlocked.Increment(ref _started);
 
-    public void Handle(int code) => Interlocked.Increment(ref _handled[GrpcStatuses.IsDefined(code) ? code : GrpcStatuses.Unknown]);
+    public void Handle(int code) =>
+        Interlocked.Increment(ref _handled[GrpcStatuses.IsDefined(code) ? code : GrpcStatuses.Unknown]);
 
     public long Handled(int code) => Volatile.Read(ref _handled[code]);
 }

@@ -5,8 +5,8 @@ using OpenTelemetry.Metrics;
 namespace Kedge.Host.Telemetry;
 
 /// <summary>
-/// Exports the meter to Prometheus, which scrapes the debug port, and to an OTLP collector if OTEL_EXPORTER_OTLP_ENDPOINT is
-/// set.
+/// Exports the meter to Prometheus, which scrapes the debug port, and to an OTLP collector if
+/// OTEL_EXPORTER_OTLP_ENDPOINT is set.
 /// </summary>
 public static class MetricsExport
 {
