@@ -108,8 +108,7 @@ internal sealed class Exchange : HttpMessageInvoker
         var next = Pick(null);
         while (next is { } endpoint)
         {
-            // Step 5: send the request to an endpoint. For which failures allow another attempt, see docs/matching.md,
-            // "Attempts".
+            // Step 5: send the request to an endpoint. docs/matching.md#attempts lists when it is sent again.
             BeginAttempt(endpoint);
             request.RequestUri = endpoint.UriOf(Record.Path, _query);
             if (Client.IsTls)

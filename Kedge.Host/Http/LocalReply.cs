@@ -7,7 +7,7 @@ using Microsoft.Extensions.Primitives;
 namespace Kedge.Host.Http;
 
 /// <summary>
-/// A response of kedge itself (docs/matching.md, "Answers of kedge itself"): a text body with the reason for HTTP,
+/// A response of kedge itself (docs/matching.md#responses-from-kedge-itself): a text body with the reason for HTTP,
 /// trailers only for gRPC.
 /// </summary>
 /// <param name="HttpStatus">The status for HTTP; gRPC responses have 200.</param>

@@ -4,7 +4,9 @@ using Microsoft.Extensions.Primitives;
 
 namespace Kedge.Host.Http;
 
-/// <summary>What routing needs to know about a request, read once (docs/security.md).</summary>
+/// <summary>
+/// What routing needs to know about a request, read once (docs/security.md#which-host-a-request-is-for).
+/// </summary>
 internal readonly struct RequestView
 {
     private readonly int _hostStart;
@@ -105,7 +107,7 @@ internal readonly struct RequestView
         }
         else if (authority.Length == 0 && !isForward)
         {
-            // A missing host is not an error, but it matches no host matcher.
+            // A request without a host is valid, but no host matcher matches it.
             ports = AuthorityPorts.Unspecified;
         }
         else
