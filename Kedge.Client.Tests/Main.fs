@@ -1,0 +1,6 @@
+module Kedge.Client.Tests.Main
+
+open Expecto
+
+[<EntryPoint>]
+let main arguments = runTestsInAssemblyWithCLIArgs [] arguments
