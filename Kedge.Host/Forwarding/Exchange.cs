@@ -60,7 +60,10 @@ internal sealed class Exchange : HttpMessageInvoker
     public string? BackendName => _destination.Backend?.Name;
 
     /// <summary>Why the exchange was ended, or got no response; null when the forwarder reports the cause.</summary>
-    public LocalReply? Failure => _failure ?? (Progress.IsInactive ? LocalReply.Inactive : null);
+    public LocalReply? Failure =>
+        Progress.CallerFault is not null ? LocalReply.BadRequestBody
+        : Progress.CallerStalled ? LocalReply.RequestTimeout
+        : _failure ?? (Progress.IsInactive ? LocalReply.Inactive : null);
 
     /// <summary>The exception behind <see cref="Failure"/>, if there was one.</summary>
     public Exception? Cause { get; private set; }
@@ -193,7 +196,10 @@ internal sealed class Exchange : HttpMessageInvoker
     /// <summary>The endpoint broke off, which counts as a failed response.</summary>
     public void RecordFailure()
     {
-        if (DetectsOutliers && _endpoint is { } endpoint && !_context.RequestAborted.IsCancellationRequested)
+        if (DetectsOutliers
+            && _endpoint is { } endpoint
+            && !Progress.IsCallersFault
+            && !_context.RequestAborted.IsCancellationRequested)
         {
             RecordOutcome(endpoint, failed: true);
         }

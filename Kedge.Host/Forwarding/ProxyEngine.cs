@@ -99,6 +99,7 @@ public sealed class ProxyEngine : IAsyncDisposable
             {
                 // Inline: in a method of its own it would cost each request another state machine on the heap.
                 Tracing.StartForwarding(record);
+                AllowWebSocketOnly(context);
                 // Step 3: arm the timeouts.
                 ArmTimeouts(exchange, context);
                 var client = exchange.Client;
@@ -113,12 +114,12 @@ public sealed class ProxyEngine : IAsyncDisposable
                 // Step 10: reply on failure.
                 if (error != ForwarderError.None)
                 {
-                    await FailAsync(context, exchange, error);
+                    await FailAsync(context, exchange);
                 }
             }
             else if (reply is not null)
             {
-                record.Failure = reply;
+                record.Failure = reply.IsFailure ? reply : null;
                 await reply.WriteAsync(context, record.Protocol, record.RequestId, backendName: null);
             }
         }
@@ -171,14 +172,15 @@ public sealed class ProxyEngine : IAsyncDisposable
         }
     }
 
-    private static Task FailAsync(HttpContext context, Exchange exchange, ForwarderError error)
+    private static Task FailAsync(HttpContext context, Exchange exchange)
     {
         var failure = exchange.Progress.DeadlineHasPassed
             ? LocalReply.DeadlineExceeded
-            : exchange.Failure ?? FailureOf(error, context);
+            : exchange.Failure ?? LocalReply.BrokenOff;
         var record = exchange.Record;
+        // A caller that leaves within its body makes reading fail, too.
         if (context.RequestAborted.IsCancellationRequested
-            && exchange.Failure is null
+            && (exchange.Failure is null || exchange.Progress.CallerFault is not null)
             && failure != LocalReply.DeadlineExceeded)
         {
             record.CallerLeft = true;
@@ -195,24 +197,27 @@ public sealed class ProxyEngine : IAsyncDisposable
         // When the response has started, the forwarder has already reset the stream or closed the connection.
         return context.Response.HasStarted || context.RequestAborted.IsCancellationRequested
             ? Task.CompletedTask
-            : failure.WriteAsync(context, exchange.Protocol, record.RequestId, exchange.BackendName);
+            : failure.WriteAsync(
+                context,
+                exchange.Protocol,
+                record.RequestId,
+                exchange.Progress.IsCallersFault ? null : exchange.BackendName);
     }
 
-    /// <summary>Whether the caller or the backend is at fault, as far as the forwarder reports it.</summary>
-    private static LocalReply FailureOf(ForwarderError error, HttpContext context) =>
-        error is ForwarderError.RequestBodyClient && HasBadRequest(context.GetForwarderErrorFeature()?.Exception)
-            ? LocalReply.BadRequestBody
-            : LocalReply.BrokenOff;
-
-    private static bool HasBadRequest(Exception? e) => e switch
+    /// <summary>
+    /// Withdraws the possibility of an upgrade from all but the handshakes of WebSocket (RFC 6455, 4.1). Whatever else a
+    /// backend would agree to with 101 is a protocol in which no rule of kedge holds.
+    /// </summary>
+    private static void AllowWebSocketOnly(HttpContext context)
     {
-        null => false,
-        BadHttpRequestException => true,
-        // Thrown by the server for trailers with invalid names or values.
-        _ when e.GetType() == typeof(InvalidOperationException) => true,
-        AggregateException many => many.InnerExceptions.Any(HasBadRequest),
-        _ => HasBadRequest(e.InnerException),
-    };
+        var request = context.Request;
+        if (request.Headers.Upgrade is { Count: > 0 } protocol
+            && !(HttpMethods.IsGet(request.Method)
+                && string.Equals(protocol, "websocket", StringComparison.OrdinalIgnoreCase)))
+        {
+            context.Features.Set<IHttpUpgradeFeature>(null);
+        }
+    }
 
     private static bool IsUpgrade(HttpContext context) =>
         context.Features.Get<IHttpUpgradeFeature>() is { IsUpgradableRequest: true }

@@ -45,7 +45,16 @@ internal sealed class RequestBody(
         {
             return ValueTask.FromResult(Fill(buffer.Length));
         }
-        var read = source.ReadAsync(buffer, cancellationToken);
+        ValueTask<int> read;
+        try
+        {
+            read = source.ReadAsync(buffer, cancellationToken);
+        }
+        catch (Exception e) when (e is not OperationCanceledException)
+        {
+            progress.CallerFault = e;
+            throw;
+        }
         if (read.IsCompletedSuccessfully)
         {
             var count = read.Result;
@@ -89,7 +98,18 @@ internal sealed class RequestBody(
                 // or the failure of the response ends the exchange first.
             }
         }
-        var count = await read;
+        progress.IsAwaitingCaller = true;
+        int count;
+        try
+        {
+            count = await read;
+        }
+        catch (Exception e) when (e is not OperationCanceledException)
+        {
+            progress.CallerFault = e;
+            throw;
+        }
+        progress.IsAwaitingCaller = false;
         NoteRead(count, wanted);
         return count;
     }
