@@ -78,7 +78,10 @@ public sealed class ProxyEngine : IAsyncDisposable
             {
                 // Step 2: route it.
                 var query = view.Query;
-                var result = await _router.RouteAsync(context, view, record);
+                var routing = _router.RouteAsync(context, view, record);
+                // As a task in the rare case that it has to wait: awaited as it is, it would keep room for a result in
+                // the state machine of every request.
+                var result = routing.IsCompletedSuccessfully ? routing.Result : await routing.AsTask();
                 if (result.IsTunnel)
                 {
                     reply = await Tunnel.RunAsync(context, result.Destination);

@@ -73,11 +73,11 @@ internal static class RequestHeaderDecoding
     private sealed class ContentLengthEncoding : Latin1Decoding
     {
         // More than that the server has no room for; the largest number it takes has as many.
-        private const int MostDigits = 19;
+        private const int MaxDigits = 19;
 
         public override int GetChars(ReadOnlySpan<byte> bytes, Span<char> chars)
         {
-            if (bytes.Length > MostDigits || bytes.ContainsAnyExceptInRange((byte)'0', (byte)'9'))
+            if (bytes.Length > MaxDigits || bytes.ContainsAnyExceptInRange((byte)'0', (byte)'9'))
             {
                 // Not a number, so that the server rejects it.
                 chars[0] = '?';

@@ -36,7 +36,7 @@ public sealed class RequestRouter : IDisposable
         _authorizer = authorizer;
         _backends = backends;
         _adhoc = adhoc;
-        _adhocPolicy = HealthPolicies.ConnectBackoffOnly(options.FailedTargetBackoff);
+        _adhocPolicy = HealthPolicy.ConnectBackoffOnly(options.FailedTargetBackoff);
         _telemetry = telemetry;
     }
 
