@@ -5,7 +5,8 @@ type Passed =
     { Rule: int; Mismatches: Mismatch list }
 
 type Verdict =
-    | RouteWins of route: int * backend: string * backendKnown: bool * authorization: Decoded.Authorization option
+    /// `backendKnown` says whether the pool has every backend that the route forwards to.
+    | RouteWins of route: int * outcome: Outcome * backendKnown: bool
     /// No route takes the request. `passed` are the ad-hoc rules before the one that decides.
     | AdhocDecides of passed: Passed list * decision: AdhocDecision * authorization: Decoded.Authorization option
 
@@ -63,8 +64,7 @@ module Explain =
             Verdict =
                 match winner with
                 | Some index ->
-                    let route = routes[index]
-                    let backend = semantics.Backend route
-                    RouteWins(index, backend, backendKnown backend, semantics.Authorization route)
+                    let outcome = semantics.Outcome routes[index]
+                    RouteWins(index, outcome, List.forall backendKnown outcome.Action.Backends)
                 | None -> adhocVerdict adhocRules request
         }

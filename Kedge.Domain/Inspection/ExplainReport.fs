@@ -51,7 +51,7 @@ type ExplainReport
     static let verdictLines (routes: RuleNames) (adhocRules: RuleNames) (explanation: Explanation) =
         [|
             match explanation.Verdict with
-            | RouteWins(route, backend, known, authorization) ->
+            | RouteWins(route, outcome, known) ->
                 let unknown =
                     if known then
                         ""
@@ -59,8 +59,8 @@ type ExplainReport
                         " (not in the backend pool: kedge answers no-backend)"
 
                 $"{routes.Full route}: yes"
-                $"backend: {backend}{unknown}"
-                $"authorization: {Describe.authorization authorization}"
+                $"backend: {outcome.Action.Text}{unknown}"
+                $"authorization: {Describe.authorization outcome.Demands}"
             | AdhocDecides(_, decision, authorization) ->
                 Describe.decision adhocRules decision
 
@@ -99,12 +99,12 @@ type ExplainReport
 
         let winner: RouteInfo | null =
             match explanation.Verdict with
-            | RouteWins(route, _, _, _) -> infos[route]
+            | RouteWins(route, _, _) -> infos[route]
             | AdhocDecides _ -> null
 
         let backendKnown =
             match explanation.Verdict with
-            | RouteWins(_, _, known, _) -> known
+            | RouteWins(_, _, known) -> known
             | AdhocDecides _ -> false
 
         ExplainReport(

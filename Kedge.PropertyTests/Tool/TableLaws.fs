@@ -76,7 +76,7 @@ let private laws
 
                 let explained =
                     match explanation.Verdict with
-                    | RouteWins(route, _, _, _) -> route
+                    | RouteWins(route, _, _) -> route
                     | AdhocDecides _ -> -1
 
                 let tried = if winner < 0 then routes.Length else winner
@@ -134,7 +134,7 @@ let private laws
 
             let outcome request =
                 match (ExplainReport.Of(configuration, request)).Explanation.Verdict with
-                | RouteWins(route, _, _, _) -> Choice1Of2 route
+                | RouteWins(route, _, _) -> Choice1Of2 route
                 | AdhocDecides(_, decision, _) -> Choice2Of2 decision
 
             match RequestText.parse (method, url, headers, grpc, forward) with
