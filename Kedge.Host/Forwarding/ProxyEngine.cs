@@ -205,8 +205,8 @@ public sealed class ProxyEngine : IAsyncDisposable
     }
 
     /// <summary>
-    /// Withdraws the possibility of an upgrade from all but the handshakes of WebSocket (RFC 6455, 4.1). Whatever else a
-    /// backend would agree to with 101 is a protocol in which no rule of kedge holds.
+    /// Withdraws the possibility of an upgrade from everything except WebSocket handshakes (RFC 6455, 4.1). None of
+    /// kedge's rules holds in any other protocol that a backend might agree to with 101.
     /// </summary>
     private static void AllowWebSocketOnly(HttpContext context)
     {
