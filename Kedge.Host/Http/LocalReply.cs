@@ -44,6 +44,9 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
     /// <summary>Whether an HTTP/1.1 connection must be closed after the reply.</summary>
     public bool EndsConnection { get; init; }
 
+    /// <summary>Whether replies of this type are the caller's mistake, and no sign that something is wrong.</summary>
+    public static bool IsCallersMistake(string type) => type is "unauthorized" or "bad-request" or "request-timeout";
+
     public static LocalReply BadRequest(string reason) => new(400, GrpcStatus.InvalidArgument, "bad-request", reason);
 
     /// <summary>Closes the connection, because it is unknown where the next request on it starts.</summary>
