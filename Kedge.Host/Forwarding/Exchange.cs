@@ -92,7 +92,12 @@ internal sealed class Exchange : HttpMessageInvoker
         // Only HTTP/2 endpoints refuse streams.
         var replay = Client.Protocol.IsGrpc || Client.IsTls ? new RequestReplay() : null;
         var body = new RequestBody(
-            request.Body, request.ContentLength, replay, mayUseHttp11: !Client.Protocol.IsGrpc, Progress);
+            request.Body,
+            request.ContentLength,
+            replay,
+            mayUseHttp11: !Client.Protocol.IsGrpc,
+            Progress,
+            GrpcMessages.OfRequest(Record));
         request.Body = body;
         _content = new RequestContent(copying, body, replay);
         Progress.RequestBodyStarted();

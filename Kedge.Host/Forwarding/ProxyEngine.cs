@@ -14,7 +14,7 @@ namespace Kedge.Host.Forwarding;
 //                                     (step 6)        (HTTP/2 only)     of the handler
 //
 //   response   caller ◀── Kestrel ◀── ResponseBody (HTTP)         ◀──── connection ◀── endpoint
-//                                     DeadlineBody (gRPC, step 8)       of the handler
+//                                     GrpcResponseBody (step 8)         of the handler
 //
 // Step 1:  Read the request: authority, canonical path, protocol (RequestView).
 // Step 2:  Route it: match, authorize, find the endpoints (RequestRouter). The result is a reply, a tunnel or a
@@ -25,7 +25,7 @@ namespace Kedge.Host.Forwarding;
 // Step 5:  Send it to an endpoint or, when that accepts no connection, to the next one (Exchange.SendAsync).
 // Step 6:  Copy the body of the request (RequestContent, RequestBody). The response may come at any time.
 // Step 7:  Copy the headers of the response (ExchangeTransformer.TransformResponseAsync).
-// Step 8:  Copy the body of the response (ResponseBody, DeadlineBody).
+// Step 8:  Copy the body of the response (ResponseBody, GrpcResponseBody).
 // Step 9:  Copy the trailers of the response (ExchangeTransformer.TransformResponseTrailersAsync).
 // Step 10: On failure, reply if the response has not started (FailAsync).
 // Step 11: Release what the exchange holds (Exchange.End), and count and log the request (ProxyTelemetry.End).
@@ -74,6 +74,7 @@ public sealed class ProxyEngine : IAsyncDisposable
             record.Protocol = view.Protocol;
             record.Authority = view.Authority;
             record.Path = view.Path;
+            _telemetry.Recognized(record);
             if (reply is null)
             {
                 // Step 2: route it.

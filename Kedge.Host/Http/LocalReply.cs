@@ -58,6 +58,9 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
     /// <summary>Whether the reply reports a failure of the request.</summary>
     public bool IsFailure => HttpStatus >= 400;
 
+    /// <summary>Whether replies of this type are the caller's mistake, and no sign that something is wrong.</summary>
+    public static bool IsCallersMistake(string type) => type is "unauthorized" or "bad-request" or "request-timeout";
+
     public static LocalReply BadRequest(string reason) => new(400, GrpcStatus.InvalidArgument, "bad-request", reason);
 
     /// <summary>Closes the connection, because it is unknown where the next request on it starts.</summary>
