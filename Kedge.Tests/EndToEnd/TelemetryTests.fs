@@ -8,6 +8,7 @@ open Expecto
 open Kedge.Tests.EndToEnd.Stage
 open Kedge.Tests.EndToEnd.TelemetryStage
 open Kedge.Tests.Harness
+open Kedge.Tests.Peers
 
 /// The log's lines about requests, as JSON.
 let private requestLines (kedge: Kedge) =
@@ -62,13 +63,13 @@ let metrics =
                         has $"{side}_msg_received_total" method 1.0
                         has $"{side}_msg_sent_total" method 1.0
 
-                    let http labels = Map(("method", "GET") :: labels)
+                    let withMethod labels = Map(("method", "GET") :: labels)
 
                     let sum name labels =
                         samples
                         |> List.filter (fun s ->
                             s.Name = name
-                            && http labels |> Map.forall (fun k v -> s.Labels.TryFind k = Some v))
+                            && withMethod labels |> Map.forall (fun k v -> s.Labels.TryFind k = Some v))
                         |> List.sumBy _.Value
 
                     // Two good requests, one to a dead backend, one that no route takes.
