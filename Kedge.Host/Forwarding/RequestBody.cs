@@ -120,7 +120,7 @@ internal sealed class RequestBody(
         }
         progress.IsAwaitingCaller = false;
         messages?.Note(buffer.Span[..count]);
-        NoteRead(count, wanted);
+        NoteRead(count, buffer.Length);
         return count;
     }
 
@@ -144,7 +144,7 @@ internal sealed class RequestBody(
     private int Fill(int wanted)
     {
         var count = (int)Math.Min(wanted, Math.Max(0, (length ?? 0) - _read));
-        NoteRead(count, wanted);
+        NoteRead(count, buffer.Length);
         return count;
     }
 
