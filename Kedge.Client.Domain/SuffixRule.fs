@@ -77,3 +77,39 @@ module internal SuffixRule =
            |> Array.forall (fun label -> label = "*" || (label <> "" && HostName.isName (label.AsSpan())))
 
     let suffixRule = "must begin with a dot and have two labels or more"
+
+    let problem (pattern: string) (suffix: string) (scheme: string) (port: int) : string option =
+        if not (isPattern pattern) then
+            Some $"the pattern {patternRule} ({pattern})"
+        elif not (HostGuard.isSafeSuffix suffix) then
+            Some $"the suffix {suffixRule} ({suffix})"
+        elif scheme <> "https" && scheme <> "http" then
+            Some $"the scheme must be https or http ({scheme})"
+        elif port < 0 || port > 65535 then
+            Some $"the port must be 1 to 65535 ({port})"
+        else
+            None
+
+type SuffixRule with
+
+    /// A rule from code. False with the reason when the texts break a rule.
+    /// <param name="port">0 = 443 or 80.</param>
+    static member TryCreate
+        (
+            pattern: string,
+            suffix: string,
+            scheme: string,
+            port: int,
+            [<Runtime.InteropServices.Out; Diagnostics.CodeAnalysis.NotNullWhen true>] rule: byref<SuffixRule | null>,
+            [<Runtime.InteropServices.Out; Diagnostics.CodeAnalysis.NotNullWhen false>] problem: byref<string | null>
+        ) : bool =
+        match SuffixRule.problem pattern suffix scheme port with
+        | Some found ->
+            rule <- null
+            problem <- found
+            false
+        | None ->
+            problem <- null
+            let isTls = scheme = "https"
+            rule <- SuffixRule(pattern, suffix, isTls, (if port = 0 then KedgeUrl.defaultPort isTls else port))
+            true

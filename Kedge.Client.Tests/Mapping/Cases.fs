@@ -21,13 +21,28 @@ let private labels =
 
 let label = Gen.elements labels
 
-let host =
+let private anyHost =
     gen {
         let! count = Gen.choose (1, 5)
         let! labels = Gen.listOfLength count label
         let! ending = Gen.elements [ ""; ".internal.example.com"; ".internal"; ".evil.com" ]
         return String.concat "." labels + ending
     }
+
+/// Half of the hosts are few, so that a host meets several routes.
+let host =
+    Gen.frequency
+        [
+            1, anyHost
+            1,
+            Gen.elements
+                [
+                    "a.prod.internal"
+                    "a.prod.com"
+                    "b.prod.internal.example.com"
+                    "prod.internal"
+                ]
+        ]
 
 let port = Gen.elements [ ""; ":80"; ":443"; ":6443"; ":8080" ]
 

@@ -41,7 +41,7 @@ let laws =
             Law.test
                 "the mapper agrees with a walk through the routes"
                 300
-                [ "mapped", 300; "unmapped", 300; "address", 20 ]
+                [ "mapped", 300; "unmapped", 300; "address", 20; "direct before others", 30 ]
                 withAuthorities
                 (fun seen (file, authorities) ->
                     let mapper = mapperOf file
@@ -53,6 +53,19 @@ let laws =
                             let decision = mapper.Decide(protocol, target)
                             seen.Count(if decision.IsMapped then "mapped" else "unmapped")
                             seen.When("address", target.IsAddress)
+
+                            let matching =
+                                mapper.Routes
+                                |> Seq.filter (fun route -> route.Takes protocol && route.Matches target)
+                                |> Seq.map _.Rule.IsDirect
+                                |> List.ofSeq
+
+                            seen.When(
+                                "direct before others",
+                                (not target.IsAddress
+                                 && List.tryHead matching = Some true
+                                 && List.contains false matching)
+                            )
 
                             Expect.equal
                                 (indexOf (routeOf decision))
