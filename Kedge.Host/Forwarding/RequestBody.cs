@@ -144,7 +144,7 @@ internal sealed class RequestBody(
     private int Fill(int wanted)
     {
         var count = (int)Math.Min(wanted, Math.Max(0, (length ?? 0) - _read));
-        NoteRead(count, buffer.Length);
+        NoteRead(count, wanted);
         return count;
     }
 
