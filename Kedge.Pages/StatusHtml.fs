@@ -29,7 +29,7 @@ module StatusHtml =
             else
                 Tone.Good
 
-        // A caller without permission is no sign that kedge or a backend is ill.
+        // Refused callers do not mean that kedge or a backend fails.
         let failed = max 0L (view.Failed - view.Refused)
 
         let failedShare =

@@ -123,7 +123,8 @@ public static class DevelopmentCertificates
         }
         // A certificate is not valid before or after its issuer.
         var now = clock.GetUtcNow();
-        var (issuerStart, issuerEnd) = (new DateTimeOffset(authority.NotBefore), new DateTimeOffset(authority.NotAfter));
+        var issuerStart = new DateTimeOffset(authority.NotBefore);
+        var issuerEnd = new DateTimeOffset(authority.NotAfter);
         var (start, end) = (now.AddMinutes(-5), now + Lifetime);
         var signer = authority.GetECDsaPrivateKey() is { } ecdsa
             ? X509SignatureGenerator.CreateForECDsa(ecdsa)

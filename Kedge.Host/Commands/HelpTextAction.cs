@@ -34,7 +34,9 @@ public sealed class HelpTextAction(IReadOnlyList<ICommand> commands, ICommand by
         {
             output.WriteLine();
             WriteWrapped(
-                output, "All other flags of the server (kedge --help) are accepted, checked and otherwise ignored.", "");
+                output,
+                "All other flags of the server (kedge --help) are accepted, checked and otherwise ignored.",
+                "");
         }
         return ExitCodes.Success;
     }
