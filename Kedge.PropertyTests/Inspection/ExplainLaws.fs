@@ -123,7 +123,8 @@ let private laws
                         Expect.equal backend (subject.Semantics.Backend routes[route]) "backend"
                         Expect.equal known (backend = "one") "known"
                         Expect.equal authorization (subject.Semantics.Authorization routes[route]) "demands"
-                    | AdhocDecides _ -> Expect.equal (subject.Match routes request) None "")
+                    | AdhocDecides _ -> Expect.equal (subject.Match routes request) None ""
+                    | ParametersDecide _ -> failtest "no path of these has parameters")
 
             law
                 "every rule before the winner is passed, in order, with a reason"
