@@ -55,7 +55,9 @@ module RequestText =
     let private parseMethod (path: string) =
         let slash = path.LastIndexOf '/'
 
-        if slash > 1 && slash < path.Length - 1 && path.IndexOf('/', 1) = slash then
+        if RequestPath.hasParameters (path.AsSpan()) then
+            Error $"the path `{path}` has a `;`, which no gRPC method has"
+        elif slash > 1 && slash < path.Length - 1 && path.IndexOf('/', 1) = slash then
             Ok(path.Substring(1, slash - 1), path.Substring(slash + 1))
         else
             Error $"the path `{path}` is not that of a gRPC method, `/package.Service/Method`"

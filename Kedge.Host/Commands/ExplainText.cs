@@ -60,6 +60,7 @@ public static class ExplainText
             Backend = report.Winner?.BackendName,
             BackendKnown = report.Winner is null || withoutPool ? (bool?)null : report.BackendKnown,
             Adhoc = adhoc is null ? null : Decision(protocol, rules, adhoc.decision),
+            Rejected = explanation.Verdict.IsParametersDecide,
             Text = report.VerdictLines,
         });
     }

@@ -22,6 +22,8 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
     public static readonly LocalReply GrpcNeedsHttp2 = BadRequest("gRPC requires HTTP/2") with { HttpStatus = 505 };
     public static readonly LocalReply NotGrpc = BadRequest("this port accepts gRPC only") with { HttpStatus = 415 };
     public static readonly LocalReply MalformedAuthority = BadRequest("malformed authority");
+    public static readonly LocalReply AmbiguousParameters =
+        BadRequest("without the path parameters (`;`), another rule would take this request");
     public static readonly LocalReply ConnectNotSupported =
         BadRequest("CONNECT is not supported; send the absolute URL instead") with { HttpStatus = 405 };
     public static readonly LocalReply DeadlineExceeded =

@@ -145,6 +145,10 @@ internal readonly struct RequestView
         {
             return LocalReply.BadRequest(canonical.ErrorValue);
         }
+        if (isGrpc && RequestPath.hasParameters(canonical.ResultValue))
+        {
+            return LocalReply.BadRequest("the path has a `;`, which no gRPC method has");
+        }
         var query = form.QueryLength <= 1
             ? ""
             : Text(target, form.QueryStart, form.QueryLength, request.QueryString.Value);

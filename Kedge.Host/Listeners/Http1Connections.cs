@@ -44,7 +44,8 @@ internal static class Http1Connections
     /// <summary>
     /// A caller that has sent its request may close its side and wait for the response (RFC 9112, 9.6). On the wire
     /// that looks like a caller that has left. So the exchange continues while the response moves, and ends when
-    /// nothing was sent for <see cref="HalfCloseTimeout"/>: a caller that has left answers what is sent to it with a reset.
+    /// nothing was sent for <see cref="HalfCloseTimeout"/>: a caller that has left answers what is sent to it with a
+    /// reset.
     /// </summary>
     private sealed class HalfClose : IDisposable
     {
