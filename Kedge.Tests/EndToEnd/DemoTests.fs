@@ -142,3 +142,5 @@ let tests =
                     Expect.stringContains outcome.Output "demo_http" hello
                 })
         ]
+    // Two demos that start at the same moment could both find a default port free.
+    |> testSequencedGroup "demo"
