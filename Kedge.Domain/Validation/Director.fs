@@ -132,7 +132,7 @@ module Director =
 
     let internal httpRoute (checks: Checks) path (route: Decoded.HttpRoute) : HttpRoute =
         let action =
-            action checks path [ "backend_name", optionalText (toBackend checks path) route.BackendName ]
+            action checks path [ ("backend_name", optionalText (toBackend checks path) route.BackendName) ]
 
         authorization checks path route.Authorization
 
@@ -157,7 +157,7 @@ module Director =
         let hostPath = Field "authority_host_matcher" :: path
 
         let action =
-            action checks path [ "backend_name", optionalText (toBackend checks path) route.BackendName ]
+            action checks path [ ("backend_name", optionalText (toBackend checks path) route.BackendName) ]
 
         authorization checks path route.Authorization
 
