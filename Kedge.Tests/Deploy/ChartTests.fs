@@ -61,7 +61,7 @@ let rec private normal (path: string list) (node: JsonNode | null) : JsonNode | 
                 documentOptions = JsonDocumentOptions(CommentHandling = JsonCommentHandling.Skip)
             ))
     | null -> null
-    | value -> nonNull(value).DeepClone()
+    | value -> value.DeepClone()
 
 /// Each object by its kind and name.
 let private normalised (objects: obj list) =
@@ -69,7 +69,9 @@ let private normalised (objects: obj list) =
     |> List.filter (fun o -> not (o :? V1Namespace))
     |> List.map (fun o ->
         let text =
-            nonNull(normal [] (JsonNode.Parse(KubernetesJson.Serialize o))).ToJsonString()
+            match normal [] (JsonNode.Parse(KubernetesJson.Serialize o)) with
+            | null -> "null"
+            | node -> node.ToJsonString()
 
         let meta = (o :?> IMetadata<V1ObjectMeta>).Metadata
         $"{(o :?> IKubernetesObject).Kind}/{meta.Name}", text)
