@@ -19,6 +19,7 @@ public static class CommandLine
         new DiffCommand(),
         new DiscoverCommand(),
         new ResolveCommand(),
+        new TopCommand(),
     ];
 
     /// <summary>Runs the command that the arguments name, and returns the exit code of the process.</summary>

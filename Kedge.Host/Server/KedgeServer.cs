@@ -39,6 +39,7 @@ public sealed class KedgeServer : IAsyncDisposable
     private readonly FileReload<LoadedFiles> _configurationReload;
     private readonly FileReload<ServerIdentity>? _certificateReload;
     private readonly ProxyServer? _proxy;
+    private readonly TrafficHistory? _history;
     private readonly WebApplication? _debug;
     private readonly WebApplication? _grpcHealth;
 
@@ -86,11 +87,13 @@ public sealed class KedgeServer : IAsyncDisposable
         }
         if (_options.HttpPort != 0)
         {
+            _history = new TrafficHistory(_telemetry);
             var facts = new DebugFacts
             {
                 Router = _router,
                 Store = store,
                 Telemetry = _telemetry,
+                History = _history,
                 Health = _health,
                 Certificates = certificates,
                 Cluster = _cluster,
@@ -175,6 +178,7 @@ public sealed class KedgeServer : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await DisposeAsync(_configurationReload, _certificateReload, _proxy, _grpcHealth, _debug, _engine);
+        _history?.Dispose();
         _router.Dispose();
         await DisposeAsync(_cluster, _authorizer);
         _traces?.Dispose();

@@ -17,6 +17,9 @@ public sealed class BackendCounters(Protocol protocol, string name)
 
     public Protocol Protocol { get; } = protocol;
 
+    /// <summary>Completed requests by duration, for pages.</summary>
+    public TrafficCounters Traffic { get; } = new();
+
     public int InFlight => Volatile.Read(ref _inFlight);
 
     /// <summary>The labels, allocated once.</summary>

@@ -181,6 +181,7 @@ public sealed class ProxyTelemetry : IDisposable
         record.Backend?.Ended();
         var counters = record.Backend ?? _noBackend[record.Protocol];
         counters.Count(record.Status);
+        counters.Traffic.Record(record.Total, IsServerError(record));
         if (record.IsCountedHttp)
         {
             HttpServer.Of(record.Method).Complete(record.Status);
@@ -222,6 +223,12 @@ public sealed class ProxyTelemetry : IDisposable
             _ => text,
         };
     }
+
+    /// <summary>Whether it ended with an error that is not the caller's.</summary>
+    private static bool IsServerError(RequestRecord record) =>
+        record.Protocol.IsGrpc
+            ? GrpcStatuses.IsServerError(record.Status)
+            : record.Status >= StatusCodes.Status500InternalServerError;
 
     private static int HttpStatusOf(RequestRecord record, HttpContext context) =>
         record.CallerLeft && !context.Response.HasStarted ? ClientClosedRequest : context.Response.StatusCode;
