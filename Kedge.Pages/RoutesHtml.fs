@@ -27,7 +27,12 @@ module RoutesHtml =
             [
                 h1 [] [ str "Routes" ]
                 form
-                    [ _class "explain"; _action "/debug/routes"; _method "get"; attr "role" "search" ]
+                    [
+                        _class "explain"
+                        _action "/debug/routes"
+                        _method "get"
+                        attr "role" "search"
+                    ]
                     [
                         label [ _for "q" ] [ str "Search" ]
                         input

@@ -55,10 +55,7 @@ module Sparkline =
                         attr "aria-label" words
                         attr "preserveAspectRatio" "none"
                     ]
-                    [
-                        tag "title" [] [ str words ]
-                        tag "polyline" [ attr "points" line ] []
-                    ]
+                    [ tag "title" [] [ str words ]; tag "polyline" [ attr "points" line ] [] ]
             ]
 
     /// Rate, errors and p99.
