@@ -117,7 +117,7 @@ internal sealed class Backend : IEndpointSink, IDisposable
                 var next = new List<Endpoint>(endpoints.Count);
                 foreach (var resolved in endpoints.Distinct())
                 {
-                    next.Add(known.GetValueOrDefault(resolved) ?? new Endpoint(resolved, Client.IsTls));
+                    next.Add(known.GetValueOrDefault(resolved) ?? new Endpoint(resolved));
                 }
                 Volatile.Write(ref _endpoints, new EndpointSet([.. next], Info.Balancer));
                 _logger.Log(

@@ -13,13 +13,11 @@ namespace Kedge.Host.Backends;
 internal sealed class BackendRegistry(
     ForwardingOptions options, ResolverFactory resolvers, ProxyTelemetry telemetry, ILogger logger) : IDisposable
 {
-    private readonly UpstreamClients _clients = new();
-    private readonly UpstreamClient _plainHttp = new(null, isGrpc: false);
-    private readonly UpstreamClient _plainGrpc = new(null, isGrpc: true);
+    private readonly UpstreamClients _clients = new(new UpstreamLimits(options));
     private Dictionary<(bool IsGrpc, string Name), Backend> _live = [];
 
-    /// <summary>The client for ad-hoc targets, which are reached in plain text.</summary>
-    public UpstreamClient PlainClient(bool isGrpc) => isGrpc ? _plainGrpc : _plainHttp;
+    /// <summary>The connections to backends.</summary>
+    public UpstreamClients Clients => _clients;
 
     /// <summary>
     /// Creates the backends of a configuration, keeps those that are unchanged and stops those that it no longer
@@ -55,8 +53,6 @@ internal sealed class BackendRegistry(
         }
         _live = [];
         _clients.Dispose();
-        _plainHttp.Dispose();
-        _plainGrpc.Dispose();
     }
 
     private Backend[] Reconcile(IReadOnlyList<BackendInfo> infos, bool isGrpc, Dictionary<(bool, string), Backend> next)

@@ -112,7 +112,7 @@ internal readonly struct RequestView
         {
             return LocalReply.BadRequest(canonical.ErrorValue);
         }
-        var query = form.QueryLength <= 1
+        var query = form.QueryLength == 0
             ? ""
             : Text(target, form.QueryStart, form.QueryLength, request.QueryString.Value);
         view = new RequestView(authority, parts, ports, canonical.ResultValue, query, isGrpc, isForward);

@@ -141,7 +141,7 @@ public sealed class RequestRouter : IDisposable
                     return LocalReply.NoResolution(target.dnsName);
                 }
                 var destination = new Destination(
-                    _backends.PlainClient(view.IsGrpc),
+                    _backends.Clients.Plain(view.IsGrpc),
                     found.Endpoints,
                     _adhocPolicy,
                     target.dnsName,

@@ -11,32 +11,19 @@ public sealed class SocketChannel : ByteChannel
     /// <param name="socket">Connected; owned by the channel from now on.</param>
     public SocketChannel(Socket socket) => _stream = new NetworkStream(socket, ownsSocket: true);
 
-    /// <summary>
-    /// Connects, with TCP keep-alive, so that a peer that has vanished is noticed even while nothing is sent: after
-    /// 30 seconds without traffic the system sends up to three probes, 10 seconds apart.
-    /// </summary>
+    /// <summary>Connects, with the keep-alive of <see cref="TcpConnection"/>.</summary>
     /// <inheritdoc cref="ChannelConnect"/>
     public static async ValueTask<ByteChannel> ConnectAsync(EndPoint address, CancellationToken cancel)
     {
-        var socket = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
         try
         {
-            socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.KeepAlive, true);
-            socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveTime, 30);
-            socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveInterval, 10);
-            socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveRetryCount, 3);
-            await socket.ConnectAsync(address, cancel);
-            return new SocketChannel(socket);
+            // HTTP/2 pings alone do not replace it: common gRPC servers treat frequent pings as abuse.
+            return new SocketChannel(
+                await TcpConnection.ConnectAsync(address, TcpConnection.DefaultKeepAlive, cancel));
         }
         catch (SocketException e)
         {
-            socket.Dispose();
             throw new IOException(e.SocketErrorCode.ToString(), e);
-        }
-        catch
-        {
-            socket.Dispose();
-            throw;
         }
     }
 
