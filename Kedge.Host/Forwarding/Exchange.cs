@@ -50,6 +50,9 @@ internal sealed class Exchange : HttpMessageInvoker
 
     public RequestRecord Record { get; }
 
+    /// <summary>Whether the request asks for a WebSocket.</summary>
+    public bool IsUpgrade { get; init; }
+
     public ExchangeProgress Progress { get; }
 
     public bool IsGrpc => Record.IsGrpc;
@@ -61,6 +64,9 @@ internal sealed class Exchange : HttpMessageInvoker
 
     /// <summary>Why the exchange was ended, or got no response; null when the forwarder reports the cause.</summary>
     public LocalReply? Failure => _failure ?? (Progress.IsInactive ? LocalReply.Inactive : null);
+
+    /// <summary>Whether the response has been forwarded to its end.</summary>
+    public bool HasResponded { get; set; }
 
     /// <summary>The exception behind <see cref="Failure"/>, if there was one.</summary>
     public Exception? Cause { get; private set; }
@@ -185,7 +191,6 @@ internal sealed class Exchange : HttpMessageInvoker
         else
         {
             _failure = LocalReply.BrokenOff;
-            RecordFailure();
         }
         Cause = e;
         _failure.SetTrailers(context);
@@ -203,20 +208,26 @@ internal sealed class Exchange : HttpMessageInvoker
             _failure = LocalReply.BrokenOff;
         }
         Cause = cause;
-        RecordFailure();
-        if (_context.Features.Get<IHttpResetFeature>() is { } reset)
+        Reset(_context);
+    }
+
+    /// <summary>Resets the stream, or closes the connection, of a response that is incomplete.</summary>
+    public static void Reset(HttpContext context)
+    {
+        if (context.Features.Get<IHttpResetFeature>() is { } reset)
         {
+            // RFC 9113, 7. Clients take it for a failure of the server; CANCEL, they would take for their own.
             const int internalError = 2;
             reset.Reset(internalError);
         }
         else
         {
-            _context.Abort();
+            context.Abort();
         }
     }
 
     /// <summary>Records the outcome of a gRPC response that has its status in the trailers.</summary>
-    public void RecordOutcome(HttpResponseHeaders trailers)
+    public void RecordOutcome(FieldList trailers)
     {
         if (IsGrpc
             && DetectsOutliers

@@ -144,6 +144,7 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
         HttpContext httpContext, HttpResponseMessage proxyResponse, CancellationToken cancellationToken)
     {
         // Step 9: the trailers of the response.
+        exchange.HasResponded = true;
         var fields = ((UpstreamResponse)proxyResponse).Trailers;
         if (httpContext.Response.Body is ChunkedResponseBody chunked)
         {

@@ -1,3 +1,4 @@
+using System.Net;
 using Kedge.Host.Flags;
 using Kedge.Host.Http;
 using Kedge.Host.Routing;
@@ -33,6 +34,18 @@ namespace Kedge.Host.Forwarding;
 /// <summary>Handles the requests of the proxy listeners. One for the process.</summary>
 public sealed class ProxyEngine : IAsyncDisposable
 {
+    // Of no effect: an exchange sends the request as it decides itself. The forwarder only wants a scheme here.
+    private const string DestinationPrefix = "http://kedge";
+
+    // HTTP/1.1 makes the forwarder prepare an upgrade for that version, whatever the version of the caller. Its own
+    // timeout would cut quiet streams; exchanges have their own.
+    private static readonly ForwarderRequestConfig RequestConfig = new()
+    {
+        ActivityTimeout = Timeout.InfiniteTimeSpan,
+        Version = HttpVersion.Version11,
+        VersionPolicy = HttpVersionPolicy.RequestVersionExact,
+    };
+
     private readonly RequestRouter _router;
     private readonly ProxyTelemetry _telemetry;
     private readonly ILogger _logger;
@@ -89,7 +102,10 @@ public sealed class ProxyEngine : IAsyncDisposable
                 }
                 else
                 {
-                    exchange = new Exchange(context, query, result.Destination, record, _telemetry, _logger);
+                    exchange = new Exchange(context, query, result.Destination, record, _telemetry, _logger)
+                    {
+                        IsUpgrade = IsUpgrade(context),
+                    };
                 }
             }
             if (exchange is not null)
@@ -98,17 +114,16 @@ public sealed class ProxyEngine : IAsyncDisposable
                 Tracing.StartForwarding(record);
                 // Step 3: arm the timeouts.
                 ArmTimeouts(exchange, context);
-                var client = exchange.Client;
                 // Steps 4 to 9 are called by the forwarder.
                 var error = await _forwarder.SendAsync(
                     context,
-                    client.DestinationPrefix,
+                    DestinationPrefix,
                     exchange,
-                    client.ConfigFor(client.IsTls && IsUpgrade(context)),
+                    RequestConfig,
                     new ExchangeTransformer(exchange, _forwardedHeaders),
                     exchange.Progress.Cancellation?.Token ?? CancellationToken.None);
                 // Step 10: reply on failure.
-                if (error != ForwarderError.None)
+                if (error != ForwarderError.None || exchange.Failure is not null)
                 {
                     await FailAsync(context, exchange, error);
                 }
@@ -170,6 +185,15 @@ public sealed class ProxyEngine : IAsyncDisposable
 
     private static Task FailAsync(HttpContext context, Exchange exchange, ForwarderError error)
     {
+        if (exchange.HasResponded
+            && exchange.Failure is null
+            && error is ForwarderError.RequestBodyCanceled
+                or ForwarderError.RequestBodyClient
+                or ForwarderError.RequestBodyDestination)
+        {
+            // An early response is a response, whatever becomes of the rest of the request.
+            return Task.CompletedTask;
+        }
         var failure = exchange.Progress.DeadlineHasPassed
             ? LocalReply.DeadlineExceeded
             : exchange.Failure ?? FailureOf(error, context);
@@ -185,7 +209,7 @@ public sealed class ProxyEngine : IAsyncDisposable
             record.Failure = failure;
             record.Cause = exchange.Cause ?? context.GetForwarderErrorFeature()?.Exception;
         }
-        if (ReferenceEquals(failure, LocalReply.BrokenOff))
+        if (failure.Type == LocalReply.BrokenOff.Type)
         {
             exchange.RecordFailure();
         }

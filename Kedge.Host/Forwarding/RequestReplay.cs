@@ -45,7 +45,7 @@ internal sealed class RequestReplay
     {
         while (true)
         {
-            int resumptions;
+            var resumptions = 0;
             await _gate.WaitAsync(cancel);
             try
             {

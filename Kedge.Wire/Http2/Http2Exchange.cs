@@ -193,7 +193,16 @@ internal sealed class Http2Exchange : Http2StreamState, IThreadPoolWorkItem, IVa
     /// <summary>Writes content of the request. Not under the lock.</summary>
     public ValueTask WriteAsync(ReadOnlyMemory<byte> content)
     {
-        if (content.IsEmpty || _isUnwanted)
+        if (content.IsEmpty)
+        {
+            return default;
+        }
+        if (_error is { } error)
+        {
+            // Whoever can send the content again must not take it for sent.
+            return ValueTask.FromException(error);
+        }
+        if (_isUnwanted)
         {
             return default;
         }
@@ -214,6 +223,12 @@ internal sealed class Http2Exchange : Http2StreamState, IThreadPoolWorkItem, IVa
     /// <returns>Whether it was sent whole, or need not be.</returns>
     public bool Offer(ReadOnlyMemory<byte> content, bool isEnd)
     {
+        if (_error is not null)
+        {
+            _write.Reset();
+            _write.SetException(_error);
+            return false;
+        }
         if (IsClosed || IsLocalClosed)
         {
             return true;
@@ -306,7 +321,10 @@ internal sealed class Http2Exchange : Http2StreamState, IThreadPoolWorkItem, IVa
         }
         if (hasAnswer)
         {
+            if (head is not null || error is not null)
+        {
             _mayContinue?.TrySetResult(false);
+        }
         }
         if (informs)
         {
@@ -437,7 +455,6 @@ internal sealed class Http2Exchange : Http2StreamState, IThreadPoolWorkItem, IVa
         _error = error;
         // A head that was not handed over yet is not handed over any more.
         _isHeadDue = false;
-        StopContent();
         Change();
     }
 

@@ -30,6 +30,20 @@ public sealed class FieldList
         _fields[_count++] = new Field(name, value);
     }
 
+    /// <summary>Removes all fields of that name.</summary>
+    public void Remove(string name)
+    {
+        var kept = 0;
+        for (var i = 0; i < _count; i++)
+        {
+            if (!_fields[i].Name.Equals(name, StringComparison.OrdinalIgnoreCase))
+            {
+                _fields[kept++] = _fields[i];
+            }
+        }
+        _count = kept;
+    }
+
     /// <summary>The value of the first field of that name.</summary>
     public bool TryGet(string name, [NotNullWhen(true)] out string? value)
     {

@@ -13,6 +13,9 @@ public sealed class UpstreamPool : IConnectionOwner
     // Of HTTP/2 connections, until one is open. RFC 9113, 6.5.2, recommends no less.
     private const int AssumedStreams = 100;
 
+    // How many connections may turn out to be closed before one is used.
+    private const int MaxUnused = 8;
+
     private readonly Lock _lock = new();
     private readonly PoolOptions _options;
     private readonly ConnectionBudget _budget;
@@ -52,7 +55,7 @@ public sealed class UpstreamPool : IConnectionOwner
     public async Task<UpstreamResponse?> SendAsync(
         UpstreamRequest request, bool onNewConnection, ConnectionObserver observer, CancellationToken cancel)
     {
-        while (true)
+        for (var attempt = 1; ; attempt++)
         {
             var connection = onNewConnection
                 ? await OpenOneAsync(observer)
@@ -65,10 +68,11 @@ public sealed class UpstreamPool : IConnectionOwner
             {
                 return await connection.SendAsync(request, cancel);
             }
-            catch (UpstreamException e) when (e is { Kind: FailureKind.Closed, Sent: SentState.NothingSent }
-                && !onNewConnection)
+            catch (UpstreamException e) when (e.Sent == SentState.NothingSent
+                && e.Kind is FailureKind.Closed or FailureKind.GoAway or FailureKind.Limit
+                && attempt < MaxUnused)
             {
-                // It closed just before it was used. Each such connection is gone, so this comes to an end.
+                // It closed between being reserved and being used.
             }
         }
     }
