@@ -12,6 +12,9 @@ namespace Kedge.Host.Forwarding;
 /// <param name="target">The server's stream, of a response with Transfer-Encoding set.</param>
 internal sealed class ChunkedResponseBody(Stream target) : AsyncStream
 {
+    /// <summary>The server's stream.</summary>
+    public Stream Target => target;
+
     public override bool CanRead => false;
 
     public override bool CanWrite => true;

@@ -5,6 +5,7 @@ using Kedge.Host.Routing;
 using Kedge.Host.Telemetry;
 using Kedge.Wire.Upstream;
 using Microsoft.AspNetCore.Http.Features;
+using Microsoft.Net.Http.Headers;
 using Endpoint = Kedge.Host.Backends.Endpoint;
 
 namespace Kedge.Host.Forwarding;
@@ -95,7 +96,8 @@ internal sealed class Exchange : HttpMessageInvoker
         }
         return _request = new UpstreamRequest
         {
-            Method = message.Method.Method,
+            // The forwarder's would be GET for everything that asks for an upgrade.
+            Method = IsExtendedConnect ? HttpMethods.Get : incoming.Method,
             Target = _query.Length == 0 ? Record.Path : string.Concat(Record.Path, _query),
             Scheme = Client.Scheme,
             Authority = Record.Authority,
@@ -113,8 +115,12 @@ internal sealed class Exchange : HttpMessageInvoker
         HttpRequestMessage message, CancellationToken cancellationToken)
     {
         var request = _request!;
-        TakeUpgrade(message, request);
+        if (IsUpgrade)
+        {
+            TakeUpgrade(message, request);
+        }
         var attempts = new Attempts(HasIdempotentHead);
+        var observer = _destination.Backend?.Connections ?? _telemetry.DialerOf(ProxyTelemetry.AdhocBackend);
         List<Endpoint>? tried = null;
         var next = Pick(null);
         UpstreamException? failure = null;
@@ -130,7 +136,7 @@ internal sealed class Exchange : HttpMessageInvoker
             try
             {
                 var response = await Client.SendAsync(
-                    endpoint, request, attempts.OnNewConnection, ConnectionObserver.None, cancellationToken);
+                    endpoint, request, attempts.OnNewConnection, observer, cancellationToken);
                 _content?.ResponseReceived();
                 if (IsExtendedConnect && response.IsSuccessStatusCode)
                 {
@@ -347,18 +353,16 @@ internal sealed class Exchange : HttpMessageInvoker
     /// </summary>
     private static void TakeUpgrade(HttpRequestMessage message, UpstreamRequest request)
     {
-        if (request.Upgrade is null)
-        {
-            return;
-        }
         foreach (var (name, values) in message.Headers.NonValidated)
         {
-            foreach (var value in values)
+            var value = values.ToString();
+            if (!request.Fields.TryGet(name, out _))
             {
-                if (!request.Fields.TryGet(name, out _))
-                {
-                    request.Fields.Add(name, value);
-                }
+                request.Fields.Add(name, value);
+            }
+            if (name.Equals(HeaderNames.Upgrade, StringComparison.OrdinalIgnoreCase))
+            {
+                request.Upgrade = value;
             }
         }
     }

@@ -60,14 +60,10 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
         forwarded.Add(outgoing, httpContext, record.Authority, isTrusted);
         outgoing.Add(ProxyHeaders.RequestId, record.RequestId);
         Tracing.Inject(record, outgoing);
-        if (exchange.IsUpgrade && proxyRequest.Content is null)
+        if (exchange.IsUpgrade && outgoing.TryGet(HeaderNames.SecWebSocketKey, out var key))
         {
-            request.Upgrade = "websocket";
-            if (outgoing.TryGet(HeaderNames.SecWebSocketKey, out var key))
-            {
-                // Where the forwarder looks for it before it makes one.
-                proxyRequest.Headers.TryAddWithoutValidation(HeaderNames.SecWebSocketKey, key);
-            }
+            // Where the forwarder looks for it before it generates one.
+            proxyRequest.Headers.TryAddWithoutValidation(HeaderNames.SecWebSocketKey, key);
         }
         return default;
     }
@@ -95,10 +91,7 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
             progress.IsExempt = true;
             return true;
         }
-        if (!HttpProtocol.IsHttp2(httpContext.Request.Protocol))
-        {
-            PrepareTrailers(httpContext, upstream);
-        }
+        var sendsTrailers = PrepareTrailers(httpContext, upstream);
 
         // When the first byte of the body has not arrived yet, the headers are sent at once. When it has, or when there
         // is no body, they are sent together with it or with the end: a trailers-only gRPC response must stay one.
@@ -126,6 +119,10 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
                 exchange.BreakOff(e);
                 return false;
             }
+        }
+        if (sendsTrailers)
+        {
+            response.Body = new ChunkedResponseBody(response.Body);
         }
         // Step 8: the forwarder copies the body, observed where there is a time limit.
         if (exchange.IsGrpc)
@@ -169,22 +166,25 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
     }
 
     /// <summary>An HTTP/1.1 caller gets trailers if it says that it accepts them (RFC 9110, 6.5.1).</summary>
-    private static void PrepareTrailers(HttpContext context, UpstreamResponse upstream)
+    /// <returns>Whether the body must be sent in the chunked transfer coding by kedge itself.</returns>
+    private static bool PrepareTrailers(HttpContext context, UpstreamResponse upstream)
     {
         var request = context.Request;
         var headers = context.Response.Headers;
+        if (HttpProtocol.IsHttp2(request.Protocol))
+        {
+            return false;
+        }
         if (HttpProtocol.IsHttp11(request.Protocol)
             && HeaderRules.AcceptsTrailers(request.Headers.TE)
             && !upstream.HasNoContent
             && headers.ContentLength is null)
         {
             headers.TransferEncoding = "chunked";
-            context.Response.Body = new ChunkedResponseBody(context.Response.Body);
+            return true;
         }
-        else
-        {
-            headers.Remove(HeaderNames.Trailer);
-        }
+        headers.Remove(HeaderNames.Trailer);
+        return false;
     }
 
     private static void CopyHeaders(UpstreamResponse from, IHeaderDictionary to)

@@ -197,6 +197,10 @@ public sealed class ProxyEngine : IAsyncDisposable
         var failure = exchange.Progress.DeadlineHasPassed
             ? LocalReply.DeadlineExceeded
             : exchange.Failure ?? FailureOf(error, context);
+        if (context.Response.Body is ChunkedResponseBody chunked)
+        {
+            context.Response.Body = chunked.Target;
+        }
         var record = exchange.Record;
         if (context.RequestAborted.IsCancellationRequested
             && exchange.Failure is null
@@ -236,6 +240,7 @@ public sealed class ProxyEngine : IAsyncDisposable
     };
 
     private static bool IsUpgrade(HttpContext context) =>
-        context.Features.Get<IHttpUpgradeFeature>() is { IsUpgradableRequest: true }
+        (HttpMethods.IsGet(context.Request.Method)
+            && context.Features.Get<IHttpUpgradeFeature>() is { IsUpgradableRequest: true })
         || context.Features.Get<IHttpExtendedConnectFeature>() is { IsExtendedConnect: true };
 }

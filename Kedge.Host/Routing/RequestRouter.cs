@@ -1,6 +1,7 @@
 using Kedge.Domain;
 using Kedge.Host.Authorization;
 using Kedge.Host.Backends;
+using Kedge.Host.Backends.Connections;
 using Kedge.Host.Flags;
 using Kedge.Host.Http;
 using Kedge.Host.Telemetry;
@@ -42,6 +43,9 @@ public sealed class RequestRouter : IDisposable
 
     /// <summary>The active configuration, with its live backends and the hits of its rules.</summary>
     internal ServingState Serving => Volatile.Read(ref _state);
+
+    /// <summary>The connections to backends.</summary>
+    internal IEnumerable<UpstreamClient> Clients => _backends.Clients.All;
 
     internal IEnumerable<Backend> LiveBackends => Serving.HttpBackends.Concat(Serving.GrpcBackends);
 

@@ -27,7 +27,9 @@ public sealed class ProxyTelemetry : IDisposable
 
     private readonly ConcurrentDictionary<(bool, string), BackendCounters> _backends = new();
     private readonly ConcurrentDictionary<(string, string), StrongBox<long>> _errors = new();
+    private readonly ConcurrentDictionary<string, DialerCounters> _dialers = new();
     private readonly Histogram<double> _duration;
+    private readonly Histogram<double> _handshakes;
     private readonly Counter<long> _failedDials;
     private readonly Counter<long> _httpChanges;
     private readonly Counter<long> _grpcChanges;
@@ -48,6 +50,13 @@ public sealed class ProxyTelemetry : IDisposable
             {
                 HistogramBucketBoundaries =
                     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
+            });
+        _handshakes = Meter.CreateHistogram(
+            "kedge_backend_handshake_duration_seconds",
+            description: "Time to open a connection to a backend, with its TLS handshake and HTTP/2 settings.",
+            advice: new InstrumentAdvice<double>
+            {
+                HistogramBucketBoundaries = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
             });
         _failedDials = Meter.CreateCounter<long>(
             "kedge_http_lbtransport_failed_dials", description: "Connections to endpoints that could not be made.");
@@ -86,6 +95,8 @@ public sealed class ProxyTelemetry : IDisposable
 
     public IEnumerable<BackendCounters> Backends => _backends.Values;
 
+    internal IEnumerable<DialerCounters> Dialers => _dialers.Values;
+
     public IEnumerable<(string Backend, string Type, long Count)> Errors =>
         _errors.Select(error => (error.Key.Item1, error.Key.Item2, Volatile.Read(ref error.Value.Value)));
 
@@ -95,6 +106,10 @@ public sealed class ProxyTelemetry : IDisposable
 
     public BackendCounters CountersOf(bool isGrpc, string backend) =>
         _backends.GetOrAdd((isGrpc, backend), static key => new BackendCounters(key.Item1, key.Item2));
+
+    /// <summary>Counts the connections that are opened for a backend.</summary>
+    internal DialerCounters DialerOf(string backend) =>
+        _dialers.GetOrAdd(backend, static (name, handshakes) => new DialerCounters(name, handshakes), _handshakes);
 
     public ListenerCounters CountersOf(ListenerKind listener) =>
         Listeners.First(counters => counters.Listener == listener);

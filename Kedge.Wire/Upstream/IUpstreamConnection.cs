@@ -73,7 +73,7 @@ public abstract class ConnectionObserver
     }
 
     /// <summary>An opened connection was closed.</summary>
-    public virtual void Closed()
+    public virtual void ConnectionClosed()
     {
     }
 

@@ -406,7 +406,7 @@ public sealed class UpstreamPool : IConnectionOwner
     private void Released(ConnectionObserver observer)
     {
         _budget.Return();
-        observer.Closed();
+        observer.ConnectionClosed();
         lock (_lock)
         {
             // There may be room for one that could not be opened before.
@@ -453,4 +453,11 @@ public sealed class UpstreamPool : IConnectionOwner
 /// <param name="Idle">Of these, those without a request.</param>
 /// <param name="Streams">Requests in flight.</param>
 /// <param name="Waiting">Requests that wait for a connection.</param>
-public readonly record struct PoolCounts(int Open, int Idle, int Streams, int Waiting);
+public readonly record struct PoolCounts(int Open, int Idle, int Streams, int Waiting)
+{
+    public static PoolCounts operator +(PoolCounts left, PoolCounts right) => new(
+        left.Open + right.Open,
+        left.Idle + right.Idle,
+        left.Streams + right.Streams,
+        left.Waiting + right.Waiting);
+}

@@ -43,8 +43,9 @@ internal sealed class UpstreamClient : IDisposable
     /// <summary>The scheme of requests to the backends.</summary>
     public string Scheme => IsTls ? "https" : "http";
 
-    /// <summary>The pools, for metrics.</summary>
-    public IEnumerable<UpstreamPool> Pools => _pools.Values;
+    /// <summary>What is open now, for metrics.</summary>
+    public PoolCounts Count() =>
+        _pools.Values.Aggregate(default(PoolCounts), static (sum, pool) => sum + pool.Count());
 
     /// <summary>
     /// Sends a request to an endpoint: gRPC over HTTP/2; HTTP in plain text over HTTP/1.1, over TLS over what ALPN

@@ -9,7 +9,7 @@ using Kedge.Wire.Upstream;
 namespace Kedge.Host.Backends.Health;
 
 /// <summary>A health check of an endpoint: a GET request, or a call of grpc.health.v1's Check.</summary>
-internal sealed class HealthProbe(UpstreamClient client, HealthCheck check)
+internal sealed class HealthProbe(UpstreamClient client, HealthCheck check, ConnectionObserver observer)
 {
     private const int MaxReplyBytes = 1024;
 
@@ -63,7 +63,7 @@ internal sealed class HealthProbe(UpstreamClient client, HealthCheck check)
             request.Content = new ByteArrayContent(_message);
         }
         using var response = await client.SendAsync(
-            endpoint, request, onNewConnection, ConnectionObserver.None, cancel);
+            endpoint, request, onNewConnection, observer, cancel);
         return client.IsGrpc
             ? await GrpcProblemAsync(response, cancel)
             : (int)response.StatusCode is >= 200 and < 400 ? null : $"HTTP {(int)response.StatusCode}";
