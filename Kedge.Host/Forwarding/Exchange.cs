@@ -85,7 +85,7 @@ internal sealed class Exchange : HttpMessageInvoker
     public UpstreamRequest Prepare(HttpRequestMessage message)
     {
         var incoming = _context.Request;
-        if (message.Content is { } copying)
+        if (!IsUpgrade && message.Content is { } copying)
         {
             // Plain text is HTTP/1.1, which processes whatever it receives.
             var replay = Client.IsGrpc || Client.IsTls ? new RequestReplay() : null;
