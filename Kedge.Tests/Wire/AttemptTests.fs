@@ -52,7 +52,7 @@ let private grpcHead = [ ":status", "200"; "content-type", "application/grpc" ]
 
 let private trailer (name: string) (response: Response) =
     match response.Message.TrailingHeaders.TryGetValues name with
-    | true, values -> String.Join(",", values)
+    | true, NonNull values -> Seq.head values
     | _ -> response.Header name
 
 [<Tests>]

@@ -321,10 +321,7 @@ internal sealed class Http2Exchange : Http2StreamState, IThreadPoolWorkItem, IVa
         }
         if (hasAnswer)
         {
-            if (head is not null || error is not null)
-        {
             _mayContinue?.TrySetResult(false);
-        }
         }
         if (informs)
         {
@@ -336,8 +333,14 @@ internal sealed class Http2Exchange : Http2StreamState, IThreadPoolWorkItem, IVa
         }
         if (completesWrite)
         {
-            // What is wrong is for the response to say.
-            _write.SetResult(true);
+            if (error is null)
+            {
+                _write.SetResult(true);
+            }
+            else
+            {
+                _write.SetException(error);
+            }
         }
         if (head is not null)
         {
