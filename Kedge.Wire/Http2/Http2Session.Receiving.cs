@@ -612,7 +612,10 @@ internal sealed partial class Http2Session
     private void AbandonRequest(Http2StreamState stream, Http2ErrorCode code)
     {
         Reset(stream, code);
-        stream.OnRequestUnwanted();
+        if (!stream.IsLocalClosed)
+        {
+            stream.OnRequestUnwanted();
+        }
     }
 
     /// <summary>Ends a stream whose response is malformed (RFC 9113, section 8.1.1).</summary>

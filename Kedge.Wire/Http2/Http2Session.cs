@@ -78,6 +78,10 @@ internal sealed partial class Http2Session
     /// <summary>The number of responses to PING that were received.</summary>
     public long PingsAnswered { get; private set; }
 
+    /// <summary>What the peer has made the session hold, in bytes: a header block whose end is still to come, and both tables
+    /// of header compression.</summary>
+    public int HeldBytes => _block.Length + _decoder.TableSize + _encoder.TableSize;
+
     /// <summary>Writes what a client sends first. To be called once, before anything else.</summary>
     public void Start()
     {
