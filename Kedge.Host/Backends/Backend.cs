@@ -54,7 +54,7 @@ internal sealed class Backend : IEndpointSink, IDisposable
     /// <summary>Observes the connections that are opened for its requests.</summary>
     public ConnectionObserver Connections { get; }
 
-    public bool IsGrpc => Client.IsGrpc;
+    public Protocol Protocol => Client.Protocol;
 
     public UpstreamClient Client { get; }
 

@@ -19,7 +19,7 @@ internal enum NextAttempt
 }
 
 /// <summary>
-/// Decides, from the facts of a failed attempt, whether the request may be sent again (docs/matching.md, "Attempts").
+/// Decides, from the facts of a failed attempt, whether the request may be sent again (docs/matching.md#attempts).
 /// One for each request.
 /// </summary>
 /// <param name="mayRepeat">

@@ -1,3 +1,4 @@
+using Kedge.Domain;
 using Kedge.Host.Backends;
 using Kedge.Host.Backends.Connections;
 using Kedge.Host.Http;
@@ -46,7 +47,7 @@ internal sealed class Exchange : HttpMessageInvoker
         _telemetry = telemetry;
         _logger = logger;
         Record = record;
-        Progress = new ExchangeProgress(isExempt: record.IsGrpc);
+        Progress = new ExchangeProgress(isExempt: record.Protocol.IsGrpc);
     }
 
     public RequestRecord Record { get; }
@@ -56,7 +57,7 @@ internal sealed class Exchange : HttpMessageInvoker
 
     public ExchangeProgress Progress { get; }
 
-    public bool IsGrpc => Record.IsGrpc;
+    public Protocol Protocol => Record.Protocol;
 
     public UpstreamClient Client => _destination.Client;
 
@@ -64,9 +65,15 @@ internal sealed class Exchange : HttpMessageInvoker
     public string? BackendName => _destination.Backend?.Name;
 
     /// <summary>Why the exchange was ended, or got no response; null when the forwarder reports the cause.</summary>
-    public LocalReply? Failure => _failure ?? (Progress.IsInactive ? LocalReply.Inactive : null);
+    public LocalReply? Failure =>
+        HasResponded ? _failure
+        : Progress.CallerFault is not null ? LocalReply.BadRequestBody
+        : Progress.CallerStalled ? LocalReply.RequestTimeout
+        : _failure ?? (Progress.IsInactive ? LocalReply.Inactive : null);
 
-    /// <summary>Whether the response has been forwarded to its end.</summary>
+    /// <summary>
+    /// Whether the response has been forwarded to its end. What becomes of the rest of the request is no failure then.
+    /// </summary>
     public bool HasResponded { get; set; }
 
     /// <summary>The exception behind <see cref="Failure"/>, if there was one.</summary>
@@ -88,8 +95,9 @@ internal sealed class Exchange : HttpMessageInvoker
         if (!IsUpgrade && message.Content is { } copying)
         {
             // Plain text is HTTP/1.1, which processes whatever it receives.
-            var replay = Client.IsGrpc || Client.IsTls ? new RequestReplay() : null;
-            var body = new RequestBody(incoming.BodyReader, replay, Progress);
+            var replay = Client.Protocol.IsGrpc || Client.IsTls ? new RequestReplay() : null;
+            var body = new RequestBody(
+                incoming.BodyReader, replay, Progress, GrpcMessages.OfRequest(Record));
             incoming.Body = body;
             _content = new RequestContent(copying, body, replay);
             Progress.RequestBodyStarted();
@@ -126,8 +134,7 @@ internal sealed class Exchange : HttpMessageInvoker
         UpstreamException? failure = null;
         while (next is { } endpoint)
         {
-            // Step 5: send the request to an endpoint. Which failures allow another attempt: docs/matching.md,
-            // "Attempts".
+            // Step 5: send the request to an endpoint. docs/matching.md#attempts lists when it is sent again.
             BeginAttempt(endpoint);
             if (Record.Authority.Length == 0)
             {
@@ -196,7 +203,7 @@ internal sealed class Exchange : HttpMessageInvoker
         }
         else
         {
-            _failure = LocalReply.BrokenOff;
+            _failure = Failure ?? LocalReply.BrokenOff;
         }
         Cause = e;
         _failure.SetTrailers(context);
@@ -235,7 +242,7 @@ internal sealed class Exchange : HttpMessageInvoker
     /// <summary>Records the outcome of a gRPC response that has its status in the trailers.</summary>
     public void RecordOutcome(FieldList trailers)
     {
-        if (IsGrpc
+        if (Protocol.IsGrpc
             && DetectsOutliers
             && _endpoint is { } endpoint
             && ResponseOutcome.FromTrailers(trailers) is { } failed)
@@ -247,7 +254,10 @@ internal sealed class Exchange : HttpMessageInvoker
     /// <summary>The endpoint broke off, which counts as a failed response.</summary>
     public void RecordFailure()
     {
-        if (DetectsOutliers && _endpoint is { } endpoint && !_context.RequestAborted.IsCancellationRequested)
+        if (DetectsOutliers
+            && _endpoint is { } endpoint
+            && !Progress.IsCallersFault
+            && !_context.RequestAborted.IsCancellationRequested)
         {
             RecordOutcome(endpoint, failed: true);
         }
@@ -267,7 +277,7 @@ internal sealed class Exchange : HttpMessageInvoker
         {
             endpoint.Succeeded();
         }
-        else if (ResponseOutcome.FromHeaders(response, IsGrpc) is { } failed)
+        else if (ResponseOutcome.FromHeaders(response, Protocol) is { } failed)
         {
             RecordOutcome(endpoint, failed);
         }

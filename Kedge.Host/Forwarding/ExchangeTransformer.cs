@@ -39,7 +39,7 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
                     continue;
                 case HeaderAction.Te:
                     // `trailers` is the only value of TE that HTTP/2 allows; gRPC servers require it.
-                    if (exchange.IsGrpc)
+                    if (exchange.Protocol.IsGrpc)
                     {
                         outgoing.Add(HeaderNames.TE, "trailers");
                     }
@@ -109,7 +109,7 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
                 await response.Body.FlushAsync(cancellationToken);
                 await first;
             }
-            catch (Exception e) when (exchange.IsGrpc && exchange.TryEndInTrailers(httpContext, e))
+            catch (Exception e) when (exchange.Protocol.IsGrpc && exchange.TryEndInTrailers(httpContext, e))
             {
                 return false;
             }
@@ -124,11 +124,12 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
         {
             response.Body = new ChunkedResponseBody(response.Body);
         }
-        // Step 8: the forwarder copies the body, observed where there is a time limit.
-        if (exchange.IsGrpc)
+        // Step 8: the forwarder copies the body through a stream that observes it.
+        if (exchange.Protocol.IsGrpc)
         {
             upstream.Content = new ResponseContent(
-                upstream.Content, new GrpcResponseBody(body, httpContext, exchange));
+                upstream.Content,
+                new GrpcResponseBody(body, httpContext, exchange, GrpcMessages.OfResponse(exchange.Record)));
         }
         else if (!progress.IsExempt)
         {

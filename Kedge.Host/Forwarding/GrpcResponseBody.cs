@@ -1,15 +1,20 @@
 using System.Runtime.CompilerServices;
 using Kedge.Host.Http;
-using Kedge.Wire.Upstream;
+using Kedge.Host.Telemetry;
 
 namespace Kedge.Host.Forwarding;
 
 /// <summary>
-/// The response body of a gRPC call. When the endpoint breaks it off, or the deadline of the call passes, the stream
-/// ends with a status in its trailers and not with a reset, which the caller would take for an internal error or for
-/// its own cancellation.
+/// The response body of a gRPC call: counts its messages. When the endpoint breaks it off, or the deadline of the call
+/// passes, the stream ends with a status in its trailers and not with a reset, which the caller would take for an
+/// internal error or for its own cancellation.
 /// </summary>
-internal sealed class GrpcResponseBody(Stream source, HttpContext context, Exchange exchange) : ResponseStream(source)
+/// <param name="source">The body as the endpoint sends it.</param>
+/// <param name="context">Of the call.</param>
+/// <param name="exchange">The call.</param>
+/// <param name="messages">Counts the messages; null = not counted.</param>
+internal sealed class GrpcResponseBody(
+    Stream source, HttpContext context, Exchange exchange, GrpcMessages? messages) : ResponseStream(source)
 {
     private bool _hasEnded;
 
@@ -20,15 +25,23 @@ internal sealed class GrpcResponseBody(Stream source, HttpContext context, Excha
             return new(0);
         }
         var read = Source.ReadAsync(buffer, cancellationToken);
-        return read.IsCompletedSuccessfully ? read : AwaitAsync(read);
+        if (!read.IsCompletedSuccessfully)
+        {
+            return AwaitAsync(read, buffer);
+        }
+        var count = read.Result;
+        messages?.Note(buffer.Span[..count]);
+        return new(count);
     }
 
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
-    private async ValueTask<int> AwaitAsync(ValueTask<int> read)
+    private async ValueTask<int> AwaitAsync(ValueTask<int> read, Memory<byte> buffer)
     {
         try
         {
-            return await read;
+            var count = await read;
+            messages?.Note(buffer.Span[..count]);
+            return count;
         }
         catch (Exception e) when (exchange.TryEndInTrailers(context, e))
         {

@@ -2,6 +2,7 @@ using System.Buffers;
 using System.IO.Pipelines;
 using System.Runtime.CompilerServices;
 using Kedge.Host.Http;
+using Kedge.Host.Telemetry;
 
 namespace Kedge.Host.Forwarding;
 
@@ -23,7 +24,9 @@ namespace Kedge.Host.Forwarding;
 /// <param name="source">The server's reader.</param>
 /// <param name="replay">Not null when the body may have to be sent again.</param>
 /// <param name="progress">Of the exchange.</param>
-internal sealed class RequestBody(PipeReader source, RequestReplay? replay, ExchangeProgress progress) : AsyncStream
+/// <param name="messages">Counts the messages of a gRPC call; null = not counted.</param>
+internal sealed class RequestBody(
+    PipeReader source, RequestReplay? replay, ExchangeProgress progress, GrpcMessages? messages) : AsyncStream
 {
     private readonly Lock _lock = new();
     private Stream? _target;
@@ -59,10 +62,18 @@ internal sealed class RequestBody(PipeReader source, RequestReplay? replay, Exch
             progress.RequestBodyCompleted();
             return new(0);
         }
-        var read = source.ReadAsync(cancellationToken);
-        return read.IsCompletedSuccessfully
-            ? new(Take(read.Result, buffer))
-            : FlushAndAwaitAsync(read, buffer, cancellationToken);
+        try
+        {
+            var read = source.ReadAsync(cancellationToken);
+            return read.IsCompletedSuccessfully
+                ? new(Take(read.Result, buffer))
+                : FlushAndAwaitAsync(read, buffer, cancellationToken);
+        }
+        catch (Exception e) when (e is not OperationCanceledException)
+        {
+            progress.CallerFault = e;
+            throw;
+        }
     }
 
     public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
@@ -108,11 +119,17 @@ internal sealed class RequestBody(PipeReader source, RequestReplay? replay, Exch
                 source.CancelPendingRead();
             }
         }
+        progress.IsAwaitingCaller = true;
         ReadResult result;
         bool wasCanceled;
         try
         {
             result = await read;
+        }
+        catch (Exception e) when (e is not OperationCanceledException)
+        {
+            progress.CallerFault = e;
+            throw;
         }
         finally
         {
@@ -123,6 +140,7 @@ internal sealed class RequestBody(PipeReader source, RequestReplay? replay, Exch
                 _canceledRead = false;
             }
         }
+        progress.IsAwaitingCaller = false;
         if (wasCanceled && !result.IsCanceled)
         {
             // The bytes were first. The server must not find the cancellation in its own next read.
@@ -151,6 +169,7 @@ internal sealed class RequestBody(PipeReader source, RequestReplay? replay, Exch
         {
             bytes = bytes.Slice(0, count);
             bytes.CopyTo(buffer.Span);
+            messages?.Note(buffer.Span[..count]);
             source.AdvanceTo(bytes.End);
             progress.NoteProgress();
         }

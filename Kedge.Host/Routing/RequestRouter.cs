@@ -24,7 +24,7 @@ public sealed class RequestRouter : IDisposable
     private readonly HealthPolicy _adhocPolicy;
     private readonly ProxyTelemetry _telemetry;
     private readonly Lock _applying = new();
-    private ServingState _state = new(Configuration.Empty!, [], [], null);
+    private ServingState _state = new(Configuration.Empty, PerProtocol.Both<Backend[]>([]), null);
 
     internal RequestRouter(
         ForwardingOptions options,
@@ -37,7 +37,7 @@ public sealed class RequestRouter : IDisposable
         _authorizer = authorizer;
         _backends = backends;
         _adhoc = adhoc;
-        _adhocPolicy = HealthPolicies.ConnectBackoffOnly(options.FailedTargetBackoff);
+        _adhocPolicy = HealthPolicy.ConnectBackoffOnly(options.FailedTargetBackoff);
         _telemetry = telemetry;
     }
 
@@ -47,7 +47,7 @@ public sealed class RequestRouter : IDisposable
     /// <summary>The connections to backends.</summary>
     internal IEnumerable<UpstreamClient> Clients => _backends.Clients.All;
 
-    internal IEnumerable<Backend> LiveBackends => Serving.HttpBackends.Concat(Serving.GrpcBackends);
+    internal IEnumerable<Backend> LiveBackends => Serving.Backends.Http.Concat(Serving.Backends.Grpc);
 
     /// <summary>
     /// Activates a configuration. Backends that do not change are kept. Requests in flight finish with the state that
@@ -57,8 +57,7 @@ public sealed class RequestRouter : IDisposable
     {
         lock (_applying)
         {
-            var (http, grpc) = _backends.Apply(configuration);
-            Volatile.Write(ref _state, new ServingState(configuration, http, grpc, _state));
+            Volatile.Write(ref _state, new ServingState(configuration, _backends.Apply(configuration), _state));
         }
     }
 
@@ -78,7 +77,10 @@ public sealed class RequestRouter : IDisposable
         RuleMatch match;
         using (Tracing.StartRouting(record))
         {
-            match = state.Match(view, context.Request.Headers);
+            if (!state.TryMatch(view, context.Request.Headers, out match))
+            {
+                return LocalReply.AmbiguousParameters;
+            }
         }
         if (match.Rule is { } rule)
         {
@@ -93,7 +95,7 @@ public sealed class RequestRouter : IDisposable
         {
             { Adhoc: { } decision } => await ToAdhocTargetAsync(decision, view, record, context.RequestAborted),
             { Rule: { } route } => await ToBackendAsync(route.Info, state, record, context.RequestAborted),
-            _ => view.IsGrpc ? LocalReply.NoGrpcRoute : LocalReply.NoRoute,
+            _ => view.Protocol.IsGrpc ? LocalReply.NoGrpcRoute : LocalReply.NoRoute,
         };
     }
 
@@ -104,7 +106,7 @@ public sealed class RequestRouter : IDisposable
         {
             return LocalReply.NoBackend(route.BackendName);
         }
-        var backend = state.BackendOf(record.IsGrpc, route.BackendIndex);
+        var backend = state.Backends[record.Protocol][route.BackendIndex];
         if (backend.Endpoints.Endpoints.Length == 0 && !backend.FirstOutcome.IsCompleted)
         {
             await Task.WhenAny(backend.FirstOutcome, Task.Delay(FirstLookupTimeout, cancel));
@@ -118,7 +120,7 @@ public sealed class RequestRouter : IDisposable
         {
             return LocalReply.TooManyRequests("backend " + backend.Name);
         }
-        _telemetry.Forwarding(record, backend.Counters, backend.IsGrpc && backend.Info.PrometheusInterceptor);
+        _telemetry.Forwarding(record, backend.Counters, backend.Protocol.IsGrpc && backend.Info.PrometheusInterceptor);
         return RoutingResult.Forward(
             new(backend.Client, endpoints, backend.Policy, backend.Name, backend.NextTicket(), backend));
     }
@@ -145,7 +147,7 @@ public sealed class RequestRouter : IDisposable
                     return LocalReply.NoResolution(target.dnsName);
                 }
                 var destination = new Destination(
-                    _backends.Clients.Plain(view.IsGrpc),
+                    _backends.Clients.Plain(view.Protocol),
                     found.Endpoints,
                     _adhocPolicy,
                     target.dnsName,
@@ -156,7 +158,7 @@ public sealed class RequestRouter : IDisposable
                     return RoutingResult.Tunnel(destination);
                 }
                 _telemetry.Forwarding(
-                    record, _telemetry.CountersOf(view.IsGrpc, ProxyTelemetry.AdhocBackend), countMethod: false);
+                    record, _telemetry.CountersOf(view.Protocol, ProxyTelemetry.AdhocBackend), countMethod: false);
                 return RoutingResult.Forward(destination);
             default:
                 throw new InvalidOperationException($"no destination for {decision}");

@@ -25,12 +25,12 @@ internal sealed class UpstreamClient : IDisposable
     private volatile bool _isDisposed;
 
     /// <param name="tls">Null for plain text.</param>
-    /// <param name="isGrpc">Whether it sends gRPC calls.</param>
+    /// <param name="protocol">The protocol of its requests.</param>
     /// <param name="limits">Shared by all clients.</param>
-    public UpstreamClient(UpstreamTls? tls, bool isGrpc, UpstreamLimits limits)
+    public UpstreamClient(UpstreamTls? tls, Protocol protocol, UpstreamLimits limits)
     {
         IsTls = tls is not null;
-        IsGrpc = isGrpc;
+        Protocol = protocol;
         _connector = new Connector(tls);
         _limits = limits;
         _trimming = new Timer(static client => ((UpstreamClient)client!).Trim(), this, TrimInterval, TrimInterval);
@@ -38,7 +38,7 @@ internal sealed class UpstreamClient : IDisposable
 
     public bool IsTls { get; }
 
-    public bool IsGrpc { get; }
+    public Protocol Protocol { get; }
 
     /// <summary>The scheme of requests to the backends.</summary>
     public string Scheme => IsTls ? "https" : "http";
@@ -96,13 +96,13 @@ internal sealed class UpstreamClient : IDisposable
 
     private UpstreamPool Create(PoolKey key)
     {
-        var mayBeHttp2 = IsGrpc || (IsTls && !key.IsUpgrade);
+        var mayBeHttp2 = Protocol.IsGrpc || (IsTls && !key.IsUpgrade);
         var opener = new ConnectionOpener
         {
             Open = cancel => _connector.OpenAsync(
-                key.Address, key.TlsName, offerHttp2: mayBeHttp2, offerHttp11: !IsGrpc, cancel),
+                key.Address, key.TlsName, offerHttp2: mayBeHttp2, offerHttp11: Protocol.IsHttp, cancel),
             StartHttp2 = mayBeHttp2 ? StartHttp2Async : null,
-            IsHttp2Only = IsGrpc,
+            IsHttp2Only = Protocol.IsGrpc,
             Http1 = _limits.Http1,
         };
         return new UpstreamPool(opener, _limits.Pool, _limits.Budget);

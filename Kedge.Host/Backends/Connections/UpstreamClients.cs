@@ -11,16 +11,14 @@ internal sealed class UpstreamClients : IDisposable
     private static readonly TimeSpan Linger = TimeSpan.FromSeconds(60);
 
     private readonly Lock _lock = new();
-    private readonly Dictionary<(TlsKey?, bool), Entry> _entries = [];
+    private readonly Dictionary<(UpstreamTls?, Protocol), Entry> _entries = [];
     private readonly UpstreamLimits _limits;
-    private readonly UpstreamClient _plainHttp;
-    private readonly UpstreamClient _plainGrpc;
+    private readonly PerProtocol<UpstreamClient> _plain;
 
     public UpstreamClients(UpstreamLimits limits)
     {
         _limits = limits;
-        _plainHttp = Acquire(null, isGrpc: false);
-        _plainGrpc = Acquire(null, isGrpc: true);
+        _plain = PerProtocol.Init(protocol => Acquire(null, protocol));
     }
 
     /// <summary>All clients, for metrics.</summary>
@@ -36,25 +34,25 @@ internal sealed class UpstreamClients : IDisposable
     }
 
     /// <summary>The client for targets in plain text, which also serves ad-hoc targets.</summary>
-    public UpstreamClient Plain(bool isGrpc) => isGrpc ? _plainGrpc : _plainHttp;
+    public UpstreamClient Plain(Protocol protocol) => _plain[protocol];
 
-    public UpstreamClient Acquire(UpstreamTls? tls, bool isGrpc)
+    public UpstreamClient Acquire(UpstreamTls? tls, Protocol protocol)
     {
-        var key = (TlsKey.Of(tls), isGrpc);
+        var key = (tls, protocol);
         lock (_lock)
         {
             if (!_entries.TryGetValue(key, out var entry))
             {
-                _entries[key] = entry = new Entry(new UpstreamClient(tls, isGrpc, _limits));
+                _entries[key] = entry = new Entry(new UpstreamClient(tls, protocol, _limits));
             }
             entry.Holders++;
             return entry.Client;
         }
     }
 
-    public void Release(UpstreamTls? tls, bool isGrpc)
+    public void Release(UpstreamTls? tls, Protocol protocol)
     {
-        var key = (TlsKey.Of(tls), isGrpc);
+        var key = (tls, protocol);
         lock (_lock)
         {
             var entry = _entries[key];
@@ -77,7 +75,7 @@ internal sealed class UpstreamClients : IDisposable
         }
     }
 
-    private async Task DisposeLaterAsync((TlsKey?, bool) key, Entry entry)
+    private async Task DisposeLaterAsync((UpstreamTls?, Protocol) key, Entry entry)
     {
         await Task.Delay(Linger);
         lock (_lock)

@@ -13,7 +13,7 @@ internal sealed class HealthProbe(UpstreamClient client, HealthCheck check, Conn
 {
     private const int MaxReplyBytes = 1024;
 
-    private readonly byte[] _message = client.IsGrpc ? Request(check.GrpcService) : [];
+    private readonly byte[] _message = client.Protocol.IsGrpc ? Request(check.GrpcService) : [];
 
     /// <summary>Checks once.</summary>
     /// <returns>Null when the endpoint is healthy, else why it is not.</returns>
@@ -50,13 +50,13 @@ internal sealed class HealthProbe(UpstreamClient client, HealthCheck check, Conn
     {
         var request = new UpstreamRequest
         {
-            Method = client.IsGrpc ? "POST" : "GET",
-            Target = client.IsGrpc ? "/grpc.health.v1.Health/Check" : check.HttpPath,
+            Method = client.Protocol.IsGrpc ? "POST" : "GET",
+            Target = client.Protocol.IsGrpc ? "/grpc.health.v1.Health/Check" : check.HttpPath,
             Scheme = client.Scheme,
             Authority = endpoint.Resolved.DnsName.Length > 0 ? endpoint.Resolved.DnsName : endpoint.Name,
         };
         request.Fields.Add("User-Agent", "kedge-health-check");
-        if (client.IsGrpc)
+        if (client.Protocol.IsGrpc)
         {
             request.Fields.Add("TE", "trailers");
             request.Fields.Add("Content-Type", "application/grpc");
@@ -64,7 +64,7 @@ internal sealed class HealthProbe(UpstreamClient client, HealthCheck check, Conn
         }
         using var response = await client.SendAsync(
             endpoint, request, onNewConnection, observer, cancel);
-        return client.IsGrpc
+        return client.Protocol.IsGrpc
             ? await GrpcProblemAsync(response, cancel)
             : (int)response.StatusCode is >= 200 and < 400 ? null : $"HTTP {(int)response.StatusCode}";
     }
