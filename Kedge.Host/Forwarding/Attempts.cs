@@ -55,7 +55,12 @@ internal struct Attempts(bool mayRepeat)
         }
         if (mayRepeat
             && !_wasRepeated
-            && failure is { Kind: FailureKind.Closed or FailureKind.GoAway, ConnectionWasReused: true, BeforeAnyResponseByte: true })
+            && failure is
+            {
+                Kind: FailureKind.Closed or FailureKind.GoAway,
+                ConnectionWasReused: true,
+                BeforeAnyResponseByte: true,
+            })
         {
             _wasRepeated = true;
             OnNewConnection = true;

@@ -72,7 +72,8 @@ internal sealed class Exchange : HttpMessageInvoker
         : _failure ?? (Progress.IsInactive ? LocalReply.Inactive : null);
 
     /// <summary>
-    /// Whether the response has been forwarded to its end. What becomes of the rest of the request is no failure then.
+    /// Whether the response has been forwarded to its end. What becomes of the rest of the request is not a failure
+    /// then.
     /// </summary>
     public bool HasResponded { get; set; }
 
@@ -128,7 +129,7 @@ internal sealed class Exchange : HttpMessageInvoker
             TakeUpgrade(message, request);
         }
         var attempts = new Attempts(HasIdempotentHead);
-        var observer = _destination.Backend?.Connections ?? _telemetry.DialerOf(ProxyTelemetry.AdhocBackend);
+        var observer = _destination.Backend?.Connections ?? _telemetry.AdhocDialer;
         List<Endpoint>? tried = null;
         var next = Pick(null);
         UpstreamException? failure = null;

@@ -94,7 +94,7 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
         var sendsTrailers = PrepareTrailers(httpContext, upstream);
 
         // When the first byte of the body has not arrived yet, the headers are sent at once. When it has, or when there
-        // is no body, they are sent together with it or with the end: a trailers-only gRPC response must stay one.
+        // will be none, they are sent together with it or with the end: a trailers-only gRPC response must stay one.
         var body = upstream.Content.ReadAsStream(cancellationToken);
         var first = body.ReadAsync(Memory<byte>.Empty, cancellationToken);
         if (first.IsCompleted)
@@ -193,7 +193,8 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
         var connection = default(StringValues);
         foreach (ref readonly var field in from.Fields.AsSpan())
         {
-            if (field.Name.Length == 10 && field.Name.Equals(HeaderNames.Connection, StringComparison.OrdinalIgnoreCase))
+            if (field.Name.Length == 10
+                && field.Name.Equals(HeaderNames.Connection, StringComparison.OrdinalIgnoreCase))
             {
                 connection = StringValues.Concat(connection, field.Value);
             }

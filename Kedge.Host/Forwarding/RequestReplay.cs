@@ -12,9 +12,9 @@ namespace Kedge.Host.Forwarding;
 /// <remarks>
 /// The copy loop that reads from the caller runs only once. It passes each chunk to <see cref="WriteAsync"/>, which
 /// writes it to the current stream and then records it. When that stream fails, the write does not fail but waits; for
-/// the next attempt, <see cref="ResumeAsync"/> sends what was recorded, and then the write sends its chunk again, whole.
-/// So a chunk that waits for the window of the endpoint does not count as sent, however large it is. The gate keeps the
-/// two apart, so that chunks stay in order.
+/// the next attempt, <see cref="ResumeAsync"/> sends what was recorded, and then the write sends its chunk again,
+/// whole. So a chunk that waits for the window of the endpoint does not count as sent, however large it is. The gate
+/// keeps the two apart, so that chunks stay in order.
 /// </remarks>
 [SuppressMessage("Design", "CA1001", Justification = "A semaphore holds no resource unless its wait handle is used.")]
 internal sealed class RequestReplay

@@ -124,7 +124,8 @@ public static class ServerMetrics
             () => from dialer in telemetry.Dialers select new Measurement<long>(dialer.Attempted, DialerLabel(dialer)),
             description: "Connections to a backend that were attempted.");
         meter.CreateObservableCounter("net_conntrack_dialer_conn_established_total",
-            () => from dialer in telemetry.Dialers select new Measurement<long>(dialer.Established, DialerLabel(dialer)),
+            () => from dialer in telemetry.Dialers
+                  select new Measurement<long>(dialer.Established, DialerLabel(dialer)),
             description: "Connections to a backend that were opened.");
         meter.CreateObservableCounter("net_conntrack_dialer_conn_failed_total",
             () => from dialer in telemetry.Dialers
@@ -138,12 +139,13 @@ public static class ServerMetrics
             () => from dialer in telemetry.Dialers
                   from entry in dialer.Resets()
                   select new Measurement<long>(
-                      entry.Count, new("backend_name", dialer.Name), new("code", entry.Code), new("by", entry.By)),
+                      entry.Count, new("backend_name", dialer.Backend), new("code", entry.Code), new("by", entry.By)),
             description: "HTTP/2 streams to a backend that were reset, by the error code.");
         meter.CreateObservableCounter("kedge_backend_goaways_total",
             () => from dialer in telemetry.Dialers
                   from entry in dialer.GoAways()
-                  select new Measurement<long>(entry.Count, new("backend_name", dialer.Name), new("code", entry.Code)),
+                  select new Measurement<long>(
+                      entry.Count, new("backend_name", dialer.Backend), new("code", entry.Code)),
             description: "HTTP/2 connections that a backend ended, by the error code.");
         meter.CreateObservableGauge("kedge_backend_connections",
             () => from client in router.Clients

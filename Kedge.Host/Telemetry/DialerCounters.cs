@@ -5,12 +5,13 @@ using Kedge.Wire.Upstream;
 namespace Kedge.Host.Telemetry;
 
 /// <summary>
-/// Counts the connections that were opened for the requests of one backend. Like the original proxy, it knows a few
+/// Counts the connections that were opened for the requests of one backend. Like the Go implementation, it knows a few
 /// reasons for failures only.
 /// </summary>
-/// <param name="name">Of the backend.</param>
+/// <param name="name">As the Go implementation has it: <c>http_backend_NAME</c> or <c>grpc_backend_NAME</c>.</param>
+/// <param name="backend">The name of the backend.</param>
 /// <param name="handshakes">Records how long connections took to open.</param>
-internal sealed class DialerCounters(string name, Histogram<double> handshakes) : ConnectionObserver
+internal sealed class DialerCounters(string name, string backend, Histogram<double> handshakes) : ConnectionObserver
 {
     private static readonly string[] Reasons = ["refused", "timeout", "unknown"];
 
@@ -26,6 +27,8 @@ internal sealed class DialerCounters(string name, Histogram<double> handshakes) 
     private long _closed;
 
     public string Name { get; } = name;
+
+    public string Backend { get; } = backend;
 
     public long Attempted => Volatile.Read(ref _attempted);
 

@@ -566,7 +566,11 @@ let tests =
                         let script (peer: RawHttp2) : Task =
                             task {
                                 let! head = peer.Expect 1uy
-                                let! _ = peer.Expect 0uy
+                                let mutable received = 0
+
+                                while received < 65_535 do
+                                    let! frame = peer.Expect 0uy
+                                    received <- received + frame.Payload.Length
 
                                 do!
                                     peer.SendAll

@@ -17,7 +17,9 @@ public static class HttpCharacters
 
     // What is beyond Latin-1 has no byte of its own.
     private static readonly SearchValues<char> AllowedInValue = SearchValues.Create(
-        [.. Enumerable.Range(0, 0x100).Where(code => code is '\t' or (>= 0x20 and not 0x7f)).Select(code => (char)code)]);
+        [.. Enumerable.Range(0, 0x100)
+            .Where(code => code is '\t' or (>= 0x20 and not 0x7f))
+            .Select(code => (char)code)]);
 
     private static readonly SearchValues<char> AllowedInTarget = SearchValues.Create(
         [.. Enumerable.Range(0x21, 0x100 - 0x21).Where(code => code != 0x7f).Select(code => (char)code)]);

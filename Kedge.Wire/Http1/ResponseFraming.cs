@@ -72,7 +72,8 @@ public readonly record struct ResponseFraming(
         }
         if (coding is not null && (length is not null || isHttp10))
         {
-            return Invalid(isHttp10 ? "it is HTTP/1.0 with a transfer coding" : "it has both a length and a transfer coding");
+            return Invalid(
+                isHttp10 ? "it is HTTP/1.0 with a transfer coding" : "it has both a length and a transfer coding");
         }
         var isPersistent = isHttp10 ? keepsAlive && !closes : !closes;
         if (status is < 200 or 204 or 205)

@@ -83,7 +83,10 @@ public sealed class ResponseHeadParser(int maxBytes)
     private bool TryParseStatusLine(ReadOnlySpan<byte> line)
     {
         // HTTP/1.1 200 OK\r
-        if (!line.StartsWith("HTTP/1."u8) || line.Length < 13 || line[7] is not ((byte)'0' or (byte)'1') || line[8] != ' ')
+        if (!line.StartsWith("HTTP/1."u8)
+            || line.Length < 13
+            || line[7] is not ((byte)'0' or (byte)'1')
+            || line[8] != ' ')
         {
             _error = "it is not HTTP/1.1";
             return false;

@@ -1,9 +1,9 @@
 namespace Kedge.Wire.Http2;
 
 /// <summary>
-/// Limits frames that cost work and carry nothing: SETTINGS, PING, PRIORITY, unknown types, DATA without content, header
-/// blocks and resets of streams that are closed. Each takes one from a budget. Time gives back to it, and so do frames
-/// of this side, as each may be the reason for some frames of the peer.
+/// Limits frames that cost work and carry nothing: SETTINGS, PING, PRIORITY, unknown types, DATA without content,
+/// header blocks and resets of streams that are closed. Each takes one from a budget. Time gives back to it, and so do
+/// frames of this side, as each may be the reason for some frames of the peer.
 /// </summary>
 internal sealed class FloodGuard
 {

@@ -5,12 +5,13 @@ using Kedge.Wire.Upstream;
 namespace Kedge.Wire.Http2;
 
 /// <summary>
-/// An HTTP/2 connection to an endpoint, over clear text with prior knowledge or over TLS after ALPN (RFC 9113, section 3).
+/// An HTTP/2 connection to an endpoint, over clear text with prior knowledge or over TLS after ALPN (RFC 9113, section
+/// 3).
 /// </summary>
 /// <remarks>
-/// One lock guards the <see cref="Http2Session"/>. Frames are written by whoever has made them, or by whoever is writing
-/// already: there is no thread for that, and what several have made meanwhile goes out in one write. Under the lock, nothing
-/// that belongs to somebody else is called; what is to be called is collected and called after it.
+/// One lock guards the <see cref="Http2Session"/>. Frames are written by the thread that made them, or by the one that
+/// is writing already: there is no thread for that, and what several have made meanwhile goes out in one write. Under
+/// the lock, nothing that belongs to somebody else is called; what is to be called is collected and called after it.
 /// </remarks>
 public sealed class Http2Connection : IUpstreamConnection
 {
@@ -49,7 +50,8 @@ public sealed class Http2Connection : IUpstreamConnection
     private bool _isRetiredKnown;
     private bool _isClosed;
 
-    private Http2Connection(ByteChannel channel, Http2Options options, IConnectionOwner owner, ConnectionObserver observer)
+    private Http2Connection(
+        ByteChannel channel, Http2Options options, IConnectionOwner owner, ConnectionObserver observer)
     {
         _channel = channel;
         _options = options;
@@ -179,7 +181,8 @@ public sealed class Http2Connection : IUpstreamConnection
             else if (!_session.TryOpen(exchange, request, exchange.IsEmpty))
             {
                 exchange.Refuse(
-                    _session.Failure?.Kind ?? FailureKind.Limit, _session.Failure?.Message ?? "the connection takes no more requests");
+                    _session.Failure?.Kind ?? FailureKind.Limit,
+                    _session.Failure?.Message ?? "the connection takes no more requests");
             }
             else if (wasIdle)
             {
@@ -450,7 +453,9 @@ public sealed class Http2Connection : IUpstreamConnection
         }
         Lose(
             FailureKind.Closed,
-            cause is null ? "the endpoint closed the connection" : $"the connection to the endpoint broke: {cause.Message}",
+            cause is null
+                ? "the endpoint closed the connection"
+                : $"the connection to the endpoint broke: {cause.Message}",
             cause);
     }
 
@@ -647,7 +652,7 @@ public sealed class Http2Connection : IUpstreamConnection
     {
         if (after.Changed is { } changed)
         {
-            // The last one goes on right here; the others may go on meanwhile on other threads.
+            // The last one continues right here; the others may continue on other threads.
             for (var i = 0; i < changed.Count - 1; i++)
             {
                 ThreadPool.UnsafeQueueUserWorkItem(changed[i], preferLocal: false);
@@ -697,5 +702,6 @@ public sealed class Http2Connection : IUpstreamConnection
         }
     }
 
-    private readonly record struct After(List<Http2Exchange>? Changed, bool BecomesAvailable, bool Retires, bool Closes);
+    private readonly record struct After(
+        List<Http2Exchange>? Changed, bool BecomesAvailable, bool Retires, bool Closes);
 }

@@ -6,14 +6,15 @@ using Kedge.Wire.Upstream;
 
 namespace Kedge.Wire.Http2;
 
-// One request and its response. The connection's lock guards all fields. What the session reports is noted under it, and
-// what somebody waits for is completed after it, in Signal:
+// One request and its response. The connection's lock guards all fields. What the session reports is noted under it,
+// and what somebody waits for is completed after it, in Signal:
 //
 //   request    content ──▶ Http2RequestStream ──▶ Offer, TakeTurn ──▶ session
 //   response   session ──▶ OnHead, OnData, OnEnd ──▶ Signal ──▶ SendAsync, Http2ResponseStream
 
 /// <summary>One request and its response on an <see cref="Http2Connection"/>.</summary>
-[SuppressMessage("Design", "CA1001:Types that own disposable fields should be disposable", Justification = "The caller owns it.")]
+[SuppressMessage(
+    "Design", "CA1001:Types that own disposable fields should be disposable", Justification = "The caller owns it.")]
 internal sealed class Http2Exchange : Http2StreamState, IThreadPoolWorkItem, IValueTaskSource<int>, IValueTaskSource
 {
     private readonly Http2Connection _connection;
@@ -660,7 +661,9 @@ internal sealed class Http2Exchange : Http2StreamState, IThreadPoolWorkItem, IVa
                 throw new InvalidOperationException($"the trailers cannot be sent: {problem}");
             }
         }
-        _connection.Do(static (session, end) => end.Exchange.EndLocked(session, end.Trailers), (Exchange: this, Trailers: trailers));
+        _connection.Do(
+            static (session, end) => end.Exchange.EndLocked(session, end.Trailers),
+            (Exchange: this, Trailers: trailers));
     }
 
     private void EndLocked(Http2Session session, FieldList? trailers)
@@ -680,7 +683,9 @@ internal sealed class Http2Exchange : Http2StreamState, IThreadPoolWorkItem, IVa
     }
 
     private void ContentFailed(Exception cause) =>
-        _connection.Do(static (session, failed) => failed.Exchange.ContentFailedLocked(session, failed.Cause), (Exchange: this, Cause: cause));
+        _connection.Do(
+            static (session, failed) => failed.Exchange.ContentFailedLocked(session, failed.Cause),
+            (Exchange: this, Cause: cause));
 
     private void ContentFailedLocked(Http2Session session, Exception cause)
     {
@@ -700,6 +705,10 @@ internal sealed class Http2Exchange : Http2StreamState, IThreadPoolWorkItem, IVa
             return;
         }
         OnFailed(new StreamFailure(
-            FailureKind.ContentFailed, SentState.MayHaveBeenProcessed, "the content of the request failed", null, cause));
+            FailureKind.ContentFailed,
+            SentState.MayHaveBeenProcessed,
+            "the content of the request failed",
+            null,
+            cause));
     }
 }

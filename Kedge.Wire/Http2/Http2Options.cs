@@ -6,8 +6,8 @@ public sealed record Http2Options
     public static readonly Http2Options Default = new();
 
     /// <summary>
-    /// How much of a response an endpoint may send before its reader takes it, in bytes: what a stream that nobody reads can
-    /// hold. At least 65,535.
+    /// How much of a response an endpoint may send before its reader takes it, in bytes: what a stream that nobody
+    /// reads can hold. At least 65,535.
     /// </summary>
     public int StreamWindow { get; init; } = 128 * 1024;
 
@@ -21,8 +21,8 @@ public sealed record Http2Options
     public int WindowBudget { get; init; } = 8 * 1024 * 1024;
 
     /// <summary>
-    /// The window of the connection, in bytes. It is given back as bytes arrive, so that a slow reader of one stream does
-    /// not hold up the others; the windows of the streams bound the memory. At least 65,535.
+    /// The window of the connection, in bytes. It is given back as bytes arrive, so that a slow reader of one stream
+    /// does not hold up the others; the windows of the streams bound the memory. At least 65,535.
     /// </summary>
     public int ConnectionWindow { get; init; } = 1024 * 1024;
 
@@ -30,8 +30,8 @@ public sealed record Http2Options
     public int MaxStreams { get; init; } = 256;
 
     /// <summary>
-    /// The most that a header or trailer section of a response may have, in bytes: names and values, and 32 for each field
-    /// (RFC 9113, section 6.5.2).
+    /// The most that a header or trailer section of a response may have, in bytes: names and values, and 32 for each
+    /// field (RFC 9113, section 6.5.2).
     /// </summary>
     public int MaxHeaderListSize { get; init; } = 64 * 1024;
 
@@ -46,8 +46,8 @@ public sealed record Http2Options
     /// </summary>
     public int HeaderTableSize { get; init; } = 4096;
 
-    /// <summary>Whether header fields of requests are shortened by the Huffman code. It saves a quarter of their bytes and
-    /// costs both sides time.</summary>
+    /// <summary>Whether header fields of requests are shortened by the Huffman code. It saves a quarter of their bytes
+    /// and costs both sides time.</summary>
     public bool UseHuffman { get; init; }
 
     /// <summary>

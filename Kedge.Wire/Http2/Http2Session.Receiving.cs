@@ -27,8 +27,8 @@ internal sealed partial class Http2Session
     private long _highestSendWindow = 65_535;
     private int _lastGoAway = int.MaxValue;
 
-    /// <summary>The most bytes of one header block, over all of its frames. A section that is larger than permitted fails its
-    /// stream alone, unless it is larger than this.</summary>
+    /// <summary>The most bytes of one header block, over all of its frames. A section that is larger than permitted
+    /// fails its stream alone, unless it is larger than this.</summary>
     public int MaxBlock => (4 * _options.MaxHeaderListSize) + PeerSettings.LeastMaxFrameSize;
 
     /// <summary>Takes what the peer has sent: all whole frames of it.</summary>
@@ -276,7 +276,8 @@ internal sealed partial class Http2Session
         {
             FailStream(
                 stream, FailureKind.HeadTooLarge, Http2ErrorCode.Cancel,
-                $"the {(stream.HasHead ? "trailer" : "header")} section of the response exceeds {_options.MaxHeaderListSize} bytes");
+                $"the {(stream.HasHead ? "trailer" : "header")} section of the response exceeds "
+                    + $"{_options.MaxHeaderListSize} bytes");
         }
         else if (stream.HasHead)
         {
@@ -363,7 +364,8 @@ internal sealed partial class Http2Session
         var sent = code == Http2ErrorCode.RefusedStream && !stream.HasAnyResponse
             ? SentState.CertainlyNotProcessed
             : SentState.MayHaveBeenProcessed;
-        stream.OnFailed(new StreamFailure(FailureKind.StreamReset, sent, $"the endpoint reset the stream: {code.Name()}", code));
+        stream.OnFailed(new StreamFailure(
+            FailureKind.StreamReset, sent, $"the endpoint reset the stream: {code.Name()}", code));
     }
 
     private void TakeSettings(FrameHeader header, ReadOnlySpan<byte> payload)
@@ -385,7 +387,9 @@ internal sealed partial class Http2Session
         Idle();
         for (; payload.Length > 0; payload = payload[6..])
         {
-            Apply((SettingId)BinaryPrimitives.ReadUInt16BigEndian(payload), BinaryPrimitives.ReadUInt32BigEndian(payload[2..]));
+            Apply(
+                (SettingId)BinaryPrimitives.ReadUInt16BigEndian(payload),
+                BinaryPrimitives.ReadUInt32BigEndian(payload[2..]));
         }
         FrameWriter.SettingsAck(Output);
         IsReady = true;
@@ -420,7 +424,8 @@ internal sealed partial class Http2Session
         }
     }
 
-    /// <summary>RFC 9113, section 6.9.2: the setting applies to open streams, too, and may make their windows negative.</summary>
+    /// <summary>RFC 9113, section 6.9.2: the setting applies to open streams, too, and may make their windows
+    /// negative.</summary>
     private void MoveWindows(long change)
     {
         if (change == 0)
@@ -600,7 +605,7 @@ internal sealed partial class Http2Session
         }
     }
 
-    /// <summary>Takes the response as complete, although the peer goes on with it.</summary>
+    /// <summary>Takes the response as complete, although the peer sends more of it.</summary>
     private void AbandonResponse(Http2StreamState stream)
     {
         stream.IsRemoteClosed = true;
@@ -621,7 +626,10 @@ internal sealed partial class Http2Session
     /// <summary>Ends a stream whose response is malformed (RFC 9113, section 8.1.1).</summary>
     private void Refuse(Http2StreamState stream, string problem) =>
         FailStream(
-            stream, FailureKind.MalformedResponse, Http2ErrorCode.ProtocolError, $"the response is malformed: {problem}");
+            stream,
+            FailureKind.MalformedResponse,
+            Http2ErrorCode.ProtocolError,
+            $"the response is malformed: {problem}");
 
     private void FailStream(Http2StreamState stream, FailureKind kind, Http2ErrorCode code, string message)
     {
@@ -659,7 +667,8 @@ internal sealed partial class Http2Session
     {
         if (header.Length != length)
         {
-            throw new Violation(Http2ErrorCode.FrameSizeError, $"a frame of type {(byte)header.Type} has a wrong length");
+            throw new Violation(
+                Http2ErrorCode.FrameSizeError, $"a frame of type {(byte)header.Type} has a wrong length");
         }
     }
 

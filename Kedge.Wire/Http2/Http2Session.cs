@@ -4,13 +4,13 @@ using Kedge.Wire.Upstream;
 namespace Kedge.Wire.Http2;
 
 /// <summary>
-/// The client's end of one HTTP/2 connection (RFC 9113): bytes in, calls of the streams and bytes out. It performs no I/O,
-/// reads no clock and takes no lock; whoever drives it calls it by one thread at a time.
+/// The client's end of one HTTP/2 connection (RFC 9113): bytes in, calls of the streams and bytes out. It performs no
+/// I/O, reads no clock and takes no lock; whoever drives it calls it by one thread at a time.
 /// </summary>
 /// <remarks>
-/// This part opens streams and sends; the other one receives. What a hostile peer can make it hold is bounded: one header block
-/// (<see cref="MaxBlock"/>), the two tables of header compression, and for each stream that this side has opened a fixed
-/// state. Content is not held here.
+/// This part opens streams and sends; the other one receives. What a hostile peer can make it hold is bounded: one
+/// header block (<see cref="MaxBlock"/>), the two tables of header compression, and for each stream that this side has
+/// opened a fixed state. Content is not held here.
 /// </remarks>
 internal sealed partial class Http2Session
 {
@@ -69,7 +69,8 @@ internal sealed partial class Http2Session
     /// <summary>Whether a stream has been answered on this connection.</summary>
     public bool HasAnswered { get; private set; }
 
-    /// <summary>Whether a window has opened since this was last set to false, so that content that waits may be sent.</summary>
+    /// <summary>Whether a window has opened since this was last set to false, so that content that waits may be
+    /// sent.</summary>
     public bool HasNewWindow { get; set; }
 
     /// <summary>The number of frames received that were not responses to a PING.</summary>
@@ -78,8 +79,8 @@ internal sealed partial class Http2Session
     /// <summary>The number of responses to PING that were received.</summary>
     public long PingsAnswered { get; private set; }
 
-    /// <summary>What the peer has made the session hold, in bytes: a header block whose end is still to come, and both tables
-    /// of header compression.</summary>
+    /// <summary>What the peer has made the session hold, in bytes: a header block whose end is still to come, and both
+    /// tables of header compression.</summary>
     public int HeldBytes => _block.Length + _decoder.TableSize + _encoder.TableSize;
 
     /// <summary>Writes what a client sends first. To be called once, before anything else.</summary>
@@ -224,7 +225,8 @@ internal sealed partial class Http2Session
         if (Failure is null)
         {
             FrameWriter.GoAway(Output, Http2ErrorCode.NoError);
-            Failure = new StreamFailure(FailureKind.Closed, SentState.NothingSent, "the connection was closed on this side");
+            Failure = new StreamFailure(
+                FailureKind.Closed, SentState.NothingSent, "the connection was closed on this side");
         }
     }
 

@@ -3,8 +3,8 @@ using Kedge.Wire.Upstream;
 namespace Kedge.Wire.Http2;
 
 /// <summary>
-/// A stream as <see cref="Http2Session"/> sees it. The session keeps the fields and calls the methods, while it receives or
-/// sends; none of them may call the session.
+/// A stream as <see cref="Http2Session"/> sees it. The session keeps the fields and calls the methods, while it
+/// receives or sends; none of them may call the session.
 /// </summary>
 internal abstract class Http2StreamState
 {

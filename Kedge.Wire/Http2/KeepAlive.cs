@@ -11,9 +11,9 @@ internal enum KeepAliveAction
 }
 
 /// <summary>
-/// Decides when to ask a silent peer whether it is still there. gRPC servers end connections whose PINGs come too often, but
-/// forgive the ones before each frame of theirs, so one PING for each silence is safe, and further ones in the same silence
-/// must be rare.
+/// Decides when to ask a silent peer whether it is still there. gRPC servers end connections whose PINGs come too
+/// often, but forgive the ones before each frame of theirs, so one PING for each silence is safe, and further ones in
+/// the same silence must be rare.
 /// </summary>
 internal sealed class KeepAlive(Http2Options options)
 {
@@ -46,7 +46,9 @@ internal sealed class KeepAlive(Http2Options options)
         }
         if (_isAwaiting)
         {
-            return now - _pinged >= options.PingTimeout.TotalMilliseconds ? KeepAliveAction.Lose : KeepAliveAction.Nothing;
+            return now - _pinged >= options.PingTimeout.TotalMilliseconds
+                ? KeepAliveAction.Lose
+                : KeepAliveAction.Nothing;
         }
         if (now - _heard < options.PingAfter.TotalMilliseconds
             || (_hasPinged && !_isFresh && now - _pinged < options.PingInterval.TotalMilliseconds))

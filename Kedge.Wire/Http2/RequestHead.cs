@@ -22,8 +22,8 @@ internal static class RequestHead
 
     // A target is sent as it was matched: visible ASCII, and above it whatever was taken.
     private static readonly SearchValues<char> NotInTarget = SearchValues.Create(
-        "\u0000\u0001\u0002\u0003\u0004\u0005\u0006\u0007\u0008\u0009\u000A\u000B\u000C\u000D\u000E\u000F\u0010\u0011\u0012"
-        + "\u0013\u0014\u0015\u0016\u0017\u0018\u0019\u001A\u001B\u001C\u001D\u001E\u001F\u0020\u007F");
+        "\u0000\u0001\u0002\u0003\u0004\u0005\u0006\u0007\u0008\u0009\u000A\u000B\u000C\u000D\u000E\u000F\u0010\u0011"
+        + "\u0012\u0013\u0014\u0015\u0016\u0017\u0018\u0019\u001A\u001B\u001C\u001D\u001E\u001F\u0020\u007F");
 
     /// <summary>Says what makes a request one that cannot be sent; null when it can be.</summary>
     /// <param name="size">Its size as SETTINGS_MAX_HEADER_LIST_SIZE counts, in bytes.</param>
@@ -39,7 +39,9 @@ internal static class RequestHead
         {
             return "the target is empty or contains a space or a control character";
         }
-        return IsVisible(request.Authority) ? Check(request.Fields, ref size) : "the authority contains a space or a control character";
+        return IsVisible(request.Authority)
+            ? Check(request.Fields, ref size)
+            : "the authority contains a space or a control character";
     }
 
     /// <summary>Says what makes fields ones that cannot be sent; null when they can be.</summary>

@@ -84,7 +84,8 @@ internal static class ResponseHead
         HeaderKind.Status or HeaderKind.OtherPseudo => "a pseudo-header field is where it must not be",
         HeaderKind.ConnectionSpecific => $"it has the field {field.Name.Text}, which HTTP/2 does not have",
         HeaderKind.Malformed => "the name of a field is empty or not in lower case",
-        _ => $"the value of the field {field.Name.Text} contains a control character, or begins or ends with white space",
+        _ => $"the value of the field {field.Name.Text} contains a control character, or begins or ends with "
+            + "white space",
     };
 
     private static bool TryReadStatus(string text, out int status)

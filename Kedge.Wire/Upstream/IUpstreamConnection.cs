@@ -43,7 +43,7 @@ public interface IConnectionOwner
     /// <summary>The connection can take a request, and could not before.</summary>
     void Available(IUpstreamConnection connection);
 
-    /// <summary>The connection takes no more requests. Called once; those in flight may go on.</summary>
+    /// <summary>The connection takes no more requests. Called once; those in flight may continue.</summary>
     void Retired(IUpstreamConnection connection);
 
     /// <summary>The connection has closed. Called once, after <see cref="Retired"/>.</summary>

@@ -31,7 +31,8 @@ public enum FailureKind
     /// <summary>The connection was closed or reset.</summary>
     Closed,
 
-    /// <summary>The stream was reset by the endpoint; <see cref="UpstreamException.Http2ErrorCode"/> says why.</summary>
+    /// <summary>The stream was reset by the endpoint; <see cref="UpstreamException.Http2ErrorCode"/> says
+    /// why.</summary>
     StreamReset,
 
     /// <summary>The endpoint ended the HTTP/2 connection; <see cref="UpstreamException.Http2ErrorCode"/> says why.

@@ -399,7 +399,8 @@ public sealed class UpstreamPool : IConnectionOwner
             connection.Retire();
         }
         return isOpen ? connection
-            : throw new UpstreamException(FailureKind.Connect, SentState.NothingSent, "the connection was closed at once");
+            : throw new UpstreamException(
+                FailureKind.Connect, SentState.NothingSent, "the connection was closed at once");
     }
 
     /// <summary>A connection has closed.</summary>

@@ -25,7 +25,8 @@ internal enum HeaderKind : byte
     Malformed,
 }
 
-/// <summary>A field's name in lower case. Common names are shared, so that reading or writing one allocates nothing.</summary>
+/// <summary>A field's name in lower case. Common names are shared, so that reading or writing one allocates
+/// nothing.</summary>
 internal sealed class HeaderName
 {
     // A power of two, and large enough that few of the common names share a slot.
@@ -39,10 +40,12 @@ internal sealed class HeaderName
         "access-control-allow-credentials", "access-control-allow-headers", "access-control-allow-methods",
         "access-control-expose-headers", "access-control-max-age", "access-control-request-headers",
         "access-control-request-method", "alt-svc", "connection", "content-security-policy", "forwarded",
-        "grpc-accept-encoding", "grpc-encoding", "grpc-message", "grpc-status", "grpc-status-details-bin", "grpc-timeout",
+        "grpc-accept-encoding", "grpc-encoding", "grpc-message", "grpc-status", "grpc-status-details-bin",
+        "grpc-timeout",
         "http2-settings", "keep-alive", "origin", "priority", "proxy-connection", "referrer-policy", "sec-fetch-dest",
         "sec-fetch-mode", "sec-fetch-site", "te", "traceparent", "tracestate", "trailer", "upgrade",
-        "upgrade-insecure-requests", "x-content-type-options", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto",
+        "upgrade-insecure-requests", "x-content-type-options", "x-forwarded-for", "x-forwarded-host",
+        "x-forwarded-proto",
         "x-frame-options", "x-kedge-backend-name", "x-kedge-request-id", "x-powered-by", "x-real-ip", "x-request-id",
         "x-xss-protection",
     ];

@@ -29,7 +29,8 @@ internal sealed class HpackDecoder
     {
         _maxTableSize = maxTableSize;
         _sizeLimit = maxTableSize;
-        _entries = new HeaderField[BitOperations.RoundUpToPowerOf2((uint)Math.Max(1, maxTableSize / HeaderField.Overhead))];
+        _entries = new HeaderField[
+            BitOperations.RoundUpToPowerOf2((uint)Math.Max(1, maxTableSize / HeaderField.Overhead))];
     }
 
     /// <summary>The size of the dynamic table, in bytes as RFC 7541, section 4.1 counts.</summary>
@@ -37,8 +38,8 @@ internal sealed class HpackDecoder
 
     /// <summary>Decodes a whole block.</summary>
     /// <param name="source">All fragments of the block, one after the other.</param>
-    /// <param name="block">Is emptied, then takes the fields up to its limit. Fields beyond it are read, since the ones of
-    /// later blocks may refer to them, but are not kept.</param>
+    /// <param name="block">Is emptied, then takes the fields up to its limit. Fields beyond it are read, since the ones
+    /// of later blocks may refer to them, but are not kept.</param>
     /// <returns>False when the block is malformed, a connection error of the type COMPRESSION_ERROR.</returns>
     public bool TryDecode(ReadOnlySpan<byte> source, HeaderBlock block)
     {
@@ -51,7 +52,9 @@ internal sealed class HpackDecoder
             if ((first & 0xE0) == 0x20)
             {
                 // RFC 7541, section 4.2: at the beginning of a block only, and not above the setting.
-                if (!mayResize || !HpackInteger.TryRead(source, ref position, 5, out var limit) || limit > _maxTableSize)
+                if (!mayResize
+                    || !HpackInteger.TryRead(source, ref position, 5, out var limit)
+                    || limit > _maxTableSize)
                 {
                     return false;
                 }

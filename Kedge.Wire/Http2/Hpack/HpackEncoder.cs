@@ -5,12 +5,12 @@ using System.Text;
 namespace Kedge.Wire.Http2.Hpack;
 
 /// <summary>
-/// Encodes the header blocks of one connection, in their order (RFC 7541). The names and values that it is given must be
-/// sound, since a block cannot be taken back once it was begun.
+/// Encodes the header blocks of one connection, in their order (RFC 7541). The names and values that it is given must
+/// be sound, since a block cannot be taken back once it was begun.
 /// </summary>
 /// <remarks>
-/// A field enters the dynamic table when it occurs for the second time within a short while, so values that occur only once,
-/// such as request IDs, evict nothing. Values of secret fields never enter it (RFC 7541, section 7.1).
+/// A field enters the dynamic table when it occurs for the second time within a short while, so values that occur only
+/// once, such as request IDs, evict nothing. Values of secret fields never enter it (RFC 7541, section 7.1).
 /// </remarks>
 internal sealed class HpackEncoder
 {
@@ -36,7 +36,8 @@ internal sealed class HpackEncoder
     private int? _lowestUpdate;
     private byte[] _scratch = [];
 
-    /// <param name="maxTableSize">The most that the dynamic table may hold, in bytes, whatever the peer permits.</param>
+    /// <param name="maxTableSize">The most that the dynamic table may hold, in bytes, whatever the peer
+    /// permits.</param>
     /// <param name="usesHuffman">Whether texts are shortened by the Huffman code, which costs both sides time.</param>
     public HpackEncoder(int maxTableSize, bool usesHuffman)
     {

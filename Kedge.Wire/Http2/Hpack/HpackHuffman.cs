@@ -48,7 +48,8 @@ internal static class HpackHuffman
             int length = Lengths[symbol];
             if (length <= 8)
             {
-                Short.AsSpan((int)(Codes[symbol] << (8 - length)), 1 << (8 - length)).Fill(((byte)symbol, (byte)length));
+                Short.AsSpan((int)(Codes[symbol] << (8 - length)), 1 << (8 - length))
+                    .Fill(((byte)symbol, (byte)length));
             }
         }
     }
