@@ -11,10 +11,7 @@ open Kedge.Wire.Http2.Hpack
 
 let private latin (text: string) = Encoding.Latin1.GetBytes text
 
-let private fieldsOf (block: HeaderBlock) =
-    [
-        for field in block.Fields.ToArray() -> field.Name.Text, field.Value
-    ]
+let private fieldsOf (block: HeaderBlock) = [ for field in block.Fields.ToArray() -> field.Name.Text, field.Value ]
 
 let private decode (decoder: HpackDecoder) limit (bytes: byte array) =
     let block = HeaderBlock limit
@@ -25,13 +22,13 @@ let private decode (decoder: HpackDecoder) limit (bytes: byte array) =
         None
 
 let private huffmanEncode (bytes: byte array) =
-    let encoded = Array.zeroCreate<byte> (HpackHuffman.EncodedLength bytes)
+    let encoded = Array.zeroCreate<byte>(HpackHuffman.EncodedLength bytes)
     let written = HpackHuffman.Encode(ReadOnlySpan bytes, Span encoded)
     Expect.equal written encoded.Length "the length was known"
     encoded
 
 let private huffmanDecode (bytes: byte array) =
-    let decoded = Array.zeroCreate<byte> (HpackHuffman.MaxDecodedLength bytes.Length)
+    let decoded = Array.zeroCreate<byte>(HpackHuffman.MaxDecodedLength bytes.Length)
     let mutable written = 0
 
     if HpackHuffman.TryDecode(ReadOnlySpan bytes, Span decoded, &written) then
@@ -57,7 +54,9 @@ let private sequences =
             "400a637573746f6d2d6b65790d637573746f6d2d686561646572", [ "custom-key", "custom-header" ], 55
         ]
         "C.2.2: a literal that is not indexed", 4096, [ "040c2f73616d706c652f70617468", [ ":path", "/sample/path" ], 0 ]
-        "C.2.3: a literal that is never indexed", 4096, [ "100870617373776f726406736563726574", [ "password", "secret" ], 0 ]
+        "C.2.3: a literal that is never indexed",
+        4096,
+        [ "100870617373776f726406736563726574", [ "password", "secret" ], 0 ]
         "C.2.4: an indexed field", 4096, [ "82", [ ":method", "GET" ], 0 ]
         "C.3: requests without the Huffman code",
         4096,
@@ -234,15 +233,25 @@ let private examples =
 
         testCase "a resize at the beginning of a block evicts" (fun () ->
             let decoder = HpackDecoder 4096
-            decode decoder 65536 (Convert.FromHexString "400a637573746f6d2d6b65790d637573746f6d2d686561646572") |> ignore
-            Expect.equal (decode decoder 65536 [| 0x20uy; 0x3Fuy; 0xE1uy; 0x1Fuy; 0x82uy |]) (Some [ ":method", "GET" ]) ""
+
+            decode decoder 65536 (Convert.FromHexString "400a637573746f6d2d6b65790d637573746f6d2d686561646572")
+            |> ignore
+
+            Expect.equal
+                (decode decoder 65536 [| 0x20uy; 0x3Fuy; 0xE1uy; 0x1Fuy; 0x82uy |])
+                (Some [ ":method", "GET" ])
+                ""
+
             Expect.equal decoder.TableSize 0 "")
 
         testCase "an entry that is larger than the table empties it" (fun () ->
             let decoder = HpackDecoder 64
             decode decoder 65536 [| 0x40uy; 1uy; byte 'a'; 1uy; byte 'b' |] |> ignore
             Expect.equal decoder.TableSize 34 "one entry"
-            let long = Array.concat [ [| 0x40uy; 1uy; byte 'a'; 40uy |]; Array.create 40 (byte 'b') ]
+
+            let long =
+                Array.concat [ [| 0x40uy; 1uy; byte 'a'; 40uy |]; Array.create 40 (byte 'b') ]
+
             Expect.equal (decode decoder 65536 long) (Some [ "a", String('b', 40) ]) "is a field all the same"
             Expect.equal decoder.TableSize 0 "no entry")
 
@@ -290,7 +299,9 @@ let private names =
                      "date"
                  ])
             (2, Gen.elements [ "x-a"; "x-b"; "a"; "z"; "x-" + String('n', 300) ])
-            (1, Gen.nonEmptyListOf (Gen.choose (int 'a', int 'z') |> Gen.map char) |> Gen.map (List.toArray >> String))
+            (1,
+             Gen.nonEmptyListOf (Gen.choose (int 'a', int 'z') |> Gen.map char)
+             |> Gen.map (List.toArray >> String))
         ]
 
 let private values =
@@ -308,8 +319,12 @@ let private values =
                      String('v', 200)
                      String('w', 5000)
                  ])
-            (2, Gen.listOf (Gen.choose (32, 126) |> Gen.map char) |> Gen.map (List.toArray >> String))
-            (1, Gen.listOf (Gen.choose (0, 255) |> Gen.map char) |> Gen.map (List.toArray >> String))
+            (2,
+             Gen.listOf (Gen.choose (32, 126) |> Gen.map char)
+             |> Gen.map (List.toArray >> String))
+            (1,
+             Gen.listOf (Gen.choose (0, 255) |> Gen.map char)
+             |> Gen.map (List.toArray >> String))
         ]
 
 /// Blocks, one after the other, each behind a new setting of the peer or none.
@@ -366,7 +381,9 @@ let private hostileBlocks =
                 encoder.Add(output, name, value)
 
             let bytes = output.Memory.ToArray()
-            let! changes = Gen.listOf (Gen.zip (Gen.choose (0, max 0 (bytes.Length - 1))) (Gen.choose (0, 255)))
+
+            let! changes =
+                Gen.listOf (Gen.zip (Gen.choose (0, max 0 (bytes.Length - 1))) (Gen.choose (0, 255)))
 
             for at, value in changes do
                 if bytes.Length > 0 then
@@ -443,6 +460,7 @@ let tests =
 
                             Expect.equal
                                 block.Size
-                                (fieldsOf block |> List.sumBy (fun (name, value) -> name.Length + value.Length + 32))
+                                (fieldsOf block
+                                 |> List.sumBy (fun (name, value) -> name.Length + value.Length + 32))
                                 "the size is that of the fields")
         ]

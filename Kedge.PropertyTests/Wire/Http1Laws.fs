@@ -37,7 +37,10 @@ let private name =
 let private value =
     gen {
         let! length = Gen.choose (0, 20)
-        let! characters = Gen.arrayOfLength length (Gen.elements "ab ,;:=\"\t\u00e9\u00ff(/)")
+
+        let! characters =
+            Gen.arrayOfLength length (Gen.elements "ab ,;:=\"\t\u00e9\u00ff(/)")
+
         return (String characters).Trim([| ' '; '\t' |])
     }
 
@@ -122,7 +125,9 @@ let private decode (pieces: byte array list) (room: int) =
             let mutable consumed = 0
             let mutable written = 0
 
-            isValid <- decoder.TryDecode(ReadOnlySpan(bytes, at, bytes.Length - at), output.AsSpan(), &consumed, &written)
+            isValid <-
+                decoder.TryDecode(ReadOnlySpan(bytes, at, bytes.Length - at), output.AsSpan(), &consumed, &written)
+
             content.AddRange output[.. written - 1]
             at <- at + consumed
             goes <- isValid && consumed > 0 && at < bytes.Length && not decoder.HasEnded
@@ -139,9 +144,19 @@ let private hostile =
         let! text, _ = head
         let valid = latin1 text
         let! keep = Gen.choose (0, valid.Length)
-        let! wild = Gen.oneof [ bytes; Gen.map latin1 (Gen.elements [ "\n"; "\r"; "\000"; ": x"; "\r\n x" ]) ]
+
+        let! wild =
+            Gen.oneof [ bytes; Gen.map latin1 (Gen.elements [ "\n"; "\r"; "\000"; ": x"; "\r\n x" ]) ]
+
         let! repeats = Gen.choose (1, 60)
-        return Array.concat [ valid[.. keep - 1]; Array.concat (List.replicate repeats wild); valid[keep..] ]
+
+        return
+            Array.concat
+                [
+                    valid[.. keep - 1]
+                    Array.concat (List.replicate repeats wild)
+                    valid[keep..]
+                ]
     }
 
 let private request =
@@ -233,7 +248,11 @@ let tests =
                     seen.When("malformed", (split = ParseStatus.Malformed))
                     seen.When("too large", (split = ParseStatus.TooLarge))
                     Expect.isLessThanOrEqual kept (limit + 9) "kept"
-                    let size = list parser.Fields |> List.sumBy (fun (name, value) -> name.Length + value.Length)
+
+                    let size =
+                        list parser.Fields
+                        |> List.sumBy (fun (name, value) -> name.Length + value.Length)
+
                     Expect.isLessThanOrEqual size limit "fields"
 
                     if whole = ParseStatus.Complete || split = ParseStatus.Complete then
@@ -345,10 +364,7 @@ let tests =
                         | None, false when method <> "GET" -> [ "Content-Length", "0" ]
                         | None, false -> []
 
-                    Expect.equal
-                        (list parser.Fields)
-                        (("Host", "a.example:80") :: fields @ framing)
-                        "fields")
+                    Expect.equal (list parser.Fields) (("Host", "a.example:80") :: fields @ framing) "fields")
 
             for part, case in
                 [

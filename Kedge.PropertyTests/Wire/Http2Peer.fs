@@ -9,12 +9,24 @@ open Kedge.Wire.Http2.Hpack
 open Kedge.Wire.Upstream
 
 /// A frame that a peer sends, sound or not.
-type PeerFrame = { Kind: byte; Flags: byte; Stream: int; Payload: byte array }
+type PeerFrame =
+    {
+        Kind: byte
+        Flags: byte
+        Stream: int
+        Payload: byte array
+    }
 
 [<RequireQualifiedAccess>]
 module PeerFrame =
 
-    let make kind flags stream payload = { Kind = kind; Flags = flags; Stream = stream; Payload = payload }
+    let make kind flags stream payload =
+        {
+            Kind = kind
+            Flags = flags
+            Stream = stream
+            Payload = payload
+        }
 
     let number (value: uint32) =
         let bytes = Array.zeroCreate<byte> 4
@@ -55,7 +67,8 @@ module PeerFrame =
             yield! Encoding.Latin1.GetBytes value
         |]
 
-    let block (fields: (string * string) list) = fields |> List.map (fun (name, value) -> literal name value) |> Array.concat
+    let block (fields: (string * string) list) =
+        fields |> List.map (fun (name, value) -> literal name value) |> Array.concat
 
     let bytes frame =
         let length = frame.Payload.Length
@@ -106,7 +119,11 @@ type RecordingStream() =
 
     member _.Events = List.ofSeq events
 
-    member _.Content = events |> Seq.sumBy (function Data content -> content.Length | _ -> 0)
+    member _.Content =
+        events
+        |> Seq.sumBy (function
+            | Data content -> content.Length
+            | _ -> 0)
 
     override _.OnInformational(status, _) = events.Add(Informational status)
 
@@ -116,7 +133,13 @@ type RecordingStream() =
     override _.OnData content = events.Add(Data(content.ToArray()))
 
     override _.OnEnd trailers =
-        events.Add(End(match trailers with null -> [] | list -> fields list))
+        events.Add(
+            End(
+                match trailers with
+                | null -> []
+                | list -> fields list
+            )
+        )
 
     override _.OnRequestUnwanted() = events.Add Unwanted
 
@@ -152,7 +175,7 @@ type Session(options: Http2Options) =
         written.Clear()
         let preface = FrameWriter.Preface.ToArray()
 
-        if bytes.Length >= 24 && bytes[.. 23] = preface then
+        if bytes.Length >= 24 && bytes[..23] = preface then
             bytes[24..]
         else
             bytes

@@ -32,7 +32,12 @@ let private farewell (session: Session) =
 
 // Frames of a peer ------------------------------------------------------------------------------------------------
 
-let private streamIds = Gen.frequency [ (8, Gen.elements [ 1; 3; 5 ]); (1, Gen.elements [ 0; 2; 7; 9; Int32.MaxValue ]) ]
+let private streamIds =
+    Gen.frequency
+        [
+            (8, Gen.elements [ 1; 3; 5 ])
+            (1, Gen.elements [ 0; 2; 7; 9; Int32.MaxValue ])
+        ]
 
 let private someBytes most = Gen.choose (0, most) |> Gen.map (fun length -> Array.init length byte)
 
@@ -72,7 +77,9 @@ let private soundFrames =
              Gen.map
                  PeerFrame.settings
                  (Gen.listOf (
-                     Gen.zip (Gen.choose (1, 9)) (Gen.elements [ 0u; 1u; 100u; 16384u; 65535u; 0x7FFFFFFFu; 0xFFFFFFFFu ])
+                     Gen.zip
+                         (Gen.choose (1, 9))
+                         (Gen.elements [ 0u; 1u; 100u; 16384u; 65535u; 0x7FFFFFFFu; 0xFFFFFFFFu ])
                  )))
             (1, Gen.constant PeerFrame.ping)
             (1, Gen.map2 PeerFrame.window streamIds (Gen.elements [ 0u; 1u; 65535u; 0x7FFFFFFFu ]))
@@ -125,7 +132,10 @@ let private begun () =
     session
 
 let private outcome (session: Session) =
-    [ for stream in session.Streams -> stream.Events ], session.Written(), session.Inner.Count, session.Inner.FreeStreams
+    [ for stream in session.Streams -> stream.Events ],
+    session.Written(),
+    session.Inner.Count,
+    session.Inner.FreeStreams
 
 // The window that each side has of the other -------------------------------------------------------------------------
 
@@ -138,7 +148,8 @@ let private flowSteps =
     Gen.frequency
         [
             (3, Gen.map2 (fun stream length -> Write(stream, length)) (Gen.choose (0, 2)) (Gen.choose (0, 60_000)))
-            (2, Gen.map2 (fun stream increment -> Grant(stream, increment)) (Gen.choose (-1, 2)) (Gen.choose (1, 50_000)))
+            (2,
+             Gen.map2 (fun stream increment -> Grant(stream, increment)) (Gen.choose (-1, 2)) (Gen.choose (1, 50_000)))
             (1, Gen.map Resize (Gen.choose (0, 100_000)))
         ]
 
@@ -155,7 +166,10 @@ let private keepsWindows (seen: Seen) (steps: FlowStep list) =
         match step with
         | Write(stream, length) ->
             let content = Array.zeroCreate<byte> length
-            let taken = session.Inner.Send(session.Streams[stream], ReadOnlySpan content, Int32.MaxValue, false)
+
+            let taken =
+                session.Inner.Send(session.Streams[stream], ReadOnlySpan content, Int32.MaxValue, false)
+
             accepted[stream] <- accepted[stream] + int64 taken
             seen.When("stopped by a window", taken < length)
         | Grant(-1, increment) ->
@@ -212,7 +226,10 @@ let private neverStarves (seen: Seen) (reads: int list) =
 
         for frame in PeerFrame.parse (session.Written()) do
             if frame.Kind = 8uy then
-                let increment = int frame.Payload[3] + (int frame.Payload[2] <<< 8) + (int frame.Payload[1] <<< 16)
+                let increment =
+                    int frame.Payload[3]
+                    + (int frame.Payload[2] <<< 8)
+                    + (int frame.Payload[1] <<< 16)
 
                 if frame.Stream = 0 then
                     connectionWindow <- connectionWindow + increment
@@ -233,43 +250,90 @@ let private malformed =
     [
         "no status", [ PeerFrame.headers 1 false (PeerFrame.block [ "x", "y" ]) ]
         "an empty header section", [ PeerFrame.headers 1 false [||] ]
-        "two statuses", [ PeerFrame.headers 1 false (PeerFrame.block [ ":status", "200"; ":status", "200" ]) ]
+        "two statuses",
+        [
+            PeerFrame.headers 1 false (PeerFrame.block [ ":status", "200"; ":status", "200" ])
+        ]
         "a status after a field", [ PeerFrame.headers 1 false (PeerFrame.block [ "x", "y"; ":status", "200" ]) ]
         "a status of letters", [ PeerFrame.headers 1 false (PeerFrame.block [ ":status", "abc" ]) ]
         "status 000", [ PeerFrame.headers 1 false (PeerFrame.block [ ":status", "000" ]) ]
         "status 99", [ PeerFrame.headers 1 false (PeerFrame.block [ ":status", "99" ]) ]
         "status 0200", [ PeerFrame.headers 1 false (PeerFrame.block [ ":status", "0200" ]) ]
         "status 101", [ PeerFrame.headers 1 false (PeerFrame.block [ ":status", "101" ]) ]
-        "a request's pseudo-header field", [ PeerFrame.headers 1 false (PeerFrame.block [ ":status", "200"; ":path", "/" ]) ]
-        "an unknown pseudo-header field", [ PeerFrame.headers 1 false (PeerFrame.block [ ":status", "200"; ":new", "1" ]) ]
+        "a request's pseudo-header field",
+        [
+            PeerFrame.headers 1 false (PeerFrame.block [ ":status", "200"; ":path", "/" ])
+        ]
+        "an unknown pseudo-header field",
+        [
+            PeerFrame.headers 1 false (PeerFrame.block [ ":status", "200"; ":new", "1" ])
+        ]
         "a name in upper case", [ PeerFrame.headers 1 false (PeerFrame.block [ ":status", "200"; "X-A", "b" ]) ]
         "an empty name", [ PeerFrame.headers 1 false (PeerFrame.block [ ":status", "200"; "", "b" ]) ]
         "a name with a space", [ PeerFrame.headers 1 false (PeerFrame.block [ ":status", "200"; "x a", "b" ]) ]
         "a name with a colon", [ PeerFrame.headers 1 false (PeerFrame.block [ ":status", "200"; "x:", "b" ]) ]
-        "a name beyond ASCII", [ PeerFrame.headers 1 false (PeerFrame.block [ ":status", "200"; "x\u00e9", "b" ]) ]
+        "a name beyond ASCII",
+        [
+            PeerFrame.headers 1 false (PeerFrame.block [ ":status", "200"; "x\u00e9", "b" ])
+        ]
         "a value with CR and LF",
-        [ PeerFrame.headers 1 false (PeerFrame.block [ ":status", "200"; "x", "a\r\nset-cookie: b" ]) ]
-        "a value with NUL", [ PeerFrame.headers 1 false (PeerFrame.block [ ":status", "200"; "x", "a\000" ]) ]
-        "a value with DEL", [ PeerFrame.headers 1 false (PeerFrame.block [ ":status", "200"; "x", "a\127" ]) ]
-        "a value that begins with a space", [ PeerFrame.headers 1 false (PeerFrame.block [ ":status", "200"; "x", " a" ]) ]
+        [
+            PeerFrame.headers 1 false (PeerFrame.block [ ":status", "200"; "x", "a\r\nset-cookie: b" ])
+        ]
+        "a value with NUL",
+        [
+            PeerFrame.headers 1 false (PeerFrame.block [ ":status", "200"; "x", "a\000" ])
+        ]
+        "a value with DEL",
+        [
+            PeerFrame.headers 1 false (PeerFrame.block [ ":status", "200"; "x", "a\127" ])
+        ]
+        "a value that begins with a space",
+        [ PeerFrame.headers 1 false (PeerFrame.block [ ":status", "200"; "x", " a" ]) ]
         "a value that ends with a tab", [ PeerFrame.headers 1 false (PeerFrame.block [ ":status", "200"; "x", "a\t" ]) ]
-        "connection", [ PeerFrame.headers 1 false (PeerFrame.block [ ":status", "200"; "connection", "close" ]) ]
+        "connection",
+        [
+            PeerFrame.headers 1 false (PeerFrame.block [ ":status", "200"; "connection", "close" ])
+        ]
         "transfer-encoding",
-        [ PeerFrame.headers 1 false (PeerFrame.block [ ":status", "200"; "transfer-encoding", "chunked" ]) ]
-        "keep-alive", [ PeerFrame.headers 1 false (PeerFrame.block [ ":status", "200"; "keep-alive", "5" ]) ]
-        "upgrade", [ PeerFrame.headers 1 false (PeerFrame.block [ ":status", "200"; "upgrade", "h2c" ]) ]
-        "proxy-connection", [ PeerFrame.headers 1 false (PeerFrame.block [ ":status", "200"; "proxy-connection", "close" ]) ]
+        [
+            PeerFrame.headers 1 false (PeerFrame.block [ ":status", "200"; "transfer-encoding", "chunked" ])
+        ]
+        "keep-alive",
+        [
+            PeerFrame.headers 1 false (PeerFrame.block [ ":status", "200"; "keep-alive", "5" ])
+        ]
+        "upgrade",
+        [
+            PeerFrame.headers 1 false (PeerFrame.block [ ":status", "200"; "upgrade", "h2c" ])
+        ]
+        "proxy-connection",
+        [
+            PeerFrame.headers 1 false (PeerFrame.block [ ":status", "200"; "proxy-connection", "close" ])
+        ]
         "a length that is no number",
-        [ PeerFrame.headers 1 false (PeerFrame.block [ ":status", "200"; "content-length", "1x" ]) ]
-        "a signed length", [ PeerFrame.headers 1 false (PeerFrame.block [ ":status", "200"; "content-length", "+1" ]) ]
+        [
+            PeerFrame.headers 1 false (PeerFrame.block [ ":status", "200"; "content-length", "1x" ])
+        ]
+        "a signed length",
+        [
+            PeerFrame.headers 1 false (PeerFrame.block [ ":status", "200"; "content-length", "+1" ])
+        ]
         "two lengths",
         [
-            PeerFrame.headers 1 false (PeerFrame.block [ ":status", "200"; "content-length", "1"; "content-length", "1" ])
+            PeerFrame.headers
+                1
+                false
+                (PeerFrame.block [ ":status", "200"; "content-length", "1"; "content-length", "1" ])
         ]
         "a length beyond 63 bits",
-        [ PeerFrame.headers 1 false (PeerFrame.block [ ":status", "200"; "content-length", "99999999999999999999" ]) ]
+        [
+            PeerFrame.headers 1 false (PeerFrame.block [ ":status", "200"; "content-length", "99999999999999999999" ])
+        ]
         "an end without the content of the length",
-        [ PeerFrame.headers 1 true (PeerFrame.block [ ":status", "200"; "content-length", "1" ]) ]
+        [
+            PeerFrame.headers 1 true (PeerFrame.block [ ":status", "200"; "content-length", "1" ])
+        ]
         "less content than the length",
         [
             PeerFrame.headers 1 false (PeerFrame.block [ ":status", "200"; "content-length", "5" ])
@@ -319,7 +383,11 @@ let private malformedTest (name, frames) =
         | Failed(FailureKind.MalformedResponse, SentState.MayHaveBeenProcessed, None) -> ()
         | other -> failtestf "%A" other
 
-        let resets = session.Written() |> PeerFrame.parse |> List.filter (fun frame -> frame.Kind = 3uy)
+        let resets =
+            session.Written()
+            |> PeerFrame.parse
+            |> List.filter (fun frame -> frame.Kind = 3uy)
+
         Expect.equal [ for frame in resets -> frame.Stream ] [ 1 ] "a reset"
         Expect.isTrue (List.contains resets[0].Payload[3] [ 1uy; 3uy ]) "PROTOCOL_ERROR or FLOW_CONTROL_ERROR"
         session.Receive [ PeerFrame.headers 3 true ok ]
@@ -333,9 +401,21 @@ let private violations =
         "HEADERS on no stream", 1, [ PeerFrame.headers 0 false ok ]
         "RST_STREAM on no stream", 1, [ PeerFrame.reset 0 8u ]
         "PRIORITY on no stream", 1, [ PeerFrame.make 2uy 0uy 0 (Array.zeroCreate 5) ]
-        "SETTINGS on a stream", 1, [ { PeerFrame.settings [] with Stream = 1 } ]
+        "SETTINGS on a stream",
+        1,
+        [
+            { PeerFrame.settings [] with
+                Stream = 1
+            }
+        ]
         "PING on a stream", 1, [ { PeerFrame.ping with Stream = 1 } ]
-        "GOAWAY on a stream", 1, [ { PeerFrame.goAway 0 0u with Stream = 1 } ]
+        "GOAWAY on a stream",
+        1,
+        [
+            { PeerFrame.goAway 0 0u with
+                Stream = 1
+            }
+        ]
         "DATA on a stream that was never opened", 1, [ PeerFrame.data 5 false [||] ]
         "HEADERS on a stream that was never opened", 1, [ PeerFrame.headers 5 false ok ]
         "WINDOW_UPDATE on a stream that was never opened", 1, [ PeerFrame.window 5 1u ]
@@ -350,7 +430,9 @@ let private violations =
         "a frame size below the least", 1, [ PeerFrame.settings [ 5, 16383u ] ]
         "a frame size above the most", 1, [ PeerFrame.settings [ 5, 16777216u ] ]
         "an initial window beyond 31 bits", 3, [ PeerFrame.settings [ 4, 0x80000000u ] ]
-        "an initial window that overflows a stream's", 3, [ PeerFrame.window 1 65535u; PeerFrame.settings [ 4, 0x7FFFFFFFu ] ]
+        "an initial window that overflows a stream's",
+        3,
+        [ PeerFrame.window 1 65535u; PeerFrame.settings [ 4, 0x7FFFFFFFu ] ]
         "a connection window that grows by nothing", 1, [ PeerFrame.window 0 0u ]
         "a connection window that grows too much", 3, [ PeerFrame.window 0 0x7FFFFFFFu ]
         "a frame that is too large", 6, [ PeerFrame.data 1 false (Array.zeroCreate 16385) ]
@@ -365,13 +447,19 @@ let private violations =
         "a header block that cannot be decoded", 9, [ PeerFrame.headers 1 false [| 0xFFuy |] ]
         "a header block of a closed stream that cannot be decoded",
         9,
-        [ PeerFrame.headers 1 true ok; PeerFrame.reset 1 0u; PeerFrame.headers 1 false [| 0x80uy |] ]
+        [
+            PeerFrame.headers 1 true ok
+            PeerFrame.reset 1 0u
+            PeerFrame.headers 1 false [| 0x80uy |]
+        ]
         "a header block without bounds",
         11,
-        PeerFrame.make 1uy 0uy 1 ok :: List.replicate 20 (PeerFrame.make 9uy 0uy 1 (Array.zeroCreate 16384))
+        PeerFrame.make 1uy 0uy 1 ok
+        :: List.replicate 20 (PeerFrame.make 9uy 0uy 1 (Array.zeroCreate 16384))
         "content beyond the window of its stream",
         3,
-        PeerFrame.headers 1 false ok :: List.replicate 9 (PeerFrame.data 1 false (Array.zeroCreate 16384))
+        PeerFrame.headers 1 false ok
+        :: List.replicate 9 (PeerFrame.data 1 false (Array.zeroCreate 16384))
     ]
 
 let private violationTest (name, code: int, frames) =
@@ -430,7 +518,10 @@ let private floodTest (name, before, frame) =
 let private goAways =
     gen {
         let! count = Gen.choose (1, 8)
-        let! last = Gen.frequency [ (4, Gen.choose (0, 2 * count)); (1, Gen.constant Int32.MaxValue) ]
+
+        let! last =
+            Gen.frequency [ (4, Gen.choose (0, 2 * count)); (1, Gen.constant Int32.MaxValue) ]
+
         let! code = Gen.elements [ 0u; 0u; 1u; 9u; 11u ]
         let! answered = Gen.subListOf [ 0 .. count - 1 ]
         return count, last, code, answered
@@ -483,7 +574,12 @@ let tests =
 
                     seen.When("went on", isNull whole.Inner.Failure)
                     seen.When("ended by a violation", not (isNull whole.Inner.Failure))
-                    seen.When("a response ended", whole.Streams |> Seq.exists (fun stream -> List.exists isTerminal stream.Events))
+
+                    seen.When(
+                        "a response ended",
+                        whole.Streams |> Seq.exists (fun stream -> List.exists isTerminal stream.Events)
+                    )
+
                     Expect.equal (outcome pieces) (outcome whole) "")
 
             Law.test
@@ -498,7 +594,12 @@ let tests =
                     for frame in frames do
                         session.Receive [ frame ]
                         written <- written + session.Written().Length
-                        Expect.isLessThanOrEqual session.Inner.HeldBytes (session.Inner.MaxBlock + 8192) "it holds no more"
+
+                        Expect.isLessThanOrEqual
+                            session.Inner.HeldBytes
+                            (session.Inner.MaxBlock + 8192)
+                            "it holds no more"
+
                         Expect.isLessThanOrEqual session.Inner.Count 3 "no stream that this side has not opened"
 
                     Expect.isLessThanOrEqual written (60 * (frames.Length + 1) + 17) "no frame has a long answer"
@@ -512,7 +613,13 @@ let tests =
                         Expect.isLessThanOrEqual ends 1 "it ends once"
                         Expect.isLessThanOrEqual stream.Content options.StreamWindow "unread content is bounded"
 
-                        let heads = events |> List.filter (function Head _ -> true | _ -> false) |> List.length
+                        let heads =
+                            events
+                            |> List.filter (function
+                                | Head _ -> true
+                                | _ -> false)
+                            |> List.length
+
                         Expect.isLessThanOrEqual heads 1 "it has one head"
 
                         match events |> List.tryFindIndex isTerminal with
@@ -520,8 +627,20 @@ let tests =
                             Expect.all events[at + 1 ..] (fun event -> event = Unwanted) "nothing comes after the end"
                         | None -> Expect.isFalse (stream.IsClosed) "what has not ended is open"
 
-                        match events |> List.tryFindIndex (function Data _ | End _ -> true | _ -> false) with
-                        | Some at -> Expect.exists events[.. at - 1] (function Head _ -> true | _ -> false) "head before content"
+                        match
+                            events
+                            |> List.tryFindIndex (function
+                                | Data _
+                                | End _ -> true
+                                | _ -> false)
+                        with
+                        | Some at ->
+                            Expect.exists
+                                events[.. at - 1]
+                                (function
+                                | Head _ -> true
+                                | _ -> false)
+                                "head before content"
                         | None -> ())
 
             Law.test
@@ -599,15 +718,17 @@ let tests =
                     (Failed(FailureKind.StreamReset, SentState.MayHaveBeenProcessed, Some 7u))
                     "answered in part")
 
-            testCase "a lost connection: what was not handed over was not sent, and a complete response stays one" (fun () ->
-                let session = Session.Ready(options, 2, false)
-                session.Receive [ PeerFrame.headers 1 true ok ]
-                session.Open true |> ignore
-                session.Inner.Lose(FailureKind.Closed, "lost", null)
-                Expect.equal session.Streams[0].Events [ Head(200, [], None, true); Unwanted ] "complete"
-                let failed sent = [ Failed(FailureKind.Closed, sent, None) ]
-                Expect.equal session.Streams[1].Events (failed SentState.MayHaveBeenProcessed) "sent"
-                Expect.equal session.Streams[2].Events (failed SentState.NothingSent) "not sent")
+            testCase
+                "a lost connection: what was not handed over was not sent, and a complete response stays one"
+                (fun () ->
+                    let session = Session.Ready(options, 2, false)
+                    session.Receive [ PeerFrame.headers 1 true ok ]
+                    session.Open true |> ignore
+                    session.Inner.Lose(FailureKind.Closed, "lost", null)
+                    Expect.equal session.Streams[0].Events [ Head(200, [], None, true); Unwanted ] "complete"
+                    let failed sent = [ Failed(FailureKind.Closed, sent, None) ]
+                    Expect.equal session.Streams[1].Events (failed SentState.MayHaveBeenProcessed) "sent"
+                    Expect.equal session.Streams[2].Events (failed SentState.NothingSent) "not sent")
 
             testCase "a first frame other than SETTINGS is no HTTP/2" (fun () ->
                 for bytes in [ PeerFrame.bytes PeerFrame.ping; text "HTTP/1.1 400 Bad Request\r\n\r\n" ] do
@@ -632,19 +753,32 @@ let tests =
                 let session = Session.Ready(options, 0, true)
                 session.Written() |> ignore
                 let stream = session.Open false
-                session.Inner.Send(stream, ReadOnlySpan(text "abc"), Int32.MaxValue, false) |> ignore
-                session.Inner.Send(stream, ReadOnlySpan(text "def"), Int32.MaxValue, true) |> ignore
+
+                session.Inner.Send(stream, ReadOnlySpan(text "abc"), Int32.MaxValue, false)
+                |> ignore
+
+                session.Inner.Send(stream, ReadOnlySpan(text "def"), Int32.MaxValue, true)
+                |> ignore
+
                 let other = session.Open false
                 session.Inner.Send(other, ReadOnlySpan.Empty, 0, true) |> ignore
                 let frames = PeerFrame.parse (session.Written())
-                Expect.equal [ for frame in frames -> frame.Kind, frame.Flags ] [ 1uy, 4uy; 0uy, 0uy; 0uy, 1uy; 1uy, 5uy ] "")
+
+                Expect.equal
+                    [ for frame in frames -> frame.Kind, frame.Flags ]
+                    [ 1uy, 4uy; 0uy, 0uy; 0uy, 1uy; 1uy, 5uy ]
+                    "")
 
             testCase "a request that ends later is ended by an empty frame" (fun () ->
                 let session = Session.Ready(options, 1, false)
                 session.Written() |> ignore
                 session.Inner.Send(session.Streams[0], ReadOnlySpan.Empty, 0, true) |> ignore
                 let frames = PeerFrame.parse (session.Written())
-                Expect.equal [ for frame in frames -> frame.Kind, frame.Flags, frame.Payload.Length ] [ 0uy, 1uy, 0 ] "")
+
+                Expect.equal
+                    [ for frame in frames -> frame.Kind, frame.Flags, frame.Payload.Length ]
+                    [ 0uy, 1uy, 0 ]
+                    "")
 
             testCase "a long header section goes out in several frames" (fun () ->
                 let session = Session.Ready(options, 0, true)
@@ -658,24 +792,40 @@ let tests =
                 let frames = PeerFrame.parse (session.Written())
 
                 Expect.equal
-                    [ for frame in frames -> frame.Kind, frame.Flags, frame.Payload.Length = 16_384 ]
+                    [
+                        for frame in frames -> frame.Kind, frame.Flags, frame.Payload.Length = 16_384
+                    ]
                     [ 1uy, 1uy, true; 9uy, 0uy, true; 9uy, 0uy, true; 9uy, 4uy, false ]
                     "END_STREAM with the first, END_HEADERS with the last")
 
-            testCase "a header section over the limit fails its stream alone, and later ones are still understood" (fun () ->
-                let session = Session.Ready(options, 2, true)
-                session.Written() |> ignore
-                // An entry of the table that is referred to more often than fits.
-                let bomb = Array.concat [ ok; [| 0x40uy; 1uy; byte 'a'; 0x7Euy |]; Array.create 126 (byte 'b'); Array.create 1000 0xBEuy ]
-                session.Receive [ PeerFrame.headers 1 false bomb ]
+            testCase
+                "a header section over the limit fails its stream alone, and later ones are still understood"
+                (fun () ->
+                    let session = Session.Ready(options, 2, true)
+                    session.Written() |> ignore
+                    // An entry of the table that is referred to more often than fits.
+                    let bomb =
+                        Array.concat
+                            [
+                                ok
+                                [| 0x40uy; 1uy; byte 'a'; 0x7Euy |]
+                                Array.create 126 (byte 'b')
+                                Array.create 1000 0xBEuy
+                            ]
 
-                Expect.equal
-                    session.Streams[0].Events
-                    [ Failed(FailureKind.HeadTooLarge, SentState.MayHaveBeenProcessed, None) ]
-                    "too large"
+                    session.Receive [ PeerFrame.headers 1 false bomb ]
 
-                session.Receive [ PeerFrame.headers 3 true (Array.append ok [| 0xBEuy |]) ]
-                Expect.equal session.Streams[1].Events [ Head(200, [ "a", String('b', 126) ], None, true) ] "the next one")
+                    Expect.equal
+                        session.Streams[0].Events
+                        [ Failed(FailureKind.HeadTooLarge, SentState.MayHaveBeenProcessed, None) ]
+                        "too large"
+
+                    session.Receive [ PeerFrame.headers 3 true (Array.append ok [| 0xBEuy |]) ]
+
+                    Expect.equal
+                        session.Streams[1].Events
+                        [ Head(200, [ "a", String('b', 126) ], None, true) ]
+                        "the next one")
 
             testCase "a header section in many small frames" (fun () ->
                 let session = Session.Ready(options, 1, true)
@@ -695,16 +845,28 @@ let tests =
                 Expect.isLessThan session.Inner.HeldBytes 200 "the block is let go")
 
             testCase "responses that can have no content end without it" (fun () ->
-                let request = UpstreamRequest(Method = "HEAD", Target = "/", Scheme = "http", Authority = "a.example")
+                let request =
+                    UpstreamRequest(Method = "HEAD", Target = "/", Scheme = "http", Authority = "a.example")
 
-                for status, request in [ "200", request; "204", Session.Request "/"; "205", Session.Request "/"; "304", Session.Request "/" ] do
+                for status, request in
+                    [
+                        "200", request
+                        "204", Session.Request "/"
+                        "205", Session.Request "/"
+                        "304", Session.Request "/"
+                    ] do
                     let session = Session.Ready(options, 0, true)
                     let stream = (session.TryOpen(request, true)).Value
                     session.Written() |> ignore
                     let head = PeerFrame.block [ ":status", status; "content-length", "5" ]
                     session.Receive [ PeerFrame.headers 1 false head; PeerFrame.data 1 false (text "12345") ]
                     Expect.equal stream.Events.Length 2 "two events"
-                    Expect.equal stream.Events[0] (Head(int status, [ "content-length", "5" ], None, false)) "the head, without a length"
+
+                    Expect.equal
+                        stream.Events[0]
+                        (Head(int status, [ "content-length", "5" ], None, false))
+                        "the head, without a length"
+
                     Expect.equal stream.Events[1] (End []) "an end instead of content"
                     Expect.equal session.Inner.Count 0 "it is over")
 
@@ -714,7 +876,11 @@ let tests =
                 session.Receive [ PeerFrame.headers 1 false ok ]
 
                 for _ in 1..400 do
-                    session.Receive [ PeerFrame.make 0uy 8uy 1 (Array.concat [ [| 255uy |]; [| 1uy |]; Array.zeroCreate 255 ]) ]
+                    session.Receive
+                        [
+                            PeerFrame.make 0uy 8uy 1 (Array.concat [ [| 255uy |]; [| 1uy |]; Array.zeroCreate 255 ])
+                        ]
+
                     session.Receive [ PeerFrame.data 1 false (Array.zeroCreate 100) ]
 
                 // 400 × 357 bytes are more than a window; 400 × 101 are not.
@@ -727,29 +893,43 @@ let tests =
                 session.Receive [ PeerFrame.headers 1 false ok; PeerFrame.headers 1 true trailers ]
                 Expect.equal session.Streams[0].Events [ Head(200, [], None, false); End [ "grpc-status", "0" ] ] "")
 
-            testCase "frames of streams that this side has reset are ignored, and count in the connection's window" (fun () ->
-                let session = Session.Ready(options, 1, true)
-                session.Written() |> ignore
-                session.Receive [ PeerFrame.headers 1 false ok ]
-                session.Inner.Reset(session.Streams[0], Http2ErrorCode.Cancel)
+            testCase
+                "frames of streams that this side has reset are ignored, and count in the connection's window"
+                (fun () ->
+                    let session = Session.Ready(options, 1, true)
+                    session.Written() |> ignore
+                    session.Receive [ PeerFrame.headers 1 false ok ]
+                    session.Inner.Reset(session.Streams[0], Http2ErrorCode.Cancel)
 
-                session.Receive
-                    [
-                        for _ in 1..40 do
-                            yield PeerFrame.data 1 false (Array.zeroCreate 16_384)
+                    session.Receive
+                        [
+                            for _ in 1..40 do
+                                yield PeerFrame.data 1 false (Array.zeroCreate 16_384)
 
-                        yield PeerFrame.headers 1 true (PeerFrame.block [ "x", "y" ])
-                    ]
+                            yield PeerFrame.headers 1 true (PeerFrame.block [ "x", "y" ])
+                        ]
 
-                Expect.equal session.Streams[0].Events [ Head(200, [], None, false) ] "nothing more"
-                let written = PeerFrame.parse (session.Written())
-                Expect.exists written (fun frame -> frame.Kind = 8uy && frame.Stream = 0) "the window is given back"
-                Expect.isNull session.Inner.Failure "the connection goes on")
+                    Expect.equal session.Streams[0].Events [ Head(200, [], None, false) ] "nothing more"
+                    let written = PeerFrame.parse (session.Written())
+
+                    Expect.exists
+                        written
+                        (fun frame -> frame.Kind = 8uy && frame.Stream = 0)
+                        "the window is given back"
+
+                    Expect.isNull session.Inner.Failure "the connection goes on")
 
             testCase "the peer's text in GOAWAY is shown in part, without control characters" (fun () ->
                 let session = Session.Ready(options, 1, true)
                 let frame = PeerFrame.goAway 0 11u
-                session.Receive [ { frame with Payload = Array.append frame.Payload (text ("too_many_pings\r\n" + String('x', 1000))) } ]
+
+                session.Receive
+                    [
+                        { frame with
+                            Payload = Array.append frame.Payload (text ("too_many_pings\r\n" + String('x', 1000)))
+                        }
+                    ]
+
                 let message = (nonNull session.Inner.Failure).Message
                 Expect.stringContains message "ENHANCE_YOUR_CALM (too_many_pings??xxx" ""
                 Expect.isLessThan message.Length 200 "")

@@ -74,20 +74,25 @@ type Http2PeerConnection(number: int, stream: Stream) =
 /// A bare HTTP/2 server, in plain text or over TLS, whose `handle` gets each HEADERS and DATA frame, one at a time for
 /// each connection.
 type Http2Peer
-    (
-        settings: byte array,
-        certificate: X509Certificate2 option,
-        handle: Http2PeerConnection -> Http2Frame -> Task
-    ) =
+    (settings: byte array, certificate: X509Certificate2 option, handle: Http2PeerConnection -> Http2Frame -> Task) =
     let mutable connections = 0
 
     let readFrame (stream: Stream) =
         task {
             let head = Array.zeroCreate<byte> 9
             do! stream.ReadExactlyAsync(head.AsMemory())
-            let payload = Array.zeroCreate<byte> ((int head[0] <<< 16) ||| (int head[1] <<< 8) ||| int head[2])
+
+            let payload =
+                Array.zeroCreate<byte>((int head[0] <<< 16) ||| (int head[1] <<< 8) ||| int head[2])
+
             do! stream.ReadExactlyAsync(payload.AsMemory())
-            let id = (int head[5] <<< 24) ||| (int head[6] <<< 16) ||| (int head[7] <<< 8) ||| int head[8]
+
+            let id =
+                (int head[5] <<< 24)
+                ||| (int head[6] <<< 16)
+                ||| (int head[7] <<< 8)
+                ||| int head[8]
+
             return head[3], head[4], id, payload
         }
 

@@ -29,9 +29,9 @@ let private start (http: int option) (grpc: int option) =
                 for _ in Option.toList grpc do
                     Json.grpcRoute "web" "web.example"
             ],
-        Json.pool [ yield! Option.toList http |> List.map tls ] [
-            yield! Option.toList grpc |> List.map (Json.backend "web")
-        ],
+        Json.pool
+            [ yield! Option.toList http |> List.map tls ]
+            [ yield! Option.toList grpc |> List.map (Json.backend "web") ],
         []
     )
 
@@ -46,7 +46,8 @@ let private grpcRequest (body: byte array) =
     content.Headers.Add("Content-Type", "application/grpc")
     new HttpRequestMessage(HttpMethod.Post, "https://web.example/s/M", Content = content)
 
-let private grpcOk = [ ":status", "200"; "content-type", "application/grpc"; "grpc-status", "0" ]
+let private grpcOk =
+    [ ":status", "200"; "content-type", "application/grpc"; "grpc-status", "0" ]
 
 let private grpcHead = [ ":status", "200"; "content-type", "application/grpc" ]
 
@@ -61,31 +62,37 @@ let tests =
         "attempts over HTTP/2"
         [
             for how in [ "closes the connection"; "says GOAWAY and closes the connection" ] do
-                case $"a GET whose reused connection the endpoint ends without a response is sent once more: it {how}" (fun () ->
-                    task {
-                        use peer =
-                            new Http2Peer(
-                                [||],
-                                Some certificate.Value,
-                                fun connection frame ->
-                                    task {
-                                        if connection.Number = 1 && frame.Stream > 1 then
-                                            if how.StartsWith("says", StringComparison.Ordinal) then
-                                                do! connection.GoAway(frame.Stream, 0uy)
+                case
+                    $"a GET whose reused connection the endpoint ends without a response is sent once more: it {how}"
+                    (fun () ->
+                        task {
+                            use peer =
+                                new Http2Peer(
+                                    [||],
+                                    Some certificate.Value,
+                                    fun connection frame ->
+                                        task {
+                                            if connection.Number = 1 && frame.Stream > 1 then
+                                                if how.StartsWith("says", StringComparison.Ordinal) then
+                                                    do! connection.GoAway(frame.Stream, 0uy)
 
-                                            connection.Close()
+                                                connection.Close()
 
-                                        do! ok connection frame $"connection {connection.Number}"
-                                    }
-                            )
+                                            do! ok connection frame $"connection {connection.Number}"
+                                        }
+                                )
 
-                        use! kedge = start (Some peer.Port) None
-                        use client = Clients.http1 kedge.HttpsPort None
-                        let! first = get client "https://web.example/" []
-                        let! second = get client "https://web.example/" []
-                        Expect.equal (first.Status, first.Body) (200, "connection 1") "first"
-                        Expect.equal (second.Status, second.Body) (200, "connection 2") (second.Header "X-Kedge-Error")
-                    })
+                            use! kedge = start (Some peer.Port) None
+                            use client = Clients.http1 kedge.HttpsPort None
+                            let! first = get client "https://web.example/" []
+                            let! second = get client "https://web.example/" []
+                            Expect.equal (first.Status, first.Body) (200, "connection 1") "first"
+
+                            Expect.equal
+                                (second.Status, second.Body)
+                                (200, "connection 2")
+                                (second.Header "X-Kedge-Error")
+                        })
 
             case "a POST whose reused connection the endpoint closes without a response is not sent again" (fun () ->
                 task {
@@ -148,6 +155,7 @@ let tests =
                                         let later: Task =
                                             task {
                                                 do! Task.Delay 20
+
                                                 streams.AddOrUpdate(connection.Number, 0, (fun _ count -> count - 1))
                                                 |> ignore
 
@@ -160,7 +168,9 @@ let tests =
 
                     use! kedge = start None (Some peer.Port)
                     use client = Clients.http2 kedge.GrpcPort None
-                    let! answers = Task.WhenAll [ for _ in 1..50 -> send client (grpcRequest [| 0uy; 0uy; 0uy; 0uy; 0uy |]) ]
+
+                    let! answers =
+                        Task.WhenAll [ for _ in 1..50 -> send client (grpcRequest [| 0uy; 0uy; 0uy; 0uy; 0uy |]) ]
 
                     let failed =
                         answers
@@ -219,10 +229,7 @@ let tests =
                                     Content = new ByteArrayContent(Array.zeroCreate size)
                                 ))
 
-                        Expect.equal
-                            (answer.Status, answer.Body)
-                            (200, $"got {size}")
-                            (answer.Header "X-Kedge-Error")
+                        Expect.equal (answer.Status, answer.Body) (200, $"got {size}") (answer.Header "X-Kedge-Error")
                     })
 
             case "a call that GOAWAY with an error ends fails at once, on a connection that is left open" (fun () ->
@@ -245,7 +252,12 @@ let tests =
                     Expect.equal (answer.Header "X-Kedge-Error-Type") "transport-unknown-error" "type"
                 })
 
-            for how in [ "is reset with INTERNAL_ERROR"; "is reset with CANCEL"; "ends with its connection" ] do
+            for how in
+                [
+                    "is reset with INTERNAL_ERROR"
+                    "is reset with CANCEL"
+                    "ends with its connection"
+                ] do
                 case $"a call whose response {how} ends in UNAVAILABLE" (fun () ->
                     task {
                         use peer =

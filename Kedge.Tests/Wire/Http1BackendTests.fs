@@ -37,41 +37,45 @@ let tests =
     testList
         "HTTP/1.1 backends"
         [
-            case "a response that comes during the upload is forwarded at once, on a connection that stays open" (fun () ->
-                task {
-                    use peer =
-                        new RawPeer(fun stream ->
-                            task {
-                                let! _ = RawPeer.ReadHead stream
-                                do! stream.ReadExactlyAsync(Array.zeroCreate<byte>(1000).AsMemory())
-                                do! RawPeer.Write(stream, "HTTP/1.1 401 No\r\nContent-Length: 4\r\n\r\nnope")
-                                // It takes the rest, and the next request.
-                                do! stream.ReadExactlyAsync(Array.zeroCreate<byte>(1000).AsMemory())
-                                let! _ = RawPeer.ReadHead stream
-                                do! RawPeer.Write(stream, ok)
-                            })
+            case
+                "a response that comes during the upload is forwarded at once, on a connection that stays open"
+                (fun () ->
+                    task {
+                        use peer =
+                            new RawPeer(fun stream ->
+                                task {
+                                    let! _ = RawPeer.ReadHead stream
+                                    do! stream.ReadExactlyAsync(Array.zeroCreate<byte>(1000).AsMemory())
+                                    do! RawPeer.Write(stream, "HTTP/1.1 401 No\r\nContent-Length: 4\r\n\r\nnope")
+                                    // It takes the rest, and the next request.
+                                    do! stream.ReadExactlyAsync(Array.zeroCreate<byte>(1000).AsMemory())
+                                    let! _ = RawPeer.ReadHead stream
+                                    do! RawPeer.Write(stream, ok)
+                                })
 
-                    use! kedge = serving "early" peer.Port []
-                    use! caller = RawClient.Connect kedge.HttpsPort
-                    do! caller.Write "POST / HTTP/1.1\r\nHost: early.example\r\nContent-Length: 2000\r\n\r\n"
-                    do! caller.Write(String('a', 1000))
-                    // The caller sends the rest when it has the response.
-                    let! response = readUntil caller.Stream "nope"
-                    Expect.stringStarts response "HTTP/1.1 401 No\r\n" "the response"
-                    do! caller.Write(String('b', 1000))
-                    do! caller.Write "GET / HTTP/1.1\r\nHost: early.example\r\n\r\n"
-                    let! response = readUntil caller.Stream "ok"
-                    Expect.stringStarts response "HTTP/1.1 200 OK\r\n" "the next response"
-                    Expect.equal peer.Accepted 1 "connections"
-                    let! errors = DebugPort.metric kedge "kedge_proxy_errors_total" [ "backend_name", "early" ]
-                    Expect.equal errors 0.0 "an early response is no error"
-                })
+                        use! kedge = serving "early" peer.Port []
+                        use! caller = RawClient.Connect kedge.HttpsPort
+                        do! caller.Write "POST / HTTP/1.1\r\nHost: early.example\r\nContent-Length: 2000\r\n\r\n"
+                        do! caller.Write(String('a', 1000))
+                        // The caller sends the rest when it has the response.
+                        let! response = readUntil caller.Stream "nope"
+                        Expect.stringStarts response "HTTP/1.1 401 No\r\n" "the response"
+                        do! caller.Write(String('b', 1000))
+                        do! caller.Write "GET / HTTP/1.1\r\nHost: early.example\r\n\r\n"
+                        let! response = readUntil caller.Stream "ok"
+                        Expect.stringStarts response "HTTP/1.1 200 OK\r\n" "the next response"
+                        Expect.equal peer.Accepted 1 "connections"
+
+                        let! errors =
+                            DebugPort.metric kedge "kedge_proxy_errors_total" [ "backend_name", "early" ]
+
+                        Expect.equal errors 0.0 "an early response is no error"
+                    })
 
             for length in [ 10; 100_000 ] do
                 case $"`Expect: 100-continue` is answered by the endpoint: {length} bytes refused" (fun () ->
                     task {
-                        use peer =
-                            RawPeer.Answering "HTTP/1.1 417 No\r\nContent-Length: 2\r\n\r\nno"
+                        use peer = RawPeer.Answering "HTTP/1.1 417 No\r\nContent-Length: 2\r\n\r\nno"
 
                         use! kedge = serving "expect" peer.Port []
                         use! caller = RawClient.Connect kedge.HttpsPort
@@ -137,11 +141,10 @@ let tests =
                     use! kedge = serving "sum" peer.Port []
                     use! caller = RawClient.Connect kedge.HttpsPort
 
-                    do!
-                        caller.Write
-                            "GET / HTTP/1.1\r\nHost: sum.example\r\nTE: trailers\r\nConnection: TE\r\n\r\n"
+                    do! caller.Write "GET / HTTP/1.1\r\nHost: sum.example\r\nTE: trailers\r\nConnection: TE\r\n\r\n"
 
                     let! response = readUntil caller.Stream "\r\n0\r\n"
+
                     let! response =
                         task {
                             if response.EndsWith("7\r\n\r\n", StringComparison.Ordinal) then
@@ -206,7 +209,8 @@ let tests =
                     "a 101 that was not asked for", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"
                     "a folded line", "HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n"
                     "a head without end", "HTTP/1.1 200 OK\r\nA: " + String('a', 100_000)
-                    "a chunk size that overflows", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n"
+                    "a chunk size that overflows",
+                    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n"
                     "the end of the connection", ""
                 ] do
                 case $"an invalid response is answered with 502: {name}" (fun () ->
@@ -227,7 +231,10 @@ let tests =
             case "a response header beyond the limit is answered with 502 that names the limit" (fun () ->
                 task {
                     let long = String('a', 3000)
-                    use peer = RawPeer.Answering $"HTTP/1.1 200 OK\r\nA: {long}\r\nContent-Length: 0\r\n\r\n"
+
+                    use peer =
+                        RawPeer.Answering $"HTTP/1.1 200 OK\r\nA: {long}\r\nContent-Length: 0\r\n\r\n"
+
                     use! kedge = serving "long" peer.Port [ "--backend_max_header_bytes=2000" ]
                     use client = Clients.http2 kedge.HttpsPort None
                     let! answer = get client "https://long.example/" []

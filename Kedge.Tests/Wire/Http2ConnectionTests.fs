@@ -35,8 +35,7 @@ let private failed (work: Task<UpstreamResponse>) : Task<UpstreamException> =
 let private broken (response: UpstreamResponse) : Task<UpstreamException> =
     failure<UpstreamException> "a response" (fun () -> Client.read response :> Task)
 
-let private facts (error: UpstreamException) =
-    error.Kind, error.Sent, Option.ofNullable error.Http2ErrorCode
+let private facts (error: UpstreamException) = error.Kind, error.Sent, Option.ofNullable error.Http2ErrorCode
 
 let private idle (connection: IUpstreamConnection) =
     eventually "the connection is idle" (fun () -> connection.ActiveStreams = 0)
@@ -52,67 +51,69 @@ let tests =
             testList
                 "requests"
                 [
-                    case "a request on the wire: pseudo-header fields first, names in lower case, nothing of the hop" (fun () ->
-                        let script (peer: RawHttp2) : Task =
-                            task {
-                                let! stream, fields, content, trailers = peer.Request()
+                    case
+                        "a request on the wire: pseudo-header fields first, names in lower case, nothing of the hop"
+                        (fun () ->
+                            let script (peer: RawHttp2) : Task =
+                                task {
+                                    let! stream, fields, content, trailers = peer.Request()
 
-                                Expect.equal
-                                    fields
-                                    [
-                                        ":method", "POST"
-                                        ":scheme", "http"
-                                        ":authority", "a.example"
-                                        ":path", "/p?q=%20"
-                                        "content-length", "5"
-                                        "x-custom", "\u00e9"
-                                        "te", "trailers"
-                                        "cookie", "a=1; b=2"
-                                    ]
-                                    "the header section"
+                                    Expect.equal
+                                        fields
+                                        [
+                                            ":method", "POST"
+                                            ":scheme", "http"
+                                            ":authority", "a.example"
+                                            ":path", "/p?q=%20"
+                                            "content-length", "5"
+                                            "x-custom", "\u00e9"
+                                            "te", "trailers"
+                                            "cookie", "a=1; b=2"
+                                        ]
+                                        "the header section"
 
-                                Expect.equal content (text "hello") "the content"
-                                Expect.equal trailers [ "x-checksum", "1" ] "the trailers"
-                                do! peer.Respond(stream, "ok")
-                            }
+                                    Expect.equal content (text "hello") "the content"
+                                    Expect.equal trailers [ "x-checksum", "1" ] "the trailers"
+                                    do! peer.Respond(stream, "ok")
+                                }
 
-                        against [] script (fun port ->
-                            task {
-                                let! connection = Client.start port
+                            against [] script (fun port ->
+                                task {
+                                    let! connection = Client.start port
 
-                                let request =
-                                    UpstreamRequest(
-                                        Method = "POST",
-                                        Target = "/p?q=%20",
-                                        Scheme = "http",
-                                        Authority = "a.example",
-                                        Content = new ByteArrayContent(text "hello"),
-                                        ContentLength = Nullable 5L,
-                                        Trailers =
-                                            (fun () ->
-                                                let trailers = FieldList()
-                                                trailers.Add("X-Checksum", "1")
-                                                trailers)
-                                    )
+                                    let request =
+                                        UpstreamRequest(
+                                            Method = "POST",
+                                            Target = "/p?q=%20",
+                                            Scheme = "http",
+                                            Authority = "a.example",
+                                            Content = new ByteArrayContent(text "hello"),
+                                            ContentLength = Nullable 5L,
+                                            Trailers =
+                                                (fun () ->
+                                                    let trailers = FieldList()
+                                                    trailers.Add("X-Checksum", "1")
+                                                    trailers)
+                                        )
 
-                                for name, value in
-                                    [
-                                        "X-Custom", "\u00e9"
-                                        "TE", "trailers"
-                                        "Connection", "keep-alive"
-                                        "Keep-Alive", "5"
-                                        "Transfer-Encoding", "chunked"
-                                        "Upgrade", "h2c"
-                                        "Host", "other"
-                                        "Content-Length", "7"
-                                        "Cookie", "a=1; b=2"
-                                    ] do
-                                    request.Fields.Add(name, value)
+                                    for name, value in
+                                        [
+                                            "X-Custom", "\u00e9"
+                                            "TE", "trailers"
+                                            "Connection", "keep-alive"
+                                            "Keep-Alive", "5"
+                                            "Transfer-Encoding", "chunked"
+                                            "Upgrade", "h2c"
+                                            "Host", "other"
+                                            "Content-Length", "7"
+                                            "Cookie", "a=1; b=2"
+                                        ] do
+                                        request.Fields.Add(name, value)
 
-                                let! response = Client.send connection request
-                                let! content = Client.read response
-                                Expect.equal content "ok" ""
-                            }))
+                                    let! response = Client.send connection request
+                                    let! content = Client.read response
+                                    Expect.equal content "ok" ""
+                                }))
 
                     case "a small request leaves in one piece, and its last frame ends it" (fun () ->
                         let script (peer: RawHttp2) : Task =
@@ -138,7 +139,10 @@ let tests =
                         against [] script (fun port ->
                             task {
                                 let! connection = Client.start port
-                                let! response = Client.send connection (Client.post "/" (new ByteArrayContent(text "hello")))
+
+                                let! response =
+                                    Client.send connection (Client.post "/" (new ByteArrayContent(text "hello")))
+
                                 let! content = Client.read response
                                 Expect.equal content "ok" ""
                             }))
@@ -174,11 +178,25 @@ let tests =
                                         Client.get "/a b"
                                         Client.get "/a\r\nb"
                                         Client.get ""
-                                        UpstreamRequest(Method = "GET ", Target = "/", Scheme = "http", Authority = "a.example")
-                                        UpstreamRequest(Method = "GET", Target = "/", Scheme = "http", Authority = "a example")
+                                        UpstreamRequest(
+                                            Method = "GET ",
+                                            Target = "/",
+                                            Scheme = "http",
+                                            Authority = "a.example"
+                                        )
+                                        UpstreamRequest(
+                                            Method = "GET",
+                                            Target = "/",
+                                            Scheme = "http",
+                                            Authority = "a example"
+                                        )
                                     ] do
                                     let! error = failed (Client.send connection request)
-                                    Expect.equal (facts error) (FailureKind.InvalidRequest, SentState.NothingSent, None) ""
+
+                                    Expect.equal
+                                        (facts error)
+                                        (FailureKind.InvalidRequest, SentState.NothingSent, None)
+                                        ""
 
                                 let! response = Client.send connection (Client.get "/good")
                                 let! content = Client.read response
@@ -276,9 +294,17 @@ let tests =
                         against [] script (fun port ->
                             task {
                                 let! connection = Client.start port
-                                let content = new SteppedContent(fun _ -> task { raise (InvalidDataException "no more") })
+
+                                let content =
+                                    new SteppedContent(fun _ -> task { raise (InvalidDataException "no more") })
+
                                 let! error = failed (Client.send connection (Client.post "/" content))
-                                Expect.equal (facts error) (FailureKind.ContentFailed, SentState.MayHaveBeenProcessed, None) ""
+
+                                Expect.equal
+                                    (facts error)
+                                    (FailureKind.ContentFailed, SentState.MayHaveBeenProcessed, None)
+                                    ""
+
                                 Expect.equal (nonNull error.InnerException).Message "no more" "its cause"
                                 let! response = Client.send connection (Client.get "/")
                                 response.Dispose()
@@ -408,7 +434,14 @@ let tests =
                         let script (peer: RawHttp2) : Task =
                             task {
                                 let! stream, _, _, _ = peer.Request()
-                                do! peer.Headers(stream, [ ":status", "200"; "x-a", "1"; "x-a", "2"; "content-length", "4" ], false)
+
+                                do!
+                                    peer.Headers(
+                                        stream,
+                                        [ ":status", "200"; "x-a", "1"; "x-a", "2"; "content-length", "4" ],
+                                        false
+                                    )
+
                                 do! peer.Data(stream, text "con", false)
                                 do! peer.Data(stream, text "t", false)
                                 do! peer.Headers(stream, [ "x-checksum", "9" ], true)
@@ -422,7 +455,10 @@ let tests =
                                 Expect.equal response.Version HttpVersion.Version20 ""
                                 Expect.equal response.ContentLength (Nullable 4L) ""
                                 Expect.isFalse response.HasNoContent ""
-                                let fields = [ for field in response.Fields.AsSpan().ToArray() -> field.Name, field.Value ]
+
+                                let fields =
+                                    [ for field in response.Fields.AsSpan().ToArray() -> field.Name, field.Value ]
+
                                 Expect.equal fields [ "x-a", "1"; "x-a", "2"; "content-length", "4" ] ""
                                 let! content = Client.read response
                                 Expect.equal content "cont" ""
@@ -558,7 +594,12 @@ let tests =
                             task {
                                 let! connection = Client.start port
                                 let! error = failed (Client.send connection (Client.get "/"))
-                                Expect.equal (facts error) (FailureKind.StreamReset, SentState.MayHaveBeenProcessed, Some 2L) ""
+
+                                Expect.equal
+                                    (facts error)
+                                    (FailureKind.StreamReset, SentState.MayHaveBeenProcessed, Some 2L)
+                                    ""
+
                                 Expect.isFalse error.BeforeAnyResponseByte ""
                             }))
 
@@ -575,7 +616,10 @@ let tests =
                                 do!
                                     peer.SendAll
                                         [
-                                            1uy, 5uy, head.Stream, HeaderBlock.plain [ ":status", "200"; "grpc-status", "7" ]
+                                            1uy,
+                                            5uy,
+                                            head.Stream,
+                                            HeaderBlock.plain [ ":status", "200"; "grpc-status", "7" ]
                                             3uy, 0uy, head.Stream, [| 0uy; 0uy; 0uy; 0uy |]
                                         ]
 
@@ -586,7 +630,10 @@ let tests =
                         against [] script (fun port ->
                             task {
                                 let! connection = Client.start port
-                                let unwanted = TaskCompletionSource TaskCreationOptions.RunContinuationsAsynchronously
+
+                                let unwanted =
+                                    TaskCompletionSource TaskCreationOptions.RunContinuationsAsynchronously
+
                                 let copied = TaskCompletionSource TaskCreationOptions.RunContinuationsAsynchronously
 
                                 let content =
@@ -635,9 +682,15 @@ let tests =
                         against [] script (fun port ->
                             task {
                                 let! connection = Client.start port
-                                let responded = TaskCompletionSource TaskCreationOptions.RunContinuationsAsynchronously
-                                let written = TaskCompletionSource TaskCreationOptions.RunContinuationsAsynchronously
-                                let released = TaskCompletionSource TaskCreationOptions.RunContinuationsAsynchronously
+
+                                let responded =
+                                    TaskCompletionSource TaskCreationOptions.RunContinuationsAsynchronously
+
+                                let written =
+                                    TaskCompletionSource TaskCreationOptions.RunContinuationsAsynchronously
+
+                                let released =
+                                    TaskCompletionSource TaskCreationOptions.RunContinuationsAsynchronously
 
                                 let content =
                                     new SteppedContent(fun sink ->
@@ -697,7 +750,10 @@ let tests =
                                     reading <- frame.Kind = 0uy
 
                                     if not reading then
-                                        Expect.equal (frame.Kind, frame.Stream, frame.Payload[3]) (3uy, head.Stream, 8uy) "CANCEL"
+                                        Expect.equal
+                                            (frame.Kind, frame.Stream, frame.Payload[3])
+                                            (3uy, head.Stream, 8uy)
+                                            "CANCEL"
                             }
 
                         against [] script (fun port ->
@@ -732,7 +788,12 @@ let tests =
                                 use already = new CancellationTokenSource()
                                 already.Cancel()
                                 Expect.isTrue (connection.TryReserve()) ""
-                                let! _ = canceled "the one that never began" (connection.SendAsync(Client.get "/", already.Token))
+
+                                let! _ =
+                                    canceled
+                                        "the one that never began"
+                                        (connection.SendAsync(Client.get "/", already.Token))
+
                                 do! idle connection
                             }))
                 ]
@@ -751,7 +812,12 @@ let tests =
                             task {
                                 let! connection = Client.start port
                                 let! error = failed (Client.send connection (Client.get "/"))
-                                Expect.equal (facts error) (FailureKind.StreamReset, SentState.CertainlyNotProcessed, Some 7L) ""
+
+                                Expect.equal
+                                    (facts error)
+                                    (FailureKind.StreamReset, SentState.CertainlyNotProcessed, Some 7L)
+                                    ""
+
                                 Expect.isTrue error.BeforeAnyResponseByte ""
                                 Expect.isFalse error.ConnectionWasReused ""
                             }))
@@ -772,10 +838,19 @@ let tests =
                                 let! first = Client.send connection (Client.get "/")
                                 let! _ = Client.read first
                                 let! error = failed (Client.send connection (Client.get "/"))
-                                Expect.equal (facts error) (FailureKind.Closed, SentState.MayHaveBeenProcessed, None) ""
+
+                                Expect.equal
+                                    (facts error)
+                                    (FailureKind.Closed, SentState.MayHaveBeenProcessed, None)
+                                    ""
+
                                 Expect.isTrue error.ConnectionWasReused ""
                                 Expect.isTrue error.BeforeAnyResponseByte ""
-                                do! eventually "the owner hears of it" (fun () -> owner.Retired = 1 && owner.Closed = 1)
+
+                                do!
+                                    eventually "the owner hears of it" (fun () ->
+                                        owner.Retired = 1 && owner.Closed = 1)
+
                                 Expect.isFalse (connection.TryReserve()) "it takes no more"
                             }))
 
@@ -797,7 +872,11 @@ let tests =
                                 let! connection = Client.start port
                                 let request = Client.post "/" (new ByteArrayContent(Array.zeroCreate 200_000))
                                 let! error = failed (Client.send connection request)
-                                Expect.equal (facts error) (FailureKind.GoAway, SentState.CertainlyNotProcessed, Some 0L) ""
+
+                                Expect.equal
+                                    (facts error)
+                                    (FailureKind.GoAway, SentState.CertainlyNotProcessed, Some 0L)
+                                    ""
                             }))
 
                     case "GOAWAY is heard even when the connection breaks while something is sent" (fun () ->
@@ -830,7 +909,11 @@ let tests =
                                 do! Task.Delay 50
                                 do! peer.Respond(first, "last")
                                 let! rest = peer.ReadToEnd()
-                                Expect.equal [ for frame in rest -> frame.Kind ] [ 7uy ] "the client says goodbye, and closes"
+
+                                Expect.equal
+                                    [ for frame in rest -> frame.Kind ]
+                                    [ 7uy ]
+                                    "the client says goodbye, and closes"
                             }
 
                         against [] script (fun port ->
@@ -844,29 +927,41 @@ let tests =
                                 do! eventually "it closes" (fun () -> owner.Retired = 1 && owner.Closed = 1)
                             }))
 
-                    case "GOAWAY with an error fails what it covers at once, though the connection stays open" (fun () ->
-                        let script (peer: RawHttp2) : Task =
-                            task {
-                                let! first, _, _, _ = peer.Request()
-                                let! second, _, _, _ = peer.Request()
-                                Expect.equal (first, second) (1, 3) ""
-                                do! peer.GoAway(first, 9u)
-                                let! _ = peer.ReadToEnd()
-                                ()
-                            }
+                    case
+                        "GOAWAY with an error fails what it covers at once, though the connection stays open"
+                        (fun () ->
+                            let script (peer: RawHttp2) : Task =
+                                task {
+                                    let! first, _, _, _ = peer.Request()
+                                    let! second, _, _, _ = peer.Request()
+                                    Expect.equal (first, second) (1, 3) ""
+                                    do! peer.GoAway(first, 9u)
+                                    let! _ = peer.ReadToEnd()
+                                    ()
+                                }
 
-                        against [] script (fun port ->
-                            task {
-                                let owner = RecordingOwner()
-                                let! connection = Client.startAt port Http2Options.Default owner
-                                let first = Client.send connection (Client.get "/")
-                                let second = Client.send connection (Client.get "/")
-                                let! error = failed first
-                                Expect.equal (facts error) (FailureKind.GoAway, SentState.MayHaveBeenProcessed, Some 9L) "covered"
-                                let! error = failed second
-                                Expect.equal (facts error) (FailureKind.GoAway, SentState.CertainlyNotProcessed, Some 9L) "left out"
-                                do! eventually "it closes" (fun () -> owner.Closed = 1)
-                            }))
+                            against [] script (fun port ->
+                                task {
+                                    let owner = RecordingOwner()
+                                    let! connection = Client.startAt port Http2Options.Default owner
+                                    let first = Client.send connection (Client.get "/")
+                                    let second = Client.send connection (Client.get "/")
+                                    let! error = failed first
+
+                                    Expect.equal
+                                        (facts error)
+                                        (FailureKind.GoAway, SentState.MayHaveBeenProcessed, Some 9L)
+                                        "covered"
+
+                                    let! error = failed second
+
+                                    Expect.equal
+                                        (facts error)
+                                        (FailureKind.GoAway, SentState.CertainlyNotProcessed, Some 9L)
+                                        "left out"
+
+                                    do! eventually "it closes" (fun () -> owner.Closed = 1)
+                                }))
 
                     case "a violation ends the connection with GOAWAY, and every stream on it" (fun () ->
                         let script (peer: RawHttp2) : Task =
@@ -874,14 +969,22 @@ let tests =
                                 let! _ = peer.Request()
                                 do! peer.Send(9uy, 4uy, 1, [||])
                                 let! frames = peer.ReadToEnd()
-                                Expect.equal [ for frame in frames -> frame.Kind, frame.Payload[7] ] [ 7uy, 1uy ] "PROTOCOL_ERROR"
+
+                                Expect.equal
+                                    [ for frame in frames -> frame.Kind, frame.Payload[7] ]
+                                    [ 7uy, 1uy ]
+                                    "PROTOCOL_ERROR"
                             }
 
                         against [] script (fun port ->
                             task {
                                 let! connection = Client.start port
                                 let! error = failed (Client.send connection (Client.get "/"))
-                                Expect.equal (facts error) (FailureKind.MalformedResponse, SentState.MayHaveBeenProcessed, None) ""
+
+                                Expect.equal
+                                    (facts error)
+                                    (FailureKind.MalformedResponse, SentState.MayHaveBeenProcessed, None)
+                                    ""
                             }))
                 ]
 
@@ -933,7 +1036,9 @@ let tests =
                         task {
                             let options = Http2Options(SettingsTimeout = TimeSpan.FromMilliseconds 200.0)
                             use silent = RawPeer.Hanging()
-                            use http1 = RawPeer.Answering "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"
+
+                            use http1 =
+                                RawPeer.Answering "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"
 
                             use closing =
                                 new RawPeer(fun stream ->
@@ -957,7 +1062,11 @@ let tests =
                         let script (peer: RawHttp2) : Task =
                             task {
                                 let! frames = peer.ReadToEnd()
-                                Expect.equal [ for frame in frames -> frame.Kind, frame.Payload[7] ] [ 7uy, 0uy ] "GOAWAY, NO_ERROR"
+
+                                Expect.equal
+                                    [ for frame in frames -> frame.Kind, frame.Payload[7] ]
+                                    [ 7uy, 0uy ]
+                                    "GOAWAY, NO_ERROR"
                             }
 
                         against [] script (fun port ->
@@ -1013,40 +1122,51 @@ let tests =
                             task {
                                 let! connection = Client.startAt port short (RecordingOwner())
                                 let! error = failed (Client.send connection (Client.get "/"))
-                                Expect.equal (facts error) (FailureKind.Closed, SentState.MayHaveBeenProcessed, None) ""
+
+                                Expect.equal
+                                    (facts error)
+                                    (FailureKind.Closed, SentState.MayHaveBeenProcessed, None)
+                                    ""
+
                                 Expect.stringContains error.Message "PING" ""
                             }))
 
-                    case "an endpoint that answers PING may take its time, and is not asked again in the same silence" (fun () ->
-                        let mutable pings = 0
+                    case
+                        "an endpoint that answers PING may take its time, and is not asked again in the same silence"
+                        (fun () ->
+                            let mutable pings = 0
 
-                        let script (peer: RawHttp2) : Task =
-                            task {
-                                let! head = peer.Expect 1uy
+                            let script (peer: RawHttp2) : Task =
+                                task {
+                                    let! head = peer.Expect 1uy
 
-                                let answer: Task =
-                                    task {
-                                        while true do
-                                            let! frame = peer.ReadAny()
+                                    let answer: Task =
+                                        task {
+                                            while true do
+                                                let! frame = peer.ReadAny()
 
-                                            if frame.Kind = 6uy then
-                                                pings <- pings + 1
-                                                do! peer.Send(6uy, 1uy, 0, frame.Payload)
-                                    }
+                                                if frame.Kind = 6uy then
+                                                    pings <- pings + 1
+                                                    do! peer.Send(6uy, 1uy, 0, frame.Payload)
+                                        }
 
-                                do! eventually "a PING comes" (fun () -> pings = 1)
-                                do! Absence.during (TimeSpan.FromSeconds 1.5) "a second PING" (fun () -> Task.FromResult(pings > 1))
-                                do! peer.Respond(head.Stream, "at last")
-                                ignore answer
-                            }
+                                    do! eventually "a PING comes" (fun () -> pings = 1)
 
-                        against [] script (fun port ->
-                            task {
-                                let! connection = Client.startAt port short (RecordingOwner())
-                                let! response = Client.send connection (Client.get "/")
-                                let! content = Client.read response
-                                Expect.equal content "at last" ""
-                            }))
+                                    do!
+                                        Absence.during (TimeSpan.FromSeconds 1.5) "a second PING" (fun () ->
+                                            Task.FromResult(pings > 1))
+
+                                    do! peer.Respond(head.Stream, "at last")
+                                    ignore answer
+                                }
+
+                            against [] script (fun port ->
+                                task {
+                                    let! connection = Client.startAt port short (RecordingOwner())
+                                    let! response = Client.send connection (Client.get "/")
+                                    let! content = Client.read response
+                                    Expect.equal content "at last" ""
+                                }))
 
                     case "no PING without streams" (fun () ->
                         let mutable pings = 0
@@ -1068,7 +1188,10 @@ let tests =
                                 let! connection = Client.startAt port short (RecordingOwner())
                                 let! response = Client.send connection (Client.get "/")
                                 let! _ = Client.read response
-                                do! Absence.during (TimeSpan.FromSeconds 1.0) "a PING" (fun () -> Task.FromResult(pings > 0))
+
+                                do!
+                                    Absence.during (TimeSpan.FromSeconds 1.0) "a PING" (fun () ->
+                                        Task.FromResult(pings > 0))
                             }))
                 ]
         ]

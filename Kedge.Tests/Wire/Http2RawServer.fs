@@ -17,7 +17,13 @@ open Kedge.Wire.Sockets
 open Kedge.Wire.Upstream
 
 /// A frame as it came, or is to go out.
-type RawFrame = { Kind: byte; Flags: byte; Stream: int; Payload: byte array }
+type RawFrame =
+    {
+        Kind: byte
+        Flags: byte
+        Stream: int
+        Payload: byte array
+    }
 
 /// One connection of an HTTP/2 server that writes frames as a test says, sound or not.
 type RawHttp2(stream: NetworkStream) =
@@ -248,13 +254,16 @@ module Client =
 
     let startAt (port: int) (options: Http2Options) (owner: IConnectionOwner) =
         task {
-            let! channel = SocketChannel.ConnectAsync(IPEndPoint(IPAddress.Loopback, port), CancellationToken.None)
+            let! channel =
+                SocketChannel.ConnectAsync(IPEndPoint(IPAddress.Loopback, port), CancellationToken.None)
+
             return! Http2Connection.StartAsync(channel, options, owner, ConnectionObserver.None, CancellationToken.None)
         }
 
     let start (port: int) = startAt port Http2Options.Default (RecordingOwner())
 
-    let get (target: string) = UpstreamRequest(Method = "GET", Target = target, Scheme = "http", Authority = "a.example")
+    let get (target: string) =
+        UpstreamRequest(Method = "GET", Target = target, Scheme = "http", Authority = "a.example")
 
     let post (target: string) (content: HttpContent) =
         UpstreamRequest(Method = "POST", Target = target, Scheme = "http", Authority = "a.example", Content = content)
