@@ -77,6 +77,12 @@ internal sealed class Exchange : HttpMessageInvoker
     /// </summary>
     public bool HasResponded { get; set; }
 
+    /// <summary>Whether an HTTP/1.1 response has started and will not be completed.</summary>
+    public bool IsCut { get; private set; }
+
+    /// <summary>Whether a part of the request is still to be forwarded.</summary>
+    public bool IsSendingRequest => _content is { IsSending: true };
+
     /// <summary>The exception behind <see cref="Failure"/>, if there was one.</summary>
     public Exception? Cause { get; private set; }
 
@@ -115,7 +121,8 @@ internal sealed class Exchange : HttpMessageInvoker
             ExpectsContinue = _content is not null
                 && string.Equals(incoming.Headers.Expect, "100-continue", StringComparison.OrdinalIgnoreCase),
             Trailers = _content is not null && incoming.ContentLength is null ? ReadTrailers : null,
-            OnInformational = SendInformationalAsync,
+            // gRPC has none.
+            OnInformational = Protocol.IsGrpc ? null : SendInformationalAsync,
             ContentUnwanted = _content is null ? null : _content.Stop,
         };
     }
@@ -212,8 +219,8 @@ internal sealed class Exchange : HttpMessageInvoker
     }
 
     /// <summary>
-    /// Ends an exchange whose endpoint failed after the response had started: resets the stream or closes the
-    /// connection, so that the caller notices that the body is incomplete.
+    /// Ends an exchange whose endpoint failed after the response had started, so that the caller notices that the body
+    /// is incomplete: resets the stream, or has the connection closed (<see cref="IsCut"/>).
     /// </summary>
     public void BreakOff(Exception cause)
     {
@@ -222,21 +229,21 @@ internal sealed class Exchange : HttpMessageInvoker
             _failure = LocalReply.BrokenOff;
         }
         Cause = cause;
-        Reset(_context);
-    }
-
-    /// <summary>Resets the stream, or closes the connection, of a response that is incomplete.</summary>
-    public static void Reset(HttpContext context)
-    {
-        if (context.Features.Get<IHttpResetFeature>() is { } reset)
+        if (_context.Features.Get<IHttpResetFeature>() is { } reset)
         {
             // RFC 9113, 7. Clients take it for a failure of the server; CANCEL, they would take for their own.
             const int internalError = 2;
             reset.Reset(internalError);
         }
+        else if (HttpProtocol.IsHttp11(_context.Request.Protocol))
+        {
+            IsCut = true;
+            _content?.Stop();
+        }
         else
         {
-            context.Abort();
+            // HTTP/1.0: the end of the connection alone could be the end of the body.
+            _context.Abort();
         }
     }
 

@@ -79,6 +79,8 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
         exchange.Record.FirstByte = Stopwatch.GetTimestamp();
         var response = httpContext.Response;
         CopyHeaders(upstream, response.Headers);
+        // Only where it applies (RFC 9110, 8.6), and not where kedge may have to end the response before its end.
+        response.Headers.ContentLength = exchange.Protocol.IsGrpc ? null : upstream.ContentLength;
         response.Headers[ProxyHeaders.RequestId] = exchange.Record.RequestId;
         if (exchange.BackendName is { } backend)
         {
@@ -142,8 +144,24 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
         HttpContext httpContext, HttpResponseMessage proxyResponse, CancellationToken cancellationToken)
     {
         // Step 9: the trailers of the response.
+        if (exchange.IsCut)
+        {
+            return default;
+        }
         exchange.HasResponded = true;
-        var fields = ((UpstreamResponse)proxyResponse).Trailers;
+        var ended = EndResponseAsync(httpContext, ((UpstreamResponse)proxyResponse).Trailers, cancellationToken);
+        return exchange.IsSendingRequest ? CompleteAsync(ended, httpContext.Response) : ended;
+    }
+
+    /// <summary>Ends the response before the request has ended, so that the caller need not wait for that.</summary>
+    private static async ValueTask CompleteAsync(ValueTask ended, HttpResponse response)
+    {
+        await ended;
+        await response.CompleteAsync();
+    }
+
+    private ValueTask EndResponseAsync(HttpContext httpContext, FieldList? fields, CancellationToken cancellationToken)
+    {
         if (httpContext.Response.Body is ChunkedResponseBody chunked)
         {
             return chunked.EndAsync(fields, cancellationToken);
@@ -190,26 +208,14 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
 
     private static void CopyHeaders(UpstreamResponse from, IHeaderDictionary to)
     {
-        var connection = default(StringValues);
+        var rules = new ResponseFields(from.Fields);
         foreach (ref readonly var field in from.Fields.AsSpan())
         {
-            if (field.Name.Length == 10
-                && field.Name.Equals(HeaderNames.Connection, StringComparison.OrdinalIgnoreCase))
-            {
-                connection = StringValues.Concat(connection, field.Value);
-            }
-        }
-        var namesOthers = connection.Count > 0 && HeaderRules.NamesOthers(connection);
-        foreach (ref readonly var field in from.Fields.AsSpan())
-        {
-            if (HeaderRules.OfResponse(field.Name) == HeaderAction.Pass
-                && !(namesOthers && HeaderRules.IsNamedBy(connection, field.Name)))
+            if (rules.IsForwarded(field.Name))
             {
                 Append(to, field);
             }
         }
-        // Only where it applies: RFC 9110, 8.6.
-        to.ContentLength = from.ContentLength;
     }
 
     private static void Append(IHeaderDictionary to, Field field) =>

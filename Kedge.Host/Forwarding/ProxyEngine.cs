@@ -75,7 +75,8 @@ public sealed class ProxyEngine : IAsyncDisposable
         _monitor = new InactivityMonitor(listeners.MaxReadTimeout, listeners.MaxWriteTimeout);
     }
 
-    /// <summary>Handles one request. Never throws.</summary>
+    /// <summary>Handles one request.</summary>
+    /// <exception cref="ResponseCutException">The response has started and cannot be completed.</exception>
     public async Task HandleAsync(HttpContext context, ListenerKind listener)
     {
         var record = _telemetry.Begin(context, RequestId.KeepOrCreate(context.Request.Headers[ProxyHeaders.RequestId]));
@@ -161,6 +162,10 @@ public sealed class ProxyEngine : IAsyncDisposable
             // Step 11: release, count and log.
             exchange?.End();
             _telemetry.End(record, context);
+        }
+        if (exchange is { IsCut: true })
+        {
+            throw new ResponseCutException();
         }
     }
 

@@ -18,6 +18,9 @@ internal sealed class RequestContent(HttpContent copying, RequestBody body, Requ
     public bool IsReplayable =>
         _copy is null || (replay is { IsPossible: true } && _copy is { IsFaulted: false, IsCanceled: false });
 
+    /// <summary>Whether a part of the body is still to be read from the caller.</summary>
+    public bool IsSending => _copy is { IsCompleted: false };
+
     /// <summary>The endpoint has responded, so the body will not be sent again.</summary>
     public void ResponseReceived() => replay?.GiveUp();
 

@@ -10,8 +10,14 @@ namespace Kedge.Host.Forwarding;
 /// </summary>
 internal sealed class ResponseBody(Stream source, HttpContext context, Exchange exchange) : ResponseStream(source)
 {
+    private bool _isCut;
+
     public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
+        if (_isCut)
+        {
+            return new(0);
+        }
         // The copy loop does a zero-byte read before each read; the zero-byte one follows a write.
         if (buffer.Length == 0)
         {
@@ -28,11 +34,17 @@ internal sealed class ResponseBody(Stream source, HttpContext context, Exchange 
         {
             return await read;
         }
-        catch (UpstreamException) when (context.Response.HasStarted)
+        catch (UpstreamException e) when (context.Response.HasStarted)
         {
-            // Before the forwarder does: its reset would say that the caller canceled the request.
-            Exchange.Reset(context);
-            throw;
+            // Before the forwarder does: its reset would say that the caller canceled the request, and its abort would
+            // discard what has not been sent yet.
+            exchange.BreakOff(e);
+            if (!exchange.IsCut)
+            {
+                throw;
+            }
+            _isCut = true;
+            return 0;
         }
     }
 }

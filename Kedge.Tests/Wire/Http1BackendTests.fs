@@ -117,7 +117,7 @@ let tests =
                 task {
                     use peer =
                         RawPeer.Answering(
-                            "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nConnection: x\r\nProxy-Foo: 1\r\n\r\n"
+                            "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nConnection: x\r\nX: y\r\nProxy-Foo: 1\r\n\r\n"
                             + ok
                         )
 
@@ -128,7 +128,7 @@ let tests =
 
                     Expect.stringStarts
                         response
-                        "HTTP/1.1 103 \r\nLink: </a.css>; rel=preload\r\n\r\nHTTP/1.1 200 OK\r\n"
+                        "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\nHTTP/1.1 200 OK\r\n"
                         "both"
                 })
 
