@@ -17,6 +17,9 @@ namespace Kedge.Host.Forwarding;
 /// </summary>
 internal static class InformationalResponse
 {
+    // RFC 8297.
+    private const int EarlyHints = 103;
+
     public static ValueTask SendAsync(HttpContext context, int status, FieldList fields)
     {
         if (context.Response.HasStarted || context.RequestAborted.IsCancellationRequested)
@@ -42,7 +45,8 @@ internal static class InformationalResponse
     private static async ValueTask SendHttp1Async(
         PipeWriter output, int status, FieldList fields, CancellationToken cancel)
     {
-        var text = new StringBuilder($"HTTP/1.1 {status} {ReasonPhrases.GetReasonPhrase(status)}\r\n");
+        var reason = status == EarlyHints ? "Early Hints" : ReasonPhrases.GetReasonPhrase(status);
+        var text = new StringBuilder($"HTTP/1.1 {status} {reason}\r\n");
         for (var i = 0; i < fields.Count; i++)
         {
             var (name, value) = fields[i];

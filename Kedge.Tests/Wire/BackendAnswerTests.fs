@@ -324,7 +324,7 @@ let tests =
 
                     for _ in 1..5 do
                         use socket = new ClientWebSocket()
-                        socket.Options.HttpVersion <- Version(2, 0)
+                        socket.Options.HttpVersion <- Net.HttpVersion.Version20
                         socket.Options.HttpVersionPolicy <- HttpVersionPolicy.RequestVersionExact
                         socket.Options.CollectHttpResponseDetails <- true
                         use invoker = Clients.http2 kedge.HttpsPort None
