@@ -41,6 +41,10 @@ public static class ProxyListeners
                                     HandshakeTimeout = OrInfinite(options.Limits.HeaderTimeout),
                                 });
                                 listener.UseHttp1Rules();
+                                if (kind == ListenerKind.HttpTls)
+                                {
+                                    listener.UseHttp2Output();
+                                }
                             });
                         }
                     }
