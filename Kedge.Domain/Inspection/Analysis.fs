@@ -142,7 +142,8 @@ module Analysis =
                     for rule in 0 .. rules.Length - 1 do
                         let text =
                             match rules[rule] with
-                            | ExactPath path -> Exactly path
+                            | ExactPath path
+                            | PathTree path -> Exactly path
                             | PathPrefix prefix -> StartingWith prefix
 
                         if rules.Length > 1 && (space.Texts.Representatives text).IsEmpty then
@@ -162,14 +163,14 @@ module Analysis =
         | ExactMethod _ -> ValueNone
 
     /// For a route with a prefix: the first earlier one with a shorter prefix that takes calls of both, among the
-    /// routes for the same host or any host. (A route for one host before one for any host is a deliberate exception.)
+    /// routes for the same host, a wildcard that takes it, or any host. (A route for one host before one for any host is a deliberate exception.)
     let private overlaps (routes: GrpcRoute array) (conditions: RequestConditions array) (space: RequestSpace) reach =
         let winner = RouteSemantics.grpc.Winner routes
         let byPrefix = Dictionary<struct (HostMatcher * string), List<int>>()
 
         let earlier route (prefix: string) =
             seq {
-                for host in List.distinct [ conditions[route].Host; AnyHost ] do
+                for host in List.distinct (conditions[route].Host :: conditions[route].Host.Wildcards @ [ AnyHost ]) do
                     for length in 0 .. prefix.Length - 1 do
                         match byPrefix.TryGetValue(struct (host, prefix.Substring(0, length))) with
                         | true, routes -> yield! routes

@@ -33,7 +33,7 @@ type internal CheckedList =
     member private list.Path(index: int) : JsonPath = [ Field list.Protocol.Section; Field list.List; Step.Index index ]
 
     /// A rule in a message: `$.http.routes[3] (host=a.example)`.
-    member list.Name(index: int) = $"{JsonPath.render (list.Path index)} ({list.Infos[index].Rule})"
+    member list.Name(index: int) = $"{JsonPath.render (list.Path index)} ({list.Infos[index].Title})"
 
     /// A finding about a part of a rule, or with an empty path about the rule as a whole.
     member list.Finding(severity: Severity, kind: string, index: int, part: JsonPath, message: string, witnesses) =
@@ -152,9 +152,11 @@ type Check private () =
         | Protocol.Http ->
             Http
                 {
+                    Method = "GET"
                     Host = host
                     Ports = ports
                     Path = "/"
+                    Query = ""
                     Mode = Decoded.ProxyMode.ReverseProxy
                     Headers = []
                 }

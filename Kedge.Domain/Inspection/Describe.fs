@@ -8,7 +8,7 @@ type internal RuleNames =
     {
         /// `director.json:12: $.http.routes[3]`
         Place: int -> string
-        /// Its conditions: `host=a.example port=443`.
+        /// Its name and its conditions: `shop: host=a.example port=443`.
         Rule: int -> string
     }
 
@@ -29,7 +29,7 @@ type internal RuleNames =
 
         {
             Place = place
-            Rule = fun index -> infos[index].Rule
+            Rule = fun index -> infos[index].Title
         }
 
 /// Words that several reports share.

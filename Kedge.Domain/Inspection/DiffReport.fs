@@ -33,7 +33,7 @@ type DiffReport private () =
         else
             let infos = configuration.Routes[protocol]
             let names = RuleNames.Of(protocol, "routes", infos)
-            $"{names.Place index} {infos[index].Rule} -> {infos[index].BackendName}"
+            $"{names.Place index} {infos[index].Title} -> {infos[index].BackendName}"
 
     /// Where the request goes: to the route of this index, or when it is -1, where the ad-hoc rules decide.
     static let outcome (configuration: Configuration) index (request: Request) =
@@ -93,16 +93,14 @@ type DiffReport private () =
                 for mode in semantics.Any.Modes do
                     // A forward-proxy request always has a port.
                     if mode = Decoded.ProxyMode.ReverseProxy || ports.Explicit <> 0us then
-                        for rule in semantics.Any.Texts do
-                            for text in space.Value.Texts.Representatives rule do
-                                semantics.Request
-                                    {
-                                        Host = host
-                                        Ports = ports
-                                        Text = text
-                                        Mode = mode
-                                        Headers = []
-                                    }
+                        let conditions =
+                            { semantics.Any with
+                                Host = ExactHost host
+                                Modes = [ mode ]
+                            }
+
+                        for point in space.Value.Representatives conditions do
+                            semantics.Request { point with Ports = ports }
             }
             |> Seq.filter (fun request -> winners |> List.forall (fun winner -> winner request < 0))
 
