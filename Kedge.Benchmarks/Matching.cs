@@ -20,7 +20,9 @@ public enum Hit
     Miss,
 }
 
-/// <summary>One route for each host, as discovery makes them; beside it the linear scan that the table replaces.</summary>
+/// <summary>
+/// One route for each host, as discovery generates them; next to it the linear scan that the table replaces.
+/// </summary>
 [MemoryDiagnoser]
 public class HttpMatching
 {

@@ -144,7 +144,7 @@ type ExplainView =
     }
 
 /// A recent request. Times are in milliseconds from its arrival.
-type RequestView =
+type RecentRequestView =
     {
         At: DateTimeOffset
         RequestId: string
@@ -163,7 +163,7 @@ type RequestView =
 type RequestsView =
     {
         Server: ServerView
-        Requests: RequestView array
+        Requests: RecentRequestView array
     }
 
 type FlagView =

@@ -104,13 +104,3 @@ type Configuration
     /// What the ad-hoc rules of the protocol decide about a request that no route takes.
     member _.DecideAdhoc(protocol: Protocol, host: string, ports: AuthorityPorts) : AdhocDecision =
         Adhoc.decide director.AdhocRules[protocol] host ports
-
-    // Until the server uses the members above.
-    member _.HttpRoutes = routes.Http
-    member _.GrpcRoutes = routes.Grpc
-    member _.HttpAdhocRules = adhocRules.Http
-    member _.GrpcAdhocRules = adhocRules.Grpc
-    member _.HttpBackends = backends.Http
-    member _.GrpcBackends = backends.Grpc
-    member configuration.DecideHttpAdhoc(host, ports) = configuration.DecideAdhoc(Protocol.Http, host, ports)
-    member configuration.DecideGrpcAdhoc(host, ports) = configuration.DecideAdhoc(Protocol.Grpc, host, ports)

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Help;
 using System.CommandLine.Parsing;
+using Kedge.Domain;
 using Kedge.Host.Flags;
 
 namespace Kedge.Host.Commands;
@@ -36,7 +37,9 @@ public static class CommandLine
             return await root.Parse(arguments, parser).InvokeAsync(plain);
         }
         var words = FlagWords.Read(
-            arguments, Commands.SelectMany(command => command.Flags).Distinct(), Commands.Select(command => command.Name));
+            arguments,
+            Commands.SelectMany(command => command.Flags).Distinct(),
+            Commands.Select(command => command.Name));
         var parsed = root.Parse(words.Words, parser);
         if (parsed.Action is HelpTextAction or VersionAction)
         {
@@ -134,8 +137,10 @@ public static class CommandLine
             }
             else
             {
-                var suggestion = Suggestion.For(word, Commands.Select(known => known.Name));
-                yield return $"'{word}': unexpected argument" + (suggestion is null ? "" : $" (did you mean {suggestion}?)");
+                var suggestion = Suggestion.ClosestOrNull(Commands.Select(known => known.Name), word);
+                yield return suggestion is null
+                    ? $"'{word}': unexpected argument"
+                    : $"'{word}': unexpected argument (did you mean {suggestion}?)";
             }
         }
     }

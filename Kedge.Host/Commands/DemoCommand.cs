@@ -37,16 +37,20 @@ public sealed class DemoCommand : ICommand
         };
         using var logging = new LogOutput(options.Logging);
         await using var backends = await DemoBackends.StartAsync();
-        var loaded = Configuration.Load(
-            "director", Encoding.UTF8.GetBytes(backends.DirectorJson), "backendpool", Encoding.UTF8.GetBytes(backends.BackendPoolJson));
-        if (loaded.Value is not { } configuration)
+        var loaded = LoadedFiles.Load(
+            "director",
+            Encoding.UTF8.GetBytes(backends.DirectorJson),
+            "backendpool",
+            Encoding.UTF8.GetBytes(backends.BackendPoolJson));
+        if (loaded.Value is not { } files)
         {
-            throw new InvalidOperationException("The demo's own configuration is invalid: " + string.Join("; ", loaded.Errors));
+            throw new InvalidOperationException(
+                "The demo's own configuration is invalid: " + string.Join("; ", loaded.Errors));
         }
         await using var server = new KedgeServer(
             options,
             invocation.Flags,
-            new ServerStart(configuration, new(DemoCertificate.Create(TimeProvider.System)), ServerFiles.None),
+            new ServerStart(files, new(DemoCertificate.Create(TimeProvider.System)), ServerFiles.None),
             logging);
         return await ServerRun.UntilSignalAsync(
             server,

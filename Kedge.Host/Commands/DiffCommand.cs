@@ -76,9 +76,10 @@ public sealed class DiffCommand : ICommand
 
     private static Configuration? Load(ConfigurationOptions pool, string directorPath, List<string> errors)
     {
-        var configuration = ConfigurationLoader.Load(pool with { Director = "", DirectorPath = directorPath }, out var mistakes);
+        var options = pool with { Director = "", DirectorPath = directorPath };
+        var files = ConfigurationLoader.Load(options, out var mistakes);
         errors.AddRange(mistakes);
-        return configuration;
+        return files is null ? null : Configuration.Build(files);
     }
 
     private static void WriteText(TextWriter output, Paint paint, IReadOnlyList<Difference> differences)
@@ -104,21 +105,23 @@ public sealed class DiffCommand : ICommand
         var moving = differences.Count(difference => difference.Witness.Length > 0);
         output.WriteLine(
             differences.Count == 0 ? paint.Green("no difference")
-            : $"{differences.Count} difference{(differences.Count == 1 ? "" : "s")}, {moving} with requests that go elsewhere");
+            : $"{differences.Count} difference{(differences.Count == 1 ? "" : "s")}, "
+                + $"{moving} with requests that go elsewhere");
     }
 
-    private static void WriteJson(TextWriter output, IReadOnlyList<Difference> differences) => Report.WriteJson(output, new
-    {
-        Differences = differences.Select(difference => new
+    private static void WriteJson(TextWriter output, IReadOnlyList<Difference> differences) =>
+        Report.WriteJson(output, new
         {
-            difference.Kind,
-            Before = Text(difference.Before),
-            After = Text(difference.After),
-            Request = Text(difference.Witness),
-            RequestBefore = Text(difference.WitnessBefore),
-            RequestAfter = Text(difference.WitnessAfter),
-        }),
-    });
+            Differences = differences.Select(difference => new
+            {
+                difference.Kind,
+                Before = Text(difference.Before),
+                After = Text(difference.After),
+                Request = Text(difference.Witness),
+                RequestBefore = Text(difference.WitnessBefore),
+                RequestAfter = Text(difference.WitnessAfter),
+            }),
+        });
 
     private static string? Text(string text) => text.Length == 0 ? null : text;
 }

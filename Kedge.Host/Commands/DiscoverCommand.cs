@@ -1,9 +1,8 @@
+using Kedge.Domain.Discovery;
 using Kedge.Host.Configurations;
 using Kedge.Host.Flags;
 using Kedge.Host.Kubernetes;
 using Kedge.Host.Logging;
-using DiscoveryText = Kedge.Domain.Discovery.DiscoveryText;
-using Generated = Kedge.Domain.Discovery.Generated;
 
 namespace Kedge.Host.Commands;
 
@@ -25,8 +24,11 @@ public sealed class DiscoverCommand : ICommand
 
     public IEnumerable<Flag> Flags =>
     [
-        .. FlagCatalogue.Of(FlagGroup.Discovery), .. FlagCatalogue.Of(FlagGroup.Kubernetes), .. FlagCatalogue.Of(FlagGroup.Configuration), Once,
-        ClusterPatience.Timeout,
+        .. FlagCatalogue.Of(FlagGroup.Discovery),
+        .. FlagCatalogue.Of(FlagGroup.Kubernetes),
+        .. FlagCatalogue.Of(FlagGroup.Configuration),
+        Once,
+        FirstAnswerTimeout.Flag,
     ];
 
     public string Notes =>
@@ -34,15 +36,18 @@ public sealed class DiscoverCommand : ICommand
         + "quarantined services and ignored ports. Routes in the files that the configuration flags name take "
         + "precedence, as they do in the server.";
 
-    public IReadOnlyList<string> Examples => ["kedge discover --once --discovery_external_domain_suffix=ext.example.com"];
+    public IReadOnlyList<string> Examples =>
+        ["kedge discover --once --discovery_external_domain_suffix=ext.example.com"];
 
     public async Task<int> RunAsync(Invocation invocation)
     {
         string[] misuse =
         [
-            .. FlagChecks.Sources(invocation.Flags), .. FlagChecks.OfDiscovery(invocation.Flags), .. FlagChecks.Kubernetes(invocation.Flags),
+            .. FlagChecks.Sources(invocation.Flags),
+            .. FlagChecks.OfDiscovery(invocation.Flags),
+            .. FlagChecks.Kubernetes(invocation.Flags),
         ];
-        var discovery = DiscoveryOptions.From(invocation.Flags);
+        var discovery = ServiceDiscoveryOptions.From(invocation.Flags);
         if (misuse.Length > 0 || discovery.TryResolve(out _) is not { } options)
         {
             return invocation.Refuse(misuse);
@@ -59,7 +64,7 @@ public sealed class DiscoverCommand : ICommand
         Generated? printed = null;
         source.Changed += () =>
         {
-            var generated = source.Generate(files.Files);
+            var generated = source.Generate(files);
             if (!ReferenceEquals(generated, printed))
             {
                 printed = generated;
@@ -73,7 +78,9 @@ public sealed class DiscoverCommand : ICommand
             await signal.Requested;
             return ExitCodes.Success;
         }
-        await Task.WhenAny(first.Task, signal.Requested, Task.Delay(invocation.Flags.Get(ClusterPatience.Timeout)));
-        return first.Task.IsCompleted ? ExitCodes.Success : await ClusterPatience.GiveUpAsync(invocation, "list of services", cluster);
+        await Task.WhenAny(first.Task, signal.Requested, Task.Delay(invocation.Flags.Get(FirstAnswerTimeout.Flag)));
+        return first.Task.IsCompleted
+            ? ExitCodes.Success
+            : await FirstAnswerTimeout.ReportAsync(invocation, "list of services", cluster);
     }
 }

@@ -22,7 +22,9 @@ public sealed class ServeCommand : ICommand
         var errors = new List<string>(FlagChecks.Errors(invocation.Flags));
         var files = ServerFiles.Of(options);
         // In parallel: loading certificates reads the system's trust store, the longest single step of a start.
-        var loadingTls = options.Listeners.HasTls ? Task.Run(() => (Identity: TlsFiles.Load(options.Tls, out var problems), problems)) : null;
+        var loadingTls = options.Listeners.HasTls
+            ? Task.Run(() => (Identity: TlsFiles.Load(options.Tls, out var problems), problems))
+            : null;
         var configuration = ConfigurationLoader.Load(options.Configuration, out var mistakes);
         CertificateStore? certificates = null;
         if (loadingTls is not null)
@@ -44,14 +46,10 @@ public sealed class ServeCommand : ICommand
         {
             logger.LogInformation("{Note}", line);
         }
-        var ignored = FlagCatalogue.WithoutEffect.Where(invocation.Flags.IsGiven).Select(flag => flag.ToString()).ToArray();
+        string[] ignored = [.. FlagCatalogue.WithoutEffect.Where(invocation.Flags.IsGiven).Select(flag => $"{flag}")];
         if (ignored.Length > 0)
         {
             logger.LogWarning("accepted without effect: {Flags}", string.Join(", ", ignored));
-        }
-        foreach (var warning in ConfigurationWarnings.Of(configuration))
-        {
-            logger.LogWarning("{Warning}", warning);
         }
         await using var server = new KedgeServer(
             options, invocation.Flags, new ServerStart(configuration, certificates, files), logging);

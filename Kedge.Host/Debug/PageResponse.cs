@@ -4,7 +4,7 @@ using System.Text.Json.Serialization;
 
 namespace Kedge.Host.Debug;
 
-/// <summary>The forms in which debug pages answer.</summary>
+/// <summary>The formats of the debug pages.</summary>
 public static class PageResponse
 {
     private static readonly JsonSerializerOptions SnakeCase = new()
@@ -17,9 +17,15 @@ public static class PageResponse
         WriteAsync(context, status, "text/plain; charset=utf-8", text + "\n");
 
     public static Task JsonAsync<T>(HttpContext context, T value) =>
-        WriteAsync(context, StatusCodes.Status200OK, "application/json", JsonSerializer.Serialize(value, JsonSerializerOptions.Web) + "\n");
+        WriteAsync(
+            context,
+            StatusCodes.Status200OK,
+            "application/json",
+            JsonSerializer.Serialize(value, JsonSerializerOptions.Web) + "\n");
 
-    /// <summary>A page as its view model says: as HTML, or the model itself as JSON for those who accept that and not HTML.</summary>
+    /// <summary>
+    /// A page from its view model: as HTML, or the model itself as JSON for clients that accept JSON and not HTML.
+    /// </summary>
     public static Task ViewAsync<T>(HttpContext context, T view, Func<T, string> render)
     {
         var accept = context.Request.Headers.Accept.ToString();
@@ -30,7 +36,8 @@ public static class PageResponse
             return WriteAsync(
                 context, StatusCodes.Status200OK, "application/json", JsonSerializer.Serialize(view, SnakeCase) + "\n");
         }
-        context.Response.Headers.ContentSecurityPolicy = "default-src 'self'; img-src data:; frame-ancestors 'none'; base-uri 'none'";
+        context.Response.Headers.ContentSecurityPolicy =
+            "default-src 'self'; img-src data:; frame-ancestors 'none'; base-uri 'none'";
         return WriteAsync(context, StatusCodes.Status200OK, "text/html; charset=utf-8", render(view));
     }
 

@@ -3,7 +3,7 @@ using Kedge.Host.Telemetry;
 
 namespace Kedge.Host.Debug;
 
-/// <summary>What runs here, as JSON.</summary>
+/// <summary>The version of kedge, as JSON.</summary>
 public sealed class VersionPage(DateTimeOffset started) : IDebugPage
 {
     public string Path => "/_version";

@@ -1,8 +1,7 @@
 using System.Net;
+using System.Net.WebSockets;
 using System.Text.Json;
 using Grpc.Core;
-using Microsoft.AspNetCore.Hosting.Server;
-using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 
 namespace Kedge.Host.Demo;
@@ -55,8 +54,12 @@ public sealed class DemoBackends : IAsyncDisposable
 
     public string BackendPoolJson => $$"""
         {
-          "grpc": { "backends": [ { "name": "demo_grpc", "host": { "dns_name": "127.0.0.1", "port": {{GrpcPort}} } } ] },
-          "http": { "backends": [ { "name": "demo_http", "host": { "dns_name": "127.0.0.1", "port": {{HttpPort}} } } ] }
+          "grpc": {
+            "backends": [ { "name": "demo_grpc", "host": { "dns_name": "127.0.0.1", "port": {{GrpcPort}} } } ]
+          },
+          "http": {
+            "backends": [ { "name": "demo_http", "host": { "dns_name": "127.0.0.1", "port": {{HttpPort}} } } ]
+          }
         }
         """;
 
@@ -103,11 +106,7 @@ public sealed class DemoBackends : IAsyncDisposable
         return builder.Build();
     }
 
-    private static int PortOf(WebApplication app)
-    {
-        var addresses = app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses;
-        return new Uri(addresses.First()).Port;
-    }
+    private static int PortOf(WebApplication app) => new Uri(app.Urls.First()).Port;
 
     private static async Task DescribeAsync(HttpContext context)
     {
@@ -119,7 +118,8 @@ public sealed class DemoBackends : IAsyncDisposable
             body += read;
         }
         context.Response.ContentType = "application/json";
-        await using var json = new Utf8JsonWriter(context.Response.BodyWriter, new JsonWriterOptions { Indented = true });
+        await using var json = new Utf8JsonWriter(
+            context.Response.BodyWriter, new JsonWriterOptions { Indented = true });
         json.WriteStartObject();
         json.WriteString("backend", "demo_http");
         json.WriteString("method", request.Method);
@@ -162,21 +162,28 @@ public sealed class DemoBackends : IAsyncDisposable
         while (true)
         {
             var received = await socket.ReceiveAsync(buffer.AsMemory(), context.RequestAborted);
-            if (received.MessageType == System.Net.WebSockets.WebSocketMessageType.Close)
+            if (received.MessageType == WebSocketMessageType.Close)
             {
-                await socket.CloseAsync(socket.CloseStatus ?? System.Net.WebSockets.WebSocketCloseStatus.NormalClosure, null, context.RequestAborted);
+                await socket.CloseAsync(
+                    socket.CloseStatus ?? WebSocketCloseStatus.NormalClosure, null, context.RequestAborted);
                 return;
             }
-            await socket.SendAsync(buffer.AsMemory(0, received.Count), received.MessageType, received.EndOfMessage, context.RequestAborted);
+            await socket.SendAsync(
+                buffer.AsMemory(0, received.Count),
+                received.MessageType,
+                received.EndOfMessage,
+                context.RequestAborted);
         }
     }
 
     private sealed class GreeterService : Greeter.GreeterBase
     {
         public override Task<GreetReply> Greet(GreetRequest request, ServerCallContext context) =>
-            Task.FromResult(new GreetReply { Message = $"Hello {(request.Name.Length == 0 ? "there" : request.Name)}" });
+            Task.FromResult(
+                new GreetReply { Message = $"Hello {(request.Name.Length == 0 ? "there" : request.Name)}" });
 
-        public override async Task Count(CountRequest request, IServerStreamWriter<CountReply> responseStream, ServerCallContext context)
+        public override async Task Count(
+            CountRequest request, IServerStreamWriter<CountReply> responseStream, ServerCallContext context)
         {
             for (uint i = 1; i <= Math.Min(request.To, 1000); i++)
             {

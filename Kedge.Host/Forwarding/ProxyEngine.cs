@@ -71,14 +71,17 @@ public sealed class ProxyEngine : IAsyncDisposable
         {
             // Step 1: read the request.
             var reply = RequestView.TryRead(context, listener, out var view);
-            record.IsGrpc = view.IsGrpc;
+            record.Protocol = view.Protocol;
             record.Authority = view.Authority;
             record.Path = view.Path;
             if (reply is null)
             {
                 // Step 2: route it.
                 var query = view.Query;
-                var result = await _router.RouteAsync(context, view, record);
+                var routing = _router.RouteAsync(context, view, record);
+                // As a task in the rare case that it has to wait: awaited as it is, it would keep room for a result in
+                // the state machine of every request.
+                var result = routing.IsCompletedSuccessfully ? routing.Result : await routing.AsTask();
                 if (result.IsTunnel)
                 {
                     reply = await Tunnel.RunAsync(context, result.Destination);
@@ -116,7 +119,7 @@ public sealed class ProxyEngine : IAsyncDisposable
             else if (reply is not null)
             {
                 record.Failure = reply;
-                await reply.WriteAsync(context, record.IsGrpc, record.RequestId, backendName: null);
+                await reply.WriteAsync(context, record.Protocol, record.RequestId, backendName: null);
             }
         }
         catch (Exception e) when (e is OperationCanceledException or IOException
@@ -134,7 +137,7 @@ public sealed class ProxyEngine : IAsyncDisposable
             }
             else
             {
-                await LocalReply.Internal.WriteAsync(context, record.IsGrpc, record.RequestId, backendName: null);
+                await LocalReply.Internal.WriteAsync(context, record.Protocol, record.RequestId, backendName: null);
             }
         }
         finally
@@ -154,7 +157,7 @@ public sealed class ProxyEngine : IAsyncDisposable
     private void ArmTimeouts(Exchange exchange, HttpContext context)
     {
         var progress = exchange.Progress;
-        if (!exchange.IsGrpc)
+        if (exchange.Protocol.IsHttp)
         {
             progress.Cancellation = CancellationSources.Rent();
             _monitor.Add(progress);
@@ -192,7 +195,7 @@ public sealed class ProxyEngine : IAsyncDisposable
         // When the response has started, the forwarder has already reset the stream or closed the connection.
         return context.Response.HasStarted || context.RequestAborted.IsCancellationRequested
             ? Task.CompletedTask
-            : failure.WriteAsync(context, exchange.IsGrpc, record.RequestId, exchange.BackendName);
+            : failure.WriteAsync(context, exchange.Protocol, record.RequestId, exchange.BackendName);
     }
 
     /// <summary>Whether the caller or the backend is at fault, as far as the forwarder reports it.</summary>

@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Text;
+using Kedge.Domain;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Extensions.Primitives;
 
@@ -75,10 +76,10 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
 
     /// <summary>Sends the reply. The response must not have started; its headers are replaced.</summary>
     /// <param name="context">Of the request.</param>
-    /// <param name="asGrpc">Whether the request is a gRPC call.</param>
+    /// <param name="protocol">The protocol of the request.</param>
     /// <param name="requestId">Null to omit the header.</param>
     /// <param name="backendName">Null to omit the header.</param>
-    public Task WriteAsync(HttpContext context, bool asGrpc, string? requestId, string? backendName)
+    public Task WriteAsync(HttpContext context, Protocol protocol, string? requestId, string? backendName)
     {
         var response = context.Response;
         response.Clear();
@@ -102,7 +103,7 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
         {
             headers.Connection = "close";
         }
-        if (asGrpc)
+        if (protocol.IsGrpc)
         {
             // "Trailers-Only": without a body, the headers are sent with END_STREAM.
             response.StatusCode = StatusCodes.Status200OK;

@@ -11,7 +11,13 @@ internal readonly struct RequestView
     private readonly int _hostLength;
 
     private RequestView(
-        string authority, Authority parts, AuthorityPorts ports, string path, string query, bool isGrpc, bool isForward)
+        string authority,
+        Authority parts,
+        AuthorityPorts ports,
+        string path,
+        string query,
+        Protocol protocol,
+        bool isForward)
     {
         Authority = authority;
         _hostStart = parts.HostStart;
@@ -19,7 +25,7 @@ internal readonly struct RequestView
         Ports = ports;
         Path = path;
         Query = query;
-        IsGrpc = isGrpc;
+        Protocol = protocol;
         IsForward = isForward;
     }
 
@@ -34,7 +40,7 @@ internal readonly struct RequestView
     /// <summary>The query as the caller sent it, with its leading <c>?</c>; empty when there is none.</summary>
     public string Query { get; }
 
-    public bool IsGrpc { get; }
+    public Protocol Protocol { get; }
 
     /// <summary>Whether the target is in absolute form, as in requests to a forward proxy.</summary>
     public bool IsForward { get; }
@@ -52,7 +58,8 @@ internal readonly struct RequestView
         var request = context.Request;
         var isHttp2 = ReferenceEquals(request.Protocol, HttpProtocol.Http2) || HttpProtocol.IsHttp2(request.Protocol);
         var isGrpc = GrpcContent.IsGrpc(request.ContentType);
-        view = new RequestView("", default, default, "", "", isGrpc && isHttp2, false);
+        var protocol = isGrpc && isHttp2 ? Protocol.Grpc : Protocol.Http;
+        view = new RequestView("", default, default, "", "", protocol, false);
         if (isGrpc && !isHttp2)
         {
             return LocalReply.GrpcNeedsHttp2;
@@ -98,7 +105,7 @@ internal readonly struct RequestView
         }
         else if (authority.Length == 0 && !isForward)
         {
-            // A missing host is no error, but matches no host matcher.
+            // A missing host is not an error, but it matches no host matcher.
             ports = AuthorityPorts.Unspecified;
         }
         else
@@ -115,7 +122,7 @@ internal readonly struct RequestView
         var query = form.QueryLength <= 1
             ? ""
             : Text(target, form.QueryStart, form.QueryLength, request.QueryString.Value);
-        view = new RequestView(authority, parts, ports, canonical.ResultValue, query, isGrpc, isForward);
+        view = new RequestView(authority, parts, ports, canonical.ResultValue, query, protocol, isForward);
         return null;
     }
 
@@ -135,7 +142,7 @@ internal readonly struct RequestView
         {
             return LocalReply.MalformedAuthority;
         }
-        view = new RequestView(target, parts, parts.Ports, "", "", isGrpc: false, isForward: true) { IsTunnel = true };
+        view = new RequestView(target, parts, parts.Ports, "", "", Protocol.Http, isForward: true) { IsTunnel = true };
         return null;
     }
 

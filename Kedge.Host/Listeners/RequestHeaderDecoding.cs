@@ -1,5 +1,5 @@
-using System.Buffers;
 using System.Text;
+using Kedge.Domain;
 using Kedge.Host.Http;
 using Microsoft.Net.Http.Headers;
 
@@ -11,10 +11,6 @@ namespace Kedge.Host.Listeners;
 /// </summary>
 internal static class RequestHeaderDecoding
 {
-    // RFC 9110, 5.6.2.
-    private static readonly SearchValues<char> TokenCharacters =
-        SearchValues.Create("!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
-
     private static readonly Encoding Connection = new ConnectionEncoding();
     private static readonly Encoding ContentLength = new ContentLengthEncoding();
 
@@ -30,7 +26,7 @@ internal static class RequestHeaderDecoding
                 return ContentLength;
             default:
                 // The pseudo-headers of HTTP/2 begin with a colon; the server knows which exist.
-                if (name.AsSpan(name.StartsWith(':') ? 1 : 0).ContainsAnyExcept(TokenCharacters))
+                if (!HttpToken.IsToken(name.AsSpan(name.StartsWith(':') ? 1 : 0)))
                 {
                     throw new InvalidOperationException("a header name is not a token");
                 }
@@ -77,11 +73,11 @@ internal static class RequestHeaderDecoding
     private sealed class ContentLengthEncoding : Latin1Decoding
     {
         // More than that the server has no room for; the largest number it takes has as many.
-        private const int MostDigits = 19;
+        private const int MaxDigits = 19;
 
         public override int GetChars(ReadOnlySpan<byte> bytes, Span<char> chars)
         {
-            if (bytes.Length > MostDigits || bytes.ContainsAnyExceptInRange((byte)'0', (byte)'9'))
+            if (bytes.Length > MaxDigits || bytes.ContainsAnyExceptInRange((byte)'0', (byte)'9'))
             {
                 // Not a number, so that the server rejects it.
                 chars[0] = '?';

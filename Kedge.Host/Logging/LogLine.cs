@@ -9,15 +9,15 @@ namespace Kedge.Host.Logging;
 /// <summary>A log event as one line of text.</summary>
 public static class LogLine
 {
-    // A buffer that a long line made larger is not kept.
-    private const int MostKept = 64 * 1024;
+    // A buffer that had to grow beyond this for a long line is not reused.
+    private const int MaxKeptBuffer = 64 * 1024;
 
     [ThreadStatic]
-    private static (ArrayBufferWriter<byte> Buffer, Utf8JsonWriter Json)? t_json;
+    private static (ArrayBufferWriter<byte> Buffer, Utf8JsonWriter Json)? _json;
 
     private static readonly SearchValues<char> Breaks = SearchValues.Create("\r\n\u0085\u2028\u2029\u001b");
 
-    /// <summary>The text without line breaks and escape characters: what a caller sends must not forge a line of its own.</summary>
+    /// <summary>The text without line breaks and escape characters, so that no caller can forge a log line.</summary>
     public static string OneLine(string text) =>
         text.AsSpan().ContainsAny(Breaks)
             ? string.Create(text.Length, text, (span, source) =>
@@ -27,7 +27,7 @@ public static class LogLine
             })
             : text;
 
-    /// <summary>For people: <c>12:03:44.120 info  message</c>. UTF-8, with the line's end.</summary>
+    /// <summary>For people: <c>12:03:44.120 info  message</c>. UTF-8, with a line break at the end.</summary>
     public static byte[] ToText<TState>(in LogEntry<TState> entry, DateTime time)
     {
         var text = new StringBuilder(200);
@@ -52,14 +52,15 @@ public static class LogLine
     }
 
     /// <summary>
-    /// For machines: a JSON object of time, level, logger, message, and each of the message's values by its name. UTF-8, with the
-    /// line's end.
+    /// For machines: a JSON object with the time, level, logger, message, and each of the message's values by its name.
+    /// UTF-8, with a line break at the end.
     /// </summary>
-    /// <param name="tags">Go with the line; none = no such field.</param>
-    public static byte[] ToJson<TState>(in LogEntry<TState> entry, DateTimeOffset time, params ReadOnlySpan<string> tags)
+    /// <param name="tags">The tags of the line; without any there is no such field.</param>
+    public static byte[] ToJson<TState>(
+        in LogEntry<TState> entry, DateTimeOffset time, params ReadOnlySpan<string> tags)
     {
-        // Writing a line never logs another: one buffer for each thread is enough.
-        var (buffer, json) = t_json ??= NewJson();
+        // Writing a line never logs another one, so one buffer per thread is enough.
+        var (buffer, json) = _json ??= NewJson();
         buffer.ResetWrittenCount();
         json.Reset();
         json.WriteStartObject();
@@ -97,9 +98,9 @@ public static class LogLine
         json.WriteEndObject();
         json.Flush();
         buffer.Write("\n"u8);
-        if (buffer.Capacity > MostKept)
+        if (buffer.Capacity > MaxKeptBuffer)
         {
-            t_json = null;
+            _json = null;
         }
         return buffer.WrittenSpan.ToArray();
     }
@@ -114,7 +115,7 @@ public static class LogLine
     {
         foreach (var (name, value) in values)
         {
-            // The template itself is among the values, under this name.
+            // The values include the message template, under this name.
             if (name == "{OriginalFormat}")
             {
                 continue;

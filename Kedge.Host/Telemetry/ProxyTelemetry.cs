@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Diagnostics.Metrics;
 using System.Runtime.CompilerServices;
+using Kedge.Domain;
 using Kedge.Host.Http;
 using Microsoft.AspNetCore.Http.Features;
 
@@ -25,12 +26,12 @@ public sealed class ProxyTelemetry : IDisposable
 
     private const int ClientClosedRequest = 499;
 
-    private readonly ConcurrentDictionary<(bool, string), BackendCounters> _backends = new();
+    private readonly ConcurrentDictionary<(Protocol, string), BackendCounters> _backends = new();
     private readonly ConcurrentDictionary<(string, string), StrongBox<long>> _errors = new();
     private readonly Histogram<double> _duration;
     private readonly Counter<long> _failedDials;
-    private readonly Counter<long> _httpChanges;
-    private readonly Counter<long> _grpcChanges;
+    private readonly PerProtocol<Counter<long>> _backendChanges;
+    private readonly PerProtocol<BackendCounters> _noBackend;
     private readonly RequestLog _log;
     private long _requests;
     private long _failed;
@@ -51,14 +52,10 @@ public sealed class ProxyTelemetry : IDisposable
             });
         _failedDials = Meter.CreateCounter<long>(
             "kedge_http_lbtransport_failed_dials", description: "Connections to endpoints that could not be made.");
-        _httpChanges = Meter.CreateCounter<long>(
-            "kedge_http_backend_configuration_changes_total",
-            description: "Changes of HTTP backends in the configuration.");
-        _grpcChanges = Meter.CreateCounter<long>(
-            "kedge_grpc_backend_configuration_changes_total",
-            description: "Changes of gRPC backends in the configuration.");
-        NoHttp = CountersOf(false, NoBackend);
-        NoGrpc = CountersOf(true, NoBackend);
+        _backendChanges = PerProtocol.Init(protocol => Meter.CreateCounter<long>(
+            $"kedge_{protocol.Section}_backend_configuration_changes_total",
+            description: $"Changes of {protocol.DisplayName} backends in the configuration."));
+        _noBackend = PerProtocol.Init(protocol => CountersOf(protocol, NoBackend));
     }
 
     /// <summary>For the instruments of other parts of the server.</summary>
@@ -89,12 +86,8 @@ public sealed class ProxyTelemetry : IDisposable
     public IEnumerable<(string Backend, string Type, long Count)> Errors =>
         _errors.Select(error => (error.Key.Item1, error.Key.Item2, Volatile.Read(ref error.Value.Value)));
 
-    private BackendCounters NoHttp { get; }
-
-    private BackendCounters NoGrpc { get; }
-
-    public BackendCounters CountersOf(bool isGrpc, string backend) =>
-        _backends.GetOrAdd((isGrpc, backend), static key => new BackendCounters(key.Item1, key.Item2));
+    public BackendCounters CountersOf(Protocol protocol, string backend) =>
+        _backends.GetOrAdd((protocol, backend), static key => new BackendCounters(key.Item1, key.Item2));
 
     public ListenerCounters CountersOf(ListenerKind listener) =>
         Listeners.First(counters => counters.Listener == listener);
@@ -120,7 +113,7 @@ public sealed class ProxyTelemetry : IDisposable
     {
         record.Rule = rule;
         rule.Hit();
-        if (record.IsGrpc)
+        if (record.Protocol.IsGrpc)
         {
             record.GrpcServer = GrpcServer.Of(record.Path);
             record.GrpcServer.Start();
@@ -151,18 +144,18 @@ public sealed class ProxyTelemetry : IDisposable
             new("target", backend ?? AdhocBackend));
 
     /// <param name="action"><c>create</c>, <c>update</c> or <c>delete</c>.</param>
-    public void BackendChanged(bool isGrpc, string backend, string action) =>
-        (isGrpc ? _grpcChanges : _httpChanges).Add(1, new("action", action), new("backend_name", backend));
+    public void BackendChanged(Protocol protocol, string backend, string action) =>
+        _backendChanges[protocol].Add(1, new("action", action), new("backend_name", backend));
 
     /// <summary>The request has ended: counts, records and, if required, logs it.</summary>
     public void End(RequestRecord record, HttpContext context)
     {
         record.Ended = Stopwatch.GetTimestamp();
-        record.Status = record.IsGrpc ? GrpcStatusOf(record, context) : HttpStatusOf(record, context);
+        record.Status = record.Protocol.IsGrpc ? GrpcStatusOf(record, context) : HttpStatusOf(record, context);
         Interlocked.Decrement(ref _inFlight);
         Interlocked.Increment(ref _requests);
         record.Backend?.Ended();
-        var counters = record.Backend ?? (record.IsGrpc ? NoGrpc : NoHttp);
+        var counters = record.Backend ?? _noBackend[record.Protocol];
         counters.Count(record.Status);
         record.GrpcServer?.Handle(record.Status);
         record.GrpcClient?.Handle(record.Status);

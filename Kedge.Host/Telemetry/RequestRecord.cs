@@ -1,5 +1,5 @@
 using System.Diagnostics;
-using System.Runtime.CompilerServices;
+using Kedge.Domain;
 using Kedge.Host.Http;
 
 namespace Kedge.Host.Telemetry;
@@ -26,7 +26,7 @@ public sealed class RequestRecord
     /// <summary>Without the query, which may contain secrets.</summary>
     public string Path { get; set; } = "";
 
-    public bool IsGrpc { get; set; }
+    public Protocol Protocol { get; set; }
 
     /// <summary>The route or ad-hoc rule that matched; null when none did.</summary>
     public RuleHits? Rule { get; set; }

@@ -12,9 +12,7 @@ open Kedge.Tests.Docs.Documents
 let private roots =
     [
         "Kedge.Pages"
-        "Kedge.Host/Commands"
-        "Kedge.Host/Flags"
-        "Kedge.Host/Demo"
+        "Kedge.Host"
         "bench"
         "misc"
     ]

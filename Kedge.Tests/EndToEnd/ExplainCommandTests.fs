@@ -30,7 +30,7 @@ let tests =
   director.json:2: $.http.routes[0] (host=a.example header:x-env=canary): no, header x-env is absent, not canary
   director.json:3: $.http.routes[1] (host=a.example): yes
   backend: stable
-  authorization: as the server's flags demand"
+  authorization: as the server's flags require"
                         "text"
                 })
 

@@ -123,7 +123,7 @@ let private recovers (kedge: Kedge) (client: HttpClient) (logstash: Logstash) =
 
         let level, message = List.last (said kedge)
         Expect.equal level "info" message
-        Expect.stringContains message "takes all lines again" "what"
+        Expect.stringContains message "keeps up again" "what"
         do! eventually "a new line" (fun () -> logstash.Has "afterwards")
         Expect.equal (said kedge).Length (before.Length + 1) "no more than that is said"
     }

@@ -4,7 +4,7 @@ open Giraffe.ViewEngine
 
 /// `/debug/status`: the current state of kedge, for the person on call.
 [<RequireQualifiedAccess>]
-module StatusPage =
+module StatusHtml =
 
     let private tile (tone: Tone) (value: string) (label: string) (detail: XmlNode list) =
         div
