@@ -46,7 +46,7 @@ public sealed class StatusPage(DebugFacts facts) : IDebugPage
         select new RouteView(
             pair.Item1.Section,
             info.Index,
-            info.Rule,
+            info.Title,
             info.BackendName,
             info.BackendIndex >= 0,
             info.Line > 0 ? $"{System.IO.Path.GetFileName(info.File)}:{info.Line}" : "generated",
@@ -113,7 +113,7 @@ public sealed class StatusPage(DebugFacts facts) : IDebugPage
         new DateTimeOffset(record.At),
         record.RequestId,
         record.Describe(),
-        record.Rule?.Info.Rule ?? "",
+        record.Rule?.Info.Title ?? "",
         record.BackendName,
         record.Endpoint ?? "",
         record.Failure!.Type,

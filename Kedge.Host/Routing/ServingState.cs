@@ -47,7 +47,8 @@ internal sealed class ServingState(
     {
         var headerView = new HeaderView(headers);
         var mode = view.IsForward ? ProxyMode.ForwardProxy : ProxyMode.ReverseProxy;
-        var index = _httpTable.Match(view.Host, view.Ports, view.Path, mode, in headerView);
+        var index = _httpTable.Match(
+            view.Method, view.Host, view.Ports, view.Path, view.BareQuery, mode, in headerView);
         return index < 0 ? null : Routes.Http[index];
     }
 

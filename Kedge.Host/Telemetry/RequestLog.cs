@@ -12,6 +12,7 @@ public sealed class RequestLog(ILogger logger, bool logsAll)
         {
             return;
         }
+        var route = record.Rule?.Info.Name ?? "";
         var rule = record.Rule?.Info.Rule ?? "";
         var endpoint = record.Endpoint ?? "";
         var milliseconds = Math.Round(record.Total.TotalMilliseconds, 1);
@@ -20,19 +21,20 @@ public sealed class RequestLog(ILogger logger, bool logsAll)
             logger.Log(
                 level,
                 record.Cause,
-                "request failed: {Method} {Host}{Path}: {ErrorType}: {Reason}; rule {Rule}, backend {Backend}, "
-                + "endpoint {Endpoint}, status {Status}, {Attempts} attempts, {Milliseconds} ms, request {RequestId}",
-                record.Method, record.Authority, record.Path, failure.Type, failure.Reason, rule, record.BackendName,
+                "request failed: {Method} {Host}{Path}: {ErrorType}: {Reason}; route {Route}, rule {Rule}, "
+                + "backend {Backend}, endpoint {Endpoint}, status {Status}, {Attempts} attempts, {Milliseconds} ms, "
+                + "request {RequestId}",
+                record.Method, record.Authority, record.Path, failure.Type, failure.Reason, route, rule, record.BackendName,
                 endpoint, record.Status, record.Attempts, milliseconds, record.RequestId);
         }
         else
         {
             logger.Log(
                 level,
-                "request {Outcome}: {Method} {Host}{Path}; rule {Rule}, backend {Backend}, endpoint {Endpoint}, "
-                + "status {Status}, {Attempts} attempts, {Milliseconds} ms, request {RequestId}",
+                "request {Outcome}: {Method} {Host}{Path}; route {Route}, rule {Rule}, backend {Backend}, "
+                + "endpoint {Endpoint}, status {Status}, {Attempts} attempts, {Milliseconds} ms, request {RequestId}",
                 record.CallerLeft ? "abandoned by the caller" : "completed",
-                record.Method, record.Authority, record.Path, rule, record.BackendName, endpoint, record.Status,
+                record.Method, record.Authority, record.Path, route, rule, record.BackendName, endpoint, record.Status,
                 record.Attempts, milliseconds, record.RequestId);
         }
     }
