@@ -84,7 +84,7 @@ module HostMatcher =
     /// Reads `*.` and a name. The error is the rule that the text breaks.
     let private tryParseWildcard (text: string) : Result<HostMatcher, string> =
         let parent =
-            HostName.withoutTrailingDot(text.AsSpan(Wildcard.Length)).ToString().ToLowerInvariant()
+            HostName.withoutTrailingDot(text.AsSpan(min text.Length Wildcard.Length)).ToString().ToLowerInvariant()
 
         if text.LastIndexOf '*' > 0 || not (text.StartsWith(Wildcard, StringComparison.Ordinal)) then
             Error "a host name; a wildcard is written `*.` before a name, as in `*.example.com`"
