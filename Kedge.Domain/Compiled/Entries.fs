@@ -21,6 +21,8 @@ type RouteInfo =
         Rule: string
         /// Who may use it, beyond what the server's flags require of everyone.
         Demands: RouteDemands
+        /// The same in a few words: `any permission of admin, owner`.
+        DemandsText: string
     }
 
     /// The name, if it has one, and the conditions: `shop: host=a.example path=/api/*`.

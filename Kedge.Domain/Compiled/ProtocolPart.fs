@@ -214,6 +214,7 @@ type internal Compilation(files: LoadedFiles, generated: GeneratedEntries, befor
                 Line = line
                 Rule = kind.Text route
                 Demands = RouteDemands.Of outcome.Demands
+                DemandsText = RouteDemands.Describe outcome.Demands
             }
 
         let generatedInfo i (struct (_, route, previous: RouteInfo voption)) =
@@ -234,6 +235,7 @@ type internal Compilation(files: LoadedFiles, generated: GeneratedEntries, befor
                 Line = line "adhoc_rules" index
                 Rule = rule.Text
                 Demands = RouteDemands.Of rule.Authorization
+                DemandsText = RouteDemands.Describe rule.Authorization
             }
 
         {

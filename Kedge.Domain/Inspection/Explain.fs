@@ -10,6 +10,9 @@ type Verdict =
     /// No route takes the request. `passed` are the ad-hoc rules before the one that decides.
     | AdhocDecides of passed: Passed list * decision: AdhocDecision * authorization: Decoded.Authorization option
 
+    /// Another route, or none, would take the request without its path parameters: it is rejected.
+    | ParametersDecide of written: int option * bare: int option
+
 type Explanation =
     {
         Request: Request
@@ -56,15 +59,17 @@ module Explain =
         let passed, winner =
             routes |> walk (fun route -> semantics.Mismatches route request)
 
+        let parameters = semantics.ParametersDecide routes request
         let request = semantics.Wrap request
 
         {
             Request = request
             Passed = passed
             Verdict =
-                match winner with
-                | Some index ->
+                match parameters, winner with
+                | ValueSome(written, bare), _ -> ParametersDecide(written, bare)
+                | ValueNone, Some index ->
                     let outcome = semantics.Outcome routes[index]
                     RouteWins(index, outcome, List.forall backendKnown outcome.Action.Backends)
-                | None -> adhocVerdict adhocRules request
+                | ValueNone, None -> adhocVerdict adhocRules request
         }

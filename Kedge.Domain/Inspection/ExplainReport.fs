@@ -44,7 +44,8 @@ type ExplainReport
             yield! passedLines routes explanation.Passed
 
             match explanation.Verdict with
-            | RouteWins _ -> ()
+            | RouteWins _
+            | ParametersDecide _ -> ()
             | AdhocDecides(passed, _, _) -> yield! passedLines adhocRules passed
         |]
 
@@ -61,6 +62,13 @@ type ExplainReport
                 $"{routes.Full route}: yes"
                 $"backend: {outcome.Action.Text}{unknown}"
                 $"authorization: {Describe.authorization outcome.Demands}"
+            | ParametersDecide(written, bare) ->
+                let taken (route: int option) =
+                    match route with
+                    | Some route -> routes.Full route
+                    | None -> "no route"
+
+                $"rejected: {taken written} with its path parameters (`;`), {taken bare} without them: kedge answers bad-request"
             | AdhocDecides(_, decision, authorization) ->
                 Describe.decision adhocRules decision
 
@@ -100,12 +108,14 @@ type ExplainReport
         let winner: RouteInfo | null =
             match explanation.Verdict with
             | RouteWins(route, _, _) -> infos[route]
-            | AdhocDecides _ -> null
+            | AdhocDecides _
+            | ParametersDecide _ -> null
 
         let backendKnown =
             match explanation.Verdict with
             | RouteWins(_, _, known) -> known
-            | AdhocDecides _ -> false
+            | AdhocDecides _
+            | ParametersDecide _ -> false
 
         ExplainReport(
             explanation,

@@ -16,6 +16,8 @@ type RouteSemantics<'route, 'request> =
         Request: Point -> 'request
         /// The conditions of the route that the request does not meet; empty when the route takes it.
         Mismatches: 'route -> 'request -> Mismatch list
+        /// The first routes that take the request with and without its path parameters, when they differ.
+        ParametersDecide: 'route array -> 'request -> (int option * int option) voption
         /// Prepares a table; then the index of the first route that takes a request, or -1.
         Winner: 'route array -> 'request -> int
         Outcome: 'route -> Outcome
@@ -69,6 +71,7 @@ module RouteSemantics =
                         Headers = point.Headers
                     }
             Mismatches = Router.httpMismatches
+            ParametersDecide = Router.parametersDecide
             Winner =
                 fun routes ->
                     let table = HttpRouteTable routes
@@ -109,6 +112,7 @@ module RouteSemantics =
                         Metadata = point.Headers
                     }
             Mismatches = Router.grpcMismatches
+            ParametersDecide = fun _ _ -> ValueNone
             Winner =
                 fun routes ->
                     let table = GrpcRouteTable routes

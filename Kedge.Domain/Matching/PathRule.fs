@@ -47,12 +47,16 @@ module PathRule =
     let private tooManyStars: Result<PathRule, string> =
         Error "a path without a `*` except at its end (`/api/*` or `/api/**`)"
 
+    let private parameters: Result<PathRule, string> =
+        Error "a path without `;`, since path parameters must not decide which route takes a request"
+
     /// `/api/**`. The root of all paths makes no tree: it is the prefix that takes every path.
     let private tryParseTree (root: string) : Result<PathRule, string> =
         if root.Contains '*' then
             tooManyStars
         else
             match RequestPath.canonicalise (root + "/" + Rest) with
+            | Ok canonical when RequestPath.hasParameters (canonical.AsSpan()) -> parameters
             | Ok canonical ->
                 match canonical.Substring(0, canonical.Length - Rest.Length - 1) with
                 | "" -> Ok(PathPrefix "")
@@ -74,14 +78,16 @@ module PathRule =
             tooManyStars
         else
             match RequestPath.canonicalise (if isPrefix then path + Rest else path) with
+            | Ok canonical when RequestPath.hasParameters (canonical.AsSpan()) -> parameters
             | Ok canonical when isPrefix -> Ok(PathPrefix(canonical.Substring(0, canonical.Length - Rest.Length)))
             | Ok canonical -> Ok(ExactPath canonical)
             | Error problem -> Error("a path such as `/api` or `/api/*`; " + problem)
 
     /// Reads one of `path_rules`. The rule is kept in canonical form, like the paths that it is compared with:
     /// `/%7eann/*` takes what `/~ann/*` takes. `*` alone takes every path, and so does `/**`. A `*` anywhere but at the
-    /// end is rejected, since it looks like a wildcard; write `%2A` for a path that contains one. The error is the rule
-    /// that the text breaks.
+    /// end is rejected, since it looks like a wildcard; write `%2A` for a path that contains one. Path parameters (`;`)
+    /// are rejected: a request must match the same rule with and without them. The error is the rule that the text
+    /// breaks.
     let tryParse (text: string) : Result<PathRule, string> =
         if text.EndsWith("/**", StringComparison.Ordinal) then
             tryParseTree (text.Substring(0, text.Length - 3))

@@ -1,6 +1,7 @@
 namespace Kedge.Domain
 
 open System
+open System.Runtime.InteropServices
 
 /// HTTP routes compiled for lookup: indexed by host, port and path, with candidates in the file's order. Matching
 /// allocates nothing, and its cost does not grow with the number of routes for other hosts, ports and paths. It gives
@@ -63,6 +64,27 @@ type HttpRouteTable(routes: HttpRoute array) =
                 }
 
             index.Match(host, &request, &headers)
+
+    /// As `Match`, for a request of a caller: false when its path parameters decide which route takes it
+    /// (`Router.parametersDecide`), so that it is rejected. Allocates only for paths with parameters.
+    member table.TryMatch<'headers when 'headers: struct and 'headers :> IHeaders>
+        (
+            method: ReadOnlySpan<char>,
+            host: ReadOnlySpan<char>,
+            ports: AuthorityPorts,
+            path: string,
+            query: ReadOnlySpan<char>,
+            mode: Decoded.ProxyMode,
+            headers: inref<'headers>,
+            [<Out>] route: byref<int>
+        ) : bool =
+        route <- table.Match(method, host, ports, path.AsSpan(), query, mode, &headers)
+
+        if not (RequestPath.hasParameters (path.AsSpan())) then
+            true
+        else
+            let bare = RequestPath.withoutParameters path
+            route = table.Match(method, host, ports, bare.AsSpan(), query, mode, &headers)
 
 /// gRPC routes compiled for lookup: indexed by authority host, port and service. It gives the same answer as
 /// `Router.matchGrpc`.

@@ -4,15 +4,25 @@ open System
 
 /// A director file whose rules are all valid: the second shape of the configuration. Made only by validation.
 [<Sealed>]
-type Director internal (httpRoutes, grpcRoutes, adhocRules) =
+type Director internal (httpRoutes, grpcRoutes, adhocRules, entries: unit -> Decoded.Director) =
     member _.HttpRoutes: HttpRoute array = httpRoutes
     member _.GrpcRoutes: GrpcRoute array = grpcRoutes
     member _.AdhocRules: PerProtocol<AdhocRule array> = adhocRules
+    /// The same rules in their first shape.
+    member _.Entries: Decoded.Director = entries ()
 
 [<RequireQualifiedAccess>]
 module Director =
 
-    let empty = Director([||], [||], PerProtocol.Both [||])
+    let empty =
+        let entries: Decoded.Director =
+            {
+                HttpRoutes = []
+                GrpcRoutes = []
+                AdhocRules = PerProtocol.Both []
+            }
+
+        Director([||], [||], PerProtocol.Both [||], (fun () -> entries))
 
     let private hostMatcher (checks: Checks) path (portField: string) (text: string) : HostMatcher =
         let hint =
@@ -295,5 +305,5 @@ module Director =
         unique Protocol.Grpc (file.GrpcRoutes |> Seq.map _.Name)
 
         match checks.Violations with
-        | [] -> Ok(Director(httpRoutes, grpcRoutes, adhocRules))
+        | [] -> Ok(Director(httpRoutes, grpcRoutes, adhocRules, (fun () -> file)))
         | violations -> Error violations

@@ -166,7 +166,7 @@ public sealed class OidcTokenVerifier(OidcRequirements requirements, OidcProvide
         }
         // Not from the library's claims, which do not distinguish a list with one entry from a text.
         using var payload = JsonDocument.Parse(Base64UrlEncoder.DecodeBytes(token.EncodedPayload));
-        if (!payload.RootElement.TryGetProperty(requirements.PermsClaim, out var claim))
+        if (ClaimPath.Find(payload.RootElement, requirements.PermsClaim) is not { } claim)
         {
             return Permissions.None;
         }

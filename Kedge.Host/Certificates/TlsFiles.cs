@@ -121,7 +121,8 @@ public static class TlsFiles
     {
         if (FlagFiles.Read(flag, file, out var problem) is { } bytes)
         {
-            return System.Text.Encoding.UTF8.GetString(bytes);
+            // Some editors begin a file with a byte order mark.
+            return System.Text.Encoding.UTF8.GetString(bytes).TrimStart('\uFEFF');
         }
         problems.Add(problem);
         return null;

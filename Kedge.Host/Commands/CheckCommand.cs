@@ -48,6 +48,8 @@ public sealed class CheckCommand : ICommand
             + "--kedge_config_director_config_path=director.json",
     ];
 
+    public bool TakesServerFlags => true;
+
     public IEnumerable<Flag> Flags =>
     [
         Strict,
@@ -62,7 +64,7 @@ public sealed class CheckCommand : ICommand
 
     private static int Run(Invocation invocation)
     {
-        string[] misuse = [.. FlagChecks.Sources(invocation.Flags), .. FlagChecks.Authorization(invocation.Flags)];
+        string[] misuse = [.. FlagChecks.Combinations(invocation.Flags)];
         if (misuse.Length > 0)
         {
             return invocation.Refuse(misuse);

@@ -38,7 +38,7 @@ public static class CommandLine
         }
         var words = FlagWords.Read(
             arguments,
-            Commands.SelectMany(command => command.Flags).Distinct(),
+            Commands.SelectMany(command => command.AcceptedFlags).Distinct(),
             Commands.Select(command => command.Name));
         var parsed = root.Parse(words.Words, parser);
         if (parsed.Action is HelpTextAction or VersionAction)
@@ -83,7 +83,7 @@ public static class CommandLine
 
     private static void Fill(Command target, ICommand command)
     {
-        foreach (var flag in command.Flags)
+        foreach (var flag in command.AcceptedFlags)
         {
             target.Options.Add(flag.ToOption());
         }
@@ -98,7 +98,7 @@ public static class CommandLine
     {
         var values = new Dictionary<Flag, FlagValue>();
         var problems = new List<string>();
-        foreach (var flag in command.Flags)
+        foreach (var flag in command.AcceptedFlags)
         {
             var words = parsed.GetResult($"--{flag.Name}") is OptionResult { Implicit: false } result
                 ? result.Tokens.Select(token => FlagWords.ValueOf(token.Value)).ToArray()

@@ -45,6 +45,8 @@ public sealed class DiffCommand : ICommand
             + "--kedge_config_backendpool_config_path=new/backendpool.json",
     ];
 
+    public bool TakesServerFlags => true;
+
     public IEnumerable<Flag> Flags =>
         [ExitCode, Report.Format, OldPoolPath, FlagCatalogue.PoolConfigPath, FlagCatalogue.PoolConfig];
 
@@ -55,7 +57,7 @@ public sealed class DiffCommand : ICommand
         var flags = invocation.Flags;
         var pool = ConfigurationOptions.From(flags);
         var oldPool = flags.Get(OldPoolPath) is { Length: > 0 } path ? pool with { Pool = "", PoolPath = path } : pool;
-        List<string> errors = [.. FlagChecks.Sources(flags)];
+        List<string> errors = [.. FlagChecks.Combinations(flags)];
         var before = Load(oldPool, invocation.Arguments[0], errors);
         var after = Load(pool, invocation.Arguments[1], errors);
         if (errors.Count > 0 || before is null || after is null)

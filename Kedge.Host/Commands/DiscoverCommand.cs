@@ -22,6 +22,8 @@ public sealed class DiscoverCommand : ICommand
 
     public string Summary => "prints the configuration that discovery generates from a cluster, and follows changes";
 
+    public bool TakesServerFlags => true;
+
     public IEnumerable<Flag> Flags =>
     [
         .. FlagCatalogue.Of(FlagGroup.Discovery),
@@ -43,14 +45,13 @@ public sealed class DiscoverCommand : ICommand
     {
         string[] misuse =
         [
-            .. FlagChecks.Sources(invocation.Flags),
             .. FlagChecks.OfDiscovery(invocation.Flags),
-            .. FlagChecks.Kubernetes(invocation.Flags),
+            .. FlagChecks.Errors(invocation.Flags),
         ];
         var discovery = ServiceDiscoveryOptions.From(invocation.Flags);
         if (misuse.Length > 0 || discovery.TryResolve(out _) is not { } options)
         {
-            return invocation.Refuse(misuse);
+            return invocation.Refuse(misuse.Distinct());
         }
         if (ConfigurationLoader.Load(ConfigurationOptions.From(invocation.Flags), out var errors) is not { } files)
         {

@@ -57,6 +57,8 @@ public sealed class ExplainCommand : ICommand
             + "--kedge_config_director_config_path=director.json",
     ];
 
+    public bool TakesServerFlags => true;
+
     public IEnumerable<Flag> Flags =>
         [Headers, Grpc, Forward, Report.Format, .. FlagCatalogue.Of(FlagGroup.Configuration)];
 
@@ -65,7 +67,7 @@ public sealed class ExplainCommand : ICommand
     private static int Run(Invocation invocation)
     {
         var flags = invocation.Flags;
-        List<string> errors = [.. FlagChecks.Sources(flags)];
+        List<string> errors = [.. FlagChecks.Combinations(flags)];
         var request = RequestText.tryParse(
             invocation.Arguments[0], invocation.Arguments[1], flags.Get(Headers), flags.Get(Grpc), flags.Get(Forward),
             out var problem);

@@ -13,17 +13,22 @@ public static class ExplainText
     {
         if (Report.IsJson(invocation))
         {
-            WriteJson(invocation.Output, configuration, report, withoutPool);
+            WriteJson(invocation, configuration, report, withoutPool);
         }
         else
         {
-            WriteText(invocation.Output, invocation.Paint, report);
+            WriteText(invocation, report);
         }
     }
 
-    private static void WriteText(TextWriter output, Paint paint, ExplainReport report)
+    /// <summary>The request in canonical form, with the scheme that was given.</summary>
+    private static string RequestOf(Invocation invocation, ExplainReport report) =>
+        RequestText.renderLike(invocation.Arguments[1], report.Explanation.Request);
+
+    private static void WriteText(Invocation invocation, ExplainReport report)
     {
-        output.WriteLine(RequestText.render(report.Explanation.Request));
+        var (output, paint) = (invocation.Output, invocation.Paint);
+        output.WriteLine(RequestOf(invocation, report));
         foreach (var line in report.PassedLines)
         {
             output.WriteLine(paint.Faint($"  {line}"));
@@ -38,16 +43,16 @@ public static class ExplainText
     }
 
     private static void WriteJson(
-        TextWriter output, Configuration configuration, ExplainReport report, bool withoutPool)
+        Invocation invocation, Configuration configuration, ExplainReport report, bool withoutPool)
     {
         var explanation = report.Explanation;
         var protocol = explanation.Request.Protocol;
         var routes = configuration.Routes[protocol];
         var rules = configuration.AdhocRules[protocol];
         var adhoc = explanation.Verdict as Verdict.AdhocDecides;
-        Report.WriteJson(output, new
+        Report.WriteJson(invocation.Output, new
         {
-            Request = RequestText.render(explanation.Request),
+            Request = RequestOf(invocation, report),
             Protocol = protocol.Section,
             Passed = explanation.Passed.Select(passed => Passed(protocol, "routes", routes, passed))
                 .Concat((adhoc?.passed ?? []).Select(passed => Passed(protocol, "adhoc_rules", rules, passed))),
@@ -55,6 +60,7 @@ public static class ExplainText
             Backend = report.Winner?.BackendName,
             BackendKnown = report.Winner is null || withoutPool ? (bool?)null : report.BackendKnown,
             Adhoc = adhoc is null ? null : Decision(protocol, rules, adhoc.decision),
+            Rejected = explanation.Verdict.IsParametersDecide,
             Text = report.VerdictLines,
         });
     }

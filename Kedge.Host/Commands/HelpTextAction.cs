@@ -30,6 +30,14 @@ public sealed class HelpTextAction(IReadOnlyList<ICommand> commands, ICommand by
             WriteMore(output, command);
         }
         WriteFlags(output, (command ?? byDefault).Flags);
+        if (command is { TakesServerFlags: true })
+        {
+            output.WriteLine();
+            WriteWrapped(
+                output,
+                "All other flags of the server (kedge --help) are accepted, checked and otherwise ignored.",
+                "");
+        }
         return ExitCodes.Success;
     }
 

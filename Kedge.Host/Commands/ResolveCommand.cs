@@ -27,6 +27,8 @@ public sealed class ResolveCommand : ICommand
 
     public IReadOnlyList<string> Arguments => ["backend or target"];
 
+    public bool TakesServerFlags => true;
+
     public IEnumerable<Flag> Flags =>
     [
         .. FlagCatalogue.Of(FlagGroup.Configuration),
@@ -38,7 +40,7 @@ public sealed class ResolveCommand : ICommand
 
     public async Task<int> RunAsync(Invocation invocation)
     {
-        string[] misuse = [.. FlagChecks.Sources(invocation.Flags), .. FlagChecks.Kubernetes(invocation.Flags)];
+        string[] misuse = [.. FlagChecks.Errors(invocation.Flags)];
         if (misuse.Length > 0)
         {
             return invocation.Refuse(misuse);

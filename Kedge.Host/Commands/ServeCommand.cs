@@ -20,6 +20,10 @@ public sealed class ServeCommand : ICommand
     {
         var options = ServerOptions.From(invocation.Flags);
         var errors = new List<string>(FlagChecks.Errors(invocation.Flags));
+        // After the flags were checked, so that a slip of the pen leaves no files behind.
+        var made = errors.Count == 0 && options.Listeners.HasTls
+            ? DevelopmentCertificates.MakeAbsent(options.Tls, TimeProvider.System)
+            : null;
         var files = ServerFiles.Of(options);
         // In parallel: loading certificates reads the system's trust store, the longest single step of a start.
         var loadingTls = options.Listeners.HasTls
@@ -36,12 +40,16 @@ public sealed class ServeCommand : ICommand
         errors.AddRange(mistakes);
         if (errors.Count > 0 || configuration is null)
         {
-            return invocation.Refuse(errors);
+            return invocation.Refuse(made is null ? errors : [made, .. errors]);
         }
 
         using var logging = new LogOutput(options.Logging, ships: true);
         var logger = logging.Loggers.CreateLogger<ServeCommand>();
         logger.LogInformation("kedge {Version}", BuildInfo.Version);
+        if (made is not null)
+        {
+            logger.LogWarning("{Note}", made);
+        }
         foreach (var line in ConfigurationLoader.Absent(options.Configuration))
         {
             logger.LogInformation("{Note}", line);

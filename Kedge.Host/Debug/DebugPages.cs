@@ -26,6 +26,9 @@ internal static class DebugPages
             new ExplainPage(facts),
             new RequestsPage(facts),
             new FlagsPage(facts, flags),
+            new ConfigurationPage(facts.Store),
+            new ConfigurationFilePage(facts.Store, "director.json", static configuration => configuration.DirectorJson),
+            new ConfigurationFilePage(facts.Store, "backendpool.json", static configuration => configuration.PoolJson),
             new AssetPage("/debug/kedge.css", "text/css; charset=utf-8", Assets.css),
             new AssetPage("/debug/kedge.js", "text/javascript; charset=utf-8", Assets.script),
         ]);

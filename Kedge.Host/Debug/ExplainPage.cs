@@ -21,15 +21,13 @@ public sealed class ExplainPage(DebugFacts facts) : IDebugPage
         var method = query["method"].ToString() is { Length: > 0 } given ? given : "GET";
         var url = query["url"].ToString();
         var headers = query["headers"].ToString();
-        var grpc = IsOn(query["grpc"]);
-        var forward = IsOn(query["forward"]);
+        var grpc = PageResponse.IsOn(query, "grpc");
+        var forward = PageResponse.IsOn(query, "forward");
         var (verdict, tone, lines) = url.Length == 0
             ? ("", Tone.Quiet, [])
             : Explain(method, url, headers.Split(';', Tidy), grpc, forward);
         return new ExplainView(facts.Server, method, url, headers, grpc, forward, verdict, tone, lines);
     }
-
-    private static bool IsOn(string? value) => value is "true" or "on" or "1" or "";
 
     private (string Verdict, Tone Tone, string[] Lines) Explain(
         string method, string url, string[] headers, bool grpc, bool forward)

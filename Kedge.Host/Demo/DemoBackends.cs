@@ -29,17 +29,18 @@ public sealed class DemoBackends : IAsyncDisposable
     public int GrpcPort { get; }
 
     /// <summary>
-    /// Routes for localhost and for the Greeter, and a rule that lets <c>*.adhoc.demo</c> reach the HTTP backend.
+    /// Routes for localhost, for another host and for the Greeter, and a rule that lets <c>*.adhoc.demo</c> reach the
+    /// HTTP backend.
     /// </summary>
-    public string DirectorJson => $$"""
+    /// <param name="host">A host name, or an IP address with brackets around IPv6.</param>
+    public string DirectorJson(string host) => $$"""
         {
           "grpc": {
             "routes": [ { "backend_name": "demo_grpc", "service_name_matcher": "kedge.demo.*" } ]
           },
           "http": {
             "routes": [
-              { "backend_name": "demo_http", "host_matcher": "localhost" },
-              { "backend_name": "demo_http", "host_matcher": "127.0.0.1" }
+              {{string.Join(", ", HttpRoutes(host))}}
             ],
             "adhoc_rules": [
               {
@@ -51,6 +52,10 @@ public sealed class DemoBackends : IAsyncDisposable
           }
         }
         """;
+
+    private static IEnumerable<string> HttpRoutes(string host) =>
+        from name in new[] { "localhost", "127.0.0.1", host.Trim('[', ']') }.Distinct()
+        select $$"""{ "backend_name": "demo_http", "host_matcher": "{{name}}" }""";
 
     public string BackendPoolJson => $$"""
         {

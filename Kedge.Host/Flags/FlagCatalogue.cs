@@ -90,7 +90,7 @@ public static class FlagCatalogue
     public static readonly Flag<string> OidcClientId = Text("server_oidc_client_id", FlagGroup.Authorization,
         "audience that the tokens must be issued for");
     public static readonly Flag<string> OidcPermsClaim = Text("server_oidc_perms_claim", FlagGroup.Authorization,
-        "claim that lists the caller's permissions");
+        "claim that lists the caller's permissions; dots lead to a nested claim, such as realm_access.roles");
     public static readonly Flag<string> OidcRequiredPerm = Text("server_oidc_required_perm", FlagGroup.Authorization,
         "permission that every caller needs");
     public static readonly Flag<IReadOnlyList<string>> OidcWhitelistPerms = Texts(
@@ -183,9 +183,9 @@ public static class FlagCatalogue
     {
         Name = "log_level",
         Group = FlagGroup.Logging,
-        Type = FlagTypes.OneOf<LogVerbosity>(),
+        Type = FlagTypes.LogLevel,
         Default = LogVerbosity.Info,
-        Help = "lowest level that is logged",
+        Help = "lowest level that is logged, in any case; also warn, trace (= debug), fatal and panic (= error)",
     });
     public static readonly Flag<LogFormat> LogFormatFlag = Add(new Flag<LogFormat>
     {
@@ -231,10 +231,10 @@ public static class FlagCatalogue
         "lbtransport_trial_dial_timeout", FlagGroup.WithoutEffect, 0.5,
         "there is no trial dial; a refused connection serves the same purpose");
     public static readonly Flag<TimeSpan> FirstUpdateTimeout = Duration(
-        "k8sresolver_first_update_timeout", FlagGroup.WithoutEffect, 10,
+        "k8sresolver_first_update_timeout", FlagGroup.WithoutEffect, 0.3,
         "requests do not wait for the first list of endpoints", alias: "k8sresolver_first_update_timouet");
     public static readonly Flag<bool> TracingGrpc = Switch("server_tracing_grpc_enabled", FlagGroup.WithoutEffect,
-        "there is no page for gRPC traces");
+        "there is no page for gRPC traces", true);
 
     /// <summary>In the order of the help text.</summary>
     public static IReadOnlyList<Flag> All => Flags;

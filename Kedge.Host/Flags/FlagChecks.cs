@@ -4,18 +4,13 @@ namespace Kedge.Host.Flags;
 public static class FlagChecks
 {
     /// <summary>Every rule that the flags break. Each flag by itself is well-formed.</summary>
-    public static IEnumerable<string> Errors(FlagValues flags) =>
-    [
-        .. Sources(flags),
-        .. Ports(flags),
-        .. Paths(flags),
-        .. Authorization(flags),
-        .. Discovery(flags),
-        .. Kubernetes(flags),
-    ];
+    public static IEnumerable<string> Errors(FlagValues flags) => [.. Combinations(flags), .. Kubernetes(flags)];
 
-    /// <summary>The rules for the flags that name the configuration.</summary>
-    public static IEnumerable<string> Sources(FlagValues flags)
+    /// <summary>The rules that need no file: those for commands that run on another machine than the server.</summary>
+    public static IEnumerable<string> Combinations(FlagValues flags) =>
+        [.. Sources(flags), .. Ports(flags), .. Paths(flags), .. Authorization(flags), .. Discovery(flags)];
+
+    private static IEnumerable<string> Sources(FlagValues flags)
     {
         (Flag<string> Inline, Flag<string> Path)[] pairs =
         [
@@ -70,8 +65,7 @@ public static class FlagChecks
         }
     }
 
-    /// <summary>The rules for the flags that decide who may call.</summary>
-    public static IEnumerable<string> Authorization(FlagValues flags)
+    private static IEnumerable<string> Authorization(FlagValues flags)
     {
         Flag[] needProvider =
         [

@@ -86,6 +86,30 @@ public static class FlagTypes
         };
     }
 
+    /// <summary>
+    /// A log level, in any case. Also takes the names of logrus, which existing deployments use: <c>warn</c>,
+    /// <c>trace</c> (= debug), <c>fatal</c> and <c>panic</c> (= error).
+    /// </summary>
+    public static FlagType<LogVerbosity> LogLevel { get; } = ReadLogLevel();
+
+    private static FlagType<LogVerbosity> ReadLogLevel()
+    {
+        var names = OneOf<LogVerbosity>();
+        return names with
+        {
+            Read = (string word, out LogVerbosity value) => names.Read(
+                word.ToLowerInvariant() switch
+                {
+                    "warn" => "warning",
+                    "trace" => "debug",
+                    "fatal" or "panic" => "error",
+                    // The word itself, when it is none, for the error.
+                    var lower => names.Choices.Contains(lower) ? lower : word,
+                },
+                out value),
+        };
+    }
+
     private static FlagType<IReadOnlyList<T>> ListOf<T>(string placeholder, FlagType<T> element) => new(
         placeholder,
         (string words, out IReadOnlyList<T> values) =>

@@ -60,7 +60,10 @@ internal sealed class Exchange : HttpMessageInvoker
     public string? BackendName => _destination.Backend?.Name;
 
     /// <summary>Why the exchange was ended, or got no response; null when the forwarder reports the cause.</summary>
-    public LocalReply? Failure => _failure ?? (Progress.IsInactive ? LocalReply.Inactive : null);
+    public LocalReply? Failure =>
+        Progress.CallerFault is not null ? LocalReply.BadRequestBody
+        : Progress.CallerStalled ? LocalReply.RequestTimeout
+        : _failure ?? (Progress.IsInactive ? LocalReply.Inactive : null);
 
     /// <summary>The exception behind <see cref="Failure"/>, if there was one.</summary>
     public Exception? Cause { get; private set; }
@@ -89,7 +92,12 @@ internal sealed class Exchange : HttpMessageInvoker
         // Only HTTP/2 endpoints refuse streams.
         var replay = Client.Protocol.IsGrpc || Client.IsTls ? new RequestReplay() : null;
         var body = new RequestBody(
-            request.Body, request.ContentLength, replay, mayUseHttp11: !Client.Protocol.IsGrpc, Progress);
+            request.Body,
+            request.ContentLength,
+            replay,
+            mayUseHttp11: !Client.Protocol.IsGrpc,
+            Progress,
+            GrpcMessages.OfRequest(Record));
         request.Body = body;
         _content = new RequestContent(copying, body, replay);
         Progress.RequestBodyStarted();
@@ -108,8 +116,7 @@ internal sealed class Exchange : HttpMessageInvoker
         var next = Pick(null);
         while (next is { } endpoint)
         {
-            // Step 5: send the request to an endpoint. For which failures allow another attempt, see docs/matching.md,
-            // "Attempts".
+            // Step 5: send the request to an endpoint. docs/matching.md#attempts lists when it is sent again.
             BeginAttempt(endpoint);
             request.RequestUri = endpoint.UriOf(Record.Path, _query);
             if (Client.IsTls)
@@ -194,7 +201,10 @@ internal sealed class Exchange : HttpMessageInvoker
     /// <summary>The endpoint broke off, which counts as a failed response.</summary>
     public void RecordFailure()
     {
-        if (DetectsOutliers && _endpoint is { } endpoint && !_context.RequestAborted.IsCancellationRequested)
+        if (DetectsOutliers
+            && _endpoint is { } endpoint
+            && !Progress.IsCallersFault
+            && !_context.RequestAborted.IsCancellationRequested)
         {
             RecordOutcome(endpoint, failed: true);
         }

@@ -139,16 +139,17 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
                 return false;
             }
         }
-        // Step 8: the forwarder copies the body, observed where there is a time limit.
+        // Step 8: the forwarder copies the body, observed where there is a time limit or messages are counted.
         if (!progress.IsExempt)
         {
             proxyResponse.Content = new ResponseContent(
                 proxyResponse.Content, new ResponseBody(body, progress));
         }
-        else if (progress.HasDeadline)
+        else if (GrpcMessages.OfResponse(exchange.Record) is var messages
+            && (messages is not null || progress.HasDeadline))
         {
             proxyResponse.Content = new ResponseContent(
-                proxyResponse.Content, new DeadlineBody(body, httpContext, progress));
+                proxyResponse.Content, new GrpcResponseBody(body, httpContext, progress, messages));
         }
         return true;
     }

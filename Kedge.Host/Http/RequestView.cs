@@ -4,9 +4,13 @@ using Microsoft.Extensions.Primitives;
 
 namespace Kedge.Host.Http;
 
-/// <summary>What routing needs to know about a request, read once (docs/security.md).</summary>
+/// <summary>
+/// What routing needs to know about a request, read once (docs/security.md#which-host-a-request-is-for).
+/// </summary>
 internal readonly struct RequestView
 {
+    private const ushort HttpPort = 80;
+
     private readonly int _hostStart;
     private readonly int _hostLength;
 
@@ -70,6 +74,20 @@ internal readonly struct RequestView
         var isGrpc = GrpcContent.IsGrpc(request.ContentType);
         var protocol = isGrpc && isHttp2 ? Protocol.Grpc : Protocol.Http;
         view = new RequestView("", "", default, default, "", "", protocol, false);
+        // The framing first: any other reply would keep the connection open, and with it what may be a request that was
+        // smuggled behind this one.
+        if (request.Headers.TransferEncoding is { Count: > 0 } coding)
+        {
+            if (BadTransferEncoding(request, coding) is { } reason)
+            {
+                return LocalReply.BadFraming(reason);
+            }
+            context.Features.Get<ChunkedInput>()?.BodyBegins();
+        }
+        if (IsMisspelledMethod(request.Method))
+        {
+            return LocalReply.BadRequest("method names are case-sensitive: this one is written in capitals");
+        }
         if (isGrpc && !isHttp2)
         {
             return LocalReply.GrpcNeedsHttp2;
@@ -85,22 +103,19 @@ internal readonly struct RequestView
             return TryReadConnect(context, out view);
         }
 
-        if (request.Headers.TransferEncoding is { Count: > 0 } coding
-            && BadTransferEncoding(request, coding) is { } reason)
-        {
-            return LocalReply.BadFraming(reason);
-        }
-
         var target = context.Features.Get<IHttpRequestFeature>()!.RawTarget;
         if (!RequestTarget.TryParse(target, out var form))
         {
             return LocalReply.BadRequest("the request target is neither a path nor an absolute http or https URL");
         }
         var isForward = form.Form == TargetForm.Absolute;
+        if (form.Form == TargetForm.Asterisk && HttpMethods.IsOptions(request.Method))
+        {
+            return LocalReply.ServerOptions;
+        }
         if (form.Form == TargetForm.Asterisk || (isForward && isHttp2))
         {
-            // `OPTIONS *` addresses the proxy itself, which has no options; `:path` has no absolute form (RFC 9113,
-            // 8.3.1).
+            // `:path` has no absolute form (RFC 9113, 8.3.1).
             return LocalReply.BadRequest("the request target is not a path");
         }
 
@@ -113,9 +128,9 @@ internal readonly struct RequestView
         {
             ports = form.PortsOf(parts);
         }
-        else if (authority.Length == 0 && !isForward)
+        else if (authority.Length == 0 && !isForward && (isGrpc || (!isHttp2 && request.Headers.Host.Count == 0)))
         {
-            // A missing host is not an error, but it matches no host matcher.
+            // HTTP/1.0 needs no Host, and a gRPC call may lack an authority. No host matcher takes such a request.
             ports = AuthorityPorts.Unspecified;
         }
         else
@@ -123,11 +138,26 @@ internal readonly struct RequestView
             return LocalReply.MalformedAuthority;
         }
 
+        if (isHttp2 && !isGrpc && !string.Equals(request.Scheme, "https", StringComparison.OrdinalIgnoreCase))
+        {
+            // What a client sends to a forward proxy: over HTTP/1.1 it would be `http://host/path`.
+            if (!string.Equals(request.Scheme, "http", StringComparison.OrdinalIgnoreCase))
+            {
+                return LocalReply.BadRequest("the scheme is neither http nor https");
+            }
+            isForward = true;
+            ports = parts.Port < 0 ? AuthorityPorts.Of(HttpPort) : ports;
+        }
+
         var path = form.PathLength == 0 ? "/" : Text(target, form.PathStart, form.PathLength, request.Path.Value);
         var canonical = RequestPath.canonicalise(path);
         if (canonical.IsError)
         {
             return LocalReply.BadRequest(canonical.ErrorValue);
+        }
+        if (isGrpc && RequestPath.hasParameters(canonical.ResultValue))
+        {
+            return LocalReply.BadRequest("the path has a `;`, which no gRPC method has");
         }
         var query = form.QueryLength <= 1
             ? ""
@@ -153,7 +183,10 @@ internal readonly struct RequestView
         {
             return LocalReply.MalformedAuthority;
         }
-        view = new RequestView("", target, parts, parts.Ports, "", "", Protocol.Http, isForward: true) { IsTunnel = true };
+        view = new RequestView("", target, parts, parts.Ports, "", "", Protocol.Http, isForward: true)
+        {
+            IsTunnel = true,
+        };
         return null;
     }
 
@@ -169,6 +202,23 @@ internal readonly struct RequestView
         : coding.Count != 1 || !string.Equals(coding[0], "chunked", StringComparison.OrdinalIgnoreCase)
             ? "a transfer coding other than chunked"
         : null;
+
+    /// <summary>
+    /// Whether the method is a standard one but for its case. RFC 9110, 9.1: another case is another method, which the
+    /// libraries on the way would turn into the standard one.
+    /// </summary>
+    private static bool IsMisspelledMethod(string method)
+    {
+        foreach (var c in method)
+        {
+            if (char.IsAsciiLetterLower(c))
+            {
+                return !string.Equals(HttpMethods.GetCanonicalizedValue(method), method, StringComparison.Ordinal)
+                    || string.Equals(method, "query", StringComparison.OrdinalIgnoreCase);
+            }
+        }
+        return false;
+    }
 
     /// <summary>
     /// A part of the target as a string: <paramref name="existing"/>, which the server has already created, when it is

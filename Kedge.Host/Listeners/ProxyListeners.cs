@@ -40,6 +40,7 @@ public static class ProxyListeners
                                     OnConnection = _ => new(certificates.OptionsFor(kind)),
                                     HandshakeTimeout = OrInfinite(options.Limits.HeaderTimeout),
                                 });
+                                listener.UseHttp1Rules();
                             });
                         }
                     }
@@ -55,6 +56,8 @@ public static class ProxyListeners
         kestrel.AllowResponseHeaderCompression = false;
         // The authority of an absolute-form target takes precedence over Host (RFC 9112, 3.2.2).
         kestrel.AllowHostHeaderOverride = true;
+        // `:scheme http` on these TLS ports is a request to a forward proxy (RFC 9113, 8.3.1; RequestView).
+        kestrel.AllowAlternateSchemes = true;
         // Header values are forwarded byte for byte.
         kestrel.RequestHeaderEncodingSelector = RequestHeaderDecoding.EncodingOf;
         kestrel.ResponseHeaderEncodingSelector = _ => Encoding.Latin1;

@@ -12,6 +12,9 @@ public static class LogLine
     // A buffer that had to grow beyond this for a long line is not reused.
     private const int MaxKeptBuffer = 64 * 1024;
 
+    // In characters.
+    private const int MaxLogstashText = 16 * 1024;
+
     [ThreadStatic]
     private static (ArrayBufferWriter<byte> Buffer, Utf8JsonWriter Json)? _json;
 
@@ -55,18 +58,10 @@ public static class LogLine
     /// For machines: a JSON object with the time, level, logger, message, and each of the message's values by its name.
     /// UTF-8, with a line break at the end.
     /// </summary>
-    /// <param name="tags">The tags of the line; without any there is no such field.</param>
-    public static byte[] ToJson<TState>(
-        in LogEntry<TState> entry, DateTimeOffset time, params ReadOnlySpan<string> tags)
+    public static byte[] ToJson<TState>(in LogEntry<TState> entry, DateTimeOffset time)
     {
-        // Writing a line never logs another one, so one buffer per thread is enough.
-        var (buffer, json) = _json ??= NewJson();
-        buffer.ResetWrittenCount();
-        json.Reset();
-        json.WriteStartObject();
-        Span<char> stamp = stackalloc char[24];
-        time.TryFormat(stamp, out var length, "yyyy-MM-ddTHH:mm:ss.fffZ", CultureInfo.InvariantCulture);
-        json.WriteString("time", stamp[..length]);
+        var json = Begin();
+        WriteTime(json, "time", time);
         json.WriteString("level", entry.LogLevel switch
         {
             LogLevel.Trace or LogLevel.Debug => "debug",
@@ -75,15 +70,6 @@ public static class LogLine
             _ => "error",
         });
         json.WriteString("logger", entry.Category);
-        if (tags.Length > 0)
-        {
-            json.WriteStartArray("tags");
-            foreach (var tag in tags)
-            {
-                json.WriteStringValue(tag);
-            }
-            json.WriteEndArray();
-        }
         json.WriteString("message", entry.Formatter(entry.State, entry.Exception));
         if (entry.State is IReadOnlyList<KeyValuePair<string, object?>> { Count: > 1 } values)
         {
@@ -93,8 +79,83 @@ public static class LogLine
         }
         if (entry.Exception is { } exception)
         {
-            json.WriteString("error", entry.LogLevel >= LogLevel.Error ? exception.ToString() : exception.Message);
+            json.WriteString("error", ErrorText(entry.LogLevel, exception));
         }
+        return End();
+    }
+
+    /// <summary>
+    /// For Logstash: a JSON object with the field names of the Go implementation of kedge, which saved searches use.
+    /// The message's values are at the top level. UTF-8, with a line break at the end.
+    /// </summary>
+    /// <param name="entry">The event.</param>
+    /// <param name="time">When it happened.</param>
+    /// <param name="tags">The tags of the line; without any there is no such field.</param>
+    public static byte[] ToLogstash<TState>(
+        in LogEntry<TState> entry, DateTimeOffset time, ReadOnlySpan<string> tags)
+    {
+        var json = Begin();
+        WriteTime(json, "@timestamp", time);
+        json.WriteNumber("@version", 1);
+        json.WriteString("HOSTNAME", Environment.MachineName);
+        json.WriteString("level", entry.LogLevel switch
+        {
+            LogLevel.Trace or LogLevel.Debug => "DEBUG",
+            LogLevel.Information => "INFO",
+            LogLevel.Warning => "WARN",
+            _ => "ERROR",
+        });
+        json.WriteString("logger", entry.Category);
+        if (tags.Length > 0)
+        {
+            json.WriteStartArray("@tags");
+            foreach (var tag in tags)
+            {
+                json.WriteStringValue(tag);
+            }
+            json.WriteEndArray();
+        }
+        var message = entry.Formatter(entry.State, entry.Exception);
+        json.WriteString(
+            "message", Trimmed(entry.Exception is { } cause ? $"{message}: {cause.Message}" : message));
+        if (entry.State is IReadOnlyList<KeyValuePair<string, object?>> { Count: > 1 } values)
+        {
+            WriteFields(json, values);
+        }
+        if (entry.Exception is { } exception)
+        {
+            json.WriteString("error", Trimmed(ErrorText(entry.LogLevel, exception)));
+        }
+        return End();
+    }
+
+    private static string ErrorText(LogLevel level, Exception exception) =>
+        level >= LogLevel.Error ? exception.ToString() : exception.Message;
+
+    /// <summary>Logstash inputs reject very long fields.</summary>
+    private static string Trimmed(string text) =>
+        text.Length <= MaxLogstashText ? text : text[..MaxLogstashText] + " ... (trimmed)";
+
+    private static void WriteTime(Utf8JsonWriter json, string name, DateTimeOffset time)
+    {
+        Span<char> stamp = stackalloc char[24];
+        time.TryFormat(stamp, out var length, "yyyy-MM-ddTHH:mm:ss.fffZ", CultureInfo.InvariantCulture);
+        json.WriteString(name, stamp[..length]);
+    }
+
+    private static Utf8JsonWriter Begin()
+    {
+        // Writing a line never logs another one, so one buffer per thread is enough.
+        var (buffer, json) = _json ??= NewJson();
+        buffer.ResetWrittenCount();
+        json.Reset();
+        json.WriteStartObject();
+        return json;
+    }
+
+    private static byte[] End()
+    {
+        var (buffer, json) = _json!.Value;
         json.WriteEndObject();
         json.Flush();
         buffer.Write("\n"u8);

@@ -178,7 +178,7 @@ public sealed class LogShipper : ILoggerProvider
             Func<TState, Exception?, string> formatter)
         {
             var entry = new LogEntry<TState>(logLevel, category, eventId, state, exception, formatter);
-            shipper.Ship(LogLine.ToJson(entry, DateTimeOffset.UtcNow, shipper._tags));
+            shipper.Ship(LogLine.ToLogstash(entry, DateTimeOffset.UtcNow, shipper._tags));
         }
     }
 }

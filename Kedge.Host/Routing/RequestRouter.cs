@@ -73,7 +73,10 @@ public sealed class RequestRouter : IDisposable
         RuleMatch match;
         using (Tracing.StartRouting(record))
         {
-            match = state.Match(view, context.Request.Headers);
+            if (!state.TryMatch(view, context.Request.Headers, out match))
+            {
+                return LocalReply.AmbiguousParameters;
+            }
         }
         if (match.Rule is { } rule)
         {

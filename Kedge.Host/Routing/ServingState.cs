@@ -30,26 +30,34 @@ internal sealed class ServingState(
     /// Matches a request against the routes and, when none matches, against the ad-hoc rules. Tunnels are matched
     /// against the ad-hoc rules only.
     /// </summary>
-    public RuleMatch Match(in RequestView view, IHeaderDictionary headers)
+    /// <returns>False when the path parameters of the request decide which rule takes it.</returns>
+    public bool TryMatch(in RequestView view, IHeaderDictionary headers, out RuleMatch match)
     {
+        RuleHits? route = null;
+        match = RuleMatch.None;
         if (!view.IsTunnel)
         {
-            var route = view.Protocol.IsGrpc ? MatchGrpc(view, headers) : MatchHttp(view, headers);
-            if (route is not null)
+            if (view.Protocol.IsGrpc)
             {
-                return RuleMatch.Route(route);
+                route = MatchGrpc(view, headers);
+            }
+            else if (!TryMatchHttp(view, headers, out route))
+            {
+                return false;
             }
         }
-        return MatchAdhoc(view);
+        match = route is null ? MatchAdhoc(view) : RuleMatch.Route(route);
+        return true;
     }
 
-    private RuleHits? MatchHttp(in RequestView view, IHeaderDictionary headers)
+    private bool TryMatchHttp(in RequestView view, IHeaderDictionary headers, out RuleHits? route)
     {
         var headerView = new HeaderView(headers);
         var mode = view.IsForward ? ProxyMode.ForwardProxy : ProxyMode.ReverseProxy;
-        var index = _httpTable.Match(
-            view.Method, view.Host, view.Ports, view.Path, view.BareQuery, mode, in headerView);
-        return index < 0 ? null : Routes.Http[index];
+        var isClear = _httpTable.TryMatch(
+            view.Method, view.Host, view.Ports, view.Path, view.BareQuery, mode, in headerView, out var index);
+        route = index < 0 ? null : Routes.Http[index];
+        return isClear;
     }
 
     private RuleHits? MatchGrpc(in RequestView view, IHeaderDictionary headers)

@@ -27,7 +27,10 @@ public static class ServerMetrics
         LogOutput logging)
     {
         var meter = telemetry.Meter;
+        ProcessMetrics.Register(meter);
         Requests(meter, telemetry);
+        Http(meter, "http_handler", "that callers send", telemetry.HttpServer);
+        Http(meter, "http_tripper", "sent to backends and ad-hoc targets", telemetry.HttpClient);
         Grpc(meter, "grpc_server", "answered by the proxy", telemetry.GrpcServer);
         Grpc(meter, "grpc_client", "sent to backends with the prometheus interceptor", telemetry.GrpcClient);
         Endpoints(meter, router);
@@ -74,6 +77,23 @@ public static class ServerMetrics
             description: "Closed connections of a listener.");
     }
 
+    private static void Http(Meter meter, string prefix, string what, HttpMethodTable methods)
+    {
+        meter.CreateObservableCounter($"{prefix}_started_requests_total",
+            () => from method in methods.All select new Measurement<long>(method.Started, HttpLabels(method)),
+            description: $"HTTP requests started, {what}.");
+        meter.CreateObservableCounter($"{prefix}_completed_requests_total",
+            () => from method in methods.All
+                  from completed in method.Completed()
+                  select new Measurement<long>(
+                      completed.Count, [.. HttpLabels(method), new("status", completed.Status.ToString())]),
+            description: $"HTTP requests completed, {what}; status 599 = no response.");
+    }
+
+    // The Go implementation of kedge has all these labels, and leaves four of them empty.
+    private static KeyValuePair<string, object?>[] HttpLabels(HttpMethodCounters method) =>
+        [new("name", ""), new("handler", ""), new("host", ""), new("path", ""), new("method", method.Method)];
+
     private static KeyValuePair<string, object?> ListenerLabel(ListenerCounters listener) =>
         new("listener_name", listener.Name);
 
@@ -90,6 +110,12 @@ public static class ServerMetrics
                   select new Measurement<long>(
                       count, [.. GrpcLabels(method), new("grpc_code", GrpcStatuses.NameOf(code))]),
             description: $"gRPC calls completed, {what}.");
+        meter.CreateObservableCounter($"{prefix}_msg_received_total",
+            () => from method in methods.All select new Measurement<long>(method.Received, GrpcLabels(method)),
+            description: $"Messages received, of gRPC calls {what}.");
+        meter.CreateObservableCounter($"{prefix}_msg_sent_total",
+            () => from method in methods.All select new Measurement<long>(method.Sent, GrpcLabels(method)),
+            description: $"Messages sent, of gRPC calls {what}.");
     }
 
     private static KeyValuePair<string, object?>[] GrpcLabels(GrpcMethodCounters method) =>

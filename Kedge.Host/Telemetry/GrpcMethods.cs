@@ -50,6 +50,8 @@ public sealed class GrpcMethodCounters(string service, string method)
 {
     private readonly long[] _handled = new long[GrpcStatuses.Count];
     private long _started;
+    private long _received;
+    private long _sent;
 
     public string Service { get; } = service;
 
@@ -57,7 +59,17 @@ public sealed class GrpcMethodCounters(string service, string method)
 
     public long Started => Volatile.Read(ref _started);
 
+    /// <summary>Messages received from the peer.</summary>
+    public long Received => Volatile.Read(ref _received);
+
+    /// <summary>Messages sent to the peer.</summary>
+    public long Sent => Volatile.Read(ref _sent);
+
     public void Start() => Interlocked.Increment(ref _started);
+
+    public void Receive(int messages) => Interlocked.Add(ref _received, messages);
+
+    public void Send(int messages) => Interlocked.Add(ref _sent, messages);
 
     public void Handle(int code) =>
         Interlocked.Increment(ref _handled[GrpcStatuses.IsDefined(code) ? code : GrpcStatuses.Unknown]);

@@ -26,7 +26,9 @@ public static class MetricsExport
             .AddMeter(ProxyTelemetry.MeterName)
             .AddView(static instrument => instrument.Name is "kedge_requests_total" or "kedge_backend_endpoint_ready"
                 or "grpc_server_started_total" or "grpc_server_handled_total"
+                or "grpc_server_msg_received_total" or "grpc_server_msg_sent_total"
                 or "grpc_client_started_total" or "grpc_client_handled_total"
+                or "grpc_client_msg_received_total" or "grpc_client_msg_sent_total"
                 ? new MetricStreamConfiguration { CardinalityLimit = MaxSeries }
                 : null);
         if (forPrometheus)

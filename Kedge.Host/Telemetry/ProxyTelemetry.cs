@@ -26,6 +26,12 @@ public sealed class ProxyTelemetry : IDisposable
 
     private const int ClientClosedRequest = 499;
 
+    // The status of a request to a backend that did not respond. Existing dashboards expect this value.
+    private const int NoResponse = 599;
+
+    // The longest part of X-Kedge-Info-Logs that is logged, in characters.
+    private const int MaxInfoLogs = 200;
+
     private readonly ConcurrentDictionary<(Protocol, string), BackendCounters> _backends = new();
     private readonly ConcurrentDictionary<(string, string), StrongBox<long>> _errors = new();
     private readonly ConcurrentDictionary<(Protocol, string), RouteCounters> _routes = new();
@@ -44,8 +50,10 @@ public sealed class ProxyTelemetry : IDisposable
     {
         _log = log;
         Meter = new Meter(MeterName);
-        _duration = DurationOf("kedge_request_duration_seconds", "Time from a request's arrival to the end of its response.");
-        _routeDuration = DurationOf("kedge_route_request_duration_seconds", "The same for the requests of each named route.");
+        _duration = DurationOf(
+            "kedge_request_duration_seconds", "Time from a request's arrival to the end of its response.");
+        _routeDuration = DurationOf(
+            "kedge_route_request_duration_seconds", "The same for the requests of each named route.");
         _failedDials = Meter.CreateCounter<long>(
             "kedge_http_lbtransport_failed_dials", description: "Connections to endpoints that could not be made.");
         _backendChanges = PerProtocol.Init(protocol => Meter.CreateCounter<long>(
@@ -56,6 +64,10 @@ public sealed class ProxyTelemetry : IDisposable
 
     /// <summary>For the instruments of other parts of the server.</summary>
     public Meter Meter { get; }
+
+    public HttpMethodTable HttpServer { get; } = new();
+
+    public HttpMethodTable HttpClient { get; } = new();
 
     public GrpcMethods GrpcServer { get; } = new();
 
@@ -102,9 +114,19 @@ public sealed class ProxyTelemetry : IDisposable
             Started = Stopwatch.GetTimestamp(),
             At = DateTime.UtcNow,
             Method = request.Method,
-            IsWatched = request.Headers.ContainsKey(ProxyHeaders.InfoLogs),
+            InfoLogs = InfoLogsOf(request.Headers),
             Activity = Tracing.StartRequest(request),
         };
+    }
+
+    /// <summary>The protocol of the request is known.</summary>
+    public void Recognized(RequestRecord record)
+    {
+        if (record.Protocol.IsHttp)
+        {
+            record.HttpServer = HttpServer.Of(record.Method);
+            record.HttpServer.Start();
+        }
     }
 
     /// <summary>A route or ad-hoc rule matched the request.</summary>
@@ -125,6 +147,11 @@ public sealed class ProxyTelemetry : IDisposable
     {
         record.Backend = backend;
         backend.Started();
+        if (record.Protocol.IsHttp)
+        {
+            record.HttpClient = HttpClient.Of(record.Method);
+            record.HttpClient.Start();
+        }
         if (countMethod)
         {
             record.GrpcClient = GrpcClient.Of(record.Path);
@@ -156,6 +183,8 @@ public sealed class ProxyTelemetry : IDisposable
         record.Backend?.Ended();
         var counters = record.Backend ?? _noBackend[record.Protocol];
         counters.Codes.Count(record.Status);
+        record.HttpServer?.Complete(record.Status);
+        record.HttpClient?.Complete(record.FirstByte == 0 ? NoResponse : record.Status);
         record.GrpcServer?.Handle(record.Status);
         record.GrpcClient?.Handle(record.Status);
         _duration.Record(record.Total.TotalSeconds, counters.Labels[0], counters.Labels[1]);
@@ -174,6 +203,22 @@ public sealed class ProxyTelemetry : IDisposable
     }
 
     public void Dispose() => Meter.Dispose();
+
+    private static string InfoLogsOf(IHeaderDictionary headers)
+    {
+        if (!headers.TryGetValue(ProxyHeaders.InfoLogs, out var values))
+        {
+            return "";
+        }
+        var text = values.ToString();
+        // An empty value asks, too, but does not say who.
+        return text.Length switch
+        {
+            0 => "anonymous",
+            > MaxInfoLogs => text[..MaxInfoLogs],
+            _ => text,
+        };
+    }
 
     private void CountRoute(RequestRecord record)
     {

@@ -1,7 +1,7 @@
 namespace Kedge.Host.Timing;
 
 /// <summary>
-/// The pauses between attempts: each up to twice as long as the one before, with jitter, so that a peer that comes back
+/// The pauses between attempts: each up to twice the previous one, with jitter, so that a peer that comes back
 /// does not meet all its clients at once. For one caller at a time.
 /// </summary>
 public sealed class Backoff

@@ -144,7 +144,8 @@ let private laws
                         Expect.equal (Some route) (subject.Match routes request) ""
                         Expect.equal outcome (subject.Semantics.Outcome routes[route]) "outcome"
                         Expect.equal known (outcome.Action.Backends = [ "one" ]) "known"
-                    | AdhocDecides _ -> Expect.equal (subject.Match routes request) None "")
+                    | AdhocDecides _ -> Expect.equal (subject.Match routes request) None ""
+                    | ParametersDecide _ -> failtest "no path of these has parameters")
 
             law
                 "every rule before the winner is passed, in order, with a reason"

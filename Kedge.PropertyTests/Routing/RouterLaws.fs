@@ -2,6 +2,7 @@ module Kedge.PropertyTests.RouterLaws
 
 open System
 open Expecto
+open FsCheck.FSharp
 open Kedge.Domain
 
 type private ProxyMode = Kedge.Domain.Decoded.ProxyMode
@@ -92,11 +93,102 @@ let private grpcRoute host service : GrpcRoute =
         Host = host
     }
 
+/// Cases whose paths have parameters, some of them as segments of their own.
+let private casesWithParameters =
+    gen {
+        let! case = RouterCases.httpCases
+
+        let! written =
+            case.Request.Path.Split '/'
+            |> List.ofArray
+            |> List.mapi (fun index segment ->
+                Gen.elements [ ""; ""; ";"; ";v=1"; ";/"; "/;x"; "%3B"; "%3bv=1"; ";a;b" ]
+                |> Gen.map (fun added -> if index = 0 then segment else segment + added))
+            |> Gen.sequenceToList
+
+        return
+            match RequestPath.canonicalise (String.Join('/', written)) with
+            | Ok path ->
+                { case with
+                    Request = { case.Request with Path = path }
+                }
+            | _ ->
+                { case with
+                    Request = { case.Request with Path = "/;/" }
+                }
+    }
+    |> Arb.fromGen
+
+/// What backends may make of a canonical path: each removes the parameters of some segments, or of all.
+let private readings (path: string) : string list =
+    let bare (segment: string) =
+        let at =
+            [ segment.IndexOf ';'; segment.IndexOf "%3B" ]
+            |> List.filter (fun at -> at >= 0)
+
+        if at.IsEmpty then
+            segment
+        else
+            segment.Substring(0, List.min at)
+
+    let each =
+        (path.Split '/', [ [] ])
+        ||> Array.foldBack (fun segment rests ->
+            [
+                for rest in rests do
+                    segment :: rest
+
+                    if bare segment <> segment then
+                        bare segment :: rest
+            ])
+
+    each
+    |> List.map (fun segments ->
+        match RequestPath.canonicalise (String.Join('/', segments)) with
+        | Ok reading -> reading
+        | Error problem -> failtestf "a reading of %s: %s" path problem)
+
 [<Tests>]
 let tests =
     testList
         "router"
         [
+            Law.test
+                "a request with path parameters is taken by one route in every reading, or rejected"
+                5_000
+                [ "taken", 500; "taken by none", 100; "rejected", 300; "several readings", 500 ]
+                casesWithParameters
+                (fun seen case ->
+                    let routes = Array.ofList case.Routes
+                    let request = case.Request
+                    let table = HttpRouteTable routes
+                    let headers = HeaderList request.Headers
+                    let mutable route = 0
+
+                    let isClear =
+                        table.TryMatch(
+                            request.Method.AsSpan(),
+                            request.Host.AsSpan(),
+                            request.Ports,
+                            request.Path,
+                            request.Query.AsSpan(),
+                            request.Mode,
+                            &headers,
+                            &route
+                        )
+
+                    Expect.equal isClear (Router.parametersDecide routes request).IsNone "as the reference router"
+
+                    if not isClear then
+                        seen.Count "rejected"
+                    elif RequestPath.hasParameters (request.Path.AsSpan()) then
+                        seen.Count(if route < 0 then "taken by none" else "taken")
+                        let all = readings request.Path
+                        seen.When("several readings", all.Length > 2)
+
+                        for reading in all do
+                            expectAgreement (matchHttp table { request with Path = reading }) route)
+
             Law.test
                 "compiled HTTP table agrees with the reference router"
                 10_000

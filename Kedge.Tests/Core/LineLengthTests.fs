@@ -38,8 +38,7 @@ let tests =
                 let files =
                     [
                         for project in projects do
-                            for file in
-                                Directory.GetFiles(SourceTree.path project, "*.cs", SearchOption.AllDirectories) do
+                            for file in Directory.GetFiles(SourceTree.path project, "*.cs", SearchOption.AllDirectories) do
                                 Path.GetRelativePath(SourceTree.root, file)
                     ]
 

@@ -34,6 +34,15 @@ let tests =
                         "text"
                 })
 
+            case "the request is shown with the scheme that was given" (fun () ->
+                task {
+                    for url in [ "http://a.example/x"; "https://a.example/x"; "http://a.example:8081/x" ] do
+                        let! _, out, _ = explain [ "GET"; url ]
+                        Expect.stringStarts out $"GET {url}\n" "text"
+                        let! _, out, _ = explain [ "GET"; url; "--output=json" ]
+                        Expect.stringContains out $"GET {url}" "JSON"
+                })
+
             case "headers, once or several times, with commas and equals signs in them" (fun () ->
                 task {
                     let! code, out, _ =
