@@ -102,7 +102,12 @@ type Check private () =
                     Difference("route-order", before, after, witness move.Request, before, after))
 
             let more = cure.Moves.Length - differences.Length
-            let more = if more > 0 then $"; it moves the requests of {more} more routes" else ""
+
+            let more =
+                if more > 0 then $"; it moves the requests of {more} more routes"
+                elif cure.Moves.IsEmpty then ", or remove it: the outcome is the same"
+                else ""
+
             $"move {moved} {place}{more}", differences
         | _ -> "", []
 
