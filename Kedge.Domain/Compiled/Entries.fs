@@ -26,7 +26,11 @@ type RouteInfo =
     }
 
     /// The name, if it has one, and the conditions: `shop: host=a.example path=/api/*`.
-    member info.Title = if info.Name = "" then info.Rule else $"{info.Name}: {info.Rule}"
+    member info.Title =
+        if info.Name = "" then
+            info.Rule
+        else
+            $"{info.Name}: {info.Rule}"
 
     /// The same route at another index, with its backend at another index.
     member internal info.At(index: int, backendIndex: int) : RouteInfo =

@@ -104,9 +104,12 @@ type Check private () =
             let more = cure.Moves.Length - differences.Length
 
             let more =
-                if more > 0 then $"; it moves the requests of {more} more routes"
-                elif cure.Moves.IsEmpty then ", or remove it: the outcome is the same"
-                else ""
+                if more > 0 then
+                    $"; it moves the requests of {more} more routes"
+                elif cure.Moves.IsEmpty then
+                    ", or remove it: the outcome is the same"
+                else
+                    ""
 
             $"move {moved} {place}{more}", differences
         | _ -> "", []
@@ -180,7 +183,9 @@ type Check private () =
                 | ValueNone -> "goes to no route"
 
             let part = [ Field "path_rules"; Step.Index rule ]
-            let message = $"takes what is below the path, but the path itself {where}; `/**` takes both"
+
+            let message =
+                $"takes what is below the path, but the path itself {where}; `/**` takes both"
 
             [
                 list.Finding(Severity.Info, "prefix-misses-root", route, part, message, witnesses [ taken ])
@@ -233,8 +238,7 @@ type Check private () =
                 | _ -> None)
             |> Cure.find semantics routes
 
-        findings
-        |> List.collect (routeFinding configuration list witness cures)
+        findings |> List.collect (routeFinding configuration list witness cures)
 
     /// A plain request with this authority.
     static let plainRequest (protocol: Protocol) host ports : Request =

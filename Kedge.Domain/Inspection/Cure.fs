@@ -144,7 +144,10 @@ module Cure =
         : IReadOnlyDictionary<int, Cure<'request>> =
         let cures = Dictionary<int, Cure<'request>>()
         let hidden = hidden |> List.sortBy fst |> List.truncate Most
-        let hidersOf = hidden |> List.map (fun (route, reach) -> route, hiders reach) |> Map.ofList
+
+        let hidersOf =
+            hidden |> List.map (fun (route, reach) -> route, hiders reach) |> Map.ofList
+
         let all = List.map fst hidden
 
         if not all.IsEmpty then

@@ -97,7 +97,9 @@ module ReverseLocation =
             let mutable authority = Unchecked.defaultof<Authority>
 
             if Authority.TryParse(text.AsSpan(), &authority) then
-                let host = text.Substring(authority.HostStart, authority.HostLength).ToLowerInvariant()
+                let host =
+                    text.Substring(authority.HostStart, authority.HostLength).ToLowerInvariant()
+
                 ValueSome(struct (host, (if authority.Port < 0 then standard else authority.Port)))
             else
                 ValueNone

@@ -175,7 +175,8 @@ module HeaderChange =
         (changes: HeaderChange list)
         (headers: (string * string) list)
         : (string * string) list =
-        let lookup = Func<HeaderVariable, string | null>(fun variable -> Option.toObj (lookup variable))
+        let lookup =
+            Func<HeaderVariable, string | null>(fun variable -> Option.toObj (lookup variable))
 
         let without (name: string) headers =
             headers

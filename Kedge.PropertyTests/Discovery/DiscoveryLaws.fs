@@ -111,7 +111,11 @@ let tests =
             Law.test
                 "routes are ordered by host and port, wildcards behind the hosts that they take, whichever service has them"
                 500
-                [ "several ports of a host", 50; "of several services", 15; "two wildcards", 30 ]
+                [
+                    "several ports of a host", 50
+                    "of several services", 15
+                    "two wildcards", 30
+                ]
                 (Arb.fromGen services)
                 (fun seen services ->
                     let routes = (start.Replace services).Generate().Entries.HttpRoutes

@@ -292,10 +292,14 @@ let private findings =
                         for rule in 0 .. routes[route].Paths.Length - 1 do
                             match routes[route].Paths[rule] with
                             | PathPrefix "/a/" when reach[route].IsReached ->
-                                let atRoot = { routes[route] with Paths = [| ExactPath "/a" |] }
+                                let atRoot =
+                                    { routes[route] with
+                                        Paths = [| ExactPath "/a" |]
+                                    }
 
                                 let requests =
-                                    httpUniverse |> Array.filter (fun request -> Router.httpRouteHolds atRoot request)
+                                    httpUniverse
+                                    |> Array.filter (fun request -> Router.httpRouteHolds atRoot request)
 
                                 let takesRoot = routes[route].Paths |> Array.exists _.Holds("/a".AsSpan())
 
@@ -437,8 +441,14 @@ let private examples =
             <| fun () ->
                 let both: HeaderMatcher array =
                     [|
-                        { Name = "x"; Condition = Decoded.HeaderCondition.Is "1" }
-                        { Name = "x"; Condition = Decoded.HeaderCondition.Is "2" }
+                        {
+                            Name = "x"
+                            Condition = Decoded.HeaderCondition.Is "1"
+                        }
+                        {
+                            Name = "x"
+                            Condition = Decoded.HeaderCondition.Is "2"
+                        }
                     |]
 
                 Expect.all (Analysis.reach RouteSemantics.http [| { anyHttp with Headers = both } |]) _.IsReached ""

@@ -68,7 +68,10 @@ let private laws (subject: Subject<'route, 'request>) =
                                 |> Array.exists (fun request ->
                                     subject.Outcome before request <> subject.Outcome after request)
 
-                            Expect.equal cure.Moves.IsEmpty (not isMoved) "moves requests exactly when outcomes differ"
+                            Expect.equal
+                                cure.Moves.IsEmpty
+                                (not isMoved)
+                                "moves requests exactly when outcomes differ"
 
                             for move in cure.Moves do
                                 Expect.equal (winner order before move.Request) (Some move.Before) "took it"
@@ -115,4 +118,11 @@ let private laws (subject: Subject<'route, 'request>) =
         ]
 
 [<Tests>]
-let tests = testList "cures" [ laws TableGenerators.http; laws TableGenerators.conditions; laws TableGenerators.grpc ]
+let tests =
+    testList
+        "cures"
+        [
+            laws TableGenerators.http
+            laws TableGenerators.conditions
+            laws TableGenerators.grpc
+        ]

@@ -165,10 +165,7 @@ let private conditional =
                 (List.insertManyAt start (List.map fst planted @ roots) sound)
                 []
                 [ """{"backend_name": "one", "service_name_matcher": "p.*"}""" ]
-        Pool =
-            Json.pool
-                [ for name in [ "one"; "two" ] -> Json.backend name 80 ]
-                [ Json.backend "one" 80 ]
+        Pool = Json.pool [ for name in [ "one"; "two" ] -> Json.backend name 80 ] [ Json.backend "one" 80 ]
         Planted =
             [
                 yield! at start planted |> List.filter (fun (kind, _) -> kind <> "sound")
@@ -194,7 +191,11 @@ let tests =
     testList
         "check"
         [
-            for name, kinds, faulty in [ "hosts and paths", 8, plain; "wildcards, methods and queries", 5, conditional ] do
+            for name, kinds, faulty in
+                [
+                    "hosts and paths", 8, plain
+                    "wildcards, methods and queries", 5, conditional
+                ] do
                 case
                     $"20 faults of {kinds} kinds among 10,000 routes with {name}: each is found, nothing else"
                     (fun () ->

@@ -42,7 +42,9 @@ let private kedge =
     Shared.make (fun () ->
         let pool =
             Json.pool
-                [ for name in [ "one"; "two"; "three" ] -> Json.backend name webPeer.Value.Port ]
+                [
+                    for name in [ "one"; "two"; "three" ] -> Json.backend name webPeer.Value.Port
+                ]
                 [ for name in [ "calls"; "other" ] -> Json.backend name callPeer.Value.Port ]
 
         Kedge.Start(routes, pool, [ "--access_log" ]).GetAwaiter().GetResult())
@@ -95,23 +97,27 @@ let requests =
                         "DELETE", "methods.example/", [], ""
                     ])
 
-            case "query parameters are compared decoded, the first of a name counts, and the query passes as it is" (fun () ->
-                task {
-                    let query = $"x={Guid.NewGuid():N}&v=2&colour=dark+blue&v=3"
+            case
+                "query parameters are compared decoded, the first of a name counts, and the query passes as it is"
+                (fun () ->
+                    task {
+                        let query = $"x={Guid.NewGuid():N}&v=2&colour=dark+blue&v=3"
 
-                    do!
-                        goesTo
-                            [
-                                "GET", "query.example/?v=2&colour=dark%20blue", [], "one"
-                                "GET", $"query.example/?{query}", [], "one"
-                                "GET", "query.example/?v=3&v=2&colour=dark%20blue", [], "two"
-                                "GET", "query.example/?v=2", [], "two"
-                                "GET", "query.example/", [], "two"
-                            ]
+                        do!
+                            goesTo
+                                [
+                                    "GET", "query.example/?v=2&colour=dark%20blue", [], "one"
+                                    "GET", $"query.example/?{query}", [], "one"
+                                    "GET", "query.example/?v=3&v=2&colour=dark%20blue", [], "two"
+                                    "GET", "query.example/?v=2", [], "two"
+                                    "GET", "query.example/", [], "two"
+                                ]
 
-                    let sent = webPeer.Value.Received |> Seq.filter (fun r -> r.RawTarget = $"/?{query}")
-                    Expect.equal (Seq.length sent) 2 "untouched"
-                })
+                        let sent =
+                            webPeer.Value.Received |> Seq.filter (fun r -> r.RawTarget = $"/?{query}")
+
+                        Expect.equal (Seq.length sent) 2 "untouched"
+                    })
 
             case "a header is present, also when it is empty, or has a value with a prefix" (fun () ->
                 goesTo
@@ -273,7 +279,13 @@ let reports =
                     let wildcard = Json.director [ Json.httpRoute "aa" "*.shop.example" ] []
 
                     let! _, out, _ =
-                        run [ "explain"; "GET"; "https://shop.example/"; "--kedge_config_director_config=" + wildcard ]
+                        run
+                            [
+                                "explain"
+                                "GET"
+                                "https://shop.example/"
+                                "--kedge_config_director_config=" + wildcard
+                            ]
 
                     Expect.stringContains
                         (String.Join('\n', out))
@@ -281,63 +293,94 @@ let reports =
                         "the name itself"
                 })
 
-            case "check: a prefix without its root, a wildcard before a host, and the move that cures a hidden route" (fun () ->
-                task {
-                    use scratch = new Scratch()
+            case
+                "check: a prefix without its root, a wildcard before a host, and the move that cures a hidden route"
+                (fun () ->
+                    task {
+                        use scratch = new Scratch()
 
-                    let file =
-                        scratch.Write(
-                            "director.json",
-                            """{ "http": { "routes": [
+                        let file =
+                            scratch.Write(
+                                "director.json",
+                                """{ "http": { "routes": [
 { "backend_name": "aa", "host_matcher": "*.shop.example", "path_rules": ["/api/*"] },
 { "backend_name": "bb", "host_matcher": "www.shop.example" },
 { "name": "wide", "backend_name": "aa", "host_matcher": "*.old.example" },
 { "name": "hidden", "backend_name": "bb", "host_matcher": "a.old.example", "methods": ["PUT"] }
 ] } }"""
-                        )
+                            )
 
-                    let pool = Json.pool [ Json.backend "aa" 80; Json.backend "bb" 81 ] []
+                        let pool = Json.pool [ Json.backend "aa" 80; Json.backend "bb" 81 ] []
 
-                    let! code, out, errors =
-                        run [ "check"; director file; "--kedge_config_backendpool_config=" + pool ]
+                        let! code, out, errors =
+                            run [ "check"; director file; "--kedge_config_backendpool_config=" + pool ]
 
-                    Expect.equal (code, errors) (0, [||]) "a warning and notes"
-                    let out = String.Join('\n', out)
+                        Expect.equal (code, errors) (0, [||]) "a warning and notes"
+                        let out = String.Join('\n', out)
 
-                    for part in
-                        [
-                            $"{file}:2: $.http.routes[0].path_rules[0]: note prefix-misses-root:"
-                            "    GET https://any.shop.example/api"
-                            $"{file}:3: $.http.routes[1]: note wildcard-before-host:"
-                            "    GET https://www.shop.example/api/x"
-                            $"{file}:5: $.http.routes[3]: warning shadowed-route:"
-                            "    cure: move it before $.http.routes[2] (wide: host=*.old.example)"
-                            "      PUT https://a.old.example/x"
-                        ] do
-                        Expect.stringContains out part "finding"
+                        for part in
+                            [
+                                $"{file}:2: $.http.routes[0].path_rules[0]: note prefix-misses-root:"
+                                "    GET https://any.shop.example/api"
+                                $"{file}:3: $.http.routes[1]: note wildcard-before-host:"
+                                "    GET https://www.shop.example/api/x"
+                                $"{file}:5: $.http.routes[3]: warning shadowed-route:"
+                                "    cure: move it before $.http.routes[2] (wide: host=*.old.example)"
+                                "      PUT https://a.old.example/x"
+                            ] do
+                            Expect.stringContains out part "finding"
 
-                    // The cure does what its report says, and nothing more.
-                    let lines = IO.File.ReadAllLines file
-                    let moved = [| lines[0]; lines[1]; lines[2]; lines[4] + ","; lines[3].TrimEnd ','; lines[5] |]
-                    let cured = scratch.Write("cured.json", String.Join('\n', moved))
-                    let! _, out, _ = run [ "check"; director cured; "--kedge_config_backendpool_config=" + pool ]
-                    Expect.isFalse (String.Join('\n', out).Contains "shadowed-route") "cured"
-                    let! _, out, _ = run [ "diff"; "--output=json"; file; cured ]
-                    let difference = List.exactlyOne (items "differences" (json out))
-                    Expect.equal (text "request" difference) "PUT https://a.old.example/x" "the same request moves"
-                })
+                        // The cure does what its report says, and nothing more.
+                        let lines = IO.File.ReadAllLines file
+
+                        let moved =
+                            [|
+                                lines[0]
+                                lines[1]
+                                lines[2]
+                                lines[4] + ","
+                                lines[3].TrimEnd ','
+                                lines[5]
+                            |]
+
+                        let cured = scratch.Write("cured.json", String.Join('\n', moved))
+
+                        let! _, out, _ =
+                            run [ "check"; director cured; "--kedge_config_backendpool_config=" + pool ]
+
+                        Expect.isFalse (String.Join('\n', out).Contains "shadowed-route") "cured"
+                        let! _, out, _ = run [ "diff"; "--output=json"; file; cured ]
+                        let difference = List.exactlyOne (items "differences" (json out))
+                        Expect.equal (text "request" difference) "PUT https://a.old.example/x" "the same request moves"
+                    })
 
             case "diff pairs routes by their names" (fun () ->
                 task {
                     use scratch = new Scratch()
 
-                    let route name host = $$"""{ "name": "{{name}}", "backend_name": "aa", "host_matcher": "{{host}}" }"""
-                    let before = scratch.Write("old.json", Json.director [ route "one" "a.example"; route "two" "b.example" ] [])
-                    let after = scratch.Write("new.json", Json.director [ route "two" "*.b.example"; route "one" "a.example" ] [])
+                    let route name host =
+                        $$"""{ "name": "{{name}}", "backend_name": "aa", "host_matcher": "{{host}}" }"""
+
+                    let before =
+                        scratch.Write(
+                            "old.json",
+                            Json.director [ route "one" "a.example"; route "two" "b.example" ] []
+                        )
+
+                    let after =
+                        scratch.Write(
+                            "new.json",
+                            Json.director [ route "two" "*.b.example"; route "one" "a.example" ] []
+                        )
+
                     let! code, out, _ = run [ "diff"; "--output=json"; before; after ]
                     Expect.equal code 0 "exit code"
                     let difference = List.exactlyOne (items "differences" (json out))
                     Expect.equal (text "kind" difference) "route-changed" "moved and changed is changed"
-                    Expect.equal (text "request" difference) "GET https://any.b.example/x" "a request that goes elsewhere"
+
+                    Expect.equal
+                        (text "request" difference)
+                        "GET https://any.b.example/x"
+                        "a request that goes elsewhere"
                 })
         ]
