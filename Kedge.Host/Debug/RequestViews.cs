@@ -15,7 +15,7 @@ internal static class RequestViews
         ExplainLink(record),
         record.Protocol.IsGrpc ? GrpcStatuses.NameOf(record.Status) : record.Status.ToString(),
         ToneOf(record),
-        record.Rule?.Info.Rule ?? "",
+        record.Rule?.Info.Title ?? "",
         record.BackendName,
         record.Endpoint ?? "",
         record.Attempts,

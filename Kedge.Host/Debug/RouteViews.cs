@@ -16,7 +16,7 @@ internal static class RouteViews
         return new RouteView(
             protocol.Section,
             info.Index,
-            info.Rule,
+            info.Title,
             info.BackendName,
             info.BackendIndex >= 0,
             info.DemandsText,

@@ -104,7 +104,7 @@ public sealed class StatusPage(DebugFacts facts) : IDebugPage
         new DateTimeOffset(record.At),
         record.RequestId,
         record.Describe(),
-        record.Rule?.Info.Rule ?? "",
+        record.Rule?.Info.Title ?? "",
         record.BackendName,
         record.Endpoint ?? "",
         record.Failure!.Type,
