@@ -54,6 +54,9 @@ public sealed class ServerIdentity
         {
             // "Required" makes the server ask; whether an absent certificate is enough is decided in the callback.
             options.ClientCertificateRequired = true;
+            // A resumed session has the client's certificate without its intermediates, so that the same client would be
+            // refused; nor would it be verified against CAs that have changed since.
+            options.AllowTlsResume = false;
             options.CertificateChainPolicy = ClientPolicy();
             options.RemoteCertificateValidationCallback = (_, _, _, errors) =>
                 errors == SslPolicyErrors.None

@@ -18,6 +18,7 @@ public static class GrpcHealthListener
         Tell();
         return ListenerHost.Create(
             loggers,
+            new ConnectionGate(OpenFiles.DebugConnections, loggers.CreateLogger("kedge.connections")),
             kestrel =>
             {
                 kestrel.AddServerHeader = false;

@@ -61,7 +61,7 @@ internal sealed class Exchange : HttpMessageInvoker
     /// <summary>Why the exchange was ended, or got no response; null when the forwarder reports the cause.</summary>
     public LocalReply? Failure =>
         Progress.CallerFault is not null ? LocalReply.BadRequestBody
-        : Progress.CallerStalled ? LocalReply.RequestTimeout
+        : Progress.CallerStalled ? (Progress.IsUnread ? LocalReply.ResponseUnread : LocalReply.RequestTimeout)
         : _failure ?? (Progress.IsInactive ? LocalReply.Inactive : null);
 
     /// <summary>The exception behind <see cref="Failure"/>, if there was one.</summary>

@@ -139,17 +139,11 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
                 return false;
             }
         }
-        // Step 8: the forwarder copies the body, observed where there is a time limit.
-        if (!progress.IsExempt)
-        {
-            proxyResponse.Content = new ResponseContent(
-                proxyResponse.Content, new ResponseBody(body, progress));
-        }
-        else if (progress.HasDeadline)
-        {
-            proxyResponse.Content = new ResponseContent(
-                proxyResponse.Content, new DeadlineBody(body, httpContext, progress));
-        }
+        // Step 8: the forwarder copies the body, observed.
+        var observed = new ResponseBody(body, progress);
+        proxyResponse.Content = new ResponseContent(
+            proxyResponse.Content,
+            progress.HasDeadline ? new DeadlineBody(observed, httpContext, progress) : observed);
         return true;
     }
 

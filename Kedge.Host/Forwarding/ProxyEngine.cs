@@ -59,7 +59,8 @@ public sealed class ProxyEngine : IAsyncDisposable
             .BuildServiceProvider();
         _forwarder = _services.GetRequiredService<IHttpForwarder>();
         _forwardedHeaders = new ForwardedHeaders(options);
-        _monitor = new InactivityMonitor(listeners.MaxReadTimeout, listeners.MaxWriteTimeout);
+        _monitor = new InactivityMonitor(
+            listeners.MaxReadTimeout, listeners.MaxWriteTimeout, listeners.ResponseUnreadTimeout);
     }
 
     /// <summary>Handles one request. Never throws.</summary>
@@ -67,10 +68,17 @@ public sealed class ProxyEngine : IAsyncDisposable
     {
         var record = _telemetry.Begin(context, RequestId.KeepOrCreate(context.Request.Headers[ProxyHeaders.RequestId]));
         Exchange? exchange = null;
+        var connection = context.Features.Get<ICallerConnection>();
+        var inFlight = connection?.RequestStarted() ?? 0;
+        long held = 0;
         try
         {
             // Step 1: read the request.
             var reply = RequestView.TryRead(context, listener, out var view);
+            if (!HeaderBudget.TryCharge(connection, inFlight, context.Request.Headers, out held))
+            {
+                reply = LocalReply.TooManyHeaders;
+            }
             record.IsGrpc = view.IsGrpc;
             record.Authority = view.Authority;
             record.Path = view.Path;
@@ -142,6 +150,7 @@ public sealed class ProxyEngine : IAsyncDisposable
         {
             // Step 11: release, count and log.
             exchange?.End();
+            connection?.RequestEnded(held);
             _telemetry.End(record, context);
         }
     }
@@ -155,16 +164,13 @@ public sealed class ProxyEngine : IAsyncDisposable
     private void ArmTimeouts(Exchange exchange, HttpContext context)
     {
         var progress = exchange.Progress;
-        if (!exchange.IsGrpc)
-        {
-            progress.Cancellation = CancellationSources.Rent();
-            _monitor.Add(progress);
-        }
-        else if (context.Request.Headers.TryGetValue(GrpcHeaders.Timeout, out var text)
+        progress.Cancellation = CancellationSources.Rent();
+        _monitor.Add(progress);
+        if (exchange.IsGrpc
+            && context.Request.Headers.TryGetValue(GrpcHeaders.Timeout, out var text)
             && GrpcTimeout.TryParse(text.ToString(), out var timeout))
         {
             progress.HasDeadline = true;
-            progress.Cancellation = CancellationSources.Rent();
             progress.Cancellation.CancelAfter(timeout);
         }
     }

@@ -4,7 +4,7 @@ using Kedge.Host.Http;
 namespace Kedge.Host.Forwarding;
 
 /// <summary>
-/// The response body of an HTTP request. Reports progress: a read begins when the previous write has completed.
+/// The body of a response. Reports progress: a read begins when the previous write has completed.
 /// </summary>
 internal sealed class ResponseBody(Stream source, ExchangeProgress progress) : ResponseStream(source)
 {
@@ -13,9 +13,15 @@ internal sealed class ResponseBody(Stream source, ExchangeProgress progress) : R
         // The copy loop does a zero-byte read before each read; the zero-byte one follows a write.
         if (buffer.Length == 0)
         {
-            progress.NoteProgress();
+            progress.ResponseWriteCompleted();
+            return Source.ReadAsync(buffer, cancellationToken);
         }
-        return Source.ReadAsync(buffer, cancellationToken);
+        var read = Source.ReadAsync(buffer, cancellationToken);
+        if (read.IsCompletedSuccessfully)
+        {
+            progress.ResponseWriteStarted();
+        }
+        return read;
     }
 }
 

@@ -36,11 +36,19 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
             EndsConnection = true,
         };
 
+    /// <summary>The caller read nothing of what was due to it for too long. It is too late to send this.</summary>
+    public static readonly LocalReply ResponseUnread =
+        RequestTimeout with { Reason = "the caller stopped reading its response" };
+
     /// <summary>Answers <c>OPTIONS *</c>, which asks about the proxy itself (RFC 9110, 9.3.7).</summary>
     public static readonly LocalReply ServerOptions = new(204, GrpcStatus.OK, "", "");
     public static readonly LocalReply BrokenOff =
         new(502, GrpcStatus.Unavailable, "transport-unknown-error", "the backend closed the connection early");
     public static readonly LocalReply BadRequestBody = BadFraming("the request body is malformed or incomplete");
+    /// <summary>The requests in flight on one connection hold as many headers as they may.</summary>
+    public static readonly LocalReply TooManyHeaders =
+        new(503, GrpcStatus.ResourceExhausted, "too-many-requests",
+            "the headers of the requests in flight on this connection take too much memory");
     public static readonly LocalReply Internal = new(500, GrpcStatus.Unknown, "internal-error", "internal error");
 
     private static readonly StringValues Methods = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH";

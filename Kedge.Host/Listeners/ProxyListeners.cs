@@ -19,10 +19,12 @@ public static class ProxyListeners
         CertificateStore certificates,
         ProxyEngine engine,
         ProxyTelemetry telemetry,
+        ConnectionGate gate,
         ILoggerFactory loggers) =>
         new(
             ListenerHost.Create(
                 loggers,
+                gate,
                 kestrel =>
                 {
                     SetLimits(kestrel, options.Limits);

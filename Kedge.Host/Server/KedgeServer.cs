@@ -51,6 +51,7 @@ public sealed class KedgeServer : IAsyncDisposable
     /// <param name="logging">Where it logs.</param>
     public KedgeServer(ServerOptions options, FlagValues flags, ServerStart start, LogOutput logging)
     {
+        Assemblies.Load();
         var loggers = logging.Loggers;
         var certificates = start.Certificates;
         this.options = options.Listeners;
@@ -81,7 +82,9 @@ public sealed class KedgeServer : IAsyncDisposable
         traces = Tracing.Export(options.Tracing.TracesPerSecond);
         if (certificates is not null && options.Listeners.HasTls)
         {
-            proxy = ProxyListeners.Create(options.Listeners, certificates, engine, telemetry, loggers);
+            var gate = new ConnectionGate(CallerConnections(options.Listeners), loggers.CreateLogger("kedge.connections"));
+            ServerMetrics.Connections(telemetry.Meter, gate);
+            proxy = ProxyListeners.Create(options.Listeners, certificates, engine, telemetry, gate, loggers);
         }
         if (options.Listeners.HttpPort != 0)
         {
@@ -117,6 +120,9 @@ public sealed class KedgeServer : IAsyncDisposable
             grpcHealth = GrpcHealthListener.Create(options.Listeners, health, loggers);
         }
     }
+
+    /// <summary>How long <see cref="DrainAsync"/> takes at most, not counting the ends of the debug pages.</summary>
+    public TimeSpan DrainTime => options.SigtermTimeout;
 
     /// <summary>Opens the listeners.</summary>
     /// <exception cref="ListenFailedException">One of them cannot be opened.</exception>
@@ -197,6 +203,23 @@ public sealed class KedgeServer : IAsyncDisposable
         traces?.Dispose();
         metrics?.Dispose();
         telemetry.Dispose();
+    }
+
+    /// <summary>What the flags allow for both proxy listeners, or less if the limit on open files is lower.</summary>
+    private int CallerConnections(ListenerOptions listeners)
+    {
+        var wanted = listeners.Limits.MaxConnections is var each and > 0
+            ? each * new[] { listeners.GrpcTlsPort, listeners.HttpTlsPort }.Count(port => port != 0)
+            : int.MaxValue;
+        if (OpenFiles.OfProcess() is not { } files || files.CallerConnections >= wanted)
+        {
+            return wanted;
+        }
+        logger.LogInformation(
+            "the limit of {Limit} open files leaves room for {Connections} connections of callers",
+            files.Limit,
+            files.CallerConnections);
+        return files.CallerConnections;
     }
 
     private void LogAddresses(ListenerKind listener, WebApplication host)

@@ -19,10 +19,13 @@ public sealed record ServerFiles(WatchedFiles Configuration, WatchedFiles Certif
 
 /// <summary>
 /// Reads changed files again: looks every second, and at once on SIGHUP. Warns of certificates that will soon expire.
+/// A file that cannot be read in time, such as one on a file system that hangs, is reported; it does not delay the end of
+/// the process.
 /// </summary>
 public sealed class Reloader : IAsyncDisposable
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan ReadLimit = TimeSpan.FromSeconds(10);
 
     private readonly ServerOptions _options;
     private readonly ServerFiles _files;
@@ -60,8 +63,6 @@ public sealed class Reloader : IAsyncDisposable
         _registration.Dispose();
         await _stop.CancelAsync();
         await _loop;
-        _stop.Dispose();
-        _hangup.Dispose();
     }
 
     private async Task RunAsync()
@@ -73,8 +74,12 @@ public sealed class Reloader : IAsyncDisposable
             {
                 _expiry?.Look();
                 var isAsked = await _hangup.WaitAsync(Interval, _stop.Token);
-                await ReloadConfigurationAsync(isAsked);
-                await ReloadCertificateAsync(isAsked);
+                // On a thread of its own, which a file system may hold for any time.
+                await FinishAsync(Task.Run(async () =>
+                {
+                    await ReloadConfigurationAsync(isAsked);
+                    await ReloadCertificateAsync(isAsked);
+                }));
             }
             catch (OperationCanceledException) when (_stop.IsCancellationRequested)
             {
@@ -84,6 +89,20 @@ public sealed class Reloader : IAsyncDisposable
             {
                 _logger.LogError(e, "reading the files again failed");
             }
+        }
+    }
+
+    /// <summary>Waits for the work, however long it takes, but reports once when that is too long.</summary>
+    private async Task FinishAsync(Task work)
+    {
+        try
+        {
+            await work.WaitAsync(ReadLimit, _stop.Token);
+        }
+        catch (TimeoutException) when (!work.IsCompleted)
+        {
+            _store.Refuse("file", [$"the files cannot be read within {(int)ReadLimit.TotalSeconds} s"]);
+            await work.WaitAsync(_stop.Token);
         }
     }
 

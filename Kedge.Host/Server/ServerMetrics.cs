@@ -4,6 +4,7 @@ using Kedge.Host.Backends;
 using Kedge.Host.Certificates;
 using Kedge.Host.Configurations;
 using Kedge.Host.Http;
+using Kedge.Host.Listeners;
 using Kedge.Host.Routing;
 using Kedge.Host.Telemetry;
 
@@ -35,6 +36,17 @@ public static class ServerMetrics
             description: "Log lines for which there was no room, on standard error or for logstash.");
         meter.CreateObservableGauge("kedge_build_info", () => new Measurement<int>(1, new KeyValuePair<string, object?>("version", BuildInfo.Version)),
             description: "What runs here.");
+    }
+
+    /// <summary>The bound on callers' connections that the limit on open files sets.</summary>
+    public static void Connections(Meter meter, ConnectionGate gate)
+    {
+        meter.CreateObservableGauge("kedge_connections_limit", () => gate.Limit,
+            description: "How many connections callers can have open, on both proxy listeners together.");
+        meter.CreateObservableGauge("kedge_connections_open", () => gate.Open,
+            description: "Connections of callers that are open, on both proxy listeners together.");
+        meter.CreateObservableCounter("kedge_connections_evicted_total", () => gate.Evicted,
+            description: "Idle connections of callers that were closed to make room for new ones.");
     }
 
     private static void Requests(Meter meter, ProxyTelemetry telemetry)
