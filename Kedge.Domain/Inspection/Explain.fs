@@ -5,7 +5,8 @@ type Passed =
     { Rule: int; Mismatches: Mismatch list }
 
 type Verdict =
-    | RouteWins of route: int * backend: string * backendKnown: bool * authorization: Decoded.Authorization option
+    /// `backendKnown` says whether the pool has every backend that the route forwards to.
+    | RouteWins of route: int * outcome: Outcome * backendKnown: bool
     /// No route takes the request. `passed` are the ad-hoc rules before the one that decides.
     | AdhocDecides of passed: Passed list * decision: AdhocDecision * authorization: Decoded.Authorization option
 
@@ -68,8 +69,7 @@ module Explain =
                 match parameters, winner with
                 | ValueSome(written, bare), _ -> ParametersDecide(written, bare)
                 | ValueNone, Some index ->
-                    let route = routes[index]
-                    let backend = semantics.Backend route
-                    RouteWins(index, backend, backendKnown backend, semantics.Authorization route)
+                    let outcome = semantics.Outcome routes[index]
+                    RouteWins(index, outcome, List.forall backendKnown outcome.Action.Backends)
                 | ValueNone, None -> adhocVerdict adhocRules request
         }

@@ -52,7 +52,7 @@ type ExplainReport
     static let verdictLines (routes: RuleNames) (adhocRules: RuleNames) (explanation: Explanation) =
         [|
             match explanation.Verdict with
-            | RouteWins(route, backend, known, authorization) ->
+            | RouteWins(route, outcome, known) ->
                 let unknown =
                     if known then
                         ""
@@ -60,8 +60,8 @@ type ExplainReport
                         " (not in the backend pool: kedge answers no-backend)"
 
                 $"{routes.Full route}: yes"
-                $"backend: {backend}{unknown}"
-                $"authorization: {Describe.authorization authorization}"
+                $"backend: {outcome.Action.Text}{unknown}"
+                $"authorization: {Describe.authorization outcome.Demands}"
             | ParametersDecide(written, bare) ->
                 let taken (route: int option) =
                     match route with
@@ -107,13 +107,13 @@ type ExplainReport
 
         let winner: RouteInfo | null =
             match explanation.Verdict with
-            | RouteWins(route, _, _, _) -> infos[route]
+            | RouteWins(route, _, _) -> infos[route]
             | AdhocDecides _
             | ParametersDecide _ -> null
 
         let backendKnown =
             match explanation.Verdict with
-            | RouteWins(_, _, known, _) -> known
+            | RouteWins(_, _, known) -> known
             | AdhocDecides _
             | ParametersDecide _ -> false
 

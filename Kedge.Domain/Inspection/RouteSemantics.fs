@@ -20,13 +20,16 @@ type RouteSemantics<'route, 'request> =
         ParametersDecide: 'route array -> 'request -> (int option * int option) voption
         /// Prepares a table; then the index of the first route that takes a request, or -1.
         Winner: 'route array -> 'request -> int
-        Backend: 'route -> string
-        Authorization: 'route -> Decoded.Authorization option
+        Outcome: 'route -> Outcome
+        Marks: 'route -> RouteMarks
         Texts: string seq -> TextSpace
     }
 
     /// Whether the route takes the request.
     member semantics.Holds (route: 'route) (request: 'request) : bool = (semantics.Mismatches route request).IsEmpty
+
+    /// The names of the backends that the route forwards to.
+    member semantics.Backends(route: 'route) : string list = (semantics.Outcome route).Action.Backends
 
 [<RequireQualifiedAccess>]
 module RouteSemantics =
@@ -75,8 +78,8 @@ module RouteSemantics =
                         let headers = HeaderList request.Headers
 
                         table.Match(request.Host.AsSpan(), request.Ports, request.Path.AsSpan(), request.Mode, &headers)
-            Backend = _.Backend
-            Authorization = _.Authorization
+            Outcome = _.Outcome
+            Marks = _.Marks
             Texts = fun mentioned -> TextSpace(mentioned, isCanonicalPath, pathEndings)
         }
 
@@ -114,8 +117,8 @@ module RouteSemantics =
                             (request.Service + "/" + request.Method).AsSpan(),
                             &metadata
                         )
-            Backend = _.Backend
-            Authorization = _.Authorization
+            Outcome = _.Outcome
+            Marks = _.Marks
             Texts = fun mentioned -> TextSpace(mentioned, isMethod, [ ""; "M"; "/M"; "x/M" ])
         }
 

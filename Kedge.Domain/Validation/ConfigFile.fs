@@ -31,12 +31,16 @@ module ConfigFile =
         fun violation ->
             match violation.Problem with
             | Missing field -> isDoubtful [] (violation.Path @ [ Field field ])
+            | NotExactlyOne(fields, _) ->
+                fields
+                |> List.exists (fun field -> isDoubtful [] (violation.Path @ [ Field field ]))
             | _ -> isDoubtful [] violation.Path
 
     let private inOrder (located: (int * ConfigError) list) : ConfigError list =
         located |> List.sortBy fst |> List.map snd
 
-    let private read
+    /// A file from its bytes to its second shape, or all errors of both steps in the file's order.
+    let internal read
         (decoder: Decoder<'decoded>)
         (validate: 'decoded -> Result<'value, Violation list>)
         (file: string)
@@ -86,6 +90,33 @@ module ConfigFile =
                         })
 
                 Error(inOrder (faults @ violations))
+
+    /// As `read`, for a file with secrets: no error quotes a value that could not be read.
+    let internal readSecret
+        (decoder: Decoder<'decoded>)
+        (validate: 'decoded -> Result<'value, Violation list>)
+        (file: string)
+        (json: ReadOnlyMemory<byte>)
+        : Result<Located<'value>, ConfigError list> =
+        let hidden = "not shown: the file has secrets"
+
+        let withoutQuote (problem: Problem) =
+            match problem with
+            | Syntax detail ->
+                match detail.IndexOf(" (", StringComparison.Ordinal) with
+                | -1 -> problem
+                | quote -> Syntax $"{detail.Substring(0, quote)} ({hidden})"
+            | WrongType(expected, _) -> WrongType(expected, hidden)
+            | UnknownValue(allowed, _, suggestion) -> UnknownValue(allowed, hidden, suggestion)
+            | other -> other
+
+        read decoder validate file json
+        |> Result.mapError (
+            List.map (fun error ->
+                { error with
+                    Problem = withoutQuote error.Problem
+                })
+        )
 
     /// `director.json` in its first shape: fields of the right types, none unknown. The file's name is for messages.
     let decodeDirector (file: string) (json: ReadOnlyMemory<byte>) : Result<Decoded.Director, ConfigError list> =

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Help;
 using System.CommandLine.Parsing;
+using Kedge.Domain;
 using Kedge.Host.Flags;
 
 namespace Kedge.Host.Commands;
@@ -36,7 +37,9 @@ public static class CommandLine
             return await root.Parse(arguments, parser).InvokeAsync(plain);
         }
         var words = FlagWords.Read(
-            arguments, Commands.SelectMany(command => command.Flags).Distinct(), Commands.Select(command => command.Name));
+            arguments,
+            Commands.SelectMany(command => command.AcceptedFlags).Distinct(),
+            Commands.Select(command => command.Name));
         var parsed = root.Parse(words.Words, parser);
         if (parsed.Action is HelpTextAction or VersionAction)
         {
@@ -80,7 +83,7 @@ public static class CommandLine
 
     private static void Fill(Command target, ICommand command)
     {
-        foreach (var flag in command.Flags)
+        foreach (var flag in command.AcceptedFlags)
         {
             target.Options.Add(flag.ToOption());
         }
@@ -95,7 +98,7 @@ public static class CommandLine
     {
         var values = new Dictionary<Flag, FlagValue>();
         var problems = new List<string>();
-        foreach (var flag in command.Flags)
+        foreach (var flag in command.AcceptedFlags)
         {
             var words = parsed.GetResult($"--{flag.Name}") is OptionResult { Implicit: false } result
                 ? result.Tokens.Select(token => FlagWords.ValueOf(token.Value)).ToArray()
@@ -134,8 +137,10 @@ public static class CommandLine
             }
             else
             {
-                var suggestion = Suggestion.For(word, Commands.Select(known => known.Name));
-                yield return $"'{word}': unexpected argument" + (suggestion is null ? "" : $" (did you mean {suggestion}?)");
+                var suggestion = Suggestion.ClosestOrNull(Commands.Select(known => known.Name), word);
+                yield return suggestion is null
+                    ? $"'{word}': unexpected argument"
+                    : $"'{word}': unexpected argument (did you mean {suggestion}?)";
             }
         }
     }

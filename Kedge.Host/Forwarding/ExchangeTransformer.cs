@@ -39,7 +39,7 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
                     continue;
                 case HeaderAction.Te:
                     // `trailers` is the only value of TE that HTTP/2 allows; gRPC servers require it.
-                    if (exchange.IsGrpc)
+                    if (exchange.Protocol.IsGrpc)
                     {
                         outgoing.TryAddWithoutValidation(HeaderNames.TE, "trailers");
                     }
@@ -112,8 +112,8 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
             return true;
         }
 
-        // When the first byte of the body has not arrived yet, the headers are sent at once. When it has, or when there
-        // is no body, they are sent together with it or with the end: a trailers-only gRPC response must stay one.
+        // When the first byte of the body has not arrived yet, the headers are sent at once. When it has, or when the
+        // body is empty, they are sent together with it or with the end: a trailers-only gRPC response must stay one.
         var body = proxyResponse.Content.ReadAsStream(cancellationToken);
         var first = body.ReadAsync(Memory<byte>.Empty, cancellationToken);
         if (first.IsCompletedSuccessfully)
@@ -140,10 +140,11 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
             }
         }
         // Step 8: the forwarder copies the body, observed.
-        var observed = new ResponseBody(body, progress);
         proxyResponse.Content = new ResponseContent(
             proxyResponse.Content,
-            progress.HasDeadline ? new DeadlineBody(observed, httpContext, progress) : observed);
+            exchange.Protocol.IsGrpc
+                ? new GrpcResponseBody(body, httpContext, progress, GrpcMessages.OfResponse(exchange.Record))
+                : new ResponseBody(body, progress));
         return true;
     }
 

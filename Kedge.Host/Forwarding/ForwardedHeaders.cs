@@ -6,7 +6,7 @@ using Microsoft.Extensions.Primitives;
 
 namespace Kedge.Host.Forwarding;
 
-/// <summary>The headers that describe the caller to a backend (docs/security.md).</summary>
+/// <summary>The headers that describe the caller to a backend (docs/matching.md#headers).</summary>
 internal sealed class ForwardedHeaders(ForwardingOptions options)
 {
     /// <summary>Whether <see cref="Add"/> sets the header.</summary>

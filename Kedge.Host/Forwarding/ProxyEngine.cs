@@ -14,7 +14,7 @@ namespace Kedge.Host.Forwarding;
 //                                     (step 6)        (HTTP/2 only)     of the handler
 //
 //   response   caller ◀── Kestrel ◀── ResponseBody (HTTP)         ◀──── connection ◀── endpoint
-//                                     DeadlineBody (gRPC, step 8)       of the handler
+//                                     GrpcResponseBody (step 8)         of the handler
 //
 // Step 1:  Read the request: authority, canonical path, protocol (RequestView).
 // Step 2:  Route it: match, authorize, find the endpoints (RequestRouter). The result is a reply, a tunnel or a
@@ -25,7 +25,7 @@ namespace Kedge.Host.Forwarding;
 // Step 5:  Send it to an endpoint or, when that accepts no connection, to the next one (Exchange.SendAsync).
 // Step 6:  Copy the body of the request (RequestContent, RequestBody). The response may come at any time.
 // Step 7:  Copy the headers of the response (ExchangeTransformer.TransformResponseAsync).
-// Step 8:  Copy the body of the response (ResponseBody, DeadlineBody).
+// Step 8:  Copy the body of the response (ResponseBody, GrpcResponseBody).
 // Step 9:  Copy the trailers of the response (ExchangeTransformer.TransformResponseTrailersAsync).
 // Step 10: On failure, reply if the response has not started (FailAsync).
 // Step 11: Release what the exchange holds (Exchange.End), and count and log the request (ProxyTelemetry.End).
@@ -75,18 +75,22 @@ public sealed class ProxyEngine : IAsyncDisposable
         {
             // Step 1: read the request.
             var reply = RequestView.TryRead(context, listener, out var view);
+            record.Protocol = view.Protocol;
+            record.Authority = view.Authority;
+            record.Path = view.Path;
+            _telemetry.Recognized(record);
             if (!HeaderBudget.TryCharge(connection, inFlight, context.Request.Headers, out held))
             {
                 reply = LocalReply.TooManyHeaders;
             }
-            record.IsGrpc = view.IsGrpc;
-            record.Authority = view.Authority;
-            record.Path = view.Path;
             if (reply is null)
             {
                 // Step 2: route it.
                 var query = view.Query;
-                var result = await _router.RouteAsync(context, view, record);
+                var routing = _router.RouteAsync(context, view, record);
+                // As a task in the rare case that it has to wait: awaited as it is, it would keep room for a result in
+                // the state machine of every request.
+                var result = routing.IsCompletedSuccessfully ? routing.Result : await routing.AsTask();
                 if (result.IsTunnel)
                 {
                     reply = await Tunnel.RunAsync(context, result.Destination);
@@ -125,7 +129,7 @@ public sealed class ProxyEngine : IAsyncDisposable
             else if (reply is not null)
             {
                 record.Failure = reply.IsFailure ? reply : null;
-                await reply.WriteAsync(context, record.IsGrpc, record.RequestId, backendName: null);
+                await reply.WriteAsync(context, record.Protocol, record.RequestId, backendName: null);
             }
         }
         catch (Exception e) when (e is OperationCanceledException or IOException
@@ -143,7 +147,7 @@ public sealed class ProxyEngine : IAsyncDisposable
             }
             else
             {
-                await LocalReply.Internal.WriteAsync(context, record.IsGrpc, record.RequestId, backendName: null);
+                await LocalReply.Internal.WriteAsync(context, record.Protocol, record.RequestId, backendName: null);
             }
         }
         finally
@@ -166,7 +170,7 @@ public sealed class ProxyEngine : IAsyncDisposable
         var progress = exchange.Progress;
         progress.Cancellation = CancellationSources.Rent();
         _monitor.Add(progress);
-        if (exchange.IsGrpc
+        if (exchange.Protocol.IsGrpc
             && context.Request.Headers.TryGetValue(GrpcHeaders.Timeout, out var text)
             && GrpcTimeout.TryParse(text.ToString(), out var timeout))
         {
@@ -202,14 +206,14 @@ public sealed class ProxyEngine : IAsyncDisposable
             ? Task.CompletedTask
             : failure.WriteAsync(
                 context,
-                exchange.IsGrpc,
+                exchange.Protocol,
                 record.RequestId,
                 exchange.Progress.IsCallersFault ? null : exchange.BackendName);
     }
 
     /// <summary>
-    /// Withdraws the possibility of an upgrade from all but the handshakes of WebSocket (RFC 6455, 4.1). Whatever else a
-    /// backend would agree to with 101 is a protocol in which no rule of kedge holds.
+    /// Withdraws the possibility of an upgrade from everything except WebSocket handshakes (RFC 6455, 4.1). None of
+    /// kedge's rules holds in any other protocol that a backend might agree to with 101.
     /// </summary>
     private static void AllowWebSocketOnly(HttpContext context)
     {

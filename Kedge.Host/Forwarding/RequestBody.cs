@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using Kedge.Host.Backends.Connections;
 using Kedge.Host.Http;
+using Kedge.Host.Telemetry;
 
 namespace Kedge.Host.Forwarding;
 
@@ -25,8 +26,14 @@ namespace Kedge.Host.Forwarding;
 /// <param name="replay">Not null when the body may have to be sent again.</param>
 /// <param name="mayUseHttp11">Whether it may be sent on an HTTP/1.1 connection.</param>
 /// <param name="progress">Of the exchange.</param>
+/// <param name="messages">Counts the messages of a gRPC call; null = not counted.</param>
 internal sealed class RequestBody(
-    Stream source, long? length, RequestReplay? replay, bool mayUseHttp11, ExchangeProgress progress) : AsyncStream
+    Stream source,
+    long? length,
+    RequestReplay? replay,
+    bool mayUseHttp11,
+    ExchangeProgress progress,
+    GrpcMessages? messages) : AsyncStream
 {
     private Stream? _target;
     private bool _needsFlush;
@@ -58,10 +65,11 @@ internal sealed class RequestBody(
         if (read.IsCompletedSuccessfully)
         {
             var count = read.Result;
+            messages?.Note(buffer.Span[..count]);
             NoteRead(count, buffer.Length);
             return ValueTask.FromResult(count);
         }
-        return FlushAndAwaitAsync(read, buffer.Length, cancellationToken);
+        return FlushAndAwaitAsync(read, buffer, cancellationToken);
     }
 
     public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
@@ -83,7 +91,8 @@ internal sealed class RequestBody(
     }
 
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
-    private async ValueTask<int> FlushAndAwaitAsync(ValueTask<int> read, int wanted, CancellationToken cancel)
+    private async ValueTask<int> FlushAndAwaitAsync(
+        ValueTask<int> read, Memory<byte> buffer, CancellationToken cancel)
     {
         if (_needsFlush)
         {
@@ -110,7 +119,8 @@ internal sealed class RequestBody(
             throw;
         }
         progress.IsAwaitingCaller = false;
-        NoteRead(count, wanted);
+        messages?.Note(buffer.Span[..count]);
+        NoteRead(count, buffer.Length);
         return count;
     }
 

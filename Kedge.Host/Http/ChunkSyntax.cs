@@ -47,7 +47,7 @@ internal sealed class ChunkSyntax
     /// <summary>The next byte is the first of a chunked body.</summary>
     public void Begin() => StartLine();
 
-    /// <summary>Whether the bytes go on well. After the last chunk, which trailers follow, everything does.</summary>
+    /// <summary>Whether the bytes are valid. After the last chunk, which trailers follow, all bytes are.</summary>
     public bool Accepts(ReadOnlySpan<byte> bytes)
     {
         while (bytes.Length > 0 && _part != Part.None)

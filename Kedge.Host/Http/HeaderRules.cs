@@ -23,8 +23,8 @@ internal enum HeaderAction : byte
 }
 
 /// <summary>
-/// Which headers are forwarded: RFC 9110, 7.6.1, and docs/security.md. The switch on the length of the name comes
-/// first, so that most headers cost at most one comparison.
+/// Which headers are forwarded: RFC 9110, 7.6.1, and docs/security.md#removed-headers. The switch on the length of the
+/// name comes first, so that most headers cost at most one comparison.
 /// </summary>
 internal static class HeaderRules
 {

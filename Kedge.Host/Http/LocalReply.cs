@@ -1,12 +1,13 @@
 using System.Buffers;
 using System.Text;
+using Kedge.Domain;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Extensions.Primitives;
 
 namespace Kedge.Host.Http;
 
 /// <summary>
-/// A response of kedge itself (docs/matching.md, "Answers of kedge itself"): a text body with the reason for HTTP,
+/// A response of kedge itself (docs/matching.md#responses-from-kedge-itself): a text body with the reason for HTTP,
 /// trailers only for gRPC.
 /// </summary>
 /// <param name="HttpStatus">The status for HTTP; gRPC responses have 200.</param>
@@ -67,6 +68,9 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
     /// <summary>Whether the reply reports a failure of the request.</summary>
     public bool IsFailure => HttpStatus >= 400;
 
+    /// <summary>Whether replies of this type are the caller's mistake, and no sign that something is wrong.</summary>
+    public static bool IsCallersMistake(string type) => type is "unauthorized" or "bad-request" or "request-timeout";
+
     public static LocalReply BadRequest(string reason) => new(400, GrpcStatus.InvalidArgument, "bad-request", reason);
 
     /// <summary>Closes the connection, because it is unknown where the next request on it starts.</summary>
@@ -99,10 +103,10 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
 
     /// <summary>Sends the reply. The response must not have started; its headers are replaced.</summary>
     /// <param name="context">Of the request.</param>
-    /// <param name="asGrpc">Whether the request is a gRPC call.</param>
+    /// <param name="protocol">The protocol of the request.</param>
     /// <param name="requestId">Null to omit the header.</param>
     /// <param name="backendName">Null to omit the header.</param>
-    public Task WriteAsync(HttpContext context, bool asGrpc, string? requestId, string? backendName)
+    public Task WriteAsync(HttpContext context, Protocol protocol, string? requestId, string? backendName)
     {
         var response = context.Response;
         response.Clear();
@@ -133,7 +137,7 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
         {
             headers.Connection = "close";
         }
-        if (asGrpc)
+        if (protocol.IsGrpc)
         {
             // "Trailers-Only": without a body, the headers are sent with END_STREAM.
             response.StatusCode = StatusCodes.Status200OK;

@@ -4,7 +4,9 @@ using Microsoft.Extensions.Primitives;
 
 namespace Kedge.Host.Http;
 
-/// <summary>What routing needs to know about a request, read once (docs/security.md).</summary>
+/// <summary>
+/// What routing needs to know about a request, read once (docs/security.md#which-host-a-request-is-for).
+/// </summary>
 internal readonly struct RequestView
 {
     private const ushort HttpPort = 80;
@@ -13,7 +15,13 @@ internal readonly struct RequestView
     private readonly int _hostLength;
 
     private RequestView(
-        string authority, Authority parts, AuthorityPorts ports, string path, string query, bool isGrpc, bool isForward)
+        string authority,
+        Authority parts,
+        AuthorityPorts ports,
+        string path,
+        string query,
+        Protocol protocol,
+        bool isForward)
     {
         Authority = authority;
         _hostStart = parts.HostStart;
@@ -21,7 +29,7 @@ internal readonly struct RequestView
         Ports = ports;
         Path = path;
         Query = query;
-        IsGrpc = isGrpc;
+        Protocol = protocol;
         IsForward = isForward;
     }
 
@@ -36,7 +44,7 @@ internal readonly struct RequestView
     /// <summary>The query as the caller sent it, with its leading <c>?</c>; empty when there is none.</summary>
     public string Query { get; }
 
-    public bool IsGrpc { get; }
+    public Protocol Protocol { get; }
 
     /// <summary>Whether the target is in absolute form, as in requests to a forward proxy.</summary>
     public bool IsForward { get; }
@@ -54,7 +62,8 @@ internal readonly struct RequestView
         var request = context.Request;
         var isHttp2 = ReferenceEquals(request.Protocol, HttpProtocol.Http2) || HttpProtocol.IsHttp2(request.Protocol);
         var isGrpc = GrpcContent.IsGrpc(request.ContentType);
-        view = new RequestView("", default, default, "", "", isGrpc && isHttp2, false);
+        var protocol = isGrpc && isHttp2 ? Protocol.Grpc : Protocol.Http;
+        view = new RequestView("", default, default, "", "", protocol, false);
         // The framing first: any other reply would keep the connection open, and with it what may be a request that was
         // smuggled behind this one.
         if (request.Headers.TransferEncoding is { Count: > 0 } coding)
@@ -143,7 +152,7 @@ internal readonly struct RequestView
         var query = form.QueryLength <= 1
             ? ""
             : Text(target, form.QueryStart, form.QueryLength, request.QueryString.Value);
-        view = new RequestView(authority, parts, ports, canonical.ResultValue, query, isGrpc, isForward);
+        view = new RequestView(authority, parts, ports, canonical.ResultValue, query, protocol, isForward);
         return null;
     }
 
@@ -163,7 +172,7 @@ internal readonly struct RequestView
         {
             return LocalReply.MalformedAuthority;
         }
-        view = new RequestView(target, parts, parts.Ports, "", "", isGrpc: false, isForward: true) { IsTunnel = true };
+        view = new RequestView(target, parts, parts.Ports, "", "", Protocol.Http, isForward: true) { IsTunnel = true };
         return null;
     }
 

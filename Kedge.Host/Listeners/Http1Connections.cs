@@ -10,7 +10,7 @@ using Microsoft.AspNetCore.Server.Kestrel.Core.Features;
 namespace Kedge.Host.Listeners;
 
 /// <summary>
-/// What an HTTP/1.1 connection needs and an HTTP/2 connection does not: the strict check of chunks, and patience with
+/// What an HTTP/1.1 connection needs and an HTTP/2 connection does not: the strict check of chunks, and time for
 /// callers that close only their own side.
 /// </summary>
 internal static class Http1Connections
@@ -42,13 +42,14 @@ internal static class Http1Connections
     }
 
     /// <summary>
-    /// A caller that has sent its request may close its side and wait for the response (RFC 9112, 9.6). On the wire that
-    /// looks like a caller that has left. So the exchange goes on while the response still moves, and ends when nothing
-    /// was sent for <see cref="Patience"/>: a caller that has left answers what is sent to it with a reset.
+    /// A caller that has sent its request may close its side and wait for the response (RFC 9112, 9.6). On the wire
+    /// that looks like a caller that has left. So the exchange continues while the response moves, and ends when
+    /// nothing was sent for <see cref="HalfCloseTimeout"/>: a caller that has left answers what is sent to it with a
+    /// reset.
     /// </summary>
     private sealed class HalfClose : IDisposable
     {
-        private static readonly TimeSpan Patience = TimeSpan.FromSeconds(2);
+        private static readonly TimeSpan HalfCloseTimeout = TimeSpan.FromSeconds(2);
 
         // Linux: the first byte of TCP_INFO is the state; the milliseconds since data was last sent are at offset 44.
         private const int TcpLevel = 6;
@@ -77,7 +78,7 @@ internal static class Http1Connections
 
         private async Task EndAsync()
         {
-            var wait = Patience;
+            var wait = HalfCloseTimeout;
             do
             {
                 await Task.Delay(wait);
@@ -104,7 +105,7 @@ internal static class Http1Connections
             {
                 return TimeSpan.Zero;
             }
-            return Patience - TimeSpan.FromMilliseconds(BitConverter.ToUInt32(info[LastDataSent..]));
+            return HalfCloseTimeout - TimeSpan.FromMilliseconds(BitConverter.ToUInt32(info[LastDataSent..]));
         }
     }
 }

@@ -1,7 +1,3 @@
-using Microsoft.AspNetCore.Connections;
-using Microsoft.AspNetCore.Hosting.Server;
-using Microsoft.AspNetCore.Hosting.Server.Features;
-using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 
@@ -45,10 +41,6 @@ public static class ListenerHost
         pipeline(app);
         return app;
     }
-
-    /// <summary>The addresses that a server listens on, once it is started.</summary>
-    public static ICollection<string> AddressesOf(IServer server) =>
-        server.Features.GetRequiredFeature<IServerAddressesFeature>().Addresses;
 
     /// <summary>Signals are handled in one place for both hosts.</summary>
     private sealed class NoLifetime : IHostLifetime

@@ -4,8 +4,6 @@ using Kedge.Host.Flags;
 using Kedge.Host.Forwarding;
 using Kedge.Host.Http;
 using Kedge.Host.Telemetry;
-using Microsoft.AspNetCore.Connections;
-using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.AspNetCore.Server.Kestrel.Https;
 

@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Text;
+using Kedge.Domain;
 using Kedge.Host.Http;
 using Microsoft.Net.Http.Headers;
 
@@ -11,10 +12,6 @@ namespace Kedge.Host.Listeners;
 /// </summary>
 internal static class RequestHeaderDecoding
 {
-    // RFC 9110, 5.6.2.
-    private static readonly SearchValues<char> TokenCharacters =
-        SearchValues.Create("!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
-
     // RFC 9110, 5.5: a field value has visible characters, spaces, tabs and bytes above 0x7F.
     private static readonly SearchValues<byte> ControlCharacters = SearchValues.Create(
         [.. Enumerable.Range(0, 0x20).Where(octet => octet != '\t').Select(octet => (byte)octet), 0x7F]);
@@ -38,7 +35,7 @@ internal static class RequestHeaderDecoding
                 return ContentLength;
             default:
                 // The pseudo-headers of HTTP/2 begin with a colon; the server knows which exist.
-                if (name.AsSpan(name.StartsWith(':') ? 1 : 0).ContainsAnyExcept(TokenCharacters))
+                if (!HttpToken.IsToken(name.AsSpan(name.StartsWith(':') ? 1 : 0)))
                 {
                     throw new InvalidOperationException("a header name is not a token");
                 }
@@ -102,11 +99,11 @@ internal static class RequestHeaderDecoding
     private sealed class ContentLengthEncoding : Latin1Decoding
     {
         // More than that the server has no room for; the largest number it takes has as many.
-        private const int MostDigits = 19;
+        private const int MaxDigits = 19;
 
         public override int GetChars(ReadOnlySpan<byte> bytes, Span<char> chars)
         {
-            if (bytes.Length > MostDigits || bytes.ContainsAnyExceptInRange((byte)'0', (byte)'9'))
+            if (bytes.Length > MaxDigits || bytes.ContainsAnyExceptInRange((byte)'0', (byte)'9'))
             {
                 // Not a number, so that the server rejects it.
                 chars[0] = '?';

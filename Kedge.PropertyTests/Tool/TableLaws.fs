@@ -76,7 +76,7 @@ let private laws
 
                 let explained =
                     match explanation.Verdict with
-                    | RouteWins(route, _, _, _) -> route
+                    | RouteWins(route, _, _) -> route
                     | AdhocDecides _
                     | ParametersDecide _ -> -1
 
@@ -135,7 +135,7 @@ let private laws
 
             let outcome request =
                 match (ExplainReport.Of(configuration, request)).Explanation.Verdict with
-                | RouteWins(route, _, _, _) -> Choice1Of2 route
+                | RouteWins(route, _, _) -> Choice1Of2 route
                 | AdhocDecides(_, decision, _) -> Choice2Of2(Some decision)
                 | ParametersDecide _ -> Choice2Of2 None
 

@@ -36,7 +36,10 @@ let private answerTo (port: int) (request: string) =
 let private isReady (kedge: Kedge) (address: string) (port: int) =
     task {
         let! ready =
-            DebugPort.metric kedge "kedge_backend_endpoint_ready" [ "protocol", "http"; "endpoint", $"{address}:{port}" ]
+            DebugPort.metric
+                kedge
+                "kedge_backend_endpoint_ready"
+                [ "protocol", "http"; "endpoint", $"{address}:{port}" ]
 
         return ready = 1.0
     }

@@ -1,0 +1,79 @@
+using System.Net.Security;
+using System.Net.Sockets;
+using System.Security.Authentication;
+using System.Security.Cryptography.X509Certificates;
+
+namespace Kedge.Client.Connections;
+
+/// <summary>Opens connections to kedges: TCP, and TLS with the kedge's own name, whatever the request's Host is.</summary>
+internal sealed class KedgeConnector(KedgeTls? tls)
+{
+    private readonly TlsMaterial? _material = tls is null ? null : new(tls);
+
+    /// <summary>A connection on which the protocol is one of those offered.</summary>
+    public async Task<(Stream Stream, SslApplicationProtocol Protocol)> ConnectAsync(
+        string host, int port, IReadOnlyList<SslApplicationProtocol> protocols, CancellationToken cancel)
+    {
+        NetworkStream stream;
+        try
+        {
+            stream = await Dialer.ConnectAsync(host, port, allows: null, cancel);
+        }
+        catch (SocketException e)
+        {
+            throw Unreachable(host, port, e.Message, e);
+        }
+        if (_material is null)
+        {
+            return (stream, default);
+        }
+        string? rejection = null;
+        var secure = new SslStream(stream, leaveInnerStreamOpen: false, (_, certificate, chain, errors) =>
+        {
+            rejection = tls!.Insecure ? null : RejectionOf(certificate, chain, errors);
+            return rejection is null;
+        });
+        try
+        {
+            await secure.AuthenticateAsClientAsync(_material.Options(host, protocols), cancel);
+            return (secure, secure.NegotiatedApplicationProtocol);
+        }
+        catch (Exception e)
+        {
+            await secure.DisposeAsync();
+            throw e switch
+            {
+                AuthenticationException => new KedgeException(
+                    KedgeFailure.KedgeCertificate,
+                    $"TLS with the kedge {host}:{port} failed: {rejection ?? e.InnerException?.Message ?? e.Message}", e),
+                IOException => Unreachable(host, port, $"the connection broke off during the TLS handshake ({e.Message})", e),
+                _ => e,
+            };
+        }
+    }
+
+    public static KedgeException Unreachable(string host, int port, string reason, Exception? inner) =>
+        new(KedgeFailure.KedgeUnreachable, $"the kedge {host}:{port} cannot be reached: {reason}", inner);
+
+    private static string? RejectionOf(X509Certificate? certificate, X509Chain? chain, SslPolicyErrors errors)
+    {
+        if (errors == SslPolicyErrors.None)
+        {
+            return null;
+        }
+        if (certificate is null)
+        {
+            return "it sent no certificate";
+        }
+        var reasons = new List<string>();
+        if (errors.HasFlag(SslPolicyErrors.RemoteCertificateNameMismatch))
+        {
+            reasons.Add($"its certificate is for another name ({certificate.Subject})");
+        }
+        if (errors.HasFlag(SslPolicyErrors.RemoteCertificateChainErrors) && chain is not null)
+        {
+            reasons.AddRange(chain.ChainStatus.Select(status => status.StatusInformation.Trim().TrimEnd('.')));
+        }
+        return string.Join("; ", reasons);
+    }
+}

@@ -1,0 +1,55 @@
+using System.Runtime.CompilerServices;
+using Kedge.Host.Http;
+using Kedge.Host.Telemetry;
+
+namespace Kedge.Host.Forwarding;
+
+/// <summary>
+/// The response body of a gRPC call: reports progress, and counts the messages. When the deadline passes, the stream ends with
+/// DEADLINE_EXCEEDED in its trailers and not with a reset, which the caller would take for an internal error.
+/// </summary>
+/// <param name="source">The body as the endpoint sends it.</param>
+/// <param name="context">Of the call.</param>
+/// <param name="progress">Of the exchange.</param>
+/// <param name="messages">Counts the messages; null = not counted.</param>
+internal sealed class GrpcResponseBody(
+    Stream source, HttpContext context, ExchangeProgress progress, GrpcMessages? messages) : ResponseStream(source)
+{
+    public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        // The copy loop does a zero-byte read before each read; the zero-byte one follows a write.
+        if (buffer.Length == 0)
+        {
+            progress.ResponseWriteCompleted();
+        }
+        var read = Source.ReadAsync(buffer, cancellationToken);
+        return read.IsCompletedSuccessfully
+            ? ValueTask.FromResult(Note(buffer, read.Result))
+            : AwaitAsync(read, buffer);
+    }
+
+    private int Note(Memory<byte> buffer, int count)
+    {
+        if (count > 0)
+        {
+            messages?.Note(buffer.Span[..count]);
+            progress.ResponseWriteStarted();
+        }
+        return count;
+    }
+
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    private async ValueTask<int> AwaitAsync(ValueTask<int> read, Memory<byte> buffer)
+    {
+        try
+        {
+            return Note(buffer, await read);
+        }
+        catch (OperationCanceledException) when (progress.DeadlineHasPassed
+            && !context.RequestAborted.IsCancellationRequested)
+        {
+            LocalReply.DeadlineExceeded.SetTrailers(context);
+            return 0;
+        }
+    }
+}
