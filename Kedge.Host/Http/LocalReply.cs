@@ -111,18 +111,14 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
         var response = context.Response;
         response.Clear();
         var headers = response.Headers;
-        if (requestId is not null)
-        {
-            headers[ProxyHeaders.RequestId] = requestId;
-        }
         if (!IsFailure)
         {
             response.StatusCode = HttpStatus;
+            headers[ProxyHeaders.RequestId] = requestId;
             headers.Allow = Methods;
             return Task.CompletedTask;
         }
-        headers[ProxyHeaders.Error] = HeaderSafe(Reason);
-        headers[ProxyHeaders.ErrorType] = Type;
+        SetHeaders(headers, requestId);
         if (backendName is not null)
         {
             headers[ProxyHeaders.BackendName] = backendName;
@@ -157,6 +153,18 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
         return HttpMethods.IsHead(context.Request.Method)
             ? Task.CompletedTask
             : response.Body.WriteAsync(body, 0, body.Length);
+    }
+
+    /// <summary>Sets the headers that every reply of kedge has.</summary>
+    /// <param name="requestId">Null to omit the header.</param>
+    public void SetHeaders(IHeaderDictionary headers, string? requestId)
+    {
+        headers[ProxyHeaders.Error] = HeaderSafe(Reason);
+        headers[ProxyHeaders.ErrorType] = Type;
+        if (requestId is not null)
+        {
+            headers[ProxyHeaders.RequestId] = requestId;
+        }
     }
 
     /// <summary>Sets the trailers of a gRPC response that has started, instead of the backend's.</summary>

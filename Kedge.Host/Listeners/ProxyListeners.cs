@@ -18,10 +18,12 @@ public static class ProxyListeners
         ProxyEngine engine,
         ProxyTelemetry telemetry,
         ConnectionGate gate,
-        ILoggerFactory loggers) =>
-        new(
+        ILoggerFactory loggers)
+    {
+        var handshakes = new Handshakes(telemetry.HandshakeFailures, loggers.CreateLogger("kedge.tls"));
+        return new(
             ListenerHost.Create(
-                loggers,
+                new HandshakeLog(loggers),
                 gate,
                 kestrel =>
                 {
@@ -37,18 +39,23 @@ public static class ProxyListeners
                             {
                                 listener.Protocols = protocols;
                                 listener.Count(telemetry.CountersOf(kind));
+                                handshakes.Watch(listener, kind);
                                 listener.UseHttps(new TlsHandshakeCallbackOptions
                                 {
-                                    OnConnection = _ => new(certificates.OptionsFor(kind)),
+                                    OnConnection = handshake => new(
+                                        certificates.OptionsFor(kind, Handshakes.RefusalOf(handshake.Connection))),
                                     HandshakeTimeout = OrInfinite(options.Limits.HeaderTimeout),
                                 });
+                                Handshakes.EndWatch(listener);
                                 listener.UseHttp1Rules();
                             });
                         }
                     }
                 }),
             engine,
-            options);
+            options,
+            new BadRequests(telemetry));
+    }
 
     private static void SetLimits(KestrelServerOptions kestrel, ListenerLimits limits)
     {

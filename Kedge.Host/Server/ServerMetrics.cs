@@ -39,6 +39,7 @@ public static class ServerMetrics
         if (certificates is not null)
         {
             Certificates(meter, certificates);
+            Handshakes(meter, telemetry.HandshakeFailures);
         }
         meter.CreateObservableCounter("kedge_log_lines_dropped_total", () => logging.DroppedLines,
             description: "Log lines dropped because there was no room, on standard error or for logstash.");
@@ -83,6 +84,13 @@ public static class ServerMetrics
                   select new Measurement<long>(listener.Closed, ListenerLabel(listener)),
             description: "Closed connections of a listener.");
     }
+
+    private static void Handshakes(Meter meter, HandshakeFailures failures) =>
+        meter.CreateObservableCounter("kedge_tls_handshake_failures_total",
+            () => from failure in failures.All
+                  select new Measurement<long>(
+                      failure.Count, new("listener", failure.Listener.Name()), new("reason", failure.Reason.Label())),
+            description: "Failed TLS handshakes of callers.");
 
     private static void Http(Meter meter, string prefix, string what, HttpMethodTable methods)
     {
