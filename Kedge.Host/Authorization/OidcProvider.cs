@@ -138,8 +138,8 @@ public sealed class OidcProvider : IAsyncDisposable
             if (fetched.Count == 0 && _keys is not { Count: 0 })
             {
                 // The provider says so itself: keys that it has withdrawn are no longer trusted.
-                logger.LogWarning(
-                    "the key set of OIDC provider {Issuer} is empty: no token can be verified", issuer);
+                _logger.LogWarning(
+                    "the key set of OIDC provider {Issuer} is empty: no token can be verified", _issuer);
             }
             if (_keys is not { } present || !present.HasSameKeys(fetched))
             {

@@ -24,7 +24,7 @@ public static class SmallFile
     {
         using var handle = Open(path);
         using var stream = new FileStream(handle, FileAccess.Read, bufferSize: 1, isAsync: false);
-        if (!stream.CanSeek)
+        if (!IsRegular(handle))
         {
             throw new IOException("is not a regular file");
         }
@@ -64,7 +64,28 @@ public static class SmallFile
         return descriptor < 0 ? File.OpenHandle(path) : new SafeFileHandle(descriptor, ownsHandle: true);
     }
 
+    private static unsafe bool IsRegular(SafeFileHandle handle)
+    {
+        // Linux: AT_EMPTY_PATH, STATX_TYPE; struct statx has 256 bytes, of which those at 28 are stx_mode.
+        const int emptyPath = 0x1000;
+        const uint type = 1;
+        const int modeOffset = 28;
+        const int typeMask = 0xF000;
+        const int regular = 0x8000;
+        Span<byte> status = stackalloc byte[256];
+        fixed (byte* buffer = status)
+        {
+            return statx((int)handle.DangerousGetHandle(), "", emptyPath, type, buffer) == 0
+                && (BitConverter.ToUInt16(status[modeOffset..]) & typeMask) == regular;
+        }
+    }
+
     [DllImport("libc", SetLastError = true, CharSet = CharSet.Ansi, BestFitMapping = false, ThrowOnUnmappableChar = true)]
     [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
     private static extern int open([MarshalAs(UnmanagedType.LPUTF8Str)] string path, int flags);
+
+    [DllImport("libc", SetLastError = true)]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static extern unsafe int statx(
+        int directory, [MarshalAs(UnmanagedType.LPUTF8Str)] string path, int flags, uint mask, byte* buffer);
 }

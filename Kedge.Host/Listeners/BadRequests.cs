@@ -25,10 +25,17 @@ internal sealed class BadRequests(ProxyTelemetry telemetry) : IObserver<KeyValue
             // A response that has started is that of a request which is counted at its end.
             return;
         }
+        var request = features.Get<IHttpRequestFeature>();
         var reply = ReplyTo(error);
         var requestId = RequestId.KeepOrCreate(null);
-        reply.SetHeaders(response.Headers, requestId);
-        telemetry.Rejected(features.Get<IHttpRequestFeature>(), requestId, reply);
+        if (!HttpProtocol.IsHttp2(request?.Protocol ?? ""))
+        {
+            reply.SetHeaders(response.Headers, requestId);
+            response.Headers.Connection = "close";
+            // Until the response has started, the server resets its headers again. It does not wait for the caller here.
+            _ = features.Get<IHttpResponseBodyFeature>()?.StartAsync();
+        }
+        telemetry.Rejected(request, requestId, reply);
     }
 
     private static LocalReply ReplyTo(BadHttpRequestException error)

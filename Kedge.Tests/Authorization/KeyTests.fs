@@ -116,7 +116,15 @@ let tests =
                                 })
                             (fun answer -> answer = 401)
 
-                    do! send kedge host (issuer.TokenBy(keys.Head, []).Text) Outcome.unauthenticated "key" "a new token"
+                    do!
+                        send
+                            kedge
+                            host
+                            (issuer.TokenBy(keys.Head, []).Text)
+                            Outcome.unauthenticated
+                            "key"
+                            "a new token"
+
                     Expect.stringContains kedge.Program.Output "is empty: no token can be verified" "the log"
                     issuer.Keys <- keys
 

@@ -61,39 +61,39 @@ let tests =
                     isNotIn kedge [ inFile ]
                 })
 
-            case "a file without a token, or next to another way to give one, ends the start with exit code 2" (fun () ->
-                task {
-                    use scratch = new Scratch()
-                    let empty = scratch.Write("empty", " \n")
-                    let good = scratch.Write("good", "a-token-that-is-one")
-                    let flag = "--unsafe_bearer_token_proxy_auth_file"
+            case
+                "a file without a token, or next to another way to give one, ends the start with exit code 2"
+                (fun () ->
+                    task {
+                        use scratch = new Scratch()
+                        let empty = scratch.Write("empty", " \n")
+                        let good = scratch.Write("good", "a-token-that-is-one")
+                        let flag = "--unsafe_bearer_token_proxy_auth_file"
 
-                    for flags, words in
-                        [
-                            [ $"{flag}={empty}" ], "holds no token"
-                            [ $"{flag}={scratch.Path}/none" ], "no such file"
-                            [ $"{flag}={good}"; "--unsafe_bearer_token_proxy_auth=x" ], "cannot be used together with"
+                        for flags, words in
                             [
-                                $"{flag}={good}"
-                                "--server_oidc_provider_url=https://idp.example"
-                                "--server_oidc_client_id=x"
-                            ],
-                            "cannot be used together with"
-                        ] do
-                        let! code, _, errors =
-                            KedgeProgram.RunToEnd(
-                                flags
-                                @ [
-                                    "--kedge_config_director_config={}"
-                                    "--kedge_config_backendpool_config={}"
-                                ]
-                            )
+                                [ $"{flag}={empty}" ], "holds no token"
+                                [ $"{flag}={scratch.Path}/none" ], "no such file"
+                                [ $"{flag}={good}"; "--unsafe_bearer_token_proxy_auth=x" ],
+                                "cannot be used together with"
+                                [
+                                    $"{flag}={good}"
+                                    "--server_oidc_provider_url=https://idp.example"
+                                    "--server_oidc_client_id=x"
+                                ],
+                                "cannot be used together with"
+                            ] do
+                            let! code, _, errors =
+                                KedgeProgram.RunToEnd(
+                                    flags
+                                    @ [ "--kedge_config_director_config={}"; "--kedge_config_backendpool_config={}" ]
+                                )
 
-                        Expect.equal code 2 words
-                        let text = System.String.Join('\n', errors)
-                        Expect.stringContains text words "reason"
-                        Expect.stringContains text flag "flag"
-                })
+                            Expect.equal code 2 words
+                            let text = System.String.Join('\n', errors)
+                            Expect.stringContains text words "reason"
+                            Expect.stringContains text flag "flag"
+                    })
 
             case "it has no permissions" (fun () ->
                 send server.Value "perms.example" secret Outcome.forbidden "read" "permissions")

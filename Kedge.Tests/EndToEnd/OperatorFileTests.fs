@@ -92,40 +92,42 @@ let tests =
                             Expect.stringContains text reason $"{flag}: the reason"
                     })
 
-                case $"{what} in place of a configuration file is rejected; the old one serves; SIGTERM ends it" (fun () ->
-                    task {
-                        use! kedge = serving "alpha" alpha.Value.Port [ "--server_sigterm_timeout=2s" ]
-                        use client = Clients.http2 kedge.HttpsPort None
-                        let before = kedge.Program.ResidentBytes
-                        make kedge.DirectorFile
-                        do! eventually "the rejection" (fun () -> kedge.Program.Output.Contains reason)
-                        let! answer = get client "https://alpha.example/" []
-                        Expect.equal answer.Status 200 "the old configuration"
-                        let! refused = DebugPort.metric kedge "kedge_configuration_refused" []
-                        Expect.equal refused 1.0 "refused"
-                        let grown = kedge.Program.ResidentBytes - before
-                        Expect.isLessThan grown 150_000_000L "bytes more than before"
-                        File.Delete kedge.DirectorFile
+                case
+                    $"{what} in place of a configuration file is rejected; the old one serves; SIGTERM ends it"
+                    (fun () ->
+                        task {
+                            use! kedge = serving "alpha" alpha.Value.Port [ "--server_sigterm_timeout=2s" ]
+                            use client = Clients.http2 kedge.HttpsPort None
+                            let before = kedge.Program.ResidentBytes
+                            make kedge.DirectorFile
+                            do! eventually "the rejection" (fun () -> kedge.Program.Output.Contains reason)
+                            let! answer = get client "https://alpha.example/" []
+                            Expect.equal answer.Status 200 "the old configuration"
+                            let! refused = DebugPort.metric kedge "kedge_configuration_refused" []
+                            Expect.equal refused 1.0 "refused"
+                            let grown = kedge.Program.ResidentBytes - before
+                            Expect.isLessThan grown 150_000_000L "bytes more than before"
+                            File.Delete kedge.DirectorFile
 
-                        File.WriteAllText(
-                            kedge.DirectorFile,
-                            Json.director [ Json.httpRoute "alpha" "new.example" ] []
-                        )
+                            File.WriteAllText(
+                                kedge.DirectorFile,
+                                Json.director [ Json.httpRoute "alpha" "new.example" ] []
+                            )
 
-                        do!
-                            soon
-                                patience
-                                "a file again"
-                                (fun () ->
-                                    task {
-                                        let! answer = get client "https://new.example/" []
-                                        return answer.Status
-                                    })
-                                (fun status -> status = 200)
+                            do!
+                                soon
+                                    patience
+                                    "a file again"
+                                    (fun () ->
+                                        task {
+                                            let! answer = get client "https://new.example/" []
+                                            return answer.Status
+                                        })
+                                    (fun status -> status = 200)
 
-                        make kedge.DirectorFile
-                        do! ends kedge
-                    })
+                            make kedge.DirectorFile
+                            do! ends kedge
+                        })
 
             case "files that cannot be read in time are reported, and do not delay the end" (fun () ->
                 task {
