@@ -146,8 +146,8 @@ public sealed class OidcTokenVerifier(OidcRequirements requirements, OidcProvide
     }
 
     /// <summary>
-    /// Whether tokens of this type (RFC 7515, 4.1.9) are meant to be presented: ID tokens and access tokens (RFC 9068), or
-    /// those that do not say. A provider signs others with the same keys, such as logout tokens (RFC 8725, 3.11).
+    /// Whether tokens of this type (RFC 7515, 4.1.9) are meant to be presented: ID tokens and access tokens (RFC 9068),
+    /// or those that do not say. A provider signs others with the same keys, such as logout tokens (RFC 8725, 3.11).
     /// </summary>
     private static bool IsAccepted(string? type)
     {

@@ -35,9 +35,9 @@ public sealed class ServerIdentity
         var trust = clientAuthorities.Count == 0
             ? null
             : SslCertificateTrust.CreateForX509Collection(clientAuthorities, sendTrustInHandshake: true);
-        // One context for all connections, because TLS sessions can only be resumed within one. Its public factory sends
-        // the chain that it builds to a root of this machine, which can be shorter than the one in the file: a client
-        // that does not know that root needs the rest.
+        // One context for all connections, because TLS sessions can only be resumed within one. Its public factory
+        // sends the chain that it builds to a root of this machine, which can be shorter than the one in the file: a
+        // client that does not know that root needs the rest.
         _context = ContextOf(certificate, new(CertificateChain.InOrder(certificate, intermediates)), trust);
     }
 

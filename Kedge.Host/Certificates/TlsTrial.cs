@@ -6,8 +6,8 @@ using Kedge.Host.Http;
 namespace Kedge.Host.Certificates;
 
 /// <summary>
-/// Tries a handshake with an identity, in memory, before it comes into use: only the TLS library knows whether it accepts
-/// a certificate and its chain, for example with a key that is too short for its security level.
+/// Tries a handshake with an identity, in memory, before it comes into use: only the TLS library knows whether it
+/// accepts a certificate and its chain, for example with a key that is too short for its security level.
 /// </summary>
 public static class TlsTrial
 {
@@ -26,7 +26,7 @@ public static class TlsTrial
             new SslClientAuthenticationOptions
             {
                 TargetHost = "localhost",
-                RemoteCertificateValidationCallback = static (_, _, _, _) => true,
+                RemoteCertificateValidationCallback = static (_, certificate, _, _) => certificate is not null,
             },
             limit.Token);
         try

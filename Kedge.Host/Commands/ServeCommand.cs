@@ -42,7 +42,8 @@ public sealed class ServeCommand : ICommand
         errors.AddRange(mistakes);
         if (OpenFiles.OfProcess() is { Limit: < OpenFiles.LeastLimit } open)
         {
-            errors.Add($"the limit on open files (ulimit -n) is {open.Limit}; kedge needs at least {OpenFiles.LeastLimit}");
+            errors.Add(
+                $"the limit on open files (ulimit -n) is {open.Limit}; kedge needs at least {OpenFiles.LeastLimit}");
         }
         if (errors.Count > 0 || configuration is null)
         {

@@ -37,8 +37,8 @@ internal sealed class ExchangeProgress(bool isExempt)
     public bool IsReadingRequest => _isReadingRequest;
 
     /// <summary>
-    /// Whether it may be silent for any time: gRPC streams and upgraded connections. What is due to the caller must still
-    /// be read.
+    /// Whether it may be silent for any time: gRPC streams and upgraded connections. What is due to the caller must
+    /// still be read.
     /// </summary>
     public bool IsExempt { get; set; } = isExempt;
 
@@ -54,7 +54,7 @@ internal sealed class ExchangeProgress(bool isExempt)
         set => _isAwaitingCaller = value;
     }
 
-    /// <summary>Whether a part of the response has been read from the endpoint and not yet taken by the caller.</summary>
+    /// <summary>Whether a part of the response has been read from the endpoint and not taken by the caller.</summary>
     public bool IsUnread => _isUnread;
 
     /// <summary>Why the request body could not be read from the caller; null when it could.</summary>

@@ -5,8 +5,8 @@ using Kedge.Host.Telemetry;
 namespace Kedge.Host.Forwarding;
 
 /// <summary>
-/// The response body of a gRPC call: reports progress, and counts the messages. When the deadline passes, the stream ends with
-/// DEADLINE_EXCEEDED in its trailers and not with a reset, which the caller would take for an internal error.
+/// The response body of a gRPC call: reports progress, and counts the messages. When the deadline passes, the stream
+/// ends with DEADLINE_EXCEEDED in its trailers and not with a reset, which the caller would take for an internal error.
 /// </summary>
 /// <param name="source">The body as the endpoint sends it.</param>
 /// <param name="context">Of the call.</param>

@@ -6,8 +6,8 @@ using Microsoft.AspNetCore.Http.Features;
 namespace Kedge.Host.Listeners;
 
 /// <summary>
-/// Requests that the server itself rejects, because their lines or headers cannot be read. Kedge gives them its headers,
-/// and counts and logs them like all others.
+/// Requests that the server itself rejects, because their lines or headers cannot be read. Kedge gives the responses its
+/// headers, and counts and logs the requests like all others.
 /// </summary>
 internal sealed class BadRequests(ProxyTelemetry telemetry) : IObserver<KeyValuePair<string, object?>>
 {
@@ -32,7 +32,7 @@ internal sealed class BadRequests(ProxyTelemetry telemetry) : IObserver<KeyValue
         {
             reply.SetHeaders(response.Headers, requestId);
             response.Headers.Connection = "close";
-            // Until the response has started, the server resets its headers again. It does not wait for the caller here.
+            // Until the response has started, the server resets its headers again. This does not wait for the caller.
             _ = features.Get<IHttpResponseBodyFeature>()?.StartAsync();
         }
         telemetry.Rejected(request, requestId, reply);

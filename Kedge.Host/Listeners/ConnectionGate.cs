@@ -5,16 +5,18 @@ namespace Kedge.Host.Listeners;
 
 /// <summary>
 /// Bounds the number of open connections by what the limit on open files allows. When all are taken, a new connection
-/// takes the place of idle ones: first of those that never sent a request, the oldest first, then of those that have been
-/// idle longest. While every connection is in use, accepting pauses.
+/// takes the place of idle ones: first of those whose peers have sent nothing, then of those that have not completed a
+/// request in some time, then of those between requests; in each class, the one that has been idle longest. While every
+/// connection is in use, accepting pauses.
 /// </summary>
 /// <param name="limit">At least 1.</param>
 /// <param name="logger">Where pauses are reported.</param>
 [SuppressMessage("Design", "CA1001", Justification = "A semaphore holds no resource unless its wait handle is used.")]
 public sealed class ConnectionGate(int limit, ILogger logger)
 {
-    // A connection is left alone for so long after it was opened or used.
+    // How long a connection is kept after it was opened or used, and while its peer is sending its first request.
     private static readonly TimeSpan LeastIdle = TimeSpan.FromMilliseconds(100);
+    private static readonly TimeSpan FirstRequest = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(50);
     // How long accepting must go well until the next trouble is reported again.
     private static readonly TimeSpan Quiet = TimeSpan.FromSeconds(10);
@@ -96,7 +98,10 @@ public sealed class ConnectionGate(int limit, ILogger logger)
         }
         // Several at a time, so that a crowd of idle connections is not looked through for each new one.
         foreach (var connection in idle
-            .OrderBy(connection => connection.HasServed)
+            .Where(connection => connection.HasServed || !connection.HasReceived
+                || connection.IdleFor(now) >= FirstRequest.TotalMilliseconds)
+            .OrderBy(connection => connection.HasReceived)
+            .ThenBy(connection => connection.HasServed)
             .ThenByDescending(connection => connection.IdleFor(now))
             .Take(Math.Max(1, limit / 64)))
         {
@@ -111,7 +116,8 @@ public sealed class ConnectionGate(int limit, ILogger logger)
         var last = Interlocked.Exchange(ref _troubled, now);
         if (last == long.MinValue || now - last > Quiet.TotalMilliseconds)
         {
-            logger.LogWarning("accepting connections is delayed: {Problem}; idle ones are closed to make room", problem);
+            logger.LogWarning(
+                "accepting connections is delayed: {Problem}; idle ones are closed to make room", problem);
         }
     }
 }

@@ -2,11 +2,14 @@ using System.IO.Pipelines;
 using System.Net;
 using Kedge.Host.Http;
 using Microsoft.AspNetCore.Connections;
+using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.AspNetCore.Http.Features;
 
 namespace Kedge.Host.Listeners;
 
-/// <summary>A connection that a <see cref="ConnectionGate"/> counts, from when it is accepted until its socket is closed.</summary>
+/// <summary>
+/// A connection that a <see cref="ConnectionGate"/> counts, from when it is accepted until its socket is closed.
+/// </summary>
 internal sealed class GatedConnection : ConnectionContext, ICallerConnection
 {
     /// <summary>
@@ -17,6 +20,7 @@ internal sealed class GatedConnection : ConnectionContext, ICallerConnection
 
     private readonly ConnectionContext _inner;
     private readonly ConnectionGate _gate;
+    private bool _hasReceived;
     private int _requests;
     private long _heldHeaders;
     private long _idleSince = Environment.TickCount64;
@@ -31,6 +35,11 @@ internal sealed class GatedConnection : ConnectionContext, ICallerConnection
 
     /// <summary>Whether it ever carried a request.</summary>
     public bool HasServed { get; private set; }
+
+    /// <summary>Whether its peer has sent anything.</summary>
+    public bool HasReceived =>
+        HasServed
+        || (_hasReceived |= TcpInfo.Of(Features.Get<IConnectionSocketFeature>()?.Socket) is { BytesReceived: > 0 });
 
     public override string ConnectionId
     {

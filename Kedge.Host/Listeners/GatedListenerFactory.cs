@@ -53,7 +53,8 @@ internal sealed class GatedListenerFactory(ConnectionGate gate, ILoggerFactory l
                 {
                     accepted?.Dispose();
                 }
-                catch (SocketException e) when (e.SocketErrorCode is SocketError.ConnectionReset or SocketError.ConnectionAborted)
+                catch (SocketException e)
+                    when (e.SocketErrorCode is SocketError.ConnectionReset or SocketError.ConnectionAborted)
                 {
                     // It was reset while it waited to be accepted.
                     accepted?.Dispose();

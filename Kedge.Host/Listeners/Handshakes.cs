@@ -110,8 +110,8 @@ internal sealed class Handshakes(HandshakeFailures counters, ILogger logger)
         private static HandshakeFailure ReasonOf(Exception cause, string message) =>
             cause is IOException ? HandshakeFailure.Closed
             : message.Contains("alert", StringComparison.OrdinalIgnoreCase) ? HandshakeFailure.Alert
-            : message.Contains("frame", StringComparison.Ordinal) || message.Contains("http request", StringComparison.Ordinal)
-                ? HandshakeFailure.NotTls
+            : message.Contains("frame", StringComparison.Ordinal)
+                || message.Contains("http request", StringComparison.Ordinal) ? HandshakeFailure.NotTls
             : cause is AuthenticationException ? HandshakeFailure.Protocol
             : HandshakeFailure.Other;
 

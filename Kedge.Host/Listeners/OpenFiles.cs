@@ -2,7 +2,9 @@ using System.Globalization;
 
 namespace Kedge.Host.Listeners;
 
-/// <summary>How the limit on open files (RLIMIT_NOFILE) is shared out. Each connection needs one, and so does each file.</summary>
+/// <summary>
+/// How the limit on open files (RLIMIT_NOFILE) is shared out. Each connection needs one, and so does each file.
+/// </summary>
 /// <param name="Limit">
 /// What the process may have open. The runtime has raised the soft limit to the hard one at its start.
 /// </param>
@@ -31,7 +33,8 @@ public sealed record OpenFiles(int Limit, int InUse)
         try
         {
             const string name = "Max open files";
-            var line = File.ReadLines("/proc/self/limits").First(line => line.StartsWith(name, StringComparison.Ordinal));
+            var line = File.ReadLines("/proc/self/limits")
+                .First(line => line.StartsWith(name, StringComparison.Ordinal));
             var soft = line[name.Length..].Split(' ', StringSplitOptions.RemoveEmptyEntries)[0];
             var limit = long.TryParse(soft, NumberStyles.None, CultureInfo.InvariantCulture, out var number)
                 ? (int)Math.Min(number, int.MaxValue)

@@ -5,8 +5,8 @@ using Yarp.ReverseProxy.Forwarder;
 namespace Kedge.Host.Server;
 
 /// <summary>
-/// Loads the code that requests need before the server is ready. Otherwise a part of it would be loaded when it is first
-/// needed, and if no file can be opened at that moment, it would be missing from then on.
+/// Loads the code that requests need before the server is ready. Otherwise a part of it would be loaded when it is
+/// first needed, and if no file can be opened at that moment, it would be missing from then on.
 /// </summary>
 internal static class Assemblies
 {

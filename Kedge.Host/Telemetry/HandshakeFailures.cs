@@ -14,7 +14,9 @@ public enum HandshakeFailure
     /// <summary>What the caller sent is not TLS.</summary>
     NotTls,
 
-    /// <summary>The two sides have no version, cipher or protocol in common, or the caller violated the protocol.</summary>
+    /// <summary>
+    /// The two sides have no version, cipher or protocol in common, or the caller violated the protocol.
+    /// </summary>
     Protocol,
 
     /// <summary>The caller refused, for example because it does not trust the server's certificate.</summary>

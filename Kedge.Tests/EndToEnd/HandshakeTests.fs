@@ -1,4 +1,4 @@
-/// Handshakes of callers: the pair of files that the TLS library must accept, the chain that is sent, failures, resumption.
+/// Handshakes of callers: pairs that the TLS library must accept, the chain that is sent, failures, resumption.
 module Kedge.Tests.EndToEnd.HandshakeTests
 
 open System
