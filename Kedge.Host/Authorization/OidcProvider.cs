@@ -135,9 +135,11 @@ public sealed class OidcProvider : IAsyncDisposable
                 throw new InvalidDataException($"it calls itself '{configuration.Issuer}'");
             }
             var fetched = SigningKeys.Of(configuration, _time);
-            if (fetched.Count == 0)
+            if (fetched.Count == 0 && _keys is not { Count: 0 })
             {
-                throw new InvalidDataException("its key set has no key to verify signatures with");
+                // The provider says so itself: keys that it has withdrawn are no longer trusted.
+                _logger.LogWarning(
+                    "the key set of OIDC provider {Issuer} is empty: no token can be verified", _issuer);
             }
             if (_keys is not { } present || !present.HasSameKeys(fetched))
             {

@@ -136,13 +136,27 @@ public sealed class OidcTokenVerifier(OidcRequirements requirements, OidcProvide
         {
             var token = _handler.ReadJsonWebToken(text);
             // Extensions that must be understood (RFC 7515, 4.1.11): kedge supports none.
-            return token.TryGetHeaderValue<object>("crit", out _) ? null : token;
+            return token.TryGetHeaderValue<object>("crit", out _) || !IsAccepted(token.Typ) ? null : token;
         }
         catch (Exception)
         {
             // Anyone can send any text here, and the exceptions that the library throws for it are undocumented.
             return null;
         }
+    }
+
+    /// <summary>
+    /// Whether tokens of this type (RFC 7515, 4.1.9) are meant to be presented: ID tokens and access tokens (RFC 9068),
+    /// or those that do not say. A provider signs others with the same keys, such as logout tokens (RFC 8725, 3.11).
+    /// </summary>
+    private static bool IsAccepted(string? type)
+    {
+        const string prefix = "application/";
+        var name = type ?? "";
+        name = name.StartsWith(prefix, StringComparison.OrdinalIgnoreCase) ? name[prefix.Length..] : name;
+        return name.Length == 0
+            || name.Equals("JWT", StringComparison.OrdinalIgnoreCase)
+            || name.Equals("at+jwt", StringComparison.OrdinalIgnoreCase);
     }
 
     private static TokenState Explain(Exception? problem) => problem switch

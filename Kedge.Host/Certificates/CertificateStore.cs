@@ -39,6 +39,8 @@ public sealed class CertificateStore(ServerIdentity identity)
     }
 
     /// <summary>The options for a connection that begins now.</summary>
-    public SslServerAuthenticationOptions OptionsFor(ListenerKind listener) =>
-        _current.OptionsFor(listener == ListenerKind.GrpcTls ? GrpcProtocols : HttpProtocols);
+    /// <param name="listener">Where it was accepted.</param>
+    /// <param name="refused">Called when the handshake fails because of the client's certificate.</param>
+    public SslServerAuthenticationOptions OptionsFor(ListenerKind listener, Action<ClientRefusal> refused) =>
+        _current.OptionsFor(listener == ListenerKind.GrpcTls ? GrpcProtocols : HttpProtocols, refused);
 }

@@ -1,4 +1,6 @@
+using System.Collections.ObjectModel;
 using System.Net.Security;
+using System.Runtime.CompilerServices;
 using System.Security.Authentication;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
@@ -16,7 +18,7 @@ public sealed class ServerIdentity
     private readonly bool _clientCertificateRequired;
 
     /// <param name="certificate">With its private key.</param>
-    /// <param name="intermediates">Sent with the certificate, as far as they chain from it towards a root.</param>
+    /// <param name="intermediates">The other certificates of its file. All are sent.</param>
     /// <param name="clientAuthorities">
     /// The roots that client certificates must chain to; empty = clients are not asked for a certificate.
     /// </param>
@@ -33,9 +35,10 @@ public sealed class ServerIdentity
         var trust = clientAuthorities.Count == 0
             ? null
             : SslCertificateTrust.CreateForX509Collection(clientAuthorities, sendTrustInHandshake: true);
-        // One context for all connections, because TLS sessions can only be resumed within one. Offline: nothing is
-        // downloaded.
-        _context = SslStreamCertificateContext.Create(certificate, intermediates, offline: true, trust);
+        // One context for all connections, because TLS sessions can only be resumed within one. Its public factory
+        // sends the chain that it builds to a root of this machine, which can be shorter than the one in the file: a
+        // client that does not know that root needs the rest.
+        _context = ContextOf(certificate, new(CertificateChain.InOrder(certificate, intermediates)), trust);
     }
 
     public X509Certificate2 Certificate { get; }
@@ -47,27 +50,47 @@ public sealed class ServerIdentity
 
     /// <summary>The options for one connection.</summary>
     /// <param name="protocols">The protocols to offer, the preferred one first.</param>
-    public SslServerAuthenticationOptions OptionsFor(List<SslApplicationProtocol> protocols)
+    /// <param name="refused">Called when the handshake fails because of the client's certificate.</param>
+    public SslServerAuthenticationOptions OptionsFor(
+        List<SslApplicationProtocol> protocols, Action<ClientRefusal> refused)
     {
-        var options = new SslServerAuthenticationOptions
-        {
-            ServerCertificateContext = _context,
-            ApplicationProtocols = protocols,
-            EnabledSslProtocols = SslProtocols.Tls12 | SslProtocols.Tls13,
-            AllowRenegotiation = false,
-            CertificateRevocationCheckMode = X509RevocationMode.NoCheck,
-        };
+        var options = OptionsForTrial();
+        options.ApplicationProtocols = protocols;
         if (_clientAuthorities.Count > 0)
         {
             // "Required" makes the server ask. The callback decides whether a client may go without a certificate.
             options.ClientCertificateRequired = true;
+            // A resumed session has the client's certificate without its intermediates, so the same client would be
+            // rejected. It would not be verified against CAs that have changed since, either.
+            options.AllowTlsResume = false;
             options.CertificateChainPolicy = ClientPolicy();
-            options.RemoteCertificateValidationCallback = (_, _, _, errors) =>
-                errors == SslPolicyErrors.None
-                || (errors == SslPolicyErrors.RemoteCertificateNotAvailable && !_clientCertificateRequired);
+            options.RemoteCertificateValidationCallback = (_, _, chain, errors) =>
+            {
+                var isAbsent = errors.HasFlag(SslPolicyErrors.RemoteCertificateNotAvailable);
+                if (errors == SslPolicyErrors.None || (isAbsent && !_clientCertificateRequired))
+                {
+                    return true;
+                }
+                refused(isAbsent ? ClientRefusal.NoCertificate : ClientRefusal.Of(chain));
+                return false;
+            };
         }
         return options;
     }
+
+    /// <summary>The options without those that concern the client.</summary>
+    internal SslServerAuthenticationOptions OptionsForTrial() => new()
+    {
+        ServerCertificateContext = _context,
+        EnabledSslProtocols = SslProtocols.Tls12 | SslProtocols.Tls13,
+        AllowRenegotiation = false,
+        CertificateRevocationCheckMode = X509RevocationMode.NoCheck,
+    };
+
+    // The only way to determine which certificates are sent; a test compares them with those of the file.
+    [UnsafeAccessor(UnsafeAccessorKind.Constructor)]
+    private static extern SslStreamCertificateContext ContextOf(
+        X509Certificate2 target, ReadOnlyCollection<X509Certificate2> intermediates, SslCertificateTrust? trust);
 
     /// <summary>Each connection needs its own policy: the certificates that the client sends are added to it.</summary>
     private X509ChainPolicy ClientPolicy()
@@ -81,5 +104,19 @@ public sealed class ServerIdentity
         policy.CustomTrustStore.AddRange(_clientAuthorities);
         policy.ApplicationPolicy.Add(new Oid(ClientAuthentication));
         return policy;
+    }
+}
+
+/// <summary>Why a client's certificate, or the absence of one, made the handshake fail.</summary>
+/// <param name="IsAbsent">Whether it sent none.</param>
+/// <param name="Reason">For the log.</param>
+public sealed record ClientRefusal(bool IsAbsent, string Reason)
+{
+    public static readonly ClientRefusal NoCertificate = new(true, "the client sent no certificate");
+
+    public static ClientRefusal Of(X509Chain? chain)
+    {
+        var statuses = chain?.ChainStatus.Select(status => status.Status.ToString()).Distinct() ?? [];
+        return new(false, $"the client's certificate is not valid: {string.Join(", ", statuses)}");
     }
 }

@@ -46,7 +46,14 @@ public static class TlsFiles
         {
             return null;
         }
-        return new(certificate, [.. certificates.Skip(1)], authorities, options.ClientCertRequired);
+        var identity = new ServerIdentity(
+            certificate, [.. certificates.Skip(1)], authorities, options.ClientCertRequired);
+        if (TlsTrial.ProblemAsync(identity).GetAwaiter().GetResult() is { } rejection)
+        {
+            problems.Add($"{FlagCatalogue.CertFile}: {options.CertFile}: the TLS library rejects it: {rejection}");
+            return null;
+        }
+        return identity;
     }
 
     private static bool IsRoot(X509Certificate2 certificate) =>

@@ -1,6 +1,7 @@
 using Kedge.Host.Certificates;
 using Kedge.Host.Configurations;
 using Kedge.Host.Flags;
+using Kedge.Host.Listeners;
 using Kedge.Host.Logging;
 using Kedge.Host.Server;
 using Kedge.Host.Telemetry;
@@ -18,6 +19,7 @@ public sealed class ServeCommand : ICommand
 
     public async Task<int> RunAsync(Invocation invocation)
     {
+        using var ignored = IgnoredSignals.ForServers();
         var options = ServerOptions.From(invocation.Flags);
         var errors = new List<string>(FlagChecks.Errors(invocation.Flags));
         // After the flags were checked, so that a slip of the pen leaves no files behind.
@@ -38,6 +40,11 @@ public sealed class ServeCommand : ICommand
             errors.AddRange(problems);
         }
         errors.AddRange(mistakes);
+        if (OpenFiles.OfProcess() is { Limit: < OpenFiles.LeastLimit } open)
+        {
+            errors.Add(
+                $"the limit on open files (ulimit -n) is {open.Limit}; kedge needs at least {OpenFiles.LeastLimit}");
+        }
         if (errors.Count > 0 || configuration is null)
         {
             return invocation.Refuse(made is null ? errors : [made, .. errors]);
@@ -54,10 +61,11 @@ public sealed class ServeCommand : ICommand
         {
             logger.LogInformation("{Note}", line);
         }
-        string[] ignored = [.. FlagCatalogue.WithoutEffect.Where(invocation.Flags.IsGiven).Select(flag => $"{flag}")];
-        if (ignored.Length > 0)
+        string[] withoutEffect =
+            [.. FlagCatalogue.WithoutEffect.Where(invocation.Flags.IsGiven).Select(flag => $"{flag}")];
+        if (withoutEffect.Length > 0)
         {
-            logger.LogWarning("accepted without effect: {Flags}", string.Join(", ", ignored));
+            logger.LogWarning("accepted without effect: {Flags}", string.Join(", ", withoutEffect));
         }
         await using var server = new KedgeServer(
             options, invocation.Flags, new ServerStart(configuration, certificates, files), logging);

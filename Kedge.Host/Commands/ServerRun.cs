@@ -6,6 +6,10 @@ namespace Kedge.Host.Commands;
 /// <summary>Runs a server until a signal ends it.</summary>
 public static class ServerRun
 {
+    // Beyond the drain time, for what must be released: nothing that hangs may keep the process alive.
+    private static readonly TimeSpan Grace = TimeSpan.FromSeconds(5);
+    private static Timer? _overdue;
+
     /// <param name="server">Not yet started.</param>
     /// <param name="logger">Where the end is logged.</param>
     /// <param name="started">Called when the listeners are open.</param>
@@ -25,6 +29,8 @@ public static class ServerRun
         started?.Invoke();
         var received = await signal.Requested;
         logger.LogInformation("received {Signal}", received);
+        _overdue = new Timer(
+            static _ => Environment.Exit(ExitCodes.Success), null, server.DrainTime + Grace, Timeout.InfiniteTimeSpan);
         await server.DrainAsync();
         return ExitCodes.Success;
     }

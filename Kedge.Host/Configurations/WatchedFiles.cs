@@ -61,11 +61,11 @@ public sealed class WatchedFiles
     {
         try
         {
-            return Convert.ToHexString(SHA256.HashData(File.ReadAllBytes(path)));
+            return Convert.ToHexString(SHA256.HashData(SmallFile.Read(path)));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            return e.GetType().Name;
+            return e.GetType().Name + e.Message;
         }
     }));
 }

@@ -2,6 +2,7 @@ using System.Collections.Frozen;
 using Kedge.Domain;
 using Kedge.Host.Authorization;
 using Kedge.Host.Flags;
+using Kedge.Host.Http;
 using Kedge.Host.Listeners;
 using Kedge.Host.Telemetry;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
@@ -29,6 +30,7 @@ public static class DebugListener
         var byPath = pages.ToFrozenDictionary(page => page.Path, StringComparer.Ordinal);
         return ListenerHost.Create(
             loggers,
+            new ConnectionGate(OpenFiles.DebugConnections, loggers.CreateLogger("kedge.connections")),
             kestrel =>
             {
                 kestrel.AddServerHeader = false;
@@ -38,7 +40,19 @@ public static class DebugListener
                     listener.Count(counters);
                 });
             },
-            context => AnswerAsync(byPath, guard, context));
+            async context =>
+            {
+                var connection = context.Features.Get<ICallerConnection>();
+                connection?.RequestStarted();
+                try
+                {
+                    await AnswerAsync(byPath, guard, context);
+                }
+                finally
+                {
+                    connection?.RequestEnded(held: 0);
+                }
+            });
     }
 
     private static async Task AnswerAsync(

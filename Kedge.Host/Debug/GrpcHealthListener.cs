@@ -19,6 +19,7 @@ public static class GrpcHealthListener
         Report();
         return ListenerHost.Create(
             loggers,
+            new ConnectionGate(OpenFiles.DebugConnections, loggers.CreateLogger("kedge.connections")),
             kestrel =>
             {
                 kestrel.AddServerHeader = false;

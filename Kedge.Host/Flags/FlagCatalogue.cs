@@ -59,6 +59,11 @@ public static class FlagCatalogue
         "server_http_max_write_timeout", FlagGroup.Listeners, 10,
         "ends an exchange when no byte of its response can be written for this long; gRPC streams and WebSockets "
         + "are exempt");
+    public static readonly Flag<TimeSpan> ResponseUnreadTimeout = Duration(
+        "server_response_unread_timeout",
+        FlagGroup.Listeners,
+        120,
+        "ends a gRPC call when its caller takes nothing of the response that is due to it for this long; 0 = no limit");
     public static readonly Flag<TimeSpan> SigtermTimeout = Duration("server_sigterm_timeout", FlagGroup.Listeners, 40,
         "how long exchanges in flight may take to finish after SIGTERM or SIGINT");
     public static readonly Flag<int> MaxConnections = Count("server_max_connections", FlagGroup.Listeners, 16 * 1024,
@@ -108,6 +113,10 @@ public static class FlagCatalogue
         IsSecret = true,
         Help = "one static token for all callers, instead of OIDC",
     });
+    public static readonly Flag<string> BearerTokenFile = File(
+        "unsafe_bearer_token_proxy_auth_file",
+        FlagGroup.Authorization,
+        "file with that token, which keeps it out of the process list; read at the start");
 
     public static readonly Flag<IReadOnlyList<IPNetwork>> TrustedProxies = Add(new Flag<IReadOnlyList<IPNetwork>>
     {

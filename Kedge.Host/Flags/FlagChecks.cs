@@ -75,7 +75,9 @@ public static class FlagChecks
             FlagCatalogue.OidcWhitelistPerms,
         ];
         var provider = flags.Get(FlagCatalogue.OidcProviderUrl) is not null;
-        var token = flags.IsChanged(FlagCatalogue.BearerToken);
+        var inline = flags.IsChanged(FlagCatalogue.BearerToken);
+        var file = flags.IsChanged(FlagCatalogue.BearerTokenFile);
+        var token = inline || file;
         Flag[] changed = [.. needProvider.Where(flags.IsChanged)];
         // An OIDC flag shows that tokens are wanted. Without a provider kedge would accept everyone, by accident.
         if (!provider && changed.Length > 0)
@@ -94,7 +96,16 @@ public static class FlagChecks
         }
         if (provider && token)
         {
-            yield return $"{FlagCatalogue.BearerToken}: cannot be used together with {FlagCatalogue.OidcProviderUrl}";
+            yield return $"{(inline ? FlagCatalogue.BearerToken : FlagCatalogue.BearerTokenFile)}: "
+                + $"cannot be used together with {FlagCatalogue.OidcProviderUrl}";
+        }
+        if (inline && file)
+        {
+            yield return $"{FlagCatalogue.BearerToken}: cannot be used together with {FlagCatalogue.BearerTokenFile}";
+        }
+        if (file && AuthorizationOptions.ReadToken(flags.Get(FlagCatalogue.BearerTokenFile), out var problem) is null)
+        {
+            yield return problem;
         }
         if (!provider && !token && flags.Get(FlagCatalogue.OidcForDebug))
         {

@@ -18,7 +18,7 @@ public static class FlagFiles
         problem = "";
         try
         {
-            return File.ReadAllBytes(path);
+            return SmallFile.Read(path);
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {

@@ -1,4 +1,5 @@
 using System.Net;
+using System.Security.Cryptography;
 using Kedge.Domain.Discovery;
 
 namespace Kedge.Host.Flags;
@@ -37,6 +38,7 @@ public sealed record ListenerOptions(
     string MetricsPath,
     TimeSpan MaxReadTimeout,
     TimeSpan MaxWriteTimeout,
+    TimeSpan ResponseUnreadTimeout,
     TimeSpan SigtermTimeout,
     ListenerLimits Limits)
 {
@@ -52,6 +54,7 @@ public sealed record ListenerOptions(
         flags.Get(FlagCatalogue.MetricsPath),
         flags.Get(FlagCatalogue.MaxReadTimeout),
         flags.Get(FlagCatalogue.MaxWriteTimeout),
+        flags.Get(FlagCatalogue.ResponseUnreadTimeout),
         flags.Get(FlagCatalogue.SigtermTimeout),
         ListenerLimits.From(flags));
 }
@@ -100,7 +103,29 @@ public sealed record AuthorizationOptions(
         flags.Get(FlagCatalogue.OidcRequiredPerm),
         flags.Get(FlagCatalogue.OidcWhitelistPerms),
         flags.Get(FlagCatalogue.OidcForDebug),
-        flags.Get(FlagCatalogue.BearerToken));
+        TokenOf(flags));
+
+    /// <summary>The token in a file, without white space around it; null and a line that names the flag.</summary>
+    public static string? ReadToken(string file, out string problem)
+    {
+        if (FlagFiles.Read(FlagCatalogue.BearerTokenFile, file, out problem) is not { } content)
+        {
+            return null;
+        }
+        var token = System.Text.Encoding.UTF8.GetString(content).Trim();
+        problem = token.Length == 0 ? $"{FlagCatalogue.BearerTokenFile}: {file}: holds no token" : "";
+        return token.Length == 0 ? null : token;
+    }
+
+    private static string TokenOf(FlagValues flags)
+    {
+        var file = flags.Get(FlagCatalogue.BearerTokenFile);
+        // The checks of the flags report a file that cannot be read. Until then a token that nobody has stands for it:
+        // an empty one would mean that none is needed.
+        return file.Length == 0
+            ? flags.Get(FlagCatalogue.BearerToken)
+            : ReadToken(file, out _) ?? RandomNumberGenerator.GetHexString(64);
+    }
 
     /// <summary>Leaves out the token, which a record would print.</summary>
     public override string ToString() => $"{nameof(AuthorizationOptions)} {{ ProviderUrl = {ProviderUrl} }}";

@@ -68,7 +68,7 @@ internal sealed class Exchange : HttpMessageInvoker
     public LocalReply? Failure =>
         HasResponded ? _failure
         : Progress.CallerFault is not null ? LocalReply.BadRequestBody
-        : Progress.CallerStalled ? LocalReply.RequestTimeout
+        : Progress.CallerStalled ? (Progress.IsUnread ? LocalReply.ResponseUnread : LocalReply.RequestTimeout)
         : _failure ?? (Progress.IsInactive ? LocalReply.Inactive : null);
 
     /// <summary>

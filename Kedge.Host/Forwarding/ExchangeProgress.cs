@@ -12,6 +12,7 @@ internal sealed class ExchangeProgress(bool isExempt)
     private volatile bool _isInactive;
     private volatile bool _isAwaitingCaller;
     private volatile bool _callerStalled;
+    private volatile bool _isUnread;
     private WatchList? _list;
     private ExchangeProgress? _next;
     private ExchangeProgress? _previous;
@@ -24,7 +25,7 @@ internal sealed class ExchangeProgress(bool isExempt)
     /// </summary>
     public bool HasDeadline { get; set; }
 
-    public bool DeadlineHasPassed => HasDeadline && Cancellation is { IsCancellationRequested: true };
+    public bool DeadlineHasPassed => HasDeadline && !_isInactive && Cancellation is { IsCancellationRequested: true };
 
     /// <summary>
     /// When a byte of the request was last read or one of the response written, as
@@ -35,7 +36,10 @@ internal sealed class ExchangeProgress(bool isExempt)
     /// <summary>Whether a part of the request body is still to come.</summary>
     public bool IsReadingRequest => _isReadingRequest;
 
-    /// <summary>Whether it may be silent for any time: gRPC streams and upgraded connections.</summary>
+    /// <summary>
+    /// Whether it may be silent for any time: gRPC streams and upgraded connections. What is due to the caller must
+    /// still be read.
+    /// </summary>
     public bool IsExempt { get; set; } = isExempt;
 
     /// <summary>Whether the monitor has ended the exchange because it made no progress.</summary>
@@ -50,6 +54,9 @@ internal sealed class ExchangeProgress(bool isExempt)
         set => _isAwaitingCaller = value;
     }
 
+    /// <summary>Whether a part of the response has been read from the endpoint and not taken by the caller.</summary>
+    public bool IsUnread => _isUnread;
+
     /// <summary>Why the request body could not be read from the caller; null when it could.</summary>
     public Exception? CallerFault { get; set; }
 
@@ -57,6 +64,20 @@ internal sealed class ExchangeProgress(bool isExempt)
     public bool IsCallersFault => _callerStalled || CallerFault is not null;
 
     public void NoteProgress() => Volatile.Write(ref _lastProgress, Environment.TickCount64);
+
+    /// <summary>A part of the response is being written to the caller.</summary>
+    public void ResponseWriteStarted()
+    {
+        _isUnread = true;
+        NoteProgress();
+    }
+
+    /// <summary>The caller, or the buffers on the way to it, took what was written.</summary>
+    public void ResponseWriteCompleted()
+    {
+        _isUnread = false;
+        NoteProgress();
+    }
 
     /// <summary>The request has a body, which has not been read yet.</summary>
     public void RequestBodyStarted() => _isReadingRequest = true;
@@ -127,17 +148,21 @@ internal sealed class ExchangeProgress(bool isExempt)
         /// <param name="now">As <see cref="Environment.TickCount64"/>.</param>
         /// <param name="readLimit">In milliseconds, while the request body is read.</param>
         /// <param name="writeLimit">In milliseconds, after that.</param>
+        /// <param name="unreadLimit">In milliseconds, for the response of an exempt exchange that is not read.</param>
         /// <param name="inactive">Where they are collected; created for the first one.</param>
-        public void MarkInactive(long now, long readLimit, long writeLimit, ref List<ExchangeProgress>? inactive)
+        public void MarkInactive(
+            long now, long readLimit, long writeLimit, long unreadLimit, ref List<ExchangeProgress>? inactive)
         {
             lock (_lock)
             {
                 for (var exchange = _head; exchange is not null; exchange = exchange._next)
                 {
-                    var limit = exchange.IsReadingRequest ? readLimit : writeLimit;
-                    if (now - exchange.LastProgress > limit && !exchange.IsExempt && !exchange._isInactive)
+                    var limit = exchange.IsExempt ? (exchange._isUnread ? unreadLimit : long.MaxValue)
+                        : exchange.IsReadingRequest ? readLimit
+                        : writeLimit;
+                    if (now - exchange.LastProgress > limit && !exchange._isInactive)
                     {
-                        exchange._callerStalled = exchange._isAwaitingCaller;
+                        exchange._callerStalled = exchange._isUnread || exchange._isAwaitingCaller;
                         exchange._isInactive = true;
                         (inactive ??= []).Add(exchange);
                     }

@@ -127,16 +127,11 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
             response.Body = new ChunkedResponseBody(response.Body);
         }
         // Step 8: the forwarder copies the body through a stream that observes it.
-        if (exchange.Protocol.IsGrpc)
-        {
-            upstream.Content = new ResponseContent(
-                upstream.Content,
-                new GrpcResponseBody(body, httpContext, exchange, GrpcMessages.OfResponse(exchange.Record)));
-        }
-        else if (!progress.IsExempt)
-        {
-            upstream.Content = new ResponseContent(upstream.Content, new ResponseBody(body, httpContext, exchange));
-        }
+        upstream.Content = new ResponseContent(
+            upstream.Content,
+            exchange.Protocol.IsGrpc
+                ? new GrpcResponseBody(body, httpContext, exchange, GrpcMessages.OfResponse(exchange.Record))
+                : new ResponseBody(body, httpContext, exchange));
         return true;
     }
 

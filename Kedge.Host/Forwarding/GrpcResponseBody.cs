@@ -5,7 +5,7 @@ using Kedge.Host.Telemetry;
 namespace Kedge.Host.Forwarding;
 
 /// <summary>
-/// The response body of a gRPC call: counts its messages. When the endpoint breaks it off, or the deadline of the call
+/// The response body of a gRPC call: reports progress, and counts the messages. When the endpoint breaks it off, or the deadline of the call
 /// passes, the stream ends with a status in its trailers and not with a reset, which the caller would take for an
 /// internal error or for its own cancellation.
 /// </summary>
@@ -24,14 +24,23 @@ internal sealed class GrpcResponseBody(
         {
             return new(0);
         }
-        var read = Source.ReadAsync(buffer, cancellationToken);
-        if (!read.IsCompletedSuccessfully)
+        // The copy loop does a zero-byte read before each read; the zero-byte one follows a write.
+        if (buffer.Length == 0)
         {
-            return AwaitAsync(read, buffer);
+            exchange.Progress.ResponseWriteCompleted();
         }
-        var count = read.Result;
-        messages?.Note(buffer.Span[..count]);
-        return new(count);
+        var read = Source.ReadAsync(buffer, cancellationToken);
+        return read.IsCompletedSuccessfully ? new(Note(buffer, read.Result)) : AwaitAsync(read, buffer);
+    }
+
+    private int Note(Memory<byte> buffer, int count)
+    {
+        if (count > 0)
+        {
+            messages?.Note(buffer.Span[..count]);
+            exchange.Progress.ResponseWriteStarted();
+        }
+        return count;
     }
 
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
@@ -39,9 +48,7 @@ internal sealed class GrpcResponseBody(
     {
         try
         {
-            var count = await read;
-            messages?.Note(buffer.Span[..count]);
-            return count;
+            return Note(buffer, await read);
         }
         catch (Exception e) when (exchange.TryEndInTrailers(context, e))
         {

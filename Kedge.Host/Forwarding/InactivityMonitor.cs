@@ -8,22 +8,27 @@ internal sealed class InactivityMonitor : IDisposable
 {
     private readonly long _readLimit;
     private readonly long _writeLimit;
+    private readonly long _unreadLimit;
     // About one per processor, so that requests rarely contend for a lock.
     private readonly ExchangeProgress.WatchList[] _lists;
     private readonly Timer? _timer;
 
     /// <param name="readLimit">The limit while the request body is read; zero or less = none.</param>
     /// <param name="writeLimit">The limit after that; zero or less = none.</param>
-    public InactivityMonitor(TimeSpan readLimit, TimeSpan writeLimit)
+    /// <param name="unreadLimit">
+    /// The limit for exempt exchanges while a part of the response is due to the caller; zero or less = none.
+    /// </param>
+    public InactivityMonitor(TimeSpan readLimit, TimeSpan writeLimit, TimeSpan unreadLimit)
     {
         _readLimit = Milliseconds(readLimit);
         _writeLimit = Milliseconds(writeLimit);
+        _unreadLimit = Milliseconds(unreadLimit);
         _lists = new ExchangeProgress.WatchList[Environment.ProcessorCount];
         for (var i = 0; i < _lists.Length; i++)
         {
             _lists[i] = new();
         }
-        var min = Math.Min(_readLimit, _writeLimit);
+        var min = Math.Min(Math.Min(_readLimit, _writeLimit), _unreadLimit);
         if (min < long.MaxValue)
         {
             var period = TimeSpan.FromMilliseconds(Math.Clamp(min / 8, 10, 1000));
@@ -43,7 +48,7 @@ internal sealed class InactivityMonitor : IDisposable
         List<ExchangeProgress>? inactive = null;
         foreach (var list in _lists)
         {
-            list.MarkInactive(now, _readLimit, _writeLimit, ref inactive);
+            list.MarkInactive(now, _readLimit, _writeLimit, _unreadLimit, ref inactive);
         }
         if (inactive is not null)
         {

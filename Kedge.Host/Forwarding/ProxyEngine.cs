@@ -72,7 +72,8 @@ public sealed class ProxyEngine : IAsyncDisposable
             .BuildServiceProvider();
         _forwarder = _services.GetRequiredService<IHttpForwarder>();
         _forwardedHeaders = new ForwardedHeaders(options);
-        _monitor = new InactivityMonitor(listeners.MaxReadTimeout, listeners.MaxWriteTimeout);
+        _monitor = new InactivityMonitor(
+            listeners.MaxReadTimeout, listeners.MaxWriteTimeout, listeners.ResponseUnreadTimeout);
     }
 
     /// <summary>Handles one request.</summary>
@@ -81,6 +82,9 @@ public sealed class ProxyEngine : IAsyncDisposable
     {
         var record = _telemetry.Begin(context, RequestId.KeepOrCreate(context.Request.Headers[ProxyHeaders.RequestId]));
         Exchange? exchange = null;
+        var connection = context.Features.Get<ICallerConnection>();
+        var inFlight = connection?.RequestStarted() ?? 0;
+        long held = 0;
         try
         {
             // Step 1: read the request.
@@ -89,6 +93,10 @@ public sealed class ProxyEngine : IAsyncDisposable
             record.Authority = view.Authority;
             record.Path = view.Path;
             _telemetry.Recognized(record);
+            if (!HeaderBudget.TryCharge(connection, inFlight, context.Request.Headers, out held))
+            {
+                reply = LocalReply.TooManyHeaders;
+            }
             if (reply is null)
             {
                 // Step 2: route it.
@@ -161,6 +169,7 @@ public sealed class ProxyEngine : IAsyncDisposable
         {
             // Step 11: release, count and log.
             exchange?.End();
+            connection?.RequestEnded(held);
             _telemetry.End(record, context);
         }
         if (exchange is { IsCut: true })
@@ -178,16 +187,13 @@ public sealed class ProxyEngine : IAsyncDisposable
     private void ArmTimeouts(Exchange exchange, HttpContext context)
     {
         var progress = exchange.Progress;
-        if (exchange.Protocol.IsHttp)
-        {
-            progress.Cancellation = CancellationSources.Rent();
-            _monitor.Add(progress);
-        }
-        else if (context.Request.Headers.TryGetValue(GrpcHeaders.Timeout, out var text)
+        progress.Cancellation = CancellationSources.Rent();
+        _monitor.Add(progress);
+        if (exchange.Protocol.IsGrpc
+            && context.Request.Headers.TryGetValue(GrpcHeaders.Timeout, out var text)
             && GrpcTimeout.TryParse(text.ToString(), out var timeout))
         {
             progress.HasDeadline = true;
-            progress.Cancellation = CancellationSources.Rent();
             progress.Cancellation.CancelAfter(timeout);
         }
     }

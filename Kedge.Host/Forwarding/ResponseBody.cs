@@ -21,10 +21,18 @@ internal sealed class ResponseBody(Stream source, HttpContext context, Exchange 
         // The copy loop does a zero-byte read before each read; the zero-byte one follows a write.
         if (buffer.Length == 0)
         {
-            exchange.Progress.NoteProgress();
+            exchange.Progress.ResponseWriteCompleted();
         }
         var read = Source.ReadAsync(buffer, cancellationToken);
-        return read.IsCompletedSuccessfully ? read : AwaitAsync(read);
+        if (!read.IsCompletedSuccessfully)
+        {
+            return AwaitAsync(read);
+        }
+        if (buffer.Length > 0)
+        {
+            exchange.Progress.ResponseWriteStarted();
+        }
+        return read;
     }
 
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]

@@ -37,11 +37,19 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
             EndsConnection = true,
         };
 
+    /// <summary>The caller read nothing of what was due to it for too long. It is too late to send this.</summary>
+    public static readonly LocalReply ResponseUnread =
+        RequestTimeout with { Reason = "the caller stopped reading its response" };
+
     /// <summary>Answers <c>OPTIONS *</c>, which asks about the proxy itself (RFC 9110, 9.3.7).</summary>
     public static readonly LocalReply ServerOptions = new(204, GrpcStatus.OK, "", "");
     public static readonly LocalReply BrokenOff =
         new(502, GrpcStatus.Unavailable, "transport-unknown-error", "the backend closed the connection early");
     public static readonly LocalReply BadRequestBody = BadFraming("the request body is malformed or incomplete");
+    /// <summary>The requests in flight on one connection hold as many headers as they may.</summary>
+    public static readonly LocalReply TooManyHeaders =
+        new(503, GrpcStatus.ResourceExhausted, "too-many-requests",
+            "the headers of the requests in flight on this connection take too much memory");
     public static readonly LocalReply Internal = new(500, GrpcStatus.Unknown, "internal-error", "internal error");
 
     private static readonly StringValues Methods = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH";
@@ -103,18 +111,14 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
         var response = context.Response;
         response.Clear();
         var headers = response.Headers;
-        if (requestId is not null)
-        {
-            headers[ProxyHeaders.RequestId] = requestId;
-        }
         if (!IsFailure)
         {
             response.StatusCode = HttpStatus;
+            headers[ProxyHeaders.RequestId] = requestId;
             headers.Allow = Methods;
             return Task.CompletedTask;
         }
-        headers[ProxyHeaders.Error] = HeaderSafe(Reason);
-        headers[ProxyHeaders.ErrorType] = Type;
+        SetHeaders(headers, requestId);
         if (backendName is not null)
         {
             headers[ProxyHeaders.BackendName] = backendName;
@@ -149,6 +153,18 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
         return HttpMethods.IsHead(context.Request.Method)
             ? Task.CompletedTask
             : response.Body.WriteAsync(body, 0, body.Length);
+    }
+
+    /// <summary>Sets the headers that every reply of kedge has.</summary>
+    /// <param name="requestId">Null to omit the header.</param>
+    public void SetHeaders(IHeaderDictionary headers, string? requestId)
+    {
+        headers[ProxyHeaders.Error] = HeaderSafe(Reason);
+        headers[ProxyHeaders.ErrorType] = Type;
+        if (requestId is not null)
+        {
+            headers[ProxyHeaders.RequestId] = requestId;
+        }
     }
 
     /// <summary>Sets the trailers of a gRPC response that has started, instead of the backend's.</summary>

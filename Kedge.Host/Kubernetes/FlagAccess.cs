@@ -27,7 +27,7 @@ internal sealed class FlagAccess(KubernetesOptions options) : IKubernetesAccessS
             return null;
         }
         var roots = new X509Certificate2Collection();
-        roots.ImportFromPemFile(file);
+        roots.ImportFromPem(SmallFile.ReadText(file));
         return roots;
     }
 

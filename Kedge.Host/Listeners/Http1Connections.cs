@@ -38,13 +38,6 @@ internal static class Http1Connections
     {
         private static readonly TimeSpan HalfCloseTimeout = TimeSpan.FromSeconds(2);
 
-        // Linux: the first byte of TCP_INFO is the state; the milliseconds since data was last sent are at offset 44.
-        private const int TcpLevel = 6;
-        private const int TcpInfo = 11;
-        private const int TcpInfoLength = 104;
-        private const int LastDataSent = 44;
-        private const byte CloseWait = 8;
-
         private readonly CancellationTokenSource _closed = new();
         private readonly Socket? _socket;
         private readonly CancellationTokenRegistration _registration;
@@ -76,23 +69,9 @@ internal static class Http1Connections
         }
 
         /// <summary>How long the connection may still be silent; zero when it is over.</summary>
-        private TimeSpan TimeUntilSilent()
-        {
-            Span<byte> info = stackalloc byte[TcpInfoLength];
-            try
-            {
-                if (_socket is null
-                    || _socket.GetRawSocketOption(TcpLevel, TcpInfo, info) < LastDataSent + sizeof(uint)
-                    || info[0] != CloseWait)
-                {
-                    return TimeSpan.Zero;
-                }
-            }
-            catch (Exception e) when (e is SocketException or ObjectDisposedException)
-            {
-                return TimeSpan.Zero;
-            }
-            return HalfCloseTimeout - TimeSpan.FromMilliseconds(BitConverter.ToUInt32(info[LastDataSent..]));
-        }
+        private TimeSpan TimeUntilSilent() =>
+            TcpInfo.Of(_socket) is { IsHalfClosed: true } info
+                ? HalfCloseTimeout - info.SinceDataSent
+                : TimeSpan.Zero;
     }
 }

@@ -1,7 +1,5 @@
-using System.Net;
-using System.Net.Sockets;
+using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
-using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 
 namespace Kedge.Host.Listeners;
@@ -13,16 +11,21 @@ namespace Kedge.Host.Listeners;
 public static class ListenerHost
 {
     public static WebApplication Create(
-        ILoggerFactory loggers, Action<KestrelServerOptions> listeners, RequestDelegate handler) =>
-        Create(loggers, listeners, static _ => { }, app => app.Run(handler));
+        ILoggerFactory loggers,
+        ConnectionGate gate,
+        Action<KestrelServerOptions> listeners,
+        RequestDelegate handler) =>
+        Create(loggers, gate, listeners, static _ => { }, app => app.Run(handler));
 
     /// <summary>A host whose server is used without the host.</summary>
-    public static WebApplication Create(ILoggerFactory loggers, Action<KestrelServerOptions> listeners) =>
-        Create(loggers, listeners, static _ => { }, static _ => { });
+    public static WebApplication Create(
+        ILoggerFactory loggers, ConnectionGate gate, Action<KestrelServerOptions> listeners) =>
+        Create(loggers, gate, listeners, static _ => { }, static _ => { });
 
     /// <summary>A host with services and a request pipeline instead of the one delegate.</summary>
     public static WebApplication Create(
         ILoggerFactory loggers,
+        ConnectionGate gate,
         Action<KestrelServerOptions> listeners,
         Action<IServiceCollection> services,
         Action<WebApplication> pipeline)
@@ -31,24 +34,13 @@ public static class ListenerHost
         builder.Services.Replace(ServiceDescriptor.Singleton(loggers));
         builder.Services.Replace(ServiceDescriptor.Singleton<IHostLifetime, NoLifetime>());
         builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = Timeout.InfiniteTimeSpan);
-        builder.Services.Configure<SocketTransportOptions>(sockets => sockets.CreateBoundListenSocket = Bind);
         builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().ConfigureKestrel(listeners);
+        builder.Services.RemoveAll<IConnectionListenerFactory>();
+        builder.Services.AddSingleton<IConnectionListenerFactory>(new GatedListenerFactory(gate, loggers));
         services(builder.Services);
         var app = builder.Build();
         pipeline(app);
         return app;
-    }
-
-    private static Socket Bind(EndPoint address)
-    {
-        try
-        {
-            return SocketTransportOptions.CreateDefaultBoundListenSocket(address);
-        }
-        catch (SocketException e)
-        {
-            throw new ListenFailedException(address, e);
-        }
     }
 
     /// <summary>Signals are handled in one place for both hosts.</summary>

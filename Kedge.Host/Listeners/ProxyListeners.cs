@@ -17,10 +17,14 @@ public static class ProxyListeners
         CertificateStore certificates,
         ProxyEngine engine,
         ProxyTelemetry telemetry,
-        ILoggerFactory loggers) =>
-        new(
+        ConnectionGate gate,
+        ILoggerFactory loggers)
+    {
+        var handshakes = new Handshakes(telemetry.HandshakeFailures, loggers.CreateLogger("kedge.tls"));
+        return new(
             ListenerHost.Create(
-                loggers,
+                new HandshakeLog(loggers),
+                gate,
                 kestrel =>
                 {
                     SetLimits(kestrel, options.Limits);
@@ -35,11 +39,14 @@ public static class ProxyListeners
                             {
                                 listener.Protocols = protocols;
                                 listener.Count(telemetry.CountersOf(kind));
+                                handshakes.Watch(listener, kind);
                                 listener.UseHttps(new TlsHandshakeCallbackOptions
                                 {
-                                    OnConnection = _ => new(certificates.OptionsFor(kind)),
+                                    OnConnection = handshake => new(
+                                        certificates.OptionsFor(kind, Handshakes.RefusalOf(handshake.Connection))),
                                     HandshakeTimeout = OrInfinite(options.Limits.HeaderTimeout),
                                 });
+                                Handshakes.EndWatch(listener);
                                 listener.UseHttp1Rules();
                                 if (kind == ListenerKind.HttpTls)
                                 {
@@ -50,7 +57,9 @@ public static class ProxyListeners
                     }
                 }),
             engine,
-            options);
+            options,
+            new BadRequests(telemetry));
+    }
 
     private static void SetLimits(KestrelServerOptions kestrel, ListenerLimits limits)
     {

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Kedge.Host.Flags;
 using Kedge.Host.Forwarding;
 using Kedge.Host.Http;
@@ -21,8 +22,10 @@ public sealed class ProxyServer : IAsyncDisposable
     /// <param name="host">Provides the server. It is never started.</param>
     /// <param name="engine">Handles the requests.</param>
     /// <param name="options">The ports of the listeners.</param>
-    internal ProxyServer(WebApplication host, ProxyEngine engine, ListenerOptions options)
+    /// <param name="badRequests">Gets the requests that the server rejects itself.</param>
+    internal ProxyServer(WebApplication host, ProxyEngine engine, ListenerOptions options, BadRequests badRequests)
     {
+        badRequests.Watch(host.Services.GetRequiredService<DiagnosticListener>());
         _host = host;
         _server = host.Services.GetRequiredService<IServer>();
         _options = options;

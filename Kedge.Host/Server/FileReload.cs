@@ -28,11 +28,15 @@ public interface IReloadable<T>
     }
 }
 
-/// <summary>Reloads files when their content changes, which is checked every second, and at once on SIGHUP.</summary>
+/// <summary>
+/// Reloads files when their content changes, which is checked every second, and at once on SIGHUP. Files that cannot be
+/// read in time, such as those on a file system that hangs, are reported; they do not delay the end of the process.
+/// </summary>
 public sealed class FileReload<T> : IAsyncDisposable
     where T : class
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan ReadTimeout = TimeSpan.FromSeconds(10);
 
     private readonly string _subject;
     private readonly WatchedFiles _files;
@@ -42,6 +46,7 @@ public sealed class FileReload<T> : IAsyncDisposable
     private readonly CancellationTokenSource _stop = new();
     private readonly PosixSignalRegistration _registration;
     private string _active;
+    private bool _wasLate;
     private Task _loop = Task.CompletedTask;
 
     /// <param name="subject">The name of the files in log messages, such as <c>configuration</c>.</param>
@@ -68,9 +73,8 @@ public sealed class FileReload<T> : IAsyncDisposable
     {
         _registration.Dispose();
         await _stop.CancelAsync();
+        // The two are not disposed: a read that hangs may still use them.
         await _loop;
-        _stop.Dispose();
-        _hangup.Dispose();
     }
 
     private async Task RunAsync()
@@ -96,13 +100,31 @@ public sealed class FileReload<T> : IAsyncDisposable
         try
         {
             _target.BeforeCheck();
-            await CheckAsync(isRequested);
+            // On a thread of its own, which a file system may hold for any length of time.
+            await FinishAsync(Task.Run(() => CheckAsync(isRequested)), SourceOf(isRequested));
         }
         catch (Exception e) when (!_stop.IsCancellationRequested)
         {
             _logger.LogError(e, "failed to reload the {Subject}", _subject);
         }
     }
+
+    /// <summary>Waits for a check, however long it takes, but reports when that is too long.</summary>
+    private async Task FinishAsync(Task check, string source)
+    {
+        try
+        {
+            await check.WaitAsync(ReadTimeout, _stop.Token);
+        }
+        catch (TimeoutException) when (!check.IsCompleted)
+        {
+            _target.Reject([$"the files cannot be read within {(int)ReadTimeout.TotalSeconds} s"], source);
+            await check.WaitAsync(_stop.Token);
+            _wasLate = true;
+        }
+    }
+
+    private static string SourceOf(bool isRequested) => isRequested ? "SIGHUP" : "file";
 
     private async Task CheckAsync(bool isRequested)
     {
@@ -114,11 +136,12 @@ public sealed class FileReload<T> : IAsyncDisposable
             }
             return;
         }
-        if (!isRequested && !_files.HaveChanged)
+        if (!isRequested && !_wasLate && !_files.HaveChanged)
         {
             return;
         }
-        var source = isRequested ? "SIGHUP" : "file";
+        _wasLate = false;
+        var source = SourceOf(isRequested);
         var (value, errors) = await _files.ReadSettledAsync(
             () => (_target.Load(out var problems), problems), _stop.Token);
         if (value is null)

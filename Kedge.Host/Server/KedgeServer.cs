@@ -49,6 +49,7 @@ public sealed class KedgeServer : IAsyncDisposable
     /// <param name="logging">Where it logs.</param>
     public KedgeServer(ServerOptions options, FlagValues flags, ServerStart start, LogOutput logging)
     {
+        Assemblies.Load();
         var loggers = logging.Loggers;
         var (files, certificates, watched) = start;
         _options = options.Listeners;
@@ -83,7 +84,9 @@ public sealed class KedgeServer : IAsyncDisposable
 
         if (certificates is not null && _options.HasTls)
         {
-            _proxy = ProxyListeners.Create(_options, certificates, _engine, _telemetry, loggers);
+            var gate = new ConnectionGate(CallerConnections(), loggers.CreateLogger("kedge.connections"));
+            ServerMetrics.RegisterConnections(_telemetry.Meter, gate);
+            _proxy = ProxyListeners.Create(_options, certificates, _engine, _telemetry, gate, loggers);
         }
         if (_options.HttpPort != 0)
         {
@@ -109,6 +112,9 @@ public sealed class KedgeServer : IAsyncDisposable
             _grpcHealth = GrpcHealthListener.Create(_options, _health, loggers);
         }
     }
+
+    /// <summary>How long <see cref="DrainAsync"/> takes at most, not counting the ends of the debug pages.</summary>
+    public TimeSpan DrainTime => _options.SigtermTimeout;
 
     /// <summary>Opens the listeners.</summary>
     /// <exception cref="ListenFailedException">One of them cannot be opened.</exception>
@@ -195,6 +201,24 @@ public sealed class KedgeServer : IAsyncDisposable
                 await part.DisposeAsync();
             }
         }
+    }
+
+    /// <summary>What the flags allow for both proxy listeners, or less if the limit on open files is lower.</summary>
+    private int CallerConnections()
+    {
+        int[] ports = [_options.GrpcTlsPort, _options.HttpTlsPort];
+        var wanted = _options.Limits.MaxConnections is var each and > 0
+            ? (int)Math.Min(int.MaxValue, (long)each * ports.Count(port => port != 0))
+            : int.MaxValue;
+        if (OpenFiles.OfProcess() is not { } files || files.CallerConnections >= wanted)
+        {
+            return wanted;
+        }
+        _logger.LogInformation(
+            "the limit of {Limit} open files leaves room for {Connections} connections of callers",
+            files.Limit,
+            files.CallerConnections);
+        return files.CallerConnections;
     }
 
     private DiscoveryPublisher? Discover(

@@ -5,6 +5,7 @@ using Kedge.Host.Backends;
 using Kedge.Host.Certificates;
 using Kedge.Host.Configurations;
 using Kedge.Host.Http;
+using Kedge.Host.Listeners;
 using Kedge.Host.Logging;
 using Kedge.Host.Routing;
 using Kedge.Host.Telemetry;
@@ -40,12 +41,24 @@ public static class ServerMetrics
         if (certificates is not null)
         {
             Certificates(meter, certificates);
+            Handshakes(meter, telemetry.HandshakeFailures);
         }
         meter.CreateObservableCounter("kedge_log_lines_dropped_total", () => logging.DroppedLines,
             description: "Log lines dropped because there was no room, on standard error or for logstash.");
         meter.CreateObservableGauge("kedge_build_info",
             () => new Measurement<int>(1, new KeyValuePair<string, object?>("version", BuildInfo.Version)),
             description: "The version of kedge.");
+    }
+
+    /// <summary>The bound on callers' connections that the limit on open files sets.</summary>
+    public static void RegisterConnections(Meter meter, ConnectionGate gate)
+    {
+        meter.CreateObservableGauge("kedge_connections_limit", () => gate.Limit,
+            description: "How many connections callers can have open, on both proxy listeners together.");
+        meter.CreateObservableGauge("kedge_connections_open", () => gate.Open,
+            description: "Connections of callers that are open, on both proxy listeners together.");
+        meter.CreateObservableCounter("kedge_connections_evicted_total", () => gate.Evicted,
+            description: "Idle connections of callers that were closed to make room for new ones.");
     }
 
     private static void Requests(Meter meter, ProxyTelemetry telemetry)
@@ -78,6 +91,13 @@ public static class ServerMetrics
                   select new Measurement<long>(listener.Closed, ListenerLabel(listener)),
             description: "Closed connections of a listener.");
     }
+
+    private static void Handshakes(Meter meter, HandshakeFailures failures) =>
+        meter.CreateObservableCounter("kedge_tls_handshake_failures_total",
+            () => from failure in failures.All
+                  select new Measurement<long>(
+                      failure.Count, new("listener", failure.Listener.Name()), new("reason", failure.Reason.Label())),
+            description: "Failed TLS handshakes of callers.");
 
     private static void Http(Meter meter, string prefix, string what, HttpMethodTable methods)
     {

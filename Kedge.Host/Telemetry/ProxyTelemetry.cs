@@ -75,6 +75,8 @@ public sealed class ProxyTelemetry : IDisposable
     /// <summary>For the instruments of other parts of the server.</summary>
     public Meter Meter { get; }
 
+    public HandshakeFailures HandshakeFailures { get; } = new();
+
     public HttpMethodTable HttpServer { get; } = new();
 
     public HttpMethodTable HttpClient { get; } = new();
@@ -201,8 +203,45 @@ public sealed class ProxyTelemetry : IDisposable
         record.Ended = Stopwatch.GetTimestamp();
         record.Status = record.Protocol.IsGrpc ? GrpcStatusOf(record, context) : HttpStatusOf(record, context);
         Interlocked.Decrement(ref _inFlight);
-        Interlocked.Increment(ref _requests);
         record.Backend?.Ended();
+        Finish(record);
+    }
+
+    /// <summary>The server rejected a request before it reached kedge: counts, records and logs it.</summary>
+    /// <param name="request">As far as it was read; null when nothing was.</param>
+    /// <param name="requestId">Of the response.</param>
+    /// <param name="reply">The response.</param>
+    public void Rejected(IHttpRequestFeature? request, string requestId, LocalReply reply)
+    {
+        var target = request?.RawTarget ?? "";
+        var query = target.IndexOf('?');
+        var now = Stopwatch.GetTimestamp();
+        var record = new RequestRecord
+        {
+            RequestId = requestId,
+            Started = now,
+            Ended = now,
+            At = DateTime.UtcNow,
+            Protocol = Protocol.Http,
+            Method = Excerpt(request?.Method),
+            Authority = Excerpt(request?.Headers.Host),
+            Path = Excerpt(query < 0 ? target : target[..query]),
+            Failure = reply,
+            Status = reply.HttpStatus,
+        };
+        Recognized(record);
+        Finish(record);
+    }
+
+    private static string Excerpt(string? text)
+    {
+        const int maxLength = 200;
+        return text is null ? "" : text.Length <= maxLength ? text : text[..maxLength] + "…";
+    }
+
+    private void Finish(RequestRecord record)
+    {
+        Interlocked.Increment(ref _requests);
         var counters = record.Backend ?? _noBackend[record.Protocol];
         counters.Codes.Count(record.Status);
         counters.Traffic.Record(record.Total, IsServerError(record));

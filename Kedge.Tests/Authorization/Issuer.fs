@@ -251,6 +251,8 @@ module TokenFaults =
             "with an extension that must be understood",
             good.WithHeader([ "crit", box [ "x" ]; "x", box 1 ]).Text,
             "malformed"
+            "of a type for another purpose", good.WithHeader([ "typ", "logout+jwt" ]).Text, "malformed"
+            "of no type of token", good.WithHeader([ "typ", "JOSE" ]).Text, "malformed"
             "encrypted in form", $"{good.Text}.e30.e30", "malformed"
             "no token at all", "open sesame", "malformed"
             "three dots' worth of nothing", "..", "malformed"

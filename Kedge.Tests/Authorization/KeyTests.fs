@@ -94,6 +94,52 @@ let tests =
                     Expect.stringContains kedge.Program.Output issuer.Name "the log names the provider"
                 })
 
+            case "a provider that empties its key set takes its old keys back, and new ones are fetched" (fun () ->
+                task {
+                    use issuer = new Issuer()
+                    use! kedge = startWith issuer
+                    let old = (issuer.Token []).Text
+                    do! send kedge host old Passed "" "before"
+                    let keys = issuer.Keys
+                    issuer.Keys <- []
+                    // A token of an unknown key makes kedge look.
+                    let unknown = issuer.TokenBy(SigningKey.Ec "unheard-of", []).Text
+
+                    do!
+                        soon
+                            patience
+                            "the old key is no longer trusted"
+                            (fun () ->
+                                task {
+                                    let! _ = status kedge host unknown
+                                    return! status kedge host old
+                                })
+                            (fun answer -> answer = 401)
+
+                    do!
+                        send
+                            kedge
+                            host
+                            (issuer.TokenBy(keys.Head, []).Text)
+                            Outcome.unauthenticated
+                            "key"
+                            "a new token"
+
+                    Expect.stringContains kedge.Program.Output "is empty: no token can be verified" "the log"
+                    issuer.Keys <- keys
+
+                    do!
+                        soon
+                            patience
+                            "keys again"
+                            (fun () ->
+                                task {
+                                    let! _ = status kedge host unknown
+                                    return! status kedge host (issuer.TokenBy(keys.Head, []).Text)
+                                })
+                            (fun answer -> answer = 200)
+                })
+
             case "known keys keep working while the provider is away" (fun () ->
                 task {
                     use issuer = new Issuer()

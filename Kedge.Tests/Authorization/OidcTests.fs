@@ -122,6 +122,22 @@ let private tests =
                         do! send token Outcome.unauthenticated words what
                 }))
 
+        case "tokens of every type that is meant to be presented pass" (fun () ->
+            task {
+                for kind in [ "JWT"; "jwt"; "at+jwt"; "application/at+JWT" ] do
+                    let token = (permitted().WithHeader [ "typ", kind ]).Text
+                    do! Calls.send server.Value "guarded.example" token Passed "" kind
+
+                let untyped = permitted ()
+
+                let token =
+                    { untyped with
+                        Header = untyped.Header |> List.filter (fun (name, _) -> name <> "typ")
+                    }
+
+                do! Calls.send server.Value "guarded.example" token.Text Passed "" "no type"
+            })
+
         case "a token that is too long is refused unread" (fun () ->
             nothingReaches (fun () ->
                 task {

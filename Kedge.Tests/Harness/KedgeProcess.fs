@@ -15,15 +15,31 @@ module private Posix =
     extern int kill(int pid, int signal)
 
 /// A `kedge` that was started with any arguments: its output, its end, signals. Killed on dispose.
+/// With a limit on open files other than that of the tests, unless `openFiles` is 0.
 type KedgeProgram
-    (arguments: string list, workingDirectory: string, environment: (string * string) list, readsErrors: bool) =
+    (
+        arguments: string list,
+        workingDirectory: string,
+        environment: (string * string) list,
+        readsErrors: bool,
+        openFiles: int
+    ) =
     let stdout = ConcurrentQueue<string>()
     let stderr = ConcurrentQueue<string>()
 
+    // `exec` keeps the process id.
+    let command, words =
+        if openFiles = 0 then
+            Executable.path, arguments
+        else
+            "bash",
+            [ "-c"; $"ulimit -n {openFiles} && exec \"$0\" \"$@\""; Executable.path ]
+            @ arguments
+
     let info =
         ProcessStartInfo(
-            Executable.path,
-            arguments,
+            command,
+            words,
             WorkingDirectory = workingDirectory,
             RedirectStandardInput = true,
             RedirectStandardOutput = true,
@@ -59,7 +75,7 @@ type KedgeProgram
 
     let mutable disposed = 0
 
-    new(arguments, workingDirectory, environment) = new KedgeProgram(arguments, workingDirectory, environment, true)
+    new(arguments, workingDirectory, environment) = new KedgeProgram(arguments, workingDirectory, environment, true, 0)
     new(arguments) = new KedgeProgram(arguments, Executable.root, [])
 
     /// Runs it to its end, away from all files: exit code, lines on standard output and on standard error.
@@ -102,9 +118,13 @@ type KedgeProgram
             | PosixSignal.SIGHUP -> 1
             | PosixSignal.SIGINT -> 2
             | PosixSignal.SIGTERM -> 15
+            | other when int other > 0 -> int other
             | other -> failwithf "the number of %A is not known here" other
 
         Posix.kill (started.Id, number) |> ignore
+
+    /// How many files it has open, from /proc.
+    member _.OpenFiles = Directory.GetFileSystemEntries($"/proc/{started.Id}/fd").Length
 
     /// Resident set in bytes, from /proc.
     member _.ResidentBytes: int64 =
@@ -133,6 +153,8 @@ type KedgeSettings =
         Environment: (string * string) list
         /// Whether somebody reads standard error from the start.
         ReadsErrors: bool
+        /// The limit on open files; 0 = that of the tests.
+        OpenFiles: int
         /// The debug page whose 200 says that the server is up.
         UpWhen: string
     }
@@ -181,6 +203,7 @@ type Kedge private (scratch: Scratch, program: KedgeProgram, grpcPort: int, http
             Flags = []
             Environment = []
             ReadsErrors = true
+            OpenFiles = 0
             UpWhen = "/_readyz"
         }
 
@@ -214,7 +237,13 @@ type Kedge private (scratch: Scratch, program: KedgeProgram, grpcPort: int, http
                     ]
 
                 let program =
-                    new KedgeProgram(arguments, scratch.Path, settings.Environment, settings.ReadsErrors)
+                    new KedgeProgram(
+                        arguments,
+                        scratch.Path,
+                        settings.Environment,
+                        settings.ReadsErrors,
+                        settings.OpenFiles
+                    )
 
                 let deadline = DateTime.UtcNow + patience
                 let mutable healthy = false

@@ -3,6 +3,7 @@ using System.Security.Authentication;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using Kedge.Domain;
+using Kedge.Host.Flags;
 
 namespace Kedge.Host.Backends.Connections;
 
@@ -75,15 +76,18 @@ internal sealed class TlsMaterial(UpstreamTls tls)
             foreach (var file in tls.CaFiles!)
             {
                 roots ??= [];
-                roots.ImportFromPemFile(file);
+                roots.ImportFromPem(SmallFile.ReadText(file));
             }
             SslStreamCertificateContext? client = null;
             if (tls.ClientCertFile.Length > 0)
             {
+                var certificates = SmallFile.ReadText(tls.ClientCertFile);
                 var chain = new X509Certificate2Collection();
-                chain.ImportFromPemFile(tls.ClientCertFile);
+                chain.ImportFromPem(certificates);
                 client = SslStreamCertificateContext.Create(
-                    X509Certificate2.CreateFromPemFile(tls.ClientCertFile, tls.ClientKeyFile), chain, offline: true);
+                    X509Certificate2.CreateFromPem(certificates, SmallFile.ReadText(tls.ClientKeyFile)),
+                    chain,
+                    offline: true);
             }
             (_roots, _client, _stamp) = (roots, client, stamp);
         }

@@ -1,0 +1,44 @@
+namespace Kedge.Host.Http;
+
+/// <summary>Charges connections for the headers of the requests that are in flight on them.</summary>
+internal static class HeaderBudget
+{
+    // The first few are bounded by the limit on the headers of one request.
+    private const int FreeRequests = 16;
+
+    /// <param name="connection">Null = unknown, and without a budget.</param>
+    /// <param name="inFlight">Requests of the connection, this one included.</param>
+    /// <param name="held">What to give back when the request ends.</param>
+    /// <returns>False when the budget is used up.</returns>
+    public static bool TryCharge(
+        ICallerConnection? connection, int inFlight, IHeaderDictionary headers, out long held)
+    {
+        held = 0;
+        if (connection is null || inFlight <= FreeRequests)
+        {
+            return true;
+        }
+        var size = SizeOf(headers);
+        if (!connection.TryHold(size))
+        {
+            return false;
+        }
+        held = size;
+        return true;
+    }
+
+    /// <summary>In bytes of UTF-16, with the overhead of RFC 7541, 4.1, for each field.</summary>
+    private static long SizeOf(IHeaderDictionary headers)
+    {
+        const int overhead = 32;
+        long size = 0;
+        foreach (var (name, values) in headers)
+        {
+            foreach (var value in values)
+            {
+                size += ((long)(name.Length + (value?.Length ?? 0)) * sizeof(char)) + overhead;
+            }
+        }
+        return size;
+    }
+}

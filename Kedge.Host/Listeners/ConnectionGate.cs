@@ -1,0 +1,123 @@
+using System.Diagnostics.CodeAnalysis;
+using Microsoft.AspNetCore.Connections;
+
+namespace Kedge.Host.Listeners;
+
+/// <summary>
+/// Bounds the number of open connections by what the limit on open files allows. When all are taken, a new connection
+/// takes the place of idle ones: first of those whose peers have sent nothing, then of those that have not completed a
+/// request in some time, then of those between requests; in each class, the one that has been idle longest. While every
+/// connection is in use, accepting pauses.
+/// </summary>
+/// <param name="limit">At least 1.</param>
+/// <param name="logger">Where pauses are reported.</param>
+[SuppressMessage("Design", "CA1001", Justification = "A semaphore holds no resource unless its wait handle is used.")]
+public sealed class ConnectionGate(int limit, ILogger logger)
+{
+    // How long a connection is kept after it was opened or used, and while its peer is sending its first request.
+    private static readonly TimeSpan LeastIdle = TimeSpan.FromMilliseconds(100);
+    private static readonly TimeSpan FirstRequest = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(50);
+    // How long accepting must go well until the next trouble is reported again.
+    private static readonly TimeSpan Quiet = TimeSpan.FromSeconds(10);
+
+    private readonly Lock _lock = new();
+    private readonly HashSet<GatedConnection> _open = [];
+    private readonly SemaphoreSlim _closed = new(0);
+    private long _evicted;
+    private long _troubled = long.MinValue;
+
+    /// <summary>The most connections.</summary>
+    public int Limit => limit;
+
+    /// <summary>Connections that are open.</summary>
+    public int Open
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _open.Count;
+            }
+        }
+    }
+
+    /// <summary>How many idle connections were closed to make room.</summary>
+    public long Evicted => Volatile.Read(ref _evicted);
+
+    /// <summary>Waits until there is room for one more connection, which it makes if it can.</summary>
+    internal async ValueTask WaitForRoomAsync(CancellationToken cancel)
+    {
+        while (Open >= limit)
+        {
+            Report($"all {limit} connections that the limit on open files allows are in use");
+            MakeRoom();
+            // The server closes connections on threads of its own.
+            await _closed.WaitAsync(Pause, cancel);
+        }
+    }
+
+    /// <summary>Accepting failed. Waits, because it would fail again at once, and makes room.</summary>
+    internal async ValueTask RecoverAsync(Exception failure, CancellationToken cancel)
+    {
+        Report($"a connection cannot be accepted: {failure.Message}");
+        MakeRoom();
+        await Task.Delay(Pause, cancel);
+    }
+
+    internal GatedConnection Admit(ConnectionContext connection)
+    {
+        var admitted = new GatedConnection(connection, this);
+        lock (_lock)
+        {
+            _open.Add(admitted);
+        }
+        return admitted;
+    }
+
+    internal void Closed(GatedConnection connection)
+    {
+        lock (_lock)
+        {
+            _open.Remove(connection);
+        }
+        // At most one waits, or two on two listeners: a signal more makes it look once more.
+        if (_closed.CurrentCount == 0)
+        {
+            _closed.Release();
+        }
+    }
+
+    private void MakeRoom()
+    {
+        var now = Environment.TickCount64;
+        GatedConnection[] idle;
+        lock (_lock)
+        {
+            idle = [.. _open.Where(connection => connection.IdleFor(now) >= LeastIdle.TotalMilliseconds)];
+        }
+        // Several at a time, so that a crowd of idle connections is not looked through for each new one.
+        foreach (var connection in idle
+            .Where(connection => connection.HasServed || !connection.HasReceived
+                || connection.IdleFor(now) >= FirstRequest.TotalMilliseconds)
+            .OrderBy(connection => connection.HasReceived)
+            .ThenBy(connection => connection.HasServed)
+            .ThenByDescending(connection => connection.IdleFor(now))
+            .Take(Math.Max(1, limit / 64)))
+        {
+            Interlocked.Increment(ref _evicted);
+            connection.Abort(new ConnectionAbortedException("idle, and its place is needed"));
+        }
+    }
+
+    private void Report(string problem)
+    {
+        var now = Environment.TickCount64;
+        var last = Interlocked.Exchange(ref _troubled, now);
+        if (last == long.MinValue || now - last > Quiet.TotalMilliseconds)
+        {
+            logger.LogWarning(
+                "accepting connections is delayed: {Problem}; idle ones are closed to make room", problem);
+        }
+    }
+}

@@ -1,0 +1,125 @@
+using System.IO.Pipelines;
+using System.Net;
+using Kedge.Host.Http;
+using Microsoft.AspNetCore.Connections;
+using Microsoft.AspNetCore.Connections.Features;
+using Microsoft.AspNetCore.Http.Features;
+
+namespace Kedge.Host.Listeners;
+
+/// <summary>
+/// A connection that a <see cref="ConnectionGate"/> counts, from when it is accepted until its socket is closed.
+/// </summary>
+internal sealed class GatedConnection : ConnectionContext, ICallerConnection
+{
+    /// <summary>
+    /// What the headers of the requests in flight on one connection may occupy, in bytes. HPACK can name a large field
+    /// with one byte, so their size on the wire says nothing.
+    /// </summary>
+    public const long MaxHeldHeaders = 2 * 1024 * 1024;
+
+    private readonly ConnectionContext _inner;
+    private readonly ConnectionGate _gate;
+    private bool _hasReceived;
+    private int _requests;
+    private long _heldHeaders;
+    private long _idleSince = Environment.TickCount64;
+
+    /// <summary>Adds itself to the features of the connection, where the server's requests find it.</summary>
+    public GatedConnection(ConnectionContext inner, ConnectionGate gate)
+    {
+        _inner = inner;
+        _gate = gate;
+        inner.Features.Set<ICallerConnection>(this);
+    }
+
+    /// <summary>Whether it ever carried a request.</summary>
+    public bool HasServed { get; private set; }
+
+    /// <summary>Whether its peer has sent anything.</summary>
+    public bool HasReceived =>
+        HasServed
+        || (_hasReceived |= TcpInfo.Of(Features.Get<IConnectionSocketFeature>()?.Socket) is { BytesReceived: > 0 });
+
+    public override string ConnectionId
+    {
+        get => _inner.ConnectionId;
+        set => _inner.ConnectionId = value;
+    }
+
+    public override IFeatureCollection Features => _inner.Features;
+
+    public override IDictionary<object, object?> Items
+    {
+        get => _inner.Items;
+        set => _inner.Items = value;
+    }
+
+    public override IDuplexPipe Transport
+    {
+        get => _inner.Transport;
+        set => _inner.Transport = value;
+    }
+
+    public override CancellationToken ConnectionClosed
+    {
+        get => _inner.ConnectionClosed;
+        set => _inner.ConnectionClosed = value;
+    }
+
+    public override EndPoint? LocalEndPoint
+    {
+        get => _inner.LocalEndPoint;
+        set => _inner.LocalEndPoint = value;
+    }
+
+    public override EndPoint? RemoteEndPoint
+    {
+        get => _inner.RemoteEndPoint;
+        set => _inner.RemoteEndPoint = value;
+    }
+
+    /// <summary>How many requests are in flight.</summary>
+    public int Requests => Volatile.Read(ref _requests);
+
+    public int RequestStarted()
+    {
+        HasServed = true;
+        return Interlocked.Increment(ref _requests);
+    }
+
+    public bool TryHold(long bytes)
+    {
+        if (Interlocked.Add(ref _heldHeaders, bytes) <= MaxHeldHeaders)
+        {
+            return true;
+        }
+        Interlocked.Add(ref _heldHeaders, -bytes);
+        return false;
+    }
+
+    public void RequestEnded(long held)
+    {
+        if (held > 0)
+        {
+            Interlocked.Add(ref _heldHeaders, -held);
+        }
+        Volatile.Write(ref _idleSince, Environment.TickCount64);
+        Interlocked.Decrement(ref _requests);
+    }
+
+    /// <summary>For how many milliseconds it has been idle; -1 while a request is in flight.</summary>
+    /// <param name="now">As <see cref="Environment.TickCount64"/>.</param>
+    public long IdleFor(long now) => Requests > 0 ? -1 : now - Volatile.Read(ref _idleSince);
+
+    public override void Abort(ConnectionAbortedException abortReason) => _inner.Abort(abortReason);
+
+    public override void Abort() => _inner.Abort();
+
+    public override async ValueTask DisposeAsync()
+    {
+        await _inner.DisposeAsync();
+        await base.DisposeAsync();
+        _gate.Closed(this);
+    }
+}

@@ -1,0 +1,120 @@
+using System.Security.Authentication;
+using Kedge.Host.Certificates;
+using Kedge.Host.Http;
+using Kedge.Host.Telemetry;
+using Microsoft.AspNetCore.Connections;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+
+namespace Kedge.Host.Listeners;
+
+/// <summary>
+/// Counts and logs TLS handshakes that fail. The server only writes their cause to its debug log, from where
+/// <see cref="HandshakeLog"/> takes it.
+/// </summary>
+internal sealed class Handshakes(HandshakeFailures counters, ILogger logger)
+{
+    // Callers that cannot connect try again and again.
+    private static readonly TimeSpan BetweenLines = TimeSpan.FromSeconds(1);
+
+    private static readonly AsyncLocal<Handshake?> Current = new();
+
+    private long _nextLine = long.MinValue;
+    private int _unlogged;
+
+    /// <summary>To be added before TLS.</summary>
+    public void Watch(ListenOptions listener, ListenerKind kind) =>
+        listener.Use(next => async connection =>
+        {
+            var handshake = new Handshake();
+            connection.Features.Set(handshake);
+            Current.Value = handshake;
+            await next(connection);
+            if (!handshake.IsDone)
+            {
+                Report(kind, connection, handshake);
+            }
+        });
+
+    /// <summary>To be added after TLS.</summary>
+    public static void EndWatch(ListenOptions listener) =>
+        listener.Use(next => connection =>
+        {
+            connection.Features.Get<Handshake>()!.IsDone = true;
+            // Requests run without it.
+            Current.Value = null;
+            return next(connection);
+        });
+
+    /// <summary>The handshake of the connection was refused because of the client's certificate.</summary>
+    public static Action<ClientRefusal> RefusalOf(ConnectionContext connection) =>
+        refusal => connection.Features.Get<Handshake>()!.Refusal = refusal;
+
+    /// <summary>The handshake that runs now failed.</summary>
+    public static void Failed(Exception? cause)
+    {
+        if (Current.Value is { } handshake)
+        {
+            handshake.Cause = cause;
+        }
+    }
+
+    private void Report(ListenerKind kind, ConnectionContext connection, Handshake handshake)
+    {
+        var (reason, detail) = handshake.Outcome();
+        counters.Count(kind, reason);
+        // Whoever only looks whether the port is open, as load balancers do, is no event.
+        var level = reason == HandshakeFailure.Closed ? LogLevel.Debug : LogLevel.Information;
+        if (!logger.IsEnabled(level))
+        {
+            return;
+        }
+        var now = Environment.TickCount64;
+        var next = Volatile.Read(ref _nextLine);
+        if (now < next
+            || Interlocked.CompareExchange(ref _nextLine, now + (long)BetweenLines.TotalMilliseconds, next) != next)
+        {
+            Interlocked.Increment(ref _unlogged);
+            return;
+        }
+        logger.Log(
+            level,
+            "TLS handshake failed on {Listener}: peer {Peer}, {Reason}: {Detail}; {Unlogged} more since the last line",
+            kind.Name(), connection.RemoteEndPoint, reason.Label(), detail, Interlocked.Exchange(ref _unlogged, 0));
+    }
+
+    /// <summary>What is known of the handshake of one connection.</summary>
+    private sealed class Handshake
+    {
+        public bool IsDone { get; set; }
+
+        public ClientRefusal? Refusal { get; set; }
+
+        public Exception? Cause { get; set; }
+
+        public (HandshakeFailure Reason, string Detail) Outcome()
+        {
+            if (Refusal is { } refusal)
+            {
+                return (
+                    refusal.IsAbsent ? HandshakeFailure.NoClientCertificate : HandshakeFailure.ClientCertificate,
+                    refusal.Reason);
+            }
+            if (Cause is null)
+            {
+                return (HandshakeFailure.Timeout, "not finished in time, or given up");
+            }
+            var message = Innermost(Cause).Message;
+            return (ReasonOf(Cause, message), message);
+        }
+
+        private static HandshakeFailure ReasonOf(Exception cause, string message) =>
+            cause is IOException ? HandshakeFailure.Closed
+            : message.Contains("alert", StringComparison.OrdinalIgnoreCase) ? HandshakeFailure.Alert
+            : message.Contains("frame", StringComparison.Ordinal)
+                || message.Contains("http request", StringComparison.Ordinal) ? HandshakeFailure.NotTls
+            : cause is AuthenticationException ? HandshakeFailure.Protocol
+            : HandshakeFailure.Other;
+
+        private static Exception Innermost(Exception e) => e.InnerException is { } inner ? Innermost(inner) : e;
+    }
+}

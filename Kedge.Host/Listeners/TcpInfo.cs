@@ -1,0 +1,37 @@
+using System.Net.Sockets;
+
+namespace Kedge.Host.Listeners;
+
+/// <summary>What the kernel knows of a TCP connection: Linux's <c>struct tcp_info</c>.</summary>
+/// <param name="IsHalfClosed">Whether the peer has closed its side (CLOSE-WAIT).</param>
+/// <param name="SinceDataSent">How long ago data was last sent.</param>
+/// <param name="BytesReceived">How many bytes of data have been received.</param>
+internal readonly record struct TcpInfo(bool IsHalfClosed, TimeSpan SinceDataSent, ulong BytesReceived)
+{
+    private const int TcpLevel = 6;
+    private const int TcpInfoOption = 11;
+    private const byte CloseWait = 8;
+
+    // Offsets of tcpi_last_data_sent (milliseconds) and tcpi_bytes_received. The first byte is the state.
+    private const int LastDataSent = 44;
+    private const int Received = 128;
+
+    /// <summary>Null when the socket is closed, or the system does not say.</summary>
+    public static TcpInfo? Of(Socket? socket)
+    {
+        Span<byte> info = stackalloc byte[Received + sizeof(ulong)];
+        try
+        {
+            return socket is null || socket.GetRawSocketOption(TcpLevel, TcpInfoOption, info) < info.Length
+                ? null
+                : new(
+                    info[0] == CloseWait,
+                    TimeSpan.FromMilliseconds(BitConverter.ToUInt32(info[LastDataSent..])),
+                    BitConverter.ToUInt64(info[Received..]));
+        }
+        catch (Exception e) when (e is SocketException or ObjectDisposedException)
+        {
+            return null;
+        }
+    }
+}
