@@ -33,7 +33,9 @@ internal readonly struct RequestView
         IsForward = isForward;
     }
 
-    /// <summary>The authority as the caller sent it; empty when there is none.</summary>
+    /// <summary>
+    /// The authority as the caller sent it, but with an IPv6 address in its one spelling; empty when there is none.
+    /// </summary>
     public string Authority { get; }
 
     public AuthorityPorts Ports { get; }
@@ -114,7 +116,7 @@ internal readonly struct RequestView
             : request.Headers.Host.ToString();
         var parts = default(Authority);
         AuthorityPorts ports;
-        if (Domain.Authority.TryParse(authority, out parts))
+        if (TryParse(ref authority, out parts))
         {
             ports = form.PortsOf(parts);
         }
@@ -168,12 +170,28 @@ internal readonly struct RequestView
         {
             return LocalReply.ConnectNotSupported;
         }
-        if (!Domain.Authority.TryParse(target, out var parts) || parts.Port < 0)
+        if (!TryParse(ref target, out var parts) || parts.Port < 0)
         {
             return LocalReply.MalformedAuthority;
         }
         view = new RequestView(target, parts, parts.Ports, "", "", Protocol.Http, isForward: true) { IsTunnel = true };
         return null;
+    }
+
+    /// <summary>Reads an authority and replaces it by its canonical form.</summary>
+    private static bool TryParse(ref string text, out Authority parts)
+    {
+        if (!Domain.Authority.TryParse(text, out parts))
+        {
+            return false;
+        }
+        var canonical = parts.Canonical(text);
+        if (!ReferenceEquals(canonical, text))
+        {
+            text = canonical;
+            return Domain.Authority.TryParse(text, out parts);
+        }
+        return true;
     }
 
     /// <summary>
