@@ -9,20 +9,27 @@ namespace Kedge.Host.Resolvers;
 /// </summary>
 public sealed class NameServers : IDisposable
 {
-    private const string Path = "/etc/resolv.conf";
+    private const int DnsPort = 53;
     private static readonly TimeSpan CheckInterval = TimeSpan.FromSeconds(1);
 
     private readonly IReadOnlyList<IPEndPoint> _fixedServers;
+    private readonly string _path;
+    private readonly int _port;
     private readonly Timer _timer;
     private readonly Lock _checking = new();
     private string? _text;
     private State _current;
     private TaskCompletionSource _changed = NewChange();
 
-    /// <param name="fixedServers">Empty = those of /etc/resolv.conf. The search list comes from there anyway.</param>
-    public NameServers(IReadOnlyList<IPEndPoint> fixedServers)
+    /// <param name="fixedServers">Empty = those of the file. The search list comes from there anyway.</param>
+    /// <param name="path">The file.</param>
+    /// <param name="port">The port of the name servers in the file, which cannot contain it.</param>
+    public NameServers(
+        IReadOnlyList<IPEndPoint> fixedServers, string path = "/etc/resolv.conf", int port = DnsPort)
     {
         _fixedServers = fixedServers;
+        _path = path;
+        _port = port;
         _current = StateOf(ResolvConf.Empty);
         Check();
         _timer = new Timer(static self => ((NameServers)self!).Check(), this, CheckInterval, CheckInterval);
@@ -46,7 +53,7 @@ public sealed class NameServers : IDisposable
         }
         try
         {
-            var text = File.ReadAllText(Path);
+            var text = File.ReadAllText(_path);
             if (text != _text)
             {
                 _text = text;
@@ -66,8 +73,10 @@ public sealed class NameServers : IDisposable
 
     private State StateOf(ResolvConf conf)
     {
-        var servers = _fixedServers.Count > 0 ? _fixedServers : conf.NameServers;
-        return new State(conf, servers.Count > 0 ? CreateClient(servers) : null);
+        IReadOnlyList<IPEndPoint> servers = _fixedServers.Count > 0
+            ? _fixedServers
+            : [.. conf.NameServers.Select(address => new IPEndPoint(address, _port))];
+        return new State(conf, servers.Count > 0 ? CreateClient(servers) : null, _path);
     }
 
     private static LookupClient CreateClient(IReadOnlyList<IPEndPoint> servers) =>
@@ -82,7 +91,8 @@ public sealed class NameServers : IDisposable
 
     /// <param name="Conf">Its search list.</param>
     /// <param name="Client">Null when there is no name server.</param>
-    internal sealed record State(ResolvConf Conf, LookupClient? Client)
+    /// <param name="Path">The file, for messages.</param>
+    internal sealed record State(ResolvConf Conf, LookupClient? Client, string Path)
     {
         /// <exception cref="DnsLookupException">There is no name server.</exception>
         public LookupClient RequireClient(string name) => Client ?? throw new DnsLookupException(

@@ -10,12 +10,11 @@ internal sealed class ResolvConf
 {
     // The C library uses no more, and so nobody expects more to be used.
     private const int MaxNameServers = 3;
-    private const int DnsPort = 53;
 
     private readonly IReadOnlyList<string> _search;
     private readonly int _ndots;
 
-    private ResolvConf(IReadOnlyList<IPEndPoint> nameServers, IReadOnlyList<string> search, int ndots)
+    private ResolvConf(IReadOnlyList<IPAddress> nameServers, IReadOnlyList<string> search, int ndots)
     {
         NameServers = nameServers;
         _search = search;
@@ -25,11 +24,11 @@ internal sealed class ResolvConf
     public static ResolvConf Empty { get; } = Parse("");
 
     /// <summary>In the order of the file.</summary>
-    public IReadOnlyList<IPEndPoint> NameServers { get; }
+    public IReadOnlyList<IPAddress> NameServers { get; }
 
     public static ResolvConf Parse(string text)
     {
-        var nameServers = new List<IPEndPoint>();
+        var nameServers = new List<IPAddress>();
         string[] search = [];
         var ndots = 1;
         foreach (var line in text.Split('\n'))
@@ -39,7 +38,7 @@ internal sealed class ResolvConf
             {
                 case ["nameserver", var server, ..]
                     when nameServers.Count < MaxNameServers && IPAddress.TryParse(server, out var address):
-                    nameServers.Add(new IPEndPoint(address, DnsPort));
+                    nameServers.Add(address);
                     break;
                 case ["search" or "domain", .. var domains]:
                     search = domains;
