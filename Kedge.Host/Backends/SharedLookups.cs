@@ -68,7 +68,7 @@ internal sealed class SharedLookups(DnsLookup dns, int limit)
                 return null;
             }
             _running++;
-            lookup = new Lookup { Waiting = 1 };
+            lookup = new Lookup(new CancellationTokenSource()) { Waiting = 1 };
             _lookups.Add(name, lookup);
         }
         // Off the caller's thread: others may wait for the same lookup.
@@ -122,20 +122,20 @@ internal sealed class SharedLookups(DnsLookup dns, int limit)
         }
     }
 
-    private sealed class Lookup
+    /// <param name="cancellation">Cancelled when no request waits. It has no timer, so nothing needs to dispose it.</param>
+    private sealed class Lookup(CancellationTokenSource cancellation)
     {
-        private readonly CancellationTokenSource _cancelled = new();
         private readonly TaskCompletionSource<DnsAnswer<IPAddress>> _answer =
             new(TaskCreationOptions.RunContinuationsAsynchronously);
 
         /// <summary>The number of requests that wait. Guarded by the lock of the lookups.</summary>
         public int Waiting { get; set; }
 
-        public CancellationToken Cancelled => _cancelled.Token;
+        public CancellationToken Cancelled => cancellation.Token;
 
         public Task<DnsAnswer<IPAddress>> Answer => _answer.Task;
 
-        public void Cancel() => _cancelled.Cancel();
+        public void Cancel() => cancellation.Cancel();
 
         public void Complete(DnsAnswer<IPAddress> answer) => _answer.TrySetResult(answer);
     }

@@ -69,8 +69,9 @@ public sealed class ResolveCommand : ICommand
         using var logging = new LogOutput(LoggingOptions.From(invocation.Flags) with { Level = LogVerbosity.Error });
         await using var cluster = new KubernetesCluster(KubernetesOptions.From(invocation.Flags), logging.Loggers);
         using var nameServers = new NameServers(invocation.Flags.Get(FlagCatalogue.DnsNameservers));
+        using var queries = new SemaphoreSlim(MaxQueries);
         var resolvers = new ResolverFactory(
-            new DnsLookup(nameServers, MaxQueries), invocation.Flags.Get(FlagCatalogue.DnsAbsenceGrace), cluster);
+            new DnsLookup(nameServers, queries), invocation.Flags.Get(FlagCatalogue.DnsAbsenceGrace), cluster);
         var once = invocation.Flags.Get(Once);
         var printers = new List<EndpointPrinter>();
         using var stop = new CancellationTokenSource();

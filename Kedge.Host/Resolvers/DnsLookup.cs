@@ -15,27 +15,19 @@ public readonly record struct SrvTarget(string Target, ushort Port, ushort Prior
 /// Resolves names like the system's resolver, but with their TTLs: /etc/hosts first, then the name servers and search
 /// list of /etc/resolv.conf. Does not cache; callers decide how long they keep an answer.
 /// </summary>
-public sealed class DnsLookup
+/// <param name="servers">Where to send the queries.</param>
+/// <param name="queries">
+/// Has room for the queries in flight, each of which has a socket. Further ones wait.
+/// </param>
+public sealed class DnsLookup(NameServers servers, SemaphoreSlim queries)
 {
     // For answers without a TTL: /etc/hosts and localhost.
     private static readonly TimeSpan LocalTtl = TimeSpan.FromSeconds(5);
 
-    private readonly NameServers _servers;
     private readonly HostsFile _hosts = new("/etc/hosts");
-    private readonly SemaphoreSlim _queries;
-
-    /// <param name="servers">Where to send the queries.</param>
-    /// <param name="maxQueries">
-    /// How many queries may be in flight at the same time. Each has a socket. Further ones wait.
-    /// </param>
-    public DnsLookup(NameServers servers, int maxQueries)
-    {
-        _servers = servers;
-        _queries = new SemaphoreSlim(maxQueries);
-    }
 
     /// <summary>Completes when the name servers or the search list change.</summary>
-    public Task ServersChanged => _servers.Changed;
+    public Task ServersChanged => servers.Changed;
 
     /// <summary>The addresses of a name, A and AAAA. An IP address resolves to itself, with an infinite TTL.</summary>
     /// <exception cref="DnsLookupException">There are none.</exception>
@@ -134,11 +126,11 @@ public sealed class DnsLookup
     private async Task<DnsAnswer<T>> SearchAsync<T>(
         string name, Func<LookupClient, string, Task<DnsAnswer<T>>> lookUp)
     {
-        var servers = _servers.Current;
-        var client = servers.RequireClient(name);
+        var current = servers.Current;
+        var client = current.RequireClient(name);
         DnsLookupException? first = null;
         var isAbsent = true;
-        foreach (var candidate in servers.Conf.Candidates(name))
+        foreach (var candidate in current.Conf.Candidates(name))
         {
             try
             {
@@ -159,7 +151,7 @@ public sealed class DnsLookup
         LookupClient client, string name, QueryType type, CancellationToken cancel)
     {
         IDnsQueryResponse response;
-        await _queries.WaitAsync(cancel);
+        await queries.WaitAsync(cancel);
         try
         {
             response = await client.QueryAsync(name, type, cancellationToken: cancel);
@@ -174,7 +166,7 @@ public sealed class DnsLookup
         }
         finally
         {
-            _queries.Release();
+            queries.Release();
         }
         return response.HasError
             ? throw new DnsLookupException(

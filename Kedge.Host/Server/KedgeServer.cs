@@ -214,8 +214,8 @@ public sealed class KedgeServer : IAsyncDisposable
     private RequestRouter CreateRouter(ForwardingOptions options, ILoggerFactory loggers)
     {
         // Each with queries of its own: neither callers nor a long list of backends may starve the other.
-        var backendDns = new DnsLookup(_nameServers, MaxBackendQueries);
-        var adhocDns = new DnsLookup(_nameServers, 2 * options.AdhocMaxLookups);
+        var backendDns = new DnsLookup(_nameServers, new SemaphoreSlim(MaxBackendQueries));
+        var adhocDns = new DnsLookup(_nameServers, new SemaphoreSlim(2 * options.AdhocMaxLookups));
         var backends = new BackendRegistry(
             options,
             new ResolverFactory(backendDns, options.DnsAbsenceGrace, _cluster),
