@@ -48,6 +48,7 @@
       "Routing/RouteIndex.fs"
       "Routing/RouteTable.fs"
       "Routing/Adhoc.fs"
+      "Routing/AddressRanges.fs"
       "Routing/AddressPolicy.fs"
       "Balancing/EndpointView.fs"
       "Balancing/Schedule.fs"

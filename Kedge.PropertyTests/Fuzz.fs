@@ -98,6 +98,14 @@ let private checkAuthority (text: string) =
             expect (Char.IsAsciiLetterOrDigit c || ".-_:".Contains c) $"'{c}' in the host '{host}'"
 
         expect (not (host.EndsWith '.') && host.Length <= HostName.MaxLength) $"the host '{host}'"
+
+        if HostName.endsInNumber (host.AsSpan()) && not (host.Contains ':') then
+            expect (host = string (Net.IPAddress.Parse host)) $"the address '{host}'"
+
+        let canonical = parts.Canonical text
+        let mutable again = Unchecked.defaultof<Authority>
+        expect (Authority.TryParse(canonical.AsSpan(), &again)) $"'{canonical}' is not an authority"
+        expect (again.Canonical canonical = canonical && again.Port = parts.Port) $"'{canonical}' is not canonical"
         Some(host, parts.Ports)
     else
         None

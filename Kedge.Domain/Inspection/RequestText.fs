@@ -54,7 +54,7 @@ module RequestText =
 
         if Authority.TryParse(text.AsSpan(), &authority) then
             let host =
-                text.Substring(authority.HostStart, authority.HostLength).ToLowerInvariant()
+                HostName.canonical (text.Substring(authority.HostStart, authority.HostLength).ToLowerInvariant())
 
             Ok(host, authority)
         else

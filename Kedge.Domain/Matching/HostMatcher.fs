@@ -110,10 +110,10 @@ module HostMatcher =
         elif text.Contains '*' then
             tryParseWildcard text |> Result.map (fun host -> struct (host, AnyPort))
         elif HostName.isIPv6 (text.AsSpan()) then
-            Ok(struct (ExactHost(text.ToLowerInvariant()), AnyPort))
+            Ok(struct (ExactHost(HostName.canonical text), AnyPort))
         elif Authority.TryParse(text.AsSpan(), &authority) then
             let host =
-                text.Substring(authority.HostStart, authority.HostLength).ToLowerInvariant()
+                HostName.canonical (text.Substring(authority.HostStart, authority.HostLength).ToLowerInvariant())
 
             let port =
                 if authority.Port < 0 then

@@ -138,8 +138,12 @@ public static class FlagCatalogue
         DefaultHelp = "from /etc/resolv.conf",
         Help = "DNS servers that resolve backends and ad-hoc names",
     });
+    public static readonly Flag<TimeSpan> DnsAbsenceGrace = Duration("dns_absence_grace", FlagGroup.Forwarding, 30,
+        "how long a backend keeps its endpoints while DNS answers that its name does not exist");
     public static readonly Flag<bool> AdhocAllowLoopback = Switch("adhoc_allow_loopback", FlagGroup.Forwarding,
         "lets ad-hoc rules reach loopback addresses; for trying things out only");
+    public static readonly Flag<int> AdhocMaxLookups = Positive("adhoc_max_lookups", FlagGroup.Forwarding, 64, 1,
+        "maximum number of ad-hoc names that are looked up at the same time; requests for further ones get 503");
     public static readonly Flag<bool> HttpConnectEnabled = Switch("http_connect_enabled", FlagGroup.Forwarding,
         "lets clients open tunnels with CONNECT to targets that an ad-hoc rule allows");
     public static readonly Flag<TimeSpan> FailedTargetBackoff = Duration(

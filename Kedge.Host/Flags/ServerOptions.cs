@@ -45,6 +45,10 @@ public sealed record ListenerOptions(
     /// <summary>Whether any listener needs a certificate.</summary>
     public bool HasTls => GrpcTlsPort != 0 || HttpTlsPort != 0;
 
+    /// <summary>The ports of all listeners.</summary>
+    public IReadOnlySet<int> Ports =>
+        new HashSet<int> { GrpcTlsPort, HttpTlsPort, HttpPort, GrpcHealthPort };
+
     public static ListenerOptions From(FlagValues flags) => new(
         flags.Get(FlagCatalogue.BindAddress),
         flags.Get(FlagCatalogue.GrpcTlsPort),
@@ -146,8 +150,10 @@ public sealed record ConfigurationOptions(string Director, string DirectorPath, 
 public sealed record ForwardingOptions(
     IReadOnlyList<IPNetwork> TrustedProxies,
     IReadOnlyList<IPEndPoint> DnsNameservers,
+    TimeSpan DnsAbsenceGrace,
     bool ForwardClientCert,
     bool AdhocAllowLoopback,
+    int AdhocMaxLookups,
     bool HttpConnectEnabled,
     TimeSpan FailedTargetBackoff,
     int MaxBackendConnections,
@@ -158,8 +164,10 @@ public sealed record ForwardingOptions(
     public static ForwardingOptions From(FlagValues flags) => new(
         flags.Get(FlagCatalogue.TrustedProxies),
         flags.Get(FlagCatalogue.DnsNameservers),
+        flags.Get(FlagCatalogue.DnsAbsenceGrace),
         flags.Get(FlagCatalogue.ForwardClientCert),
         flags.Get(FlagCatalogue.AdhocAllowLoopback),
+        flags.Get(FlagCatalogue.AdhocMaxLookups),
         flags.Get(FlagCatalogue.HttpConnectEnabled),
         flags.Get(FlagCatalogue.FailedTargetBackoff),
         flags.Get(FlagCatalogue.MaxBackendConnections),

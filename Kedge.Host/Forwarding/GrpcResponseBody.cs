@@ -5,9 +5,9 @@ using Kedge.Host.Telemetry;
 namespace Kedge.Host.Forwarding;
 
 /// <summary>
-/// The response body of a gRPC call: reports progress, and counts the messages. When the endpoint breaks it off, or the deadline of the call
-/// passes, the stream ends with a status in its trailers and not with a reset, which the caller would take for an
-/// internal error or for its own cancellation.
+/// The response body of a gRPC call: reports progress, and counts the messages. When the endpoint breaks it off, or the
+/// deadline of the call passes, the stream ends with a status in its trailers and not with a reset, which the caller
+/// would take for an internal error or for its own cancellation.
 /// </summary>
 /// <param name="source">The body as the endpoint sends it.</param>
 /// <param name="context">Of the call.</param>

@@ -40,7 +40,9 @@ internal readonly struct RequestView
     /// </summary>
     public string Method { get; }
 
-    /// <summary>The authority as the caller sent it; empty when there is none.</summary>
+    /// <summary>
+    /// The authority as the caller sent it, but with an IPv6 address in its one spelling; empty when there is none.
+    /// </summary>
     public string Authority { get; }
 
     public AuthorityPorts Ports { get; }
@@ -124,7 +126,7 @@ internal readonly struct RequestView
             : request.Headers.Host.ToString();
         var parts = default(Authority);
         AuthorityPorts ports;
-        if (Domain.Authority.TryParse(authority, out parts))
+        if (TryParse(ref authority, out parts))
         {
             ports = form.PortsOf(parts);
         }
@@ -179,7 +181,7 @@ internal readonly struct RequestView
         {
             return LocalReply.ConnectNotSupported;
         }
-        if (!Domain.Authority.TryParse(target, out var parts) || parts.Port < 0)
+        if (!TryParse(ref target, out var parts) || parts.Port < 0)
         {
             return LocalReply.MalformedAuthority;
         }
@@ -188,6 +190,22 @@ internal readonly struct RequestView
             IsTunnel = true,
         };
         return null;
+    }
+
+    /// <summary>Reads an authority and replaces it by its canonical form.</summary>
+    private static bool TryParse(ref string text, out Authority parts)
+    {
+        if (!Domain.Authority.TryParse(text, out parts))
+        {
+            return false;
+        }
+        var canonical = parts.Canonical(text);
+        if (!ReferenceEquals(canonical, text))
+        {
+            text = canonical;
+            return Domain.Authority.TryParse(text, out parts);
+        }
+        return true;
     }
 
     /// <summary>

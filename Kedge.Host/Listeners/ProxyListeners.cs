@@ -40,6 +40,7 @@ public static class ProxyListeners
                                 listener.Protocols = protocols;
                                 listener.Count(telemetry.CountersOf(kind));
                                 handshakes.Watch(listener, kind);
+                                listener.LimitLookups();
                                 listener.UseHttps(new TlsHandshakeCallbackOptions
                                 {
                                     OnConnection = handshake => new(

@@ -25,6 +25,9 @@ public sealed class KedgeServer : IAsyncDisposable
     // The debug and health ports serve nothing that is worth waiting for.
     private static readonly TimeSpan CloseTimeout = TimeSpan.FromSeconds(1);
 
+    // At 64 sockets, thousands of backends are resolved within seconds.
+    private const int MaxBackendQueries = 64;
+
     private readonly ListenerOptions _options;
     private readonly ILogger<KedgeServer> _logger;
     private readonly ServerHealth _health = new();
@@ -33,6 +36,7 @@ public sealed class KedgeServer : IAsyncDisposable
     private readonly TracerProvider? _traces;
     private readonly Authorizer _authorizer;
     private readonly KubernetesCluster _cluster;
+    private readonly NameServers _nameServers;
     private readonly RequestRouter _router;
     private readonly ProxyEngine _engine;
     private readonly DiscoveryPublisher? _discovery;
@@ -62,6 +66,7 @@ public sealed class KedgeServer : IAsyncDisposable
 
         _authorizer = Authorizer.Create(options.Authorization, loggers);
         _cluster = new(options.Kubernetes, loggers);
+        _nameServers = new(options.Forwarding.DnsNameservers);
         _router = CreateRouter(options.Forwarding, loggers);
         _engine = new(options.Forwarding, _options, _router, _telemetry, loggers);
 
@@ -186,6 +191,7 @@ public sealed class KedgeServer : IAsyncDisposable
         await DisposeAsync(_configurationReload, _certificateReload, _proxy, _grpcHealth, _debug, _engine);
         _history?.Dispose();
         _router.Dispose();
+        _nameServers.Dispose();
         await DisposeAsync(_cluster, _authorizer);
         _traces?.Dispose();
         _metrics?.Dispose();
@@ -235,10 +241,19 @@ public sealed class KedgeServer : IAsyncDisposable
 
     private RequestRouter CreateRouter(ForwardingOptions options, ILoggerFactory loggers)
     {
-        var dns = new DnsLookup(options.DnsNameservers);
+        // Each with queries of its own: neither callers nor a long list of backends may starve the other.
+        var backendDns = new DnsLookup(_nameServers, new SemaphoreSlim(MaxBackendQueries));
+        var adhocDns = new DnsLookup(_nameServers, new SemaphoreSlim(2 * options.AdhocMaxLookups));
         var backends = new BackendRegistry(
-            options, new ResolverFactory(dns, _cluster), _telemetry, loggers.CreateLogger("kedge.backends"));
-        return new(options, _authorizer, backends, new AdhocTargets(dns, options.AdhocAllowLoopback), _telemetry);
+            options,
+            new ResolverFactory(backendDns, options.DnsAbsenceGrace, _cluster),
+            _telemetry,
+            loggers.CreateLogger("kedge.backends"));
+        var adhoc = new AdhocTargets(
+            new SharedLookups(adhocDns, options.AdhocMaxLookups),
+            new OwnPorts(_options.Ports),
+            options.AdhocAllowLoopback);
+        return new(options, _authorizer, backends, adhoc, _telemetry);
     }
 
     private void LogAddress(ListenerKind listener, string address) =>

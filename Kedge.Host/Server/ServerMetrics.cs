@@ -201,6 +201,8 @@ public static class ServerMetrics
 
     private static void Endpoints(Meter meter, RequestRouter router)
     {
+        meter.CreateObservableGauge("kedge_adhoc_lookups", () => router.AdhocLookups,
+            description: "Ad-hoc names that are being looked up.");
         var readiness = new EndpointReadiness(router);
         meter.CreateObservableGauge("kedge_backend_endpoints",
             () => router.LiveBackends.SelectMany(backend =>
