@@ -276,7 +276,6 @@ let credentials =
             case "a plugin that hangs is killed with its children, and does not pile up" (fun () ->
                 task {
                     let stage, scratch, write = withUser 0.5
-                    use stage = stage
                     use scratch = scratch
                     let mark = $"100{Random.Shared.Next(1000, 9999)}"
                     let file = script scratch "plugin.sh" $"echo run >> {scratch.File "runs"}\nsleep {mark}\necho done"
