@@ -205,13 +205,13 @@ module EndpointSlices =
             |> ValueSome
 
     /// The endpoints of a port: the ready ones, or if there are none, those that are about to end and still take
-    /// requests, as the cluster's own proxies do (KEP-1669). `ports` are those of the service; empty when the service is
-    /// unknown, and then neither its port numbers nor the names of its `targetPort`s can be used.
+    /// requests, as the cluster's own proxies do (KEP-1669). `ports` are those of the service; empty when the service
+    /// is unknown, and then neither its port numbers nor the names of its `targetPort`s can be used.
     ///
     /// A number means an endpoint's port, else the service's. A name means a service's port, else a `targetPort`; in a
-    /// generated backend it means a `targetPort` only, unless the service is unknown. Without a port, the slices must have
-    /// a single one. A pod with addresses of both families counts once, with its IPv4 address. The order of the slices
-    /// makes no difference.
+    /// generated backend it means a `targetPort` only, unless the service is unknown. Without a port, the slices must
+    /// have a single one. A pod with addresses of both families counts once, with its IPv4 address. The order of the
+    /// slices makes no difference.
     let select (port: K8sPort) (generated: bool) (ports: seq<ServicePort>) (slices: seq<EndpointSlice>) =
         let all = List.ofSeq slices
         let slices = all |> List.filter (fun slice -> slice.AddressType <> OtherAddress)

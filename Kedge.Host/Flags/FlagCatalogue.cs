@@ -150,7 +150,8 @@ public static class FlagCatalogue
         "{service}.{suffix}");
     public static readonly Flag<TimeSpan> DiscoveryResync = Duration(
         "discovery_resync_timeout", FlagGroup.Discovery, 15 * 60,
-        "restarts a watch of services that has been silent for this long, or for 3 minutes", alias: "discovery_resync_timouet");
+        "restarts a watch of services that has been silent for this long, or for 3 minutes",
+        alias: "discovery_resync_timouet");
 
     public static readonly Flag<Uri?> KubeApiUrl = Add(new Flag<Uri?>
     {
@@ -177,7 +178,8 @@ public static class FlagCatalogue
         "how long it may take to obtain credentials");
     public static readonly Flag<TimeSpan> KubeResolverResync = Duration(
         "k8sresolver_resync_timeout", FlagGroup.Kubernetes, 30 * 60,
-        "restarts a watch of endpoints that has been silent for this long, or for 3 minutes", alias: "k8sresolver_resync_timouet");
+        "restarts a watch of endpoints that has been silent for this long, or for 3 minutes",
+        alias: "k8sresolver_resync_timouet");
 
     public static readonly Flag<LogVerbosity> LogLevel = Add(new Flag<LogVerbosity>
     {

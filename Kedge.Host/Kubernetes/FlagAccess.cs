@@ -16,7 +16,10 @@ internal sealed class FlagAccess(KubernetesOptions options) : IKubernetesAccessS
             "no API server: k8sclient_kubeapi_url is not given and kedge is not running in a pod "
             + "(KUBERNETES_SERVICE_HOST is not set)");
         return Task.FromResult(new KubernetesAccess(
-            server, options.TlsInsecure, () => ReadRoots(options.CaFile), stop => ReadTokenAsync(options.TokenFile, stop),
+            server,
+            options.TlsInsecure,
+            () => ReadRoots(options.CaFile),
+            stop => ReadTokenAsync(options.TokenFile, stop),
             ClientCertificate: null));
     }
 

@@ -9,9 +9,9 @@ using Kedge.Host.Timing;
 namespace Kedge.Host.Kubernetes;
 
 /// <summary>
-/// Access as a user of a kubeconfig: token, client certificate, password, credential plugin or OIDC. The server is that
-/// of <c>k8sclient_kubeapi_url</c>, else that of the current context if it has this user, else that of the first context
-/// with this user.
+/// Access as a user of a kubeconfig: token, client certificate, password, credential plugin or OIDC. The server is
+/// that of <c>k8sclient_kubeapi_url</c>, else that of the current context if it has this user, else that of the first
+/// context with this user.
 /// </summary>
 internal sealed class KubeConfigAccess(KubernetesOptions options) : IKubernetesAccessSource
 {
@@ -100,7 +100,11 @@ internal sealed class KubeConfigAccess(KubernetesOptions options) : IKubernetesA
     }
 
     private async Task<ExecCredential> RunPluginAsync(
-        ExternalExecution exec, string interactiveMode, string directory, ClusterEndpoint cluster, CancellationToken stop)
+        ExternalExecution exec,
+        string interactiveMode,
+        string directory,
+        ClusterEndpoint cluster,
+        CancellationToken stop)
     {
         if (interactiveMode == "Always")
         {

@@ -64,8 +64,8 @@ public sealed class KubernetesCluster : IAsyncDisposable
     /// What the first complete lists are still missing, one line for each watch; empty once nothing is.
     /// </summary>
     /// <remarks>
-    /// With discovery everything depends on the lists. Without it, only some backends of the files do: then a watch that
-    /// fails is not waited for, because the other backends can serve.
+    /// With discovery everything depends on the lists. Without it, only some backends of the files do: then a watch
+    /// that fails is not waited for, because the other backends can serve.
     /// </remarks>
     public IReadOnlyList<string> Pending
     {

@@ -5,7 +5,9 @@ public interface IEndpointSink
 {
     /// <summary>The current endpoints, which replace the previous ones.</summary>
     /// <param name="endpoints">Empty = none is ready.</param>
-    /// <param name="areTerminating">Whether they are the last resort: none is ready, and these are about to end.</param>
+    /// <param name="areTerminating">
+    /// Whether they are the last resort: none is ready, and these are about to end.
+    /// </param>
     void Resolved(IReadOnlyList<ResolvedEndpoint> endpoints, bool areTerminating = false);
 
     /// <summary>
