@@ -175,7 +175,9 @@ let tests =
                         }
 
                     let selection = EndpointSlices.select (PortName "web") false [] [ slice ]
-                    let ending = slice.Endpoints |> List.filter (fun e -> e.Terminating = ValueSome true)
+
+                    let ending =
+                        slice.Endpoints |> List.filter (fun e -> e.Terminating = ValueSome true)
 
                     let ready =
                         slice.Endpoints
@@ -269,7 +271,8 @@ let tests =
                     ]
 
                 let chosen ports =
-                    (EndpointSlices.select (PortName "web") true ports [ slice ]).Endpoints |> Array.map string
+                    (EndpointSlices.select (PortName "web") true ports [ slice ]).Endpoints
+                    |> Array.map string
 
                 Expect.equal (chosen (service (TargetName "web"))) [| "10.0.0.1:8080" |] "the target port"
                 Expect.equal (chosen (service (TargetNumber 8080))) [||] "once the target has a number"

@@ -210,7 +210,8 @@ let tests =
                             for rule in policy.Egress do
                                 for peer in rule.To do
                                     if not (isNull peer.IpBlock) then
-                                        peer.IpBlock, rule.Ports |> Seq.map (fun port -> string port.Port) |> List.ofSeq
+                                        peer.IpBlock,
+                                        rule.Ports |> Seq.map (fun port -> string port.Port) |> List.ofSeq
                         ]
 
                     for block, ports in blocks do

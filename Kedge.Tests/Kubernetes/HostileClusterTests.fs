@@ -8,7 +8,8 @@ open Microsoft.AspNetCore.Server.Kestrel.Core
 open Kedge.Tests.Harness
 open Kedge.Tests.Kubernetes
 
-let private web addresses = Manifest.slice "shop" "api-1" "api" "http" 80 [ for a in addresses -> a, Manifest.ready ]
+let private web addresses =
+    Manifest.slice "shop" "api-1" "api" "http" 80 [ for a in addresses -> a, Manifest.ready ]
 
 /// The row of a watch on the status page.
 let private watchRow (kedge: Kedge) (watch: string) () =
@@ -72,8 +73,7 @@ let connections =
                     api.Play(pod "default" "later" "http" 80 peer.Port)
                     road.Thaw()
 
-                    do!
-                        soon patience "what was missed" (fun () -> fetch client "later.ext.example.com") (isFrom peer)
+                    do! soon patience "what was missed" (fun () -> fetch client "later.ext.example.com") (isFrom peer)
                 })
 
             case "a watch that says nothing ages on the page, and is begun again on another connection" (fun () ->
@@ -197,6 +197,9 @@ let private script (scratch: Scratch) (name: string) (lines: string) =
     File.SetUnixFileMode(file, UnixFileMode.UserRead ||| UnixFileMode.UserExecute)
     file
 
+/// Status of a credential with the token that the server takes.
+let private fromPlugin = "\"token\":\"from-plugin\""
+
 let private credential (status: string) =
     $"""{{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{{{status}}}}}"""
 
@@ -241,10 +244,9 @@ let credentials =
                     stage.Server.Token <- "from-plugin"
                     let runs = scratch.File "runs"
 
-                    script
-                        scratch
-                        "plugin.sh"
-                        $"echo \"$KUBERNETES_EXEC_INFO\" >> {runs}\ncat\necho '{credential "\"token\":\"from-plugin\""}'"
+                    let answer = credential fromPlugin
+
+                    script scratch "plugin.sh" $"echo \"$KUBERNETES_EXEC_INFO\" >> {runs}\ncat\necho '{answer}'"
                     |> ignore
 
                     // Relative paths begin at the kubeconfig.
@@ -278,7 +280,8 @@ let credentials =
                     let stage, scratch, write = withUser 0.5
                     use scratch = scratch
                     let mark = $"100{Random.Shared.Next(1000, 9999)}"
-                    let file = script scratch "plugin.sh" $"echo run >> {scratch.File "runs"}\nsleep {mark}\necho done"
+                    let runs = scratch.File "runs"
+                    let file = script scratch "plugin.sh" $"echo run >> {runs}\nsleep {mark}\necho done"
                     write (plugin file "")
                     stage.Resolve("api.shop:http", false) |> ignore
                     stage.Discover() |> ignore
@@ -330,8 +333,13 @@ let credentials =
                     stage.Resolve("api.shop:http", false) |> ignore
                     do! eventually "the reason" (fun () -> (error stage).Contains "not JSON")
                     Expect.isFalse ((error stage).Contains "a-secret-token") "what it printed"
-                    write (plugin (script scratch "other.sh" $"echo '{credential "\"token\":\"\""}'") "")
-                    do! eventually "no token" (fun () -> (error stage).Contains "neither a token nor a client certificate")
+                    let empty = credential "\"token\":\"\""
+                    write (plugin (script scratch "other.sh" $"echo '{empty}'") "")
+
+                    do!
+                        eventually "no token" (fun () ->
+                            (error stage).Contains "neither a token nor a client certificate")
+
                     write (plugin "there-is-no-such-plugin" "      installHint: see the handbook")
                     do! eventually "no program" (fun () -> (error stage).Contains "see the handbook")
                 })
@@ -344,11 +352,10 @@ let credentials =
                     stage.Server.Token <- "from-plugin"
                     let past = DateTimeOffset.UtcNow.AddSeconds(-1.0).ToString "yyyy-MM-ddTHH:mm:ssZ"
 
-                    let file =
-                        script
-                            scratch
-                            "plugin.sh"
-                            $"echo run >> {scratch.File "runs"}\necho '{credential $"\"token\":\"from-plugin\",\"expirationTimestamp\":\"{past}\""}'"
+                    let expiry = $",\"expirationTimestamp\":\"{past}\""
+                    let answer = credential (fromPlugin + expiry)
+                    let runs = scratch.File "runs"
+                    let file = script scratch "plugin.sh" $"echo run >> {runs}\necho '{answer}'"
 
                     write (plugin file "")
                     let sink = stage.Resolve("api.shop:http", false)

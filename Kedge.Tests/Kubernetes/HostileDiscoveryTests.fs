@@ -146,7 +146,13 @@ let moves =
                                 "default"
                                 "older"
                                 [ "http", 80, "\"web\""; "web", 81, "\"admin\"" ]
-                            Manifest.slice "default" "older-1" "older" "http" first.Port [ "127.0.0.1", Manifest.ready ]
+                            Manifest.slice
+                                "default"
+                                "older-1"
+                                "older"
+                                "http"
+                                first.Port
+                                [ "127.0.0.1", Manifest.ready ]
                             // Nothing listens there.
                             Manifest.slice "default" "older-2" "older" "web" 1 [ "127.0.0.1", Manifest.ready ]
                         ])
@@ -228,10 +234,7 @@ let reports =
                 task {
                     use api = new ApiServer()
 
-                    api.Play
-                        [
-                            Manifest.sliceOfHosts "default" "db-1" "db" "http" 80 "db.example"
-                        ]
+                    api.Play [ Manifest.sliceOfHosts "default" "db-1" "db" "http" 80 "db.example" ]
 
                     let backend name =
                         $$"""{ "name": "{{name}}", "k8s": { "dns_port_name": "{{name}}.default:http" } }"""
@@ -261,7 +264,12 @@ let reports =
                     let alias =
                         match older with
                         | Put json ->
-                            Put(json.Replace("\"spec\":{", "\"spec\":{\"type\":\"ExternalName\",\"externalName\":\"db.example\","))
+                            Put(
+                                json.Replace(
+                                    "\"spec\":{",
+                                    "\"spec\":{\"type\":\"ExternalName\",\"externalName\":\"db.example\","
+                                )
+                            )
                         | other -> other
 
                     api.Play(alias :: claim web "2022-01-01T00:00:00Z" "younger" peer.Port)
@@ -339,7 +347,10 @@ let reports =
                                 UpWhen = "/_healthz"
                             }
 
-                    do! soon patience "the services are in" (fun () -> restarts kedge [ "endpoint slices" ]) (fun n -> n >= 2.0)
+                    do!
+                        soon patience "the services are in" (fun () -> restarts kedge [ "endpoint slices" ]) (fun n ->
+                            n >= 2.0)
+
                     let! status, text = readiness kedge ()
                     Expect.equal status 503 "not ready"
                     Expect.stringContains text "waiting for the first list of endpoint slices" "what it waits for"
