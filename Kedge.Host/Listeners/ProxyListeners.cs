@@ -35,6 +35,7 @@ public static class ProxyListeners
                             {
                                 listener.Protocols = protocols;
                                 listener.Count(telemetry.CountersOf(kind));
+                                listener.EndWhenOld(options.Limits, telemetry.CountersOf(kind));
                                 listener.UseHttps(new TlsHandshakeCallbackOptions
                                 {
                                     OnConnection = _ => new(certificates.OptionsFor(kind)),

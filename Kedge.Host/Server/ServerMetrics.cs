@@ -70,6 +70,10 @@ public static class ServerMetrics
             () => from listener in telemetry.Listeners
                   select new Measurement<long>(listener.Closed, ListenerLabel(listener)),
             description: "Closed connections of a listener.");
+        meter.CreateObservableCounter("kedge_connections_aged_total",
+            () => from listener in telemetry.Listeners
+                  select new Measurement<long>(listener.Aged, ListenerLabel(listener)),
+            description: "Connections of a listener that were asked to end because of their age.");
     }
 
     private static void Http(Meter meter, string prefix, string what, HttpMethodTable methods)
