@@ -11,6 +11,8 @@ type IgnoredReason =
     | NameSaysNothing
     /// Only TCP is proxied.
     | NotTcp of protocol: string
+    /// A service of the type `ExternalName` is an alias of a DNS name and has no endpoints.
+    | ExternalName
 
 /// Why a service as a whole is quarantined. `annotation` is the full key.
 type ServiceFault =
@@ -186,6 +188,7 @@ module ServiceReading =
             ((ports, ([], []))
              ||> List.foldBack (fun (index, port) (kept, ignored) ->
                  match kindOf port.Name with
+                 | _ when service.Type = "ExternalName" -> kept, (port, ExternalName) :: ignored
                  | ValueNone -> kept, (port, NameSaysNothing) :: ignored
                  | ValueSome _ when port.Protocol <> "TCP" -> kept, (port, NotTcp port.Protocol) :: ignored
                  | ValueSome(struct (protocol, tls)) ->

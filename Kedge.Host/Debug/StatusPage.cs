@@ -44,7 +44,8 @@ public sealed class StatusPage(DebugFacts facts) : IDebugPage
     private BackendView BackendOf(Backend backend)
     {
         var now = Clock.Now;
-        var endpoints = backend.Endpoints.Endpoints;
+        var set = backend.Endpoints;
+        var endpoints = set.Endpoints;
         var ready = endpoints.Count(endpoint => endpoint.Health.IsAvailable(now));
         return new BackendView(
             backend.Protocol.Section,
@@ -63,7 +64,7 @@ public sealed class StatusPage(DebugFacts facts) : IDebugPage
             backend.Counters.Traffic.ByDuration().Sum(),
             backend.Counters.Traffic.Errors,
             TrafficViews.Of(facts.History.Of(backend.Counters)),
-            [.. endpoints.Select(endpoint => EndpointOf(endpoint, now))]);
+            [.. endpoints.Select(endpoint => EndpointOf(endpoint, set.AreTerminating, now))]);
     }
 
     private static Tone ToneOf(Backend backend, int ready, int all)
@@ -85,13 +86,13 @@ public sealed class StatusPage(DebugFacts facts) : IDebugPage
         _ => "",
     };
 
-    private static EndpointView EndpointOf(Backends.Endpoint endpoint, long now)
+    private static EndpointView EndpointOf(Backends.Endpoint endpoint, bool isTerminating, long now)
     {
         var health = endpoint.Health;
         var left = TimeSpan.FromTicks(Math.Max(0, Math.Max(health.BackoffUntil, health.EjectedUntil) - now));
         var (state, tone) = health switch
         {
-            _ when health.IsAvailable(now) => ("ready", Tone.Good),
+            _ when health.IsAvailable(now) => isTerminating ? ("terminating", Tone.Warning) : ("ready", Tone.Good),
             { IsUnhealthy: true } => ("unhealthy", Tone.Bad),
             _ when health.IsEjected(now) => ($"ejected for {left.TotalSeconds:F1} s", Tone.Warning),
             _ => ($"in backoff for {left.TotalSeconds:F1} s", Tone.Warning),

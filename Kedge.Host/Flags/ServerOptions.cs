@@ -66,15 +66,25 @@ public sealed record ListenerOptions(
 /// <summary>Limits on the callers of a proxy listener.</summary>
 /// <param name="MaxConnections">Zero = no limit.</param>
 /// <param name="HeaderTimeout">Zero = no limit.</param>
+/// <param name="MaxConnectionAge">Zero = no limit.</param>
+/// <param name="ConnectionAgeGrace">Zero = no limit.</param>
 public sealed record ListenerLimits(
-    int MaxConnections, int MaxStreams, TimeSpan HeaderTimeout, int MaxHeaderBytes, int MaxHeaderCount)
+    int MaxConnections,
+    int MaxStreams,
+    TimeSpan HeaderTimeout,
+    int MaxHeaderBytes,
+    int MaxHeaderCount,
+    TimeSpan MaxConnectionAge,
+    TimeSpan ConnectionAgeGrace)
 {
     public static ListenerLimits From(FlagValues flags) => new(
         flags.Get(FlagCatalogue.MaxConnections),
         flags.Get(FlagCatalogue.MaxStreams),
         flags.Get(FlagCatalogue.HeaderTimeout),
         flags.Get(FlagCatalogue.MaxHeaderBytes),
-        flags.Get(FlagCatalogue.MaxHeaderCount));
+        flags.Get(FlagCatalogue.MaxHeaderCount),
+        flags.Get(FlagCatalogue.MaxConnectionAge),
+        flags.Get(FlagCatalogue.ConnectionAgeGrace));
 }
 
 /// <summary>

@@ -41,6 +41,7 @@ public static class ProxyListeners
                                 listener.Count(telemetry.CountersOf(kind));
                                 handshakes.Watch(listener, kind);
                                 listener.LimitLookups();
+                                listener.EndWhenOld(options.Limits, telemetry.CountersOf(kind));
                                 listener.UseHttps(new TlsHandshakeCallbackOptions
                                 {
                                     OnConnection = handshake => new(

@@ -60,7 +60,9 @@ public sealed class RequestRouter : IDisposable
     {
         lock (_applying)
         {
-            Volatile.Write(ref _state, new ServingState(configuration, _backends.Apply(configuration), _state));
+            var next = new ServingState(configuration, _backends.Apply(configuration), _state);
+            BackendSuccession.Arrange(_state, next);
+            Volatile.Write(ref _state, next);
         }
     }
 

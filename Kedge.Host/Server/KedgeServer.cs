@@ -28,6 +28,9 @@ public sealed class KedgeServer : IAsyncDisposable
     // At 64 sockets, thousands of backends are resolved within seconds.
     private const int MaxBackendQueries = 64;
 
+    // How often the server looks whether it is ready, while it is not.
+    private static readonly TimeSpan ReadinessInterval = TimeSpan.FromMilliseconds(50);
+
     private readonly ListenerOptions _options;
     private readonly ILogger<KedgeServer> _logger;
     private readonly ServerHealth _health = new();
@@ -145,13 +148,9 @@ public sealed class KedgeServer : IAsyncDisposable
         }
         _configurationReload.Start();
         _certificateReload?.Start();
-        if (_discovery is null)
+        if (!HasCluster())
         {
-            _health.MarkReady();
-        }
-        else
-        {
-            _ = _discovery.First.ContinueWith(_ => _health.MarkReady(), TaskScheduler.Default);
+            _ = WaitForClusterAsync();
         }
     }
 
@@ -225,6 +224,28 @@ public sealed class KedgeServer : IAsyncDisposable
             files.Limit,
             files.CallerConnections);
         return files.CallerConnections;
+    }
+
+    /// <summary>Marks the server ready if the first lists of the cluster, as far as it needs them, are in.</summary>
+    private bool HasCluster()
+    {
+        var reason = _cluster.Pending.FirstOrDefault()
+            ?? (_discovery is { First.IsCompleted: false } ? "waiting for the first routes of discovery" : "");
+        _health.WaitsFor = reason;
+        if (reason.Length == 0)
+        {
+            _health.MarkReady();
+        }
+        return reason.Length == 0;
+    }
+
+    private async Task WaitForClusterAsync()
+    {
+        using var timer = new PeriodicTimer(ReadinessInterval);
+        while (!_health.IsDraining && !HasCluster())
+        {
+            await timer.WaitForNextTickAsync();
+        }
     }
 
     private DiscoveryPublisher? Discover(

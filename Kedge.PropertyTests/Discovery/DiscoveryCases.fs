@@ -130,6 +130,14 @@ let versionOf (key: ServiceKey) (version: int) : Gen<Service> =
 
         let! tls = annotation "tls-config" [ "internal_ca" ] [ ""; "unknown" ]
 
+        let! kind =
+            Gen.frequency
+                [
+                    10, Gen.constant ""
+                    5, Gen.constant "ClusterIP"
+                    1, Gen.constant "ExternalName"
+                ]
+
         return
             {
                 Namespace = key.Namespace
@@ -138,6 +146,7 @@ let versionOf (key: ServiceKey) (version: int) : Gen<Service> =
                 Created = DateTimeOffset.UnixEpoch.AddDays created
                 Labels = Map.ofList label
                 Annotations = Map.ofList (host @ methods @ tls)
+                Type = kind
                 Ports = ports
                 ResourceVersion = string version
             }
