@@ -1,3 +1,4 @@
 using Kedge.Host.Commands;
 
-return await CommandLine.RunAsync(args, Console.Out, Console.Error, Paint.IsWanted(Console.IsOutputRedirected));
+return await CommandLine.RunAsync(
+    CommandSet.Kedge, args, Console.Out, Console.Error, Paint.IsWanted(Console.IsOutputRedirected));

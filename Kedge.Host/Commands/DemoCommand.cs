@@ -55,7 +55,7 @@ public sealed class DemoCommand : ICommand
     }
 
     /// <summary>The port itself, or any free port when it is in use.</summary>
-    private static int PortNear(int port)
+    public static int PortNear(int port)
     {
         foreach (var candidate in (int[])[port, 0])
         {

@@ -1,0 +1,63 @@
+using Kedge.Client;
+using Kedge.Client.Domain;
+using Kedge.Client.Domain.Decoded;
+
+namespace Kedge.Winch.Sources;
+
+/// <summary>Makes the sources of a file. None of them contacts anybody before its first use.</summary>
+internal static class SourceFactory
+{
+    /// <param name="files">Loaded and valid.</param>
+    /// <param name="timeout">For one answer of a provider.</param>
+    public static Dictionary<string, ITokenSource> Create(ClientFiles files, TimeSpan timeout)
+    {
+        var sources = new Dictionary<string, ITokenSource>();
+        foreach (var source in files.Sources)
+        {
+            if (source.Kind is not SourceKind.ClientCertificate)
+            {
+                sources[source.Name] = Create(source, timeout);
+            }
+        }
+        return sources;
+    }
+
+    private static ITokenSource Create(AuthSource source, TimeSpan timeout)
+    {
+        try
+        {
+            return source.Kind switch
+            {
+                SourceKind.Kube kube => KubeSource.Create(source.Name, kube.Item, timeout),
+                SourceKind.Oidc { Item: var oidc } => new OidcSource(
+                    source.Name,
+                    oidc,
+                    new OidcProvider(oidc, timeout),
+                    oidc.Store == TokenStore.Memory ? new MemoryStore() : new FileStore(oidc.Path, oidc.ClientId),
+                    TimeProvider.System),
+                SourceKind.ServiceAccount { Item: var account } =>
+                    ServiceAccountSource.Create(source.Name, account, new OidcProvider(Provider(account), timeout)),
+                _ => FileMapper.Simple(source) ?? throw new NotSupportedException(source.Name),
+            };
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or System.Security.Cryptography.CryptographicException)
+        {
+            // A CA file that cannot be read is a fault of this source, and not of all of winch.
+            return new Broken(source.Name, e.Message);
+        }
+    }
+
+    /// <summary>A provider as a client of this account sees it.</summary>
+    private static Oidc Provider(ServiceAccount account) => new(
+        account.Provider, account.ClientId, account.Secret, account.Scopes, path: "", loginCallbackPath: "", LoginFlow.Auto,
+        listen: Microsoft.FSharp.Collections.FSharpList<string>.Empty, redirectHost: "", browserCommand: "", openBrowser: false,
+        new Microsoft.FSharp.Collections.FSharpMap<string, string>([]), audience: "",
+        Microsoft.FSharp.Collections.FSharpList<string>.Empty, OidcToken.IdToken, TokenStore.Memory);
+
+    private sealed class Broken(string name, string reason) : ITokenSource
+    {
+        public string Name { get; } = name;
+
+        public ValueTask<AuthToken> GetTokenAsync(CancellationToken cancel) => throw new TokenException(Name, reason);
+    }
+}
