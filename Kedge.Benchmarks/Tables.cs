@@ -45,3 +45,21 @@ public class Files
         return JsonSerializer.SerializeToUtf8Bytes(new { http = new { routes } });
     }
 }
+
+/// <summary>Routes, read from JSON like those of a file.</summary>
+internal static class Tables
+{
+    /// <summary>HTTP routes; <paramref name="route"/> makes each, with the fields that it has in a file.</summary>
+    public static HttpRoute[] Http(int count, Func<int, object> route) => Load("http", count, route).HttpRoutes;
+
+    /// <summary>gRPC routes; <paramref name="route"/> makes each, with the fields that it has in a file.</summary>
+    public static GrpcRoute[] Grpc(int count, Func<int, object> route) => Load("grpc", count, route).GrpcRoutes;
+
+    private static Director Load(string section, int count, Func<int, object> route)
+    {
+        var routes = Enumerable.Range(0, count).Select(route);
+        var file = new Dictionary<string, object> { [section] = new { routes } };
+        var loaded = Configuration.Load("director.json", JsonSerializer.SerializeToUtf8Bytes(file), "", default);
+        return loaded.Value?.Director ?? throw new InvalidOperationException(string.Join('\n', loaded.Errors));
+    }
+}

@@ -3,7 +3,7 @@ namespace Kedge.Client.Domain
 open Kedge.Domain
 open Kedge.Client.Domain.Decoded
 
-/// The fields of the mapper file. See docs/winch.md.
+/// The fields of the mapper file.
 [<RequireQualifiedAccess>]
 module internal MapperJson =
 

@@ -3,7 +3,7 @@ namespace Kedge.Client.Domain
 open Kedge.Domain
 open Kedge.Client.Domain.Decoded
 
-/// The fields of the file of auth sources. See docs/winch.md.
+/// The fields of the file of auth sources.
 [<RequireQualifiedAccess>]
 module internal SourcesJson =
 

@@ -1,4 +1,6 @@
-// The whole core in a script: `#load "Protocol.fs"
+// The whole core in a script: `#load "Kedge.Domain/load.fsx"`, then `open Kedge.Domain`. It needs nothing but FSharp.Core
+// and the base library. The files and their order are those of Kedge.Domain.fsproj; a test compares the two lists.
+#load "Protocol.fs"
       "Requests/HttpToken.fs"
       "Requests/GrpcContent.fs"
       "Requests/Authority.fs"
@@ -32,6 +34,7 @@
       "Validation/K8sTarget.fs"
       "Validation/NameRule.fs"
       "Validation/Checks.fs"
+      "Validation/Outcome.fs"
       "Validation/Rules.fs"
       "Validation/Director.fs"
       "Validation/BackendPool.fs"

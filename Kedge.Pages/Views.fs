@@ -31,6 +31,8 @@ type RouteView =
         Rule: string
         Backend: string
         BackendExists: bool
+        /// Who may use it: `as the server's flags require`, `any permission of admin`.
+        Demands: string
         /// `director.json:12`, or the service that a generated route comes from.
         Owner: string
         Generated: bool
@@ -118,6 +120,8 @@ type StatusView =
         ConfigurationErrors: string array
         Requests: int64
         Failed: int64
+        /// Those of `Failed` that are the caller's mistake: no permission, a malformed request.
+        Refused: int64
         InFlight: int
         Routes: RouteView array
         AdhocRules: RouteView array
@@ -144,7 +148,7 @@ type ExplainView =
     }
 
 /// A recent request. Times are in milliseconds from its arrival.
-type RequestView =
+type RecentRequestView =
     {
         At: DateTimeOffset
         RequestId: string
@@ -163,7 +167,7 @@ type RequestView =
 type RequestsView =
     {
         Server: ServerView
-        Requests: RequestView array
+        Requests: RecentRequestView array
     }
 
 type FlagView =

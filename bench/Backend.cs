@@ -8,7 +8,8 @@ namespace Kedge.Bench;
 /// </summary>
 internal static class Backend
 {
-    private static readonly byte[] Small = "a small answer of a service, not quite a hundred bytes long, as a status page gives\n"u8.ToArray();
+    private static readonly byte[] Small =
+        "a small answer of a service, not quite a hundred bytes long, as a status page gives\n"u8.ToArray();
     private static readonly byte[] Large = new byte[64 * 1024];
 
     // A length-prefixed gRPC message. Its content does not matter to a proxy.

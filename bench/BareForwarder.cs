@@ -12,7 +12,8 @@ namespace Kedge.Bench;
 /// </summary>
 internal static class BareForwarder
 {
-    public static async Task<int> RunAsync(int tlsPort, int grpcTlsPort, int httpBackend, int grpcBackend, string certificateFile, string keyFile)
+    public static async Task<int> RunAsync(
+        int tlsPort, int grpcTlsPort, int httpBackend, int grpcBackend, string certificateFile, string keyFile)
     {
         using var pem = X509Certificate2.CreateFromPemFile(certificateFile, keyFile);
         using var certificate = X509CertificateLoader.LoadPkcs12(pem.Export(X509ContentType.Pkcs12), null);
@@ -42,8 +43,12 @@ internal static class BareForwarder
             ConnectTimeout = TimeSpan.FromSeconds(15),
         });
 
-        var http = new ForwarderRequestConfig { Version = HttpVersion.Version11, VersionPolicy = HttpVersionPolicy.RequestVersionExact };
-        var grpc = new ForwarderRequestConfig { Version = HttpVersion.Version20, VersionPolicy = HttpVersionPolicy.RequestVersionExact };
+        var http = new ForwarderRequestConfig
+        {
+            Version = HttpVersion.Version11,
+            VersionPolicy = HttpVersionPolicy.RequestVersionExact,
+        };
+        var grpc = http with { Version = HttpVersion.Version20 };
         var httpPrefix = $"http://127.0.0.1:{httpBackend}";
         var grpcPrefix = $"http://127.0.0.1:{grpcBackend}";
         app.Run(async context =>

@@ -14,7 +14,8 @@ internal static partial class H2load
         var log = Path.Combine(directory, "h2load.log");
         File.Delete(log);
         var start = new ProcessStartInfo("h2load") { RedirectStandardOutput = true, RedirectStandardError = true };
-        foreach (var word in (string[])["-t", "1", "-n", requests.ToString(CultureInfo.InvariantCulture), "--log-file", log, .. workload.H2loadArguments])
+        var count = requests.ToString(CultureInfo.InvariantCulture);
+        foreach (var word in (string[])["-t", "1", "-n", count, "--log-file", log, .. workload.H2loadArguments])
         {
             start.ArgumentList.Add(word);
         }
@@ -40,7 +41,10 @@ internal static partial class H2load
         }
 
         var ok = int.Parse(StatusCounts().Match(output).Groups[1].Value, CultureInfo.InvariantCulture);
-        var times = File.ReadLines(log).Select(line => double.Parse(line.Split('\t')[2], CultureInfo.InvariantCulture) / 1000).Order().ToArray();
+        var times = File.ReadLines(log)
+            .Select(line => double.Parse(line.Split('\t')[2], CultureInfo.InvariantCulture) / 1000)
+            .Order()
+            .ToArray();
         return new LoadResult(
             ok,
             requests - ok,

@@ -12,7 +12,7 @@ internal static class ProcessTree
         TimeSpan.FromSeconds(Members(root.Id).Sum(pid => Ticks(pid)) / TicksPerSecond);
 
     public static long ResidentBytes(Process root) =>
-        Members(root.Id).Sum(pid => Fields(pid) is { } fields ? long.Parse(fields[21], CultureInfo.InvariantCulture) * Environment.SystemPageSize : 0);
+        Members(root.Id).Sum(pid => Fields(pid) is { } fields ? Number(fields[21]) * Environment.SystemPageSize : 0);
 
     private static List<int> Members(int root)
     {
@@ -36,8 +36,10 @@ internal static class ProcessTree
 
     private static long Ticks(int pid) =>
         Fields(pid) is { } fields
-            ? long.Parse(fields[11], CultureInfo.InvariantCulture) + long.Parse(fields[12], CultureInfo.InvariantCulture)
+            ? Number(fields[11]) + Number(fields[12])
             : 0;
+
+    private static long Number(string field) => long.Parse(field, CultureInfo.InvariantCulture);
 
     /// <summary>
     /// The fields of /proc/PID/stat from "state" on; the name before them can contain spaces. Null when the process has

@@ -7,7 +7,8 @@ return args switch
 {
     ["backend", var http, var grpc] => await Backend.RunAsync(Ports.Parse(http), Ports.Parse(grpc)),
     ["bare", var tls, var grpcTls, var http, var grpc, var certificate, var key] =>
-        await BareForwarder.RunAsync(Ports.Parse(tls), Ports.Parse(grpcTls), Ports.Parse(http), Ports.Parse(grpc), certificate, key),
+        await BareForwarder.RunAsync(
+            Ports.Parse(tls), Ports.Parse(grpcTls), Ports.Parse(http), Ports.Parse(grpc), certificate, key),
     ["run", .. var options] => await Run.MainAsync(RunOptions.Parse(options)),
     _ => Usage(),
 };

@@ -32,13 +32,25 @@ internal sealed class Proxy : IAsyncDisposable
         var (tls, grpcTls) = (Ports.Free(), Ports.Free());
         var command = name switch
         {
-            "bare" => Words(Environment.ProcessPath!, "bare", tls, grpcTls, site.HttpBackend, site.GrpcBackend, site.Certificate, site.Key),
+            "bare" => Words(
+                Environment.ProcessPath!,
+                "bare",
+                tls,
+                grpcTls,
+                site.HttpBackend,
+                site.GrpcBackend,
+                site.Certificate,
+                site.Key),
             "kedge" => KedgeCommand([options.Kedge], options, site, tls, grpcTls),
             "haproxy" => HaproxyCommand(site, tls, grpcTls),
             "nginx" => NginxCommand(site, tls, grpcTls),
             // env(1) sets the variables that precede the file.
             _ when options.Variants.TryGetValue(name, out var words) => KedgeCommand(
-                ["env", .. words.Select(word => word.Replace("{http}", $"{site.HttpBackend}"))], options, site, tls, grpcTls),
+                ["env", .. words.Select(word => word.Replace("{http}", $"{site.HttpBackend}"))],
+                options,
+                site,
+                tls,
+                grpcTls),
             _ => throw new ArgumentException($"unknown proxy {name}"),
         };
 
@@ -81,9 +93,16 @@ internal sealed class Proxy : IAsyncDisposable
             """);
         return
         [
-            .. start, "--server_bind_address=127.0.0.1", $"--server_http_tls_port={tls}", $"--server_grpc_tls_port={grpcTls}",
-            $"--server_http_port={Ports.Free()}", $"--server_tls_cert_file={site.Certificate}", $"--server_tls_key_file={site.Key}",
-            $"--kedge_config_director_config_path={director}", $"--kedge_config_backendpool_config_path={pool}", .. options.KedgeFlags,
+            .. start,
+            "--server_bind_address=127.0.0.1",
+            $"--server_http_tls_port={tls}",
+            $"--server_grpc_tls_port={grpcTls}",
+            $"--server_http_port={Ports.Free()}",
+            $"--server_tls_cert_file={site.Certificate}",
+            $"--server_tls_key_file={site.Key}",
+            $"--kedge_config_director_config_path={director}",
+            $"--kedge_config_backendpool_config_path={pool}",
+            .. options.KedgeFlags,
         ];
     }
 
@@ -165,6 +184,7 @@ internal sealed class Proxy : IAsyncDisposable
             }
 
             """);
-        return [nginx, "-p", site.Directory, "-e", Path.Combine(site.Directory, "nginx.error.log"), "-c", configuration];
+        var log = Path.Combine(site.Directory, "nginx.error.log");
+        return [nginx, "-p", site.Directory, "-e", log, "-c", configuration];
     }
 }

@@ -9,21 +9,30 @@ internal static class Report
     public static string Render(List<Sample> samples, RunOptions options)
     {
         var text = new StringBuilder();
-        text.AppendLine(CultureInfo.InvariantCulture, $"{options.Rounds} interleaved rounds, medians; {Environment.ProcessorCount} cores.");
+        text.AppendLine(
+            CultureInfo.InvariantCulture,
+            $"{options.Rounds} interleaved rounds, medians; {Environment.ProcessorCount} cores.");
         foreach (var workload in Workload.All.Where(w => samples.Exists(s => s.Workload == w.Name)))
         {
             text.AppendLine();
             text.AppendLine(CultureInfo.InvariantCulture, $"### {workload.Title}");
             text.AppendLine();
-            text.AppendLine("| proxy | CPU µs/request | / bare | / haproxy | requests/s | p50 ms | p99 ms | failed | resident MB |");
+            text.Append("| proxy | CPU µs/request | / bare | / haproxy ");
+            text.AppendLine("| requests/s | p50 ms | p99 ms | failed | resident MB |");
             text.AppendLine("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
-            var rows = samples.Where(s => s.Workload == workload.Name).GroupBy(s => s.Proxy).ToDictionary(g => g.Key, g => g.ToArray());
+            var rows = samples
+                .Where(s => s.Workload == workload.Name)
+                .GroupBy(s => s.Proxy)
+                .ToDictionary(g => g.Key, g => g.ToArray());
             foreach (var (proxy, runs) in rows)
             {
                 var cpu = Median(runs, r => r.CpuMicrosecondsPerRequest);
                 text.AppendLine(
                     CultureInfo.InvariantCulture,
-                    $"| {proxy} | {cpu:F1} | {Ratio(rows, "bare", cpu)} | {Ratio(rows, "haproxy", cpu)} | {Median(runs, r => r.Load.Succeeded / r.Load.Seconds):F0} | {Median(runs, r => r.Load.P50):F2} | {Median(runs, r => r.Load.P99):F2} | {runs.Sum(r => r.Load.Failed)} | {Median(runs, r => r.ResidentBytes / 1048576.0):F0} |");
+                    $"| {proxy} | {cpu:F1} | {Ratio(rows, "bare", cpu)} | {Ratio(rows, "haproxy", cpu)} "
+                    + $"| {Median(runs, r => r.Load.Succeeded / r.Load.Seconds):F0} "
+                    + $"| {Median(runs, r => r.Load.P50):F2} | {Median(runs, r => r.Load.P99):F2} "
+                    + $"| {runs.Sum(r => r.Load.Failed)} | {Median(runs, r => r.ResidentBytes / 1048576.0):F0} |");
             }
         }
 

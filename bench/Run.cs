@@ -1,7 +1,8 @@
 namespace Kedge.Bench;
 
 /// <summary>One measured run of one proxy under one workload.</summary>
-internal sealed record Sample(string Proxy, string Workload, double CpuMicrosecondsPerRequest, LoadResult Load, long ResidentBytes);
+internal sealed record Sample(
+    string Proxy, string Workload, double CpuMicrosecondsPerRequest, LoadResult Load, long ResidentBytes);
 
 internal static class Run
 {
@@ -70,10 +71,12 @@ internal static class Run
                 {
                     var requests = Math.Max(50, (int)(workload.Requests * options.Scale));
                     var before = proxy.CpuTime;
-                    var load = await H2load.RunAsync(workload, requests, workload.Grpc ? proxy.GrpcTlsPort : proxy.TlsPort, site.Directory);
+                    var load = await H2load.RunAsync(
+                        workload, requests, workload.Grpc ? proxy.GrpcTlsPort : proxy.TlsPort, site.Directory);
                     var cpu = (proxy.CpuTime - before).TotalMicroseconds / requests;
+                    var title = round == 0 ? "warm-up" : $"round {round}/{options.Rounds}";
                     Console.Error.WriteLine(
-                        $"{(round == 0 ? "warm-up" : $"round {round}/{options.Rounds}")}  {workload.Name,-8}{proxy.Name,-8}{cpu,8:F1} µs/request{load.Failed,6} failed");
+                        $"{title}  {workload.Name,-8}{proxy.Name,-8}{cpu,8:F1} µs/request{load.Failed,6} failed");
                     if (round > 0)
                     {
                         samples.Add(new Sample(proxy.Name, workload.Name, cpu, load, proxy.ResidentBytes));

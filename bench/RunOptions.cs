@@ -3,7 +3,14 @@ using System.Globalization;
 namespace Kedge.Bench;
 
 /// <summary>What to measure, and for how long.</summary>
-internal sealed record RunOptions(int Rounds, double Scale, string Kedge, string[] Proxies, string[] Workloads, string? Output, string[] KedgeFlags,
+internal sealed record RunOptions(
+    int Rounds,
+    double Scale,
+    string Kedge,
+    string[] Proxies,
+    string[] Workloads,
+    string? Output,
+    string[] KedgeFlags,
     IReadOnlyDictionary<string, string[]> Variants)
 {
     public const string Help = """
@@ -23,7 +30,15 @@ internal sealed record RunOptions(int Rounds, double Scale, string Kedge, string
 
     public static RunOptions Parse(string[] words)
     {
-        var options = new RunOptions(5, 1, "", ["bare", "kedge", "haproxy", "nginx"], ["h1", "h2", "grpc", "64k", "connect"], null, [], new Dictionary<string, string[]>());
+        var options = new RunOptions(
+            5,
+            1,
+            "",
+            ["bare", "kedge", "haproxy", "nginx"],
+            ["h1", "h2", "grpc", "64k", "connect"],
+            null,
+            [],
+            new Dictionary<string, string[]>());
         for (var i = 0; i < words.Length; i += 2)
         {
             if (i + 1 == words.Length)

@@ -20,7 +20,8 @@ internal sealed class Site : IDisposable
         names.AddDnsName("localhost");
         names.AddIpAddress(IPAddress.Loopback);
         request.CertificateExtensions.Add(names.Build());
-        using var certificate = request.CreateSelfSigned(DateTimeOffset.UtcNow.AddHours(-1), DateTimeOffset.UtcNow.AddDays(1));
+        using var certificate = request.CreateSelfSigned(
+            DateTimeOffset.UtcNow.AddHours(-1), DateTimeOffset.UtcNow.AddDays(1));
         Certificate = Write("server.crt", certificate.ExportCertificatePem());
         Key = Write("server.key", key.ExportPkcs8PrivateKeyPem() + "\n");
         File.WriteAllBytes(Path.Combine(Directory, "request.grpc"), [0, 0, 0, 0, 18, .. "\n\x10a request, unary"u8]);

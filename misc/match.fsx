@@ -69,7 +69,7 @@ match ConfigFile.loadDirector file (ReadOnlyMemory json) with
     match Router.matchHttp routes request with
     | Some index ->
         let line = place [ Field "http"; Field "routes"; Step.Index index ]
-        printfn "%s%s -> backend %s" authorityText path routes[index].Backend
+        printfn "%s%s -> backend %s" authorityText path routes[index].Outcome.Action.Text
         printfn "  route %d at %s:%d: %s" index file line routes[index].Text
     | None ->
         match Adhoc.decide director.Value.AdhocRules.Http request.Host request.Ports with

@@ -87,7 +87,7 @@ let tests =
                         Expect.equal kept "token-3" "what is no longer kept cannot be rejected again"
                     })
 
-            case "a failure is told to all who wait, and the next call tries again" (fun () ->
+            case "a failure reaches all who wait, and the next call tries again" (fun () ->
                 task {
                     let mutable fetches = 0
 

@@ -29,7 +29,7 @@ internal sealed class SchemeStream(Stream inner) : Stream
     private readonly byte[] _header = new byte[FrameHeaderLength];
     private int _preface = PrefaceLength;
     private int _headerLength;
-    // Of the frame under way.
+    // Of the frame that is being read.
     private int _payload;
     private Field _next;
     private int _skip;

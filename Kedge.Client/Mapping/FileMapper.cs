@@ -4,7 +4,7 @@ using Kedge.Domain;
 
 namespace Kedge.Client;
 
-/// <summary>Maps as a mapper file says (docs/winch.md).</summary>
+/// <summary>Maps as a mapper file says (docs/client-library.md).</summary>
 public sealed class FileMapper : IKedgeMapper
 {
     private readonly IReadOnlyDictionary<string, ITokenSource> _sources;

@@ -42,6 +42,26 @@ type RouteDemands private (anonymous: bool, anyPerms: string array, allPerms: st
 
             RouteDemands(anonymous, anyPerms, allPerms, sans)
 
+    /// The requirements in a few words, for reports and pages.
+    static member Describe(authorization: Decoded.Authorization option) : string =
+        match authorization with
+        | None -> "as the server's flags require"
+        | Some authorization when authorization.Anonymous -> "open to everyone"
+        | Some authorization ->
+            [
+                if not authorization.AnyPerms.IsEmpty then
+                    "any permission of " + String.concat ", " authorization.AnyPerms
+
+                if not authorization.AllPerms.IsEmpty then
+                    "all permissions of " + String.concat ", " authorization.AllPerms
+
+                if not authorization.ClientCertSans.IsEmpty then
+                    "a client certificate for " + String.concat ", " authorization.ClientCertSans
+            ]
+            |> function
+                | [] -> "as the server's flags require"
+                | requirements -> String.concat "; " requirements
+
     /// Open to everyone, whatever the flags require.
     member _.Anonymous = anonymous
     member internal _.AnyPerms = anyPerms

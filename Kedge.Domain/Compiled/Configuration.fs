@@ -13,7 +13,16 @@ type Configuration
         grpc: ProtocolPart<Decoded.GrpcRoute, GrpcRoute>
     ) =
 
-    let director = Director(http.Routes, grpc.Routes, files.Director.Value.AdhocRules)
+    let entries () : Decoded.Director =
+        let own = files.Director.Value.Entries
+
+        { own with
+            HttpRoutes = own.HttpRoutes @ List.ofArray http.GeneratedRoutes
+            GrpcRoutes = own.GrpcRoutes @ List.ofArray grpc.GeneratedRoutes
+        }
+
+    let director =
+        Director(http.Routes, grpc.Routes, files.Director.Value.AdhocRules, entries)
 
     let definitions (backends: BackendInfo array) = [ for backend in backends -> backend.Definition ]
 
@@ -86,6 +95,17 @@ type Configuration
     member _.Director: Director = director
     /// All backends in their second shape.
     member _.Pool: BackendPool = pool
+    /// All rules as a `director.json`, and all backends as a `backendpool.json`, generated entries included. Loading
+    /// both gives a configuration that treats every request like this one.
+    member _.DirectorJson: string = Encode.director director.Entries
+
+    member _.PoolJson: string =
+        Encode.backendPool
+            {
+                TlsServerConfigs = pool.TlsServerConfigs
+                Backends = pool.Backends
+            }
+
     /// Where the rules of the director file are.
     member _.DirectorSource: SourceMap = files.Director.Source
     /// Where the entries of the backend pool are. Its file name is empty when no pool was given.
@@ -104,13 +124,3 @@ type Configuration
     /// What the ad-hoc rules of the protocol decide about a request that no route takes.
     member _.DecideAdhoc(protocol: Protocol, host: string, ports: AuthorityPorts) : AdhocDecision =
         Adhoc.decide director.AdhocRules[protocol] host ports
-
-    // Until the server uses the members above.
-    member _.HttpRoutes = routes.Http
-    member _.GrpcRoutes = routes.Grpc
-    member _.HttpAdhocRules = adhocRules.Http
-    member _.GrpcAdhocRules = adhocRules.Grpc
-    member _.HttpBackends = backends.Http
-    member _.GrpcBackends = backends.Grpc
-    member configuration.DecideHttpAdhoc(host, ports) = configuration.DecideAdhoc(Protocol.Http, host, ports)
-    member configuration.DecideGrpcAdhoc(host, ports) = configuration.DecideAdhoc(Protocol.Grpc, host, ports)

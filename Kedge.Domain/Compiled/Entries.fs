@@ -19,6 +19,8 @@ type RouteInfo =
         Rule: string
         /// Who may use it, beyond what the server's flags require of everyone.
         Demands: RouteDemands
+        /// The same in a few words: `any permission of admin, owner`.
+        DemandsText: string
     }
 
     /// The same route at another index, with its backend at another index.

@@ -73,8 +73,8 @@ type Duration private () =
     /// Longer texts cannot be meant as one.
     static let maxLengthInFile = 64
 
-    /// Reads a duration, perhaps with a sign. What is finer than 100 ns, a tick of `TimeSpan`, is cut off. False when
-    /// the text is not a duration, or is out of the range of `TimeSpan`.
+    /// Reads a duration, perhaps with a sign. What is finer than 100 ns, a tick of `TimeSpan`, is cut off. False when the
+    /// text is not a duration, is out of the range of `TimeSpan`, or has a number of more than 20 characters.
     static member TryParse(text: string, [<Out>] duration: byref<TimeSpan>) : bool =
         let isNegative = text.StartsWith '-'
         let isSigned = isNegative || text.StartsWith '+'

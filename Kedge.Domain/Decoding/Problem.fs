@@ -34,7 +34,7 @@ module Problem =
         | None -> ""
 
     /// What is wrong, and in parentheses what was found.
-    let describe (problem: Problem) : string =
+    let rec describe (problem: Problem) : string =
         match problem with
         | Syntax detail -> detail
         | WrongType(expected, found) -> $"must be {expected} ({found})"
@@ -46,6 +46,7 @@ module Problem =
         | OutOfRange(allowed, found) -> $"must be {allowed} ({found})"
         | Missing field -> $"{field} is required (absent or empty)"
         | Malformed(rule, found) -> $"{rule} ({found})"
+        | NotExactlyOne([ field ], []) -> describe (Missing field)
         | NotExactlyOne(fields, found) ->
             let found = if found.IsEmpty then "none" else String.concat ", " found
             let fields = String.concat ", " fields

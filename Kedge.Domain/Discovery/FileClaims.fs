@@ -57,7 +57,7 @@ type internal FileClaims(files: LoadedFiles) =
                                             Port = route.Port
                                             Methods = AnyService
                                             Index = index
-                                            Backend = route.Backend
+                                            Backend = route.Outcome.Action.Text
                                         })
                     }
                 )
@@ -71,7 +71,7 @@ type internal FileClaims(files: LoadedFiles) =
                                             Port = route.Port
                                             Methods = ServicePattern.canonical route.Service
                                             Index = index
-                                            Backend = route.Backend
+                                            Backend = route.Outcome.Action.Text
                                         })
                     }
                 )

@@ -118,16 +118,15 @@ module Analysis =
 
         [
             for route in 0 .. routes.Length - 1 do
-                let backend = semantics.Backend routes[route]
+                for backend in semantics.Backends routes[route] do
+                    if not (known.Contains backend) then
+                        let witness =
+                            match reach[route] with
+                            | Reached witness
+                            | OnlyAsterisk(witness, _, _) -> ValueSome witness
+                            | _ -> ValueNone
 
-                if not (known.Contains backend) then
-                    let witness =
-                        match reach[route] with
-                        | Reached witness
-                        | OnlyAsterisk(witness, _, _) -> ValueSome witness
-                        | _ -> ValueNone
-
-                    DanglingBackend(route, backend, witness)
+                        DanglingBackend(route, backend, witness)
         ]
 
     /// Findings about HTTP routes, given the names of the pool's HTTP backends.
@@ -190,7 +189,7 @@ module Analysis =
                 | ValueSome prefix, Reached _ ->
                     let overlap =
                         earlier route prefix
-                        |> Seq.filter (fun other -> routes[other].Backend <> routes[route].Backend)
+                        |> Seq.filter (fun other -> routes[other].Outcome.Action <> routes[route].Outcome.Action)
                         |> Seq.tryPick (fun other ->
                             takenBy route other
                             |> Option.map (fun taken -> PrefixOverlap(route, other, taken)))
@@ -220,5 +219,5 @@ module Analysis =
 
     /// The backends that no route names.
     let unusedBackends (semantics: RouteSemantics<'route, 'request>) (routes: 'route array) (backends: string seq) =
-        let used = HashSet<string>(routes |> Seq.map semantics.Backend)
+        let used = HashSet<string>(routes |> Seq.collect semantics.Backends)
         backends |> Seq.filter (fun name -> not (used.Contains name)) |> Seq.toList

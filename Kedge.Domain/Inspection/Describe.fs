@@ -37,24 +37,7 @@ type internal RuleNames =
 module internal Describe =
 
     /// What a rule requires of the caller, beyond what the server's flags require.
-    let authorization (authorization: Decoded.Authorization option) : string =
-        match authorization with
-        | None -> "as the server's flags require"
-        | Some authorization when authorization.Anonymous -> "open to everyone"
-        | Some authorization ->
-            [
-                if not authorization.AnyPerms.IsEmpty then
-                    "any permission of " + String.concat ", " authorization.AnyPerms
-
-                if not authorization.AllPerms.IsEmpty then
-                    "all permissions of " + String.concat ", " authorization.AllPerms
-
-                if not authorization.ClientCertSans.IsEmpty then
-                    "a client certificate for " + String.concat ", " authorization.ClientCertSans
-            ]
-            |> function
-                | [] -> "as the server's flags require"
-                | requirements -> String.concat "; " requirements
+    let authorization (authorization: Decoded.Authorization option) : string = RouteDemands.Describe authorization
 
     /// What the ad-hoc rules decide.
     let decision (rules: RuleNames) (decision: AdhocDecision) : string =

@@ -7,13 +7,13 @@ open System.Collections.Generic
 type RouteChange =
     | Added of after: int
     | Removed of before: int
-    /// The same conditions for another backend or caller, or the same backend and host under other conditions.
+    /// The same conditions with another outcome, or the same action and host under other conditions.
     | Changed of before: int * after: int
     /// Both routes are in both tables; their order decides for some request.
     | Reordered of before: int * after: int
 
 /// A request that a different route now decides about. The winners are the first routes that take it, -1 when none
-/// does. They differ in backend or in the requirements on the caller.
+/// does. Their outcomes differ.
 type Move<'request> =
     {
         Request: 'request
@@ -62,13 +62,14 @@ module Diff =
             | true, place -> place
             | _ -> Nowhere)
 
-    /// A table with its routes' conditions and outcomes as numbers.
+    /// A table with its routes' conditions, outcomes and marks as numbers.
     type private Side<'route, 'request> =
         {
             Routes: 'route array
             Conditions: RequestConditions array
             ConditionIds: int array
             OutcomeIds: int array
+            MarkIds: int array
             Winner: 'request -> int
         }
 
@@ -76,7 +77,8 @@ module Diff =
 
     let private sides (semantics: RouteSemantics<'route, 'request>) (before: 'route array) (after: 'route array) =
         let conditionIds = Dictionary<RequestConditions, int>()
-        let outcomeIds = Dictionary<struct (string * Decoded.Authorization option), int>()
+        let outcomeIds = Dictionary<Outcome, int>()
+        let markIds = Dictionary<RouteMarks, int>()
 
         let side routes =
             let conditions = routes |> Array.map semantics.Conditions
@@ -85,18 +87,15 @@ module Diff =
                 Routes = routes
                 Conditions = conditions
                 ConditionIds = number conditions conditionIds
-                OutcomeIds =
-                    number
-                        (routes
-                         |> Array.map (fun route -> struct (semantics.Backend route, semantics.Authorization route)))
-                        outcomeIds
+                OutcomeIds = number (routes |> Array.map semantics.Outcome) outcomeIds
+                MarkIds = number (routes |> Array.map semantics.Marks) markIds
                 Winner = semantics.Winner routes
             }
 
         side before, side after
 
     /// Routes that are the same in both tables are paired off; the remaining ones were added, removed or changed.
-    let private changes (before: Side<_, _>) (after: Side<_, _>) (backend: _ -> string) =
+    let private changes (before: Side<_, _>) (after: Side<_, _>) (action: _ -> RouteAction) =
         let pairOff (keyBefore: int -> 'key) (keyAfter: int -> 'key) (oldIndexes: int list) (newIndexes: int list) =
             let pending = Dictionary<'key, Queue<int>>()
 
@@ -125,11 +124,12 @@ module Diff =
             oldIndexes |> List.filter (fun old -> not (pairedOld.Contains old)),
             newIndexes |> List.filter (fun current -> not (pairedNew.Contains current))
 
-        let whole (side: Side<_, _>) route = struct (side.ConditionIds[route], side.OutcomeIds[route])
+        let whole (side: Side<_, _>) route =
+            struct (side.ConditionIds[route], side.OutcomeIds[route], side.MarkIds[route])
 
         let conditions (side: Side<_, _>) route = side.ConditionIds[route]
 
-        let place (side: Side<_, _>) route = struct (backend side.Routes[route], side.Conditions[route].Host)
+        let place (side: Side<_, _>) route = struct (action side.Routes[route], side.Conditions[route].Host)
 
         let _, oldIndexes, newIndexes =
             pairOff (whole before) (whole after) [ 0 .. before.Routes.Length - 1 ] [ 0 .. after.Routes.Length - 1 ]
@@ -259,7 +259,7 @@ module Diff =
             | true, move -> Some move
             | _ -> None
 
-        let changes = changes before after semantics.Backend
+        let changes = changes before after (fun route -> (semantics.Outcome route).Action)
 
         let touchedBefore =
             HashSet<int>(

@@ -5,9 +5,13 @@ type Passed =
     { Rule: int; Mismatches: Mismatch list }
 
 type Verdict =
-    | RouteWins of route: int * backend: string * backendKnown: bool * authorization: Decoded.Authorization option
+    /// `backendKnown` says whether the pool has every backend that the route forwards to.
+    | RouteWins of route: int * outcome: Outcome * backendKnown: bool
     /// No route takes the request. `passed` are the ad-hoc rules before the one that decides.
     | AdhocDecides of passed: Passed list * decision: AdhocDecision * authorization: Decoded.Authorization option
+
+    /// Another route, or none, would take the request without its path parameters: it is rejected.
+    | ParametersDecide of written: int option * bare: int option
 
 type Explanation =
     {
@@ -55,16 +59,17 @@ module Explain =
         let passed, winner =
             routes |> walk (fun route -> semantics.Mismatches route request)
 
+        let parameters = semantics.ParametersDecide routes request
         let request = semantics.Wrap request
 
         {
             Request = request
             Passed = passed
             Verdict =
-                match winner with
-                | Some index ->
-                    let route = routes[index]
-                    let backend = semantics.Backend route
-                    RouteWins(index, backend, backendKnown backend, semantics.Authorization route)
-                | None -> adhocVerdict adhocRules request
+                match parameters, winner with
+                | ValueSome(written, bare), _ -> ParametersDecide(written, bare)
+                | ValueNone, Some index ->
+                    let outcome = semantics.Outcome routes[index]
+                    RouteWins(index, outcome, List.forall backendKnown outcome.Action.Backends)
+                | ValueNone, None -> adhocVerdict adhocRules request
         }

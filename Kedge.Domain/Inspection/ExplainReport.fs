@@ -44,14 +44,15 @@ type ExplainReport
             yield! passedLines routes explanation.Passed
 
             match explanation.Verdict with
-            | RouteWins _ -> ()
+            | RouteWins _
+            | ParametersDecide _ -> ()
             | AdhocDecides(passed, _, _) -> yield! passedLines adhocRules passed
         |]
 
     static let verdictLines (routes: RuleNames) (adhocRules: RuleNames) (explanation: Explanation) =
         [|
             match explanation.Verdict with
-            | RouteWins(route, backend, known, authorization) ->
+            | RouteWins(route, outcome, known) ->
                 let unknown =
                     if known then
                         ""
@@ -59,8 +60,15 @@ type ExplainReport
                         " (not in the backend pool: kedge answers no-backend)"
 
                 $"{routes.Full route}: yes"
-                $"backend: {backend}{unknown}"
-                $"authorization: {Describe.authorization authorization}"
+                $"backend: {outcome.Action.Text}{unknown}"
+                $"authorization: {Describe.authorization outcome.Demands}"
+            | ParametersDecide(written, bare) ->
+                let taken (route: int option) =
+                    match route with
+                    | Some route -> routes.Full route
+                    | None -> "no route"
+
+                $"rejected: {taken written} with its path parameters (`;`), {taken bare} without them: kedge answers bad-request"
             | AdhocDecides(_, decision, authorization) ->
                 Describe.decision adhocRules decision
 
@@ -99,13 +107,15 @@ type ExplainReport
 
         let winner: RouteInfo | null =
             match explanation.Verdict with
-            | RouteWins(route, _, _, _) -> infos[route]
-            | AdhocDecides _ -> null
+            | RouteWins(route, _, _) -> infos[route]
+            | AdhocDecides _
+            | ParametersDecide _ -> null
 
         let backendKnown =
             match explanation.Verdict with
-            | RouteWins(_, _, known, _) -> known
-            | AdhocDecides _ -> false
+            | RouteWins(_, _, known) -> known
+            | AdhocDecides _
+            | ParametersDecide _ -> false
 
         ExplainReport(
             explanation,

@@ -55,7 +55,9 @@ module RequestText =
     let private parseMethod (path: string) =
         let slash = path.LastIndexOf '/'
 
-        if slash > 1 && slash < path.Length - 1 && path.IndexOf('/', 1) = slash then
+        if RequestPath.hasParameters (path.AsSpan()) then
+            Error $"the path `{path}` has a `;`, which no gRPC method has"
+        elif slash > 1 && slash < path.Length - 1 && path.IndexOf('/', 1) = slash then
             Ok(path.Substring(1, slash - 1), path.Substring(slash + 1))
         else
             Error $"the path `{path}` is not that of a gRPC method, `/package.Service/Method`"
@@ -139,15 +141,18 @@ module RequestText =
         else
             text
 
-    /// What `parse` takes to yield the request again: method, URL, headers, gRPC, forward proxy.
-    let parts (request: Request) : string * string * string list * bool * bool =
+    let private schemeOf (request: Request) =
+        match request with
+        // A request for port 80 is written with the scheme that implies it, and an authority without a port with the
+        // scheme of the hop to kedge.
+        | Http request when request.Ports.Explicit = 80us -> "http"
+        | _ -> "https"
+
+    let private partsWith (scheme: string) (request: Request) : string * string * string list * bool * bool =
         let lines = List.map (fun (name, value) -> $"{name}: {value}")
 
         match request with
         | Http request ->
-            // A request for port 80 is written with the scheme that implies it, and an authority without a port with
-            // the scheme of the hop to kedge.
-            let scheme = if request.Ports.Explicit = 80us then "http" else "https"
             let authority = renderAuthority scheme request.Host request.Ports
             let asterisk = request.Path = "*"
 
@@ -160,14 +165,13 @@ module RequestText =
             false,
             request.Mode = Decoded.ProxyMode.ForwardProxy
         | Grpc request ->
-            let authority = renderAuthority "https" request.Host request.Ports
+            let authority = renderAuthority scheme request.Host request.Ports
             "POST", $"{authority}/{request.Service}/{request.Method}", lines request.Metadata, true, false
 
-    /// The request as arguments of `kedge explain`, on one line that a shell can read:
-    /// `GET https://a.example/x -H 'x-env: prod'`.
-    let render (request: Request) : string =
-        let method, url, headers, grpc, forward = parts request
+    /// What `parse` takes to yield the request again: method, URL, headers, gRPC, forward proxy.
+    let parts (request: Request) : string * string * string list * bool * bool = partsWith (schemeOf request) request
 
+    let private line (method: string, url: string, headers: string list, grpc: bool, forward: bool) : string =
         [
             method
             word url
@@ -179,6 +183,20 @@ module RequestText =
                 "-H " + quote header
         ]
         |> String.concat " "
+
+    /// The request as arguments of `kedge explain`, on one line that a shell can read:
+    /// `GET https://a.example/x -H 'x-env: prod'`.
+    let render (request: Request) : string = line (parts request)
+
+    /// As `render`, with the scheme of the URL that the request was parsed from.
+    let renderLike (url: string) (request: Request) : string =
+        let scheme =
+            if url.StartsWith("http://", StringComparison.OrdinalIgnoreCase) then
+                "http"
+            else
+                "https"
+
+        line (partsWith scheme request)
 
     /// As `parse`, for C#: null and the error, or the request and an empty text.
     let tryParse

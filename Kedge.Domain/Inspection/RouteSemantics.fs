@@ -16,15 +16,20 @@ type RouteSemantics<'route, 'request> =
         Request: Point -> 'request
         /// The conditions of the route that the request does not meet; empty when the route takes it.
         Mismatches: 'route -> 'request -> Mismatch list
+        /// The first routes that take the request with and without its path parameters, when they differ.
+        ParametersDecide: 'route array -> 'request -> (int option * int option) voption
         /// Prepares a table; then the index of the first route that takes a request, or -1.
         Winner: 'route array -> 'request -> int
-        Backend: 'route -> string
-        Authorization: 'route -> Decoded.Authorization option
+        Outcome: 'route -> Outcome
+        Marks: 'route -> RouteMarks
         Texts: string seq -> TextSpace
     }
 
     /// Whether the route takes the request.
     member semantics.Holds (route: 'route) (request: 'request) : bool = (semantics.Mismatches route request).IsEmpty
+
+    /// The names of the backends that the route forwards to.
+    member semantics.Backends(route: 'route) : string list = (semantics.Outcome route).Action.Backends
 
 [<RequireQualifiedAccess>]
 module RouteSemantics =
@@ -64,6 +69,7 @@ module RouteSemantics =
                         Headers = point.Headers
                     }
             Mismatches = Router.httpMismatches
+            ParametersDecide = Router.parametersDecide
             Winner =
                 fun routes ->
                     let table = HttpRouteTable routes
@@ -72,8 +78,8 @@ module RouteSemantics =
                         let headers = HeaderList request.Headers
 
                         table.Match(request.Host.AsSpan(), request.Ports, request.Path.AsSpan(), request.Mode, &headers)
-            Backend = _.Backend
-            Authorization = _.Authorization
+            Outcome = _.Outcome
+            Marks = _.Marks
             Texts = fun mentioned -> TextSpace(mentioned, isCanonicalPath, pathEndings)
         }
 
@@ -96,6 +102,7 @@ module RouteSemantics =
                         Metadata = point.Headers
                     }
             Mismatches = Router.grpcMismatches
+            ParametersDecide = fun _ _ -> ValueNone
             Winner =
                 fun routes ->
                     let table = GrpcRouteTable routes
@@ -110,8 +117,8 @@ module RouteSemantics =
                             (request.Service + "/" + request.Method).AsSpan(),
                             &metadata
                         )
-            Backend = _.Backend
-            Authorization = _.Authorization
+            Outcome = _.Outcome
+            Marks = _.Marks
             Texts = fun mentioned -> TextSpace(mentioned, isMethod, [ ""; "M"; "/M"; "x/M" ])
         }
 

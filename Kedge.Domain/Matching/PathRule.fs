@@ -40,8 +40,8 @@ module PathRule =
 
     /// Reads one of `path_rules`. The rule is kept in canonical form, like the paths that it is compared with:
     /// `/%7eann/*` takes what `/~ann/*` takes. `*` alone takes every path. A `*` anywhere but at the end is rejected,
-    /// since it looks like a wildcard; write `%2A` for a path that contains one. The error is the rule that the text
-    /// breaks.
+    /// since it looks like a wildcard; write `%2A` for a path that contains one. Path parameters (`;`) are rejected: a
+    /// request must match the same rule with and without them. The error is the rule that the text breaks.
     let tryParse (text: string) : Result<PathRule, string> =
         let isPrefix = text.EndsWith '*'
 
@@ -57,6 +57,8 @@ module PathRule =
             Error "a path without a `*` except at its end"
         else
             match RequestPath.canonicalise (if isPrefix then path + Rest else path) with
+            | Ok canonical when RequestPath.hasParameters (canonical.AsSpan()) ->
+                Error "a path without `;`, since path parameters must not decide which route takes a request"
             | Ok canonical when isPrefix -> Ok(PathPrefix(canonical.Substring(0, canonical.Length - Rest.Length)))
             | Ok canonical -> Ok(ExactPath canonical)
             | Error problem -> Error("a path such as `/api` or `/api/*`; " + problem)

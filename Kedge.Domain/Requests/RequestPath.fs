@@ -254,3 +254,32 @@ module RequestPath =
                 length >= 0 && path.SequenceEqual(ReadOnlySpan(buffer, 0, length))
             finally
                 ArrayPool<char>.Shared.Return buffer
+
+    /// Where the parameters of a segment start: at a `;`, plain or escaped. Its length when it has none.
+    let private parametersAt (segment: ReadOnlySpan<char>) : int =
+        let plain = segment.IndexOf ';'
+        let escaped = segment.IndexOf("%3B".AsSpan(), StringComparison.Ordinal)
+
+        if plain < 0 && escaped < 0 then segment.Length
+        elif plain < 0 then escaped
+        elif escaped < 0 then plain
+        else min plain escaped
+
+    /// Whether a canonical path has path parameters. Never allocates.
+    let hasParameters (path: ReadOnlySpan<char>) : bool = parametersAt path < path.Length
+
+    /// The canonical path as a backend sees it that removes path parameters, from a `;` to the end of its segment:
+    /// `/a/;x/b;v=1/c` is `/a/b/c`. Servlet containers match their own rules against this form. The same string when
+    /// there is nothing to remove.
+    let withoutParameters (path: string) : string =
+        if not (hasParameters (path.AsSpan())) then
+            path
+        else
+            let segments =
+                path.Split '/'
+                |> Array.map (fun segment -> segment.Substring(0, parametersAt (segment.AsSpan())))
+
+            // Segments that were parameters only are now empty, and those that would be dots were rejected.
+            match canonicalise (String.Join('/', segments)) with
+            | Ok canonical -> canonical
+            | Error _ -> path

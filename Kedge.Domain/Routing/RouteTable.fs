@@ -1,6 +1,7 @@
 namespace Kedge.Domain
 
 open System
+open System.Runtime.InteropServices
 
 /// HTTP routes compiled for lookup: indexed by host, port and path, with candidates in the file's order. Matching
 /// allocates nothing, and its cost does not grow with the number of routes for other hosts, ports and paths. It gives
@@ -48,6 +49,25 @@ type HttpRouteTable(routes: HttpRoute array) =
             -1
         else
             index.Match(host, ports, path, ReadOnlySpan.Empty, mode, &headers)
+
+    /// As `Match`, for a request of a caller: false when its path parameters decide which route takes it
+    /// (`Router.parametersDecide`), so that it is rejected. Allocates only for paths with parameters.
+    member table.TryMatch<'headers when 'headers: struct and 'headers :> IHeaders>
+        (
+            host: ReadOnlySpan<char>,
+            ports: AuthorityPorts,
+            path: string,
+            mode: Decoded.ProxyMode,
+            headers: inref<'headers>,
+            [<Out>] route: byref<int>
+        ) : bool =
+        route <- table.Match(host, ports, path.AsSpan(), mode, &headers)
+
+        if not (RequestPath.hasParameters (path.AsSpan())) then
+            true
+        else
+            let bare = RequestPath.withoutParameters path
+            route = table.Match(host, ports, bare.AsSpan(), mode, &headers)
 
 /// gRPC routes compiled for lookup: indexed by authority host, port and service. It gives the same answer as
 /// `Router.matchGrpc`.

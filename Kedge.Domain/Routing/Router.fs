@@ -57,6 +57,22 @@ module Router =
     let matchHttp (routes: HttpRoute array) (request: HttpRequest) : int option =
         routes |> Array.tryFindIndex (fun route -> httpRouteHolds route request)
 
+    /// The first routes that take the request with and without its path parameters, when they differ: then a backend
+    /// that removes the parameters would serve a path whose rule was not asked. Such a request is rejected.
+    let parametersDecide (routes: HttpRoute array) (request: HttpRequest) : (int option * int option) voption =
+        let bare =
+            { request with
+                Path = RequestPath.withoutParameters request.Path
+            }
+
+        let routeOf = matchHttp routes
+        let written, bare = routeOf request, routeOf bare
+
+        if written = bare then
+            ValueNone
+        else
+            ValueSome(written, bare)
+
     /// The index of the first route that takes the call.
     let matchGrpc (routes: GrpcRoute array) (request: GrpcRequest) : int option =
         routes |> Array.tryFindIndex (fun route -> grpcRouteHolds route request)

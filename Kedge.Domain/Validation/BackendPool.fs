@@ -118,7 +118,7 @@ module BackendPool =
             checks.Report(Field "interceptors" :: path, Malformed(rule, found))
 
     let private tlsServerConfig (checks: Checks) path (config: TlsServerConfig) =
-        required checks path "name" NameRule.tlsConfig config.Name NameRule.isTlsConfig
+        required checks path "name" NameRule.backend config.Name NameRule.isBackend
 
         config.CaFiles
         |> List.iteri (fun i file ->

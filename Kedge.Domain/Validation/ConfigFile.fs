@@ -31,6 +31,9 @@ module ConfigFile =
         fun violation ->
             match violation.Problem with
             | Missing field -> isDoubtful [] (violation.Path @ [ Field field ])
+            | NotExactlyOne(fields, _) ->
+                fields
+                |> List.exists (fun field -> isDoubtful [] (violation.Path @ [ Field field ]))
             | _ -> isDoubtful [] violation.Path
 
     let private inOrder (located: (int * ConfigError) list) : ConfigError list =

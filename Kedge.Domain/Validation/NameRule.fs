@@ -6,6 +6,7 @@ open System
 [<RequireQualifiedAccess>]
 module internal NameRule =
 
+    /// Of backends, and of the entries of `tls_server_configs`.
     let backend = "must be 2 to 253 characters of a-z, 0-9, `_`, `.`, `-`"
 
     let isBackend (name: string) =
@@ -18,13 +19,6 @@ module internal NameRule =
                || c = '_'
                || c = '.'
                || c = '-')
-
-    let tlsConfig = "must be 2 to 64 characters of a-z, `_`, `.`"
-
-    let isTlsConfig (name: string) =
-        name.Length >= 2
-        && name.Length <= 64
-        && name |> String.forall (fun c -> Char.IsAsciiLetterLower c || c = '_' || c = '.')
 
     let withoutBrackets (host: string) =
         if host.Length > 2 && host.StartsWith '[' && host.EndsWith ']' then

@@ -6,20 +6,22 @@ using Kedge.Host.Http;
 namespace Kedge.Host.Authorization;
 
 /// <summary>
-/// Decides for each request whether its caller may use a route: collects what is known of the caller, and asks the core.
+/// Decides for each request whether its caller may use a route: collects what is known about the caller, and lets the
+/// core decide.
 /// </summary>
 public sealed class Authorizer : IAsyncDisposable
 {
-    private static readonly TokenState NoVerifier = TokenState.NewBadToken("a token is needed, and this server is not set up to verify any");
+    private static readonly TokenState NoVerifier =
+        TokenState.NewBadToken("a token is needed, and this server is not set up to verify any");
 
     private static readonly RouteDemands NoDemands = RouteDemands.None;
 
-    private readonly ServerDemands demands;
-    private readonly ITokenVerifier? tokens;
-    private readonly OidcProvider? provider;
+    private readonly ServerDemands _demands;
+    private readonly ITokenVerifier? _tokens;
+    private readonly OidcProvider? _provider;
 
     private Authorizer(ServerDemands demands, ITokenVerifier? tokens, OidcProvider? provider) =>
-        (this.demands, this.tokens, this.provider) = (demands, tokens, provider);
+        (_demands, _tokens, _provider) = (demands, tokens, provider);
 
     /// <summary>What the flags demand of every caller.</summary>
     public static ServerDemands DemandsOf(AuthorizationOptions options) =>
@@ -27,17 +29,19 @@ public sealed class Authorizer : IAsyncDisposable
         : options.BearerToken.Length > 0 ? ServerDemands.Token
         : ServerDemands.None;
 
-    /// <summary>As the flags say. With an OIDC provider, fetching its keys begins.</summary>
+    /// <summary>As the flags configure it. With an OIDC provider, this starts to fetch its keys.</summary>
     public static Authorizer Create(AuthorizationOptions options, ILoggerFactory loggers)
     {
         if (options.ProviderUrl is { } url)
         {
-            // As it was written: a Uri adds a slash to a bare host, and issuers are compared character by character.
+            // The text as given: a Uri adds a slash to a bare host, and issuers are compared character by character.
             var issuer = url.OriginalString;
             if (url.Scheme == Uri.UriSchemeHttp && !url.IsLoopback)
             {
                 loggers.CreateLogger<Authorizer>().LogWarning(
-                    "the OIDC provider {Issuer} is asked for its keys in clear text: whoever can change the answer can make tokens", issuer);
+                    "the keys of OIDC provider {Issuer} are fetched in clear text: anyone who can alter the response "
+                    + "can forge tokens",
+                    issuer);
             }
             var provider = new OidcProvider(issuer, TimeProvider.System, loggers.CreateLogger<OidcProvider>());
             var requirements = new OidcRequirements(issuer, options.ClientId, options.PermsClaim);
@@ -46,21 +50,26 @@ public sealed class Authorizer : IAsyncDisposable
                 new OidcTokenVerifier(requirements, provider, TimeProvider.System),
                 provider);
         }
-        return new(
-            DemandsOf(options), options.BearerToken.Length > 0 ? new StaticTokenVerifier(options.BearerToken) : null, null);
+        var verifier = options.BearerToken.Length > 0 ? new StaticTokenVerifier(options.BearerToken) : null;
+        return new(DemandsOf(options), verifier, provider: null);
     }
 
     /// <summary>
-    /// Completes synchronously, and allocates nothing, for a caller who may pass and whose token was seen before.
+    /// Decides whether the caller may use a route. Called once the route is known, because it may have demands of its
+    /// own, and before anything else happens. Completes synchronously, without an allocation, for a caller who may pass
+    /// and whose token was seen before.
     /// </summary>
+    /// <param name="context">The request.</param>
+    /// <param name="route">A route or an ad-hoc rule; null when none takes the request.</param>
+    /// <returns>Null = the caller may pass.</returns>
     public ValueTask<LocalReply?> AuthorizeAsync(HttpContext context, RouteInfo? route)
     {
         var wanted = route?.Demands ?? NoDemands;
-        if (!Access.TokenMatters(demands, wanted))
+        if (!Access.TokenMatters(_demands, wanted))
         {
             return new(Decide(context, wanted, TokenState.NoToken));
         }
-        if (tokens is null)
+        if (_tokens is null)
         {
             return new(Decide(context, wanted, NoVerifier));
         }
@@ -68,24 +77,25 @@ public sealed class Authorizer : IAsyncDisposable
         {
             return new(Decide(context, wanted, fault is null ? TokenState.NoToken : TokenState.NewBadToken(fault)));
         }
-        var pending = tokens.VerifyAsync(token, context.RequestAborted);
+        var pending = _tokens.VerifyAsync(token, context.RequestAborted);
         return pending.IsCompletedSuccessfully
             ? new(Decide(context, wanted, pending.Result))
             : DecideLaterAsync(context, wanted, pending);
     }
 
-    public ValueTask DisposeAsync() => provider?.DisposeAsync() ?? ValueTask.CompletedTask;
+    public ValueTask DisposeAsync() => _provider?.DisposeAsync() ?? ValueTask.CompletedTask;
 
-    private async ValueTask<LocalReply?> DecideLaterAsync(HttpContext context, RouteDemands wanted, ValueTask<TokenState> pending) =>
+    private async ValueTask<LocalReply?> DecideLaterAsync(
+        HttpContext context, RouteDemands wanted, ValueTask<TokenState> pending) =>
         Decide(context, wanted, await pending);
 
     private LocalReply? Decide(HttpContext context, RouteDemands wanted, TokenState token)
     {
-        // Chain and purpose were verified by the handshake, or the connection would not be there.
+        // The handshake has verified the chain and the purpose, or the connection would not exist.
         var names = Access.CertificateMatters(wanted) && context.Connection.ClientCertificate is { } certificate
             ? CertificateNames.Of(certificate)
             : null;
-        return Access.Decide(demands, wanted, new(token, names)) switch
+        return Access.Decide(_demands, wanted, new(token, names)) switch
         {
             { IsAllowed: true } => null,
             AccessDecision.Unauthenticated { reason: var reason } => LocalReply.Unauthorized(reason),

@@ -2,18 +2,20 @@ using Microsoft.Extensions.Primitives;
 
 namespace Kedge.Host.Authorization;
 
-/// <summary>Reads <c>Proxy-Authorization: Bearer …</c> (RFC 6750, 2.1, for a proxy), as a header or as gRPC metadata.</summary>
+/// <summary>
+/// Reads <c>Proxy-Authorization: Bearer …</c> (RFC 6750, 2.1, for a proxy), as a header or as gRPC metadata.
+/// </summary>
 public static class BearerHeader
 {
-    /// <summary>Characters beyond which a token is refused unread. Tokens of real providers stay far below.</summary>
+    /// <summary>Longer tokens, in characters, are rejected unread. Tokens of real providers are much shorter.</summary>
     public const int MaxTokenLength = 16 * 1024;
 
     private const string Scheme = "Bearer ";
 
     /// <param name="values">All values of the header.</param>
     /// <param name="token">Empty unless there is one.</param>
-    /// <param name="fault">What is wrong with the header, for the caller; null when nothing is.</param>
-    /// <returns>Whether there is a token. No header is no token and no fault.</returns>
+    /// <param name="fault">An error message for the caller; null when the header is valid or absent.</param>
+    /// <returns>Whether there is a token.</returns>
     public static bool TryRead(StringValues values, out ReadOnlyMemory<char> token, out string? fault)
     {
         token = default;

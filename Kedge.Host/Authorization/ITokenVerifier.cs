@@ -2,9 +2,9 @@ using Kedge.Domain;
 
 namespace Kedge.Host.Authorization;
 
-/// <summary>Tells what a token is worth. Never throws but for cancellation; no part of a token is in what it yields.</summary>
+/// <summary>Verifies tokens. Throws only on cancellation. No part of a token is in the result.</summary>
 public interface ITokenVerifier
 {
-    /// <summary>Completes synchronously for a token that is known.</summary>
+    /// <summary>Completes synchronously for a token that was verified before.</summary>
     ValueTask<TokenState> VerifyAsync(ReadOnlyMemory<char> token, CancellationToken cancellation);
 }

@@ -1,106 +1,117 @@
 using System.Text.Json;
+using Kedge.Host.Timing;
 using Microsoft.IdentityModel.Protocols;
 using Microsoft.IdentityModel.Protocols.OpenIdConnect;
 
 namespace Kedge.Host.Authorization;
 
 /// <summary>
-/// Keeps a provider's signing keys at hand: fetches its discovery document and key set in the background, now and then again,
-/// and once more when a token names a key that is not among them. While the provider is away the last keys stay in use.
+/// Keeps a provider's signing keys up to date: fetches its discovery document and key set in the background, repeats
+/// that regularly, and at once when a token names an unknown key. While the provider is unavailable the last keys stay
+/// in use.
 /// </summary>
 public sealed class OidcProvider : IAsyncDisposable
 {
-    private static readonly TimeSpan RefreshInterval = TimeSpan.FromMinutes(15);
-    private static readonly TimeSpan FirstRetry = TimeSpan.FromSeconds(1);
-    private static readonly TimeSpan LastRetry = TimeSpan.FromSeconds(30);
-    // Whoever sends tokens with invented key ids can cause one fetch in that time.
-    private static readonly TimeSpan DemandInterval = TimeSpan.FromSeconds(10);
     private const long MaxDocumentBytes = 1024 * 1024;
 
-    private readonly string issuer;
-    private readonly TimeProvider time;
-    private readonly ILogger<OidcProvider> logger;
-    private readonly HttpClient client;
-    private readonly HttpDocumentRetriever documents;
-    private readonly CancellationTokenSource disposed = new();
-    private readonly SemaphoreSlim oneAtATime = new(1);
-    private readonly TaskCompletionSource firstAttempt = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private readonly Lock demandGate = new();
-    private readonly Task loop;
-    private Task? demand;
-    private long demandBegan;
-    private volatile SigningKeys? keys;
-    private volatile bool isAway = true;
+    private static readonly TimeSpan RefreshInterval = TimeSpan.FromMinutes(15);
+    private static readonly TimeSpan FirstRetry = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan MaxRetry = TimeSpan.FromSeconds(30);
 
-    /// <param name="issuer">The provider's name, exactly as it is in its tokens; the discovery document lies below it.</param>
-    /// <param name="time">For intervals.</param>
-    /// <param name="logger">Gets a line when keys are fetched or cannot be.</param>
+    // Tokens with invented key ids cause at most one fetch in this time.
+    private static readonly TimeSpan DemandInterval = TimeSpan.FromSeconds(10);
+
+    private readonly string _issuer;
+    private readonly TimeProvider _time;
+    private readonly ILogger<OidcProvider> _logger;
+    private readonly HttpClient _client;
+    private readonly HttpDocumentRetriever _documents;
+    private readonly CancellationTokenSource _disposed = new();
+    private readonly SemaphoreSlim _fetching = new(1);
+    private readonly TaskCompletionSource _firstAttempt = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly Lock _demandLock = new();
+    private readonly Task _loop;
+    private Task? _demand;
+    private long _demandBegan;
+    private volatile SigningKeys? _keys;
+    private volatile bool _isUnavailable = true;
+
+    /// <param name="issuer">The provider's name, exactly as in its tokens; the discovery document is below it.</param>
+    /// <param name="time">The clock for intervals.</param>
+    /// <param name="logger">Where new keys and failures are reported.</param>
     public OidcProvider(string issuer, TimeProvider time, ILogger<OidcProvider> logger)
     {
-        this.issuer = issuer;
-        this.time = time;
-        this.logger = logger;
-        client = new(new SocketsHttpHandler { PooledConnectionLifetime = TimeSpan.FromMinutes(5) })
+        _issuer = issuer;
+        _time = time;
+        _logger = logger;
+        _client = new(new SocketsHttpHandler { PooledConnectionLifetime = TimeSpan.FromMinutes(5) })
         {
             Timeout = TimeSpan.FromSeconds(10),
             MaxResponseContentBufferSize = MaxDocumentBytes,
         };
-        // A provider with an https name cannot point to keys that come in clear text.
-        documents = new(client) { RequireHttps = issuer.StartsWith("https:", StringComparison.OrdinalIgnoreCase) };
-        loop = Task.Run(RunAsync);
+        // A provider with an https name must not point to keys in clear text.
+        _documents = new(_client) { RequireHttps = issuer.StartsWith("https:", StringComparison.OrdinalIgnoreCase) };
+        _loop = Task.Run(RunAsync);
     }
 
-    /// <summary>Null until they were fetched for the first time.</summary>
-    public SigningKeys? Keys => keys;
+    /// <summary>Null until they have been fetched for the first time.</summary>
+    public SigningKeys? Keys => _keys;
 
-    /// <summary>The last fetch failed, or there was none yet.</summary>
-    public bool IsAway => isAway;
+    /// <summary>Whether the last fetch failed; true also before the first one.</summary>
+    public bool IsUnavailable => _isUnavailable;
 
-    /// <summary>Completes when the first fetch has ended, well or not.</summary>
-    public Task FirstAttempt => firstAttempt.Task;
+    /// <summary>Completes when the first fetch has ended, successfully or not.</summary>
+    public Task FirstAttempt => _firstAttempt.Task;
 
     /// <summary>
-    /// Fetches the keys for a token that the present ones do not fit. Callers at one time share a fetch; soon after one there
-    /// is no other, and the task is complete. Never fails.
+    /// Fetches the keys, for a token that none of the current ones fits. Concurrent callers share a fetch. Soon after a
+    /// fetch there is no other: the returned task is then already complete. Never fails.
     /// </summary>
     public Task RefreshOnDemandAsync()
     {
-        lock (demandGate)
+        lock (_demandLock)
         {
-            if (demand is null || (demand.IsCompleted && time.GetElapsedTime(demandBegan) >= DemandInterval))
+            if (_demand is null || (_demand.IsCompleted && _time.GetElapsedTime(_demandBegan) >= DemandInterval))
             {
-                demandBegan = time.GetTimestamp();
-                demand = Task.Run(RefreshAsync);
+                _demandBegan = _time.GetTimestamp();
+                _demand = Task.Run(RefreshAsync);
             }
-            return demand;
+            return _demand;
         }
     }
 
     public async ValueTask DisposeAsync()
     {
-        await disposed.CancelAsync();
-        await loop;
-        if (demand is { } last)
+        await _disposed.CancelAsync();
+        await _loop;
+        if (_demand is { } last)
         {
             await last;
         }
-        client.Dispose();
-        oneAtATime.Dispose();
-        disposed.Dispose();
+        _client.Dispose();
+        _fetching.Dispose();
+        _disposed.Dispose();
     }
 
     private async Task RunAsync()
     {
-        var retry = FirstRetry;
-        while (!disposed.IsCancellationRequested)
+        var backoff = new Backoff(FirstRetry, MaxRetry);
+        while (!_disposed.IsCancellationRequested)
         {
             await RefreshAsync();
-            firstAttempt.TrySetResult();
-            var wait = isAway ? retry : RefreshInterval;
-            retry = isAway ? TimeSpan.FromTicks(Math.Min(retry.Ticks * 2, LastRetry.Ticks)) : FirstRetry;
-            // Many instances that start together shall not come back together.
-            var jittered = wait * (0.8 + 0.4 * Random.Shared.NextDouble());
-            await Task.Delay(jittered, time, disposed.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            _firstAttempt.TrySetResult();
+            TimeSpan pause;
+            if (_isUnavailable)
+            {
+                pause = backoff.Next();
+            }
+            else
+            {
+                backoff.Reset();
+                // Instances that start together must not come back together.
+                pause = Backoff.Jitter(RefreshInterval);
+            }
+            await Task.Delay(pause, _time, _disposed.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
 
@@ -108,7 +119,7 @@ public sealed class OidcProvider : IAsyncDisposable
     {
         try
         {
-            await oneAtATime.WaitAsync(disposed.Token);
+            await _fetching.WaitAsync(_disposed.Token);
         }
         catch (OperationCanceledException)
         {
@@ -116,38 +127,41 @@ public sealed class OidcProvider : IAsyncDisposable
         }
         try
         {
-            var address = issuer.TrimEnd('/') + "/.well-known/openid-configuration";
-            var configuration = await OpenIdConnectConfigurationRetriever.GetAsync(address, documents, disposed.Token);
-            if (configuration.Issuer != issuer)
+            var address = _issuer.TrimEnd('/') + "/.well-known/openid-configuration";
+            var configuration = await OpenIdConnectConfigurationRetriever.GetAsync(
+                address, _documents, _disposed.Token);
+            if (configuration.Issuer != _issuer)
             {
                 throw new InvalidDataException($"it calls itself '{configuration.Issuer}'");
             }
-            var fetched = SigningKeys.Of(configuration, time);
+            var fetched = SigningKeys.Of(configuration, _time);
             if (fetched.Count == 0)
             {
                 throw new InvalidDataException("its key set has no key to verify signatures with");
             }
-            if (keys is not { } present || !present.HasSameKeys(fetched))
+            if (_keys is not { } present || !present.HasSameKeys(fetched))
             {
-                keys = fetched;
-                logger.LogInformation("fetched the keys of OIDC provider {Issuer}: {Count}", issuer, fetched.Count);
+                _keys = fetched;
+                _logger.LogInformation("fetched the keys of OIDC provider {Issuer}: {Count}", _issuer, fetched.Count);
             }
-            isAway = false;
+            _isUnavailable = false;
         }
-        catch (OperationCanceledException) when (disposed.IsCancellationRequested)
+        catch (OperationCanceledException) when (_disposed.IsCancellationRequested)
         {
-            // The server ends.
+            // The server is shutting down.
         }
-        catch (Exception e) when (e is IOException or HttpRequestException or OperationCanceledException or InvalidDataException
-            or ArgumentException or InvalidOperationException or JsonException)
+        catch (Exception e) when (e is IOException or HttpRequestException or OperationCanceledException
+            or InvalidDataException or ArgumentException or InvalidOperationException or JsonException)
         {
-            isAway = true;
-            logger.LogWarning("cannot fetch the keys of OIDC provider {Issuer} ({State}): {Problem}",
-                issuer, keys is null ? "no token can be verified" : "the last ones stay in use", Innermost(e).Message);
+            _isUnavailable = true;
+            _logger.LogWarning("cannot fetch the keys of OIDC provider {Issuer} ({State}): {Problem}",
+                _issuer,
+                _keys is null ? "no token can be verified" : "the previous keys stay in use",
+                Innermost(e).Message);
         }
         finally
         {
-            oneAtATime.Release();
+            _fetching.Release();
         }
     }
 

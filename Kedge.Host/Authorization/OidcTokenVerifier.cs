@@ -5,19 +5,20 @@ using Microsoft.IdentityModel.Tokens;
 
 namespace Kedge.Host.Authorization;
 
-/// <summary>What tokens must be like.</summary>
+/// <summary>The requirements on tokens.</summary>
 /// <param name="Issuer">Their <c>iss</c>, compared character by character.</param>
 /// <param name="Audience">One of their <c>aud</c>.</param>
 /// <param name="PermsClaim">The claim with the permissions; empty = they have none.</param>
 public sealed record OidcRequirements(string Issuer, string Audience, string PermsClaim);
 
 /// <summary>Verifies signed tokens (RFC 7519) of one OIDC provider for one audience.</summary>
-public sealed class OidcTokenVerifier(OidcRequirements requirements, OidcProvider provider, TimeProvider time) : ITokenVerifier
+public sealed class OidcTokenVerifier(OidcRequirements requirements, OidcProvider provider, TimeProvider time)
+    : ITokenVerifier
 {
-    /// <summary>By how much clocks may differ.</summary>
+    /// <summary>How much the clocks of issuer and server may differ.</summary>
     public static readonly TimeSpan ClockSkew = TimeSpan.FromSeconds(30);
 
-    // Asymmetric ones only. The key's own type is compared with them by the library.
+    // Asymmetric algorithms only. The library checks that the key's type matches.
     private static readonly string[] Algorithms =
     [
         SecurityAlgorithms.RsaSha256, SecurityAlgorithms.RsaSha384, SecurityAlgorithms.RsaSha512,
@@ -27,26 +28,30 @@ public sealed class OidcTokenVerifier(OidcRequirements requirements, OidcProvide
 
     private static readonly TimeSpan MaxRemembered = TimeSpan.FromHours(1);
 
-    // How long a request waits for keys that are being fetched on its account.
-    private static readonly TimeSpan FetchPatience = TimeSpan.FromSeconds(3);
+    // How long a request waits for a fetch of the keys.
+    private static readonly TimeSpan FetchTimeout = TimeSpan.FromSeconds(3);
 
     private static readonly TokenState Malformed = TokenState.NewBadToken("the token is malformed");
-    private static readonly TokenState WrongAlgorithm = TokenState.NewBadToken("the token's signature algorithm is not accepted");
+    private static readonly TokenState WrongAlgorithm =
+        TokenState.NewBadToken("the token's signature algorithm is not accepted");
     private static readonly TokenState UnknownKey = TokenState.NewBadToken("the token is signed with an unknown key");
     private static readonly TokenState WrongSignature = TokenState.NewBadToken("the token's signature is wrong");
-    private static readonly TokenState NoKeys = TokenState.NewUnverifiableToken("the token cannot be verified: the OIDC provider is away");
+    private static readonly TokenState NoKeys =
+        TokenState.NewUnverifiableToken("the token cannot be verified: the OIDC provider is unavailable");
 
-    private readonly JsonWebTokenHandler handler = new() { MaximumTokenSizeInBytes = BearerHeader.MaxTokenLength };
+    private readonly JsonWebTokenHandler _handler = new() { MaximumTokenSizeInBytes = BearerHeader.MaxTokenLength };
 
     public ValueTask<TokenState> VerifyAsync(ReadOnlyMemory<char> token, CancellationToken cancellation)
     {
-        // Two dots: signed. Encrypted tokens have four, and a wild text may have thousands.
+        // A signed token has two dots, an encrypted one four, and arbitrary text may have thousands.
         if (token.Span.Count('.') != 2)
         {
             return new(Malformed);
         }
         var hash = TokenHash.Of(token.Span);
-        return provider.Keys?.Known.Find(hash) is { } known ? new(known) : VerifyUnknownAsync(token.ToString(), hash, cancellation);
+        return provider.Keys?.Known.Find(hash) is { } known
+            ? new(known)
+            : VerifyUnknownAsync(token.ToString(), hash, cancellation);
     }
 
     private async ValueTask<TokenState> VerifyUnknownAsync(string text, TokenHash hash, CancellationToken cancellation)
@@ -61,23 +66,23 @@ public sealed class OidcTokenVerifier(OidcRequirements requirements, OidcProvide
         }
         if (provider.Keys is null)
         {
-            // The server has only just begun.
-            await Bounded(provider.FirstAttempt, cancellation);
+            // The server has only just started.
+            await WaitForAsync(provider.FirstAttempt, cancellation);
         }
         if (provider.Keys is not { } keys)
         {
             return NoKeys;
         }
         var state = await VerifyWithAsync(keys, token, hash);
-        // A token without a key id that no key fits may be signed with a new one as well.
+        // A token without a key id whose signature no key verifies may have been signed with a new key, too.
         if (state == UnknownKey || (state == WrongSignature && string.IsNullOrEmpty(token.Kid)))
         {
-            await Bounded(provider.RefreshOnDemandAsync(), cancellation);
-            if (provider.Keys is { } fresh && fresh != keys)
+            await WaitForAsync(provider.RefreshOnDemandAsync(), cancellation);
+            if (provider.Keys is { } refreshed && refreshed != keys)
             {
-                state = await VerifyWithAsync(fresh, token, hash);
+                state = await VerifyWithAsync(refreshed, token, hash);
             }
-            else if (state == UnknownKey && provider.IsAway)
+            else if (state == UnknownKey && provider.IsUnavailable)
             {
                 state = NoKeys;
             }
@@ -92,7 +97,7 @@ public sealed class OidcTokenVerifier(OidcRequirements requirements, OidcProvide
         {
             return UnknownKey;
         }
-        var result = await handler.ValidateTokenAsync(token, new TokenValidationParameters
+        var result = await _handler.ValidateTokenAsync(token, new TokenValidationParameters
         {
             ValidIssuer = requirements.Issuer,
             ValidAudience = requirements.Audience,
@@ -113,25 +118,29 @@ public sealed class OidcTokenVerifier(OidcRequirements requirements, OidcProvide
         return state;
     }
 
-    /// <summary>Its end; earlier for a token without a near one, which is then verified again.</summary>
+    /// <summary>Its expiry, but at most an hour: then it is verified again.</summary>
     private DateTimeOffset RememberedUntil(JsonWebToken token)
     {
         var latest = time.GetUtcNow() + MaxRemembered;
-        return token.ValidTo < latest.UtcDateTime ? new DateTimeOffset(token.ValidTo, TimeSpan.Zero) + ClockSkew : latest;
+        return token.ValidTo < latest.UtcDateTime
+            ? new DateTimeOffset(token.ValidTo, TimeSpan.Zero) + ClockSkew
+            : latest;
     }
 
-    /// <summary>The token in parts, nothing of which is to be believed yet; null when it is none that this can understand.</summary>
+    /// <summary>
+    /// The parts of the token, none of which can be trusted yet; null when it is malformed or needs unknown extensions.
+    /// </summary>
     private JsonWebToken? Read(string text)
     {
         try
         {
-            var token = handler.ReadJsonWebToken(text);
-            // Extensions that must be understood (RFC 7515, 4.1.11): none is.
+            var token = _handler.ReadJsonWebToken(text);
+            // Extensions that must be understood (RFC 7515, 4.1.11): kedge supports none.
             return token.TryGetHeaderValue<object>("crit", out _) ? null : token;
         }
         catch (Exception)
         {
-            // Anyone can send any text here, and what the library throws for each is nowhere written down.
+            // Anyone can send any text here, and the exceptions that the library throws for it are undocumented.
             return null;
         }
     }
@@ -144,7 +153,7 @@ public sealed class OidcTokenVerifier(OidcRequirements requirements, OidcProvide
         SecurityTokenInvalidIssuerException => TokenState.NewBadToken("the token is of another issuer"),
         SecurityTokenInvalidAudienceException => TokenState.NewBadToken("the token is for another audience"),
         SecurityTokenInvalidAlgorithmException => WrongAlgorithm,
-        // The candidates were chosen by key id, so that "key not found" says that none of them fits.
+        // The candidates were chosen by key id, so "key not found" means that none of them verifies the signature.
         SecurityTokenInvalidSignatureException => WrongSignature,
         _ => TokenState.NewBadToken("the token is not valid"),
     };
@@ -155,9 +164,9 @@ public sealed class OidcTokenVerifier(OidcRequirements requirements, OidcProvide
         {
             return Permissions.None;
         }
-        // Not from the library's claims, which make one of a list with one entry and a text.
+        // Not from the library's claims, which do not distinguish a list with one entry from a text.
         using var payload = JsonDocument.Parse(Base64UrlEncoder.DecodeBytes(token.EncodedPayload));
-        if (!payload.RootElement.TryGetProperty(requirements.PermsClaim, out var claim))
+        if (ClaimPath.Find(payload.RootElement, requirements.PermsClaim) is not { } claim)
         {
             return Permissions.None;
         }
@@ -165,20 +174,22 @@ public sealed class OidcTokenVerifier(OidcRequirements requirements, OidcProvide
         {
             JsonValueKind.String => Permissions.OfText(claim.GetString()),
             JsonValueKind.Array => Permissions.OfList(
-                claim.EnumerateArray().Where(entry => entry.ValueKind == JsonValueKind.String).Select(entry => entry.GetString()!)),
+                from entry in claim.EnumerateArray()
+                where entry.ValueKind == JsonValueKind.String
+                select entry.GetString()!),
             _ => Permissions.None,
         };
     }
 
-    private async Task Bounded(Task fetch, CancellationToken cancellation)
+    private async Task WaitForAsync(Task fetch, CancellationToken cancellation)
     {
         try
         {
-            await fetch.WaitAsync(FetchPatience, time, cancellation);
+            await fetch.WaitAsync(FetchTimeout, time, cancellation);
         }
         catch (TimeoutException)
         {
-            // It goes on in the background; this request is decided with what there is.
+            // The fetch continues in the background; this request is decided with the keys at hand.
         }
     }
 }

@@ -4,21 +4,25 @@ using Microsoft.IdentityModel.Tokens;
 namespace Kedge.Host.Authorization;
 
 /// <summary>
-/// The keys that a provider signs with at a time, and the tokens that were found valid with them: when a key goes, what it
-/// signed must be looked at again.
+/// The current keys of a provider, with the tokens that they verified: when the keys change, all tokens are verified
+/// again.
 /// </summary>
 public sealed class SigningKeys
 {
-    private readonly AsymmetricSecurityKey[] keys;
-    private readonly HashSet<string> identity;
+    private readonly AsymmetricSecurityKey[] _keys;
+    private readonly HashSet<string> _identity;
 
     private SigningKeys(AsymmetricSecurityKey[] keys, HashSet<string> identity, TokenCache known) =>
-        (this.keys, this.identity, Known) = (keys, identity, known);
+        (_keys, _identity, Known) = (keys, identity, known);
 
     public TokenCache Known { get; }
-    public int Count => keys.Length;
 
-    /// <summary>Those of the provider's key set. Symmetric ones are left out: what everybody can read proves nothing.</summary>
+    public int Count => _keys.Length;
+
+    /// <summary>
+    /// The keys of the provider's key set, without symmetric ones: those are public there, so that anyone could sign
+    /// with them.
+    /// </summary>
     public static SigningKeys Of(OpenIdConnectConfiguration configuration, TimeProvider time)
     {
         var keys = configuration.SigningKeys.OfType<AsymmetricSecurityKey>().ToArray();
@@ -26,9 +30,9 @@ public sealed class SigningKeys
         return new(keys, identity, new(time));
     }
 
-    public bool HasSameKeys(SigningKeys other) => identity.SetEquals(other.identity);
+    public bool HasSameKeys(SigningKeys other) => _identity.SetEquals(other._identity);
 
-    /// <summary>The keys that may have signed a token: those with its key id; all, when it names none.</summary>
+    /// <summary>The keys that may have signed a token: those with its key id, or all if it has none.</summary>
     public IReadOnlyList<SecurityKey> For(string? keyId) =>
-        string.IsNullOrEmpty(keyId) ? keys : Array.FindAll(keys, key => key.KeyId == keyId);
+        string.IsNullOrEmpty(keyId) ? _keys : Array.FindAll(_keys, key => key.KeyId == keyId);
 }

@@ -4,18 +4,18 @@ using Kedge.Domain;
 
 namespace Kedge.Host.Authorization;
 
-/// <summary>Knows one token (<c>unsafe_bearer_token_proxy_auth</c>).</summary>
+/// <summary>Accepts one token (<c>unsafe_bearer_token_proxy_auth</c>).</summary>
 public sealed class StaticTokenVerifier(string expected) : ITokenVerifier
 {
     private static readonly TokenState Wrong = TokenState.NewBadToken("the token is wrong");
-    private readonly byte[] expectedHash = Hash(expected);
+    private readonly byte[] _expectedHash = Hash(expected);
 
-    /// <summary>Takes the same time whatever the token has in common with the expected one: hashes are compared.</summary>
+    /// <summary>Compares hashes in constant time, so that timing reveals nothing about the expected token.</summary>
     public ValueTask<TokenState> VerifyAsync(ReadOnlyMemory<char> token, CancellationToken cancellation)
     {
         Span<byte> hash = stackalloc byte[SHA256.HashSizeInBytes];
         SHA256.HashData(MemoryMarshal.AsBytes(token.Span), hash);
-        return new(CryptographicOperations.FixedTimeEquals(hash, expectedHash) ? TokenState.StaticToken : Wrong);
+        return new(CryptographicOperations.FixedTimeEquals(hash, _expectedHash) ? TokenState.StaticToken : Wrong);
     }
 
     private static byte[] Hash(string token) => SHA256.HashData(MemoryMarshal.AsBytes(token.AsSpan()));

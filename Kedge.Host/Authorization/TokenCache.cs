@@ -6,20 +6,20 @@ using Kedge.Domain;
 namespace Kedge.Host.Authorization;
 
 /// <summary>
-/// Remembers what valid tokens are worth until they expire, by their hash; the tokens themselves are not kept. Bounded: when
-/// the younger of two generations is full, the older is forgotten.
+/// Remembers the permissions of valid tokens until they expire, by the hash of the token; the tokens themselves are not
+/// kept. Bounded: when the young one of its two generations is full, the old one is dropped.
 /// </summary>
 public sealed class TokenCache(TimeProvider time, int capacity = TokenCache.DefaultCapacity)
 {
     public const int DefaultCapacity = 10_000;
 
-    private readonly int generationSize = Math.Max(1, capacity / 2);
-    private Generations generations = new(new(), new());
+    private readonly int _generationSize = Math.Max(1, capacity / 2);
+    private Generations _generations = new(new(), new());
 
     /// <summary>Null when the token is not known or has expired.</summary>
     public TokenState? Find(TokenHash hash)
     {
-        var current = Volatile.Read(ref generations);
+        var current = Volatile.Read(ref _generations);
         if (!current.Young.TryGetValue(hash, out var entry))
         {
             if (!current.Old.TryGetValue(hash, out entry))
@@ -35,19 +35,22 @@ public sealed class TokenCache(TimeProvider time, int capacity = TokenCache.Defa
 
     private void Add(TokenHash hash, Entry entry)
     {
-        var current = Volatile.Read(ref generations);
-        // Count locks the dictionary: it is asked only when there is something to add.
-        if (current.Young.Count >= generationSize)
+        var current = Volatile.Read(ref _generations);
+        // Count locks the whole dictionary, so it is read only on an addition.
+        if (current.Young.Count >= _generationSize)
         {
             var next = new Generations(new(), current.Young);
-            current = Interlocked.CompareExchange(ref generations, next, current) == current ? next : Volatile.Read(ref generations);
+            current = Interlocked.CompareExchange(ref _generations, next, current) == current
+                ? next
+                : Volatile.Read(ref _generations);
         }
         current.Young[hash] = entry;
     }
 
     private sealed record Entry(TokenState State, DateTimeOffset Expires);
 
-    private sealed record Generations(ConcurrentDictionary<TokenHash, Entry> Young, ConcurrentDictionary<TokenHash, Entry> Old);
+    private sealed record Generations(
+        ConcurrentDictionary<TokenHash, Entry> Young, ConcurrentDictionary<TokenHash, Entry> Old);
 }
 
 /// <summary>SHA-256 of a token.</summary>

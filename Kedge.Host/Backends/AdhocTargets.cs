@@ -13,7 +13,7 @@ namespace Kedge.Host.Backends;
 internal sealed record AdhocTarget(EndpointSet Endpoints, string? Refusal, long ExpiresAt);
 
 /// <summary>
-/// Looks up the names that ad-hoc rules yield (docs/security.md, "Ad-hoc targets"), with a short-lived cache.
+/// Looks up the names that ad-hoc rules yield (docs/security.md#ad-hoc-targets), with a short-lived cache.
 /// </summary>
 internal sealed class AdhocTargets(DnsLookup dns, bool allowLoopback)
 {

@@ -48,7 +48,7 @@ internal sealed class Backend : IEndpointSink, IDisposable
 
     public BackendCounters Counters { get; }
 
-    public bool IsGrpc => Client.IsGrpc;
+    public Protocol Protocol => Client.Protocol;
 
     public UpstreamClient Client { get; }
 

@@ -2,27 +2,29 @@ using System.Globalization;
 
 namespace Kedge.Host.Certificates;
 
-/// <summary>Warns in the log of certificates that will soon expire: at once when they come into use, then daily.</summary>
+/// <summary>
+/// Warns in the log of certificates that expire soon: as soon as they come into use, and then once a day.
+/// </summary>
 public sealed class CertificateExpiry(CertificateStore certificates, ILogger logger, TimeProvider clock)
 {
-    /// <summary>How long before its end a certificate is warned of.</summary>
-    public static readonly TimeSpan Ahead = TimeSpan.FromDays(14);
+    /// <summary>How long before its expiry a certificate is reported.</summary>
+    public static readonly TimeSpan WarningPeriod = TimeSpan.FromDays(14);
 
     private static readonly TimeSpan Repetition = TimeSpan.FromDays(1);
-    private ServerIdentity? told;
-    private DateTimeOffset toldAt;
+    private ServerIdentity? _checked;
+    private DateTimeOffset _checkedAt;
 
-    /// <summary>To be called often, by one caller at a time; it mostly does nothing.</summary>
-    public void Look()
+    /// <summary>Cheap to call often: most calls find nothing due. For one caller at a time.</summary>
+    public void Check()
     {
         var identity = certificates.Current;
         var now = clock.GetUtcNow();
-        if (identity == told && now - toldAt < Repetition)
+        if (identity == _checked && now - _checkedAt < Repetition)
         {
             return;
         }
-        told = identity;
-        toldAt = now;
+        _checked = identity;
+        _checkedAt = now;
         Warn("server certificate", identity.Certificate.Subject, identity.Certificate.NotAfter, now);
         foreach (var authority in identity.ClientAuthorities)
         {
@@ -34,7 +36,7 @@ public sealed class CertificateExpiry(CertificateStore certificates, ILogger log
     {
         var end = new DateTimeOffset(localEnd);
         var left = end - now;
-        if (left <= Ahead)
+        if (left <= WarningPeriod)
         {
             logger.LogWarning(
                 "the {Kind} {Subject} {Verb} on {Expiry}",

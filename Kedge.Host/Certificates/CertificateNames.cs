@@ -11,7 +11,9 @@ public static class CertificateNames
     private const string SubjectAltNameOid = "2.5.29.17";
     private static readonly ConditionalWeakTable<X509Certificate2, SubjectAltName[]> Known = [];
 
-    /// <summary>Its DNS, URI and email names (RFC 5280, 4.2.1.6). One whose names cannot be read has none.</summary>
+    /// <summary>
+    /// Its DNS, URI and email names (RFC 5280, 4.2.1.6). A certificate whose names cannot be decoded has none.
+    /// </summary>
     public static SubjectAltName[] Of(X509Certificate2 certificate) => Known.GetValue(certificate, Read);
 
     private static SubjectAltName[] Read(X509Certificate2 certificate)
@@ -51,5 +53,6 @@ public static class CertificateNames
         }
     }
 
-    private static string ReadText(AsnReader reader, Asn1Tag tag) => reader.ReadCharacterString(UniversalTagNumber.IA5String, tag);
+    private static string ReadText(AsnReader reader, Asn1Tag tag) =>
+        reader.ReadCharacterString(UniversalTagNumber.IA5String, tag);
 }

@@ -10,9 +10,9 @@ public static class TlsFiles
     private const string RsaKey = "1.2.840.113549.1.1.1";
     private const string EllipticCurveKey = "1.2.840.10045.2.1";
 
-    /// <summary>The identity that the files make.</summary>
-    /// <param name="options">Which files.</param>
-    /// <param name="errors">A line for each flag whose file is missing or wrong.</param>
+    /// <summary>The identity in the files.</summary>
+    /// <param name="options">The names of the files.</param>
+    /// <param name="errors">A line for each flag whose file is missing or invalid.</param>
     /// <returns>Null when there are errors.</returns>
     public static ServerIdentity? Load(TlsOptions options, out IReadOnlyList<string> errors)
     {
@@ -22,12 +22,14 @@ public static class TlsFiles
         var certificate = certificates.Count == 0 ? null : WithKey(certificates[0], options.KeyFile, problems);
         if (certificates.Count == 0)
         {
-            // Tell also of a key that is missing, so that both can be put right at once.
+            // Also report a missing key, so that both can be fixed at once.
             ReadText(FlagCatalogue.KeyFile, options.KeyFile, problems);
         }
         if (certificate is { NotAfter: var end } && end < DateTime.Now)
         {
-            problems.Add($"{FlagCatalogue.CertFile}: {options.CertFile}: the certificate expired on {end.ToUniversalTime():yyyy-MM-dd}");
+            problems.Add(
+                $"{FlagCatalogue.CertFile}: {options.CertFile}: the certificate expired on "
+                + $"{end.ToUniversalTime():yyyy-MM-dd}");
         }
         var authorities = new X509Certificate2Collection();
         foreach (var file in options.ClientCaFiles)
@@ -36,7 +38,9 @@ public static class TlsFiles
         }
         if (authorities.Count > 0 && !authorities.Any(IsRoot))
         {
-            problems.Add($"{FlagCatalogue.ClientCaFiles}: none of the certificates is a root (self-signed), so that no client could chain to one");
+            problems.Add(
+                $"{FlagCatalogue.ClientCaFiles}: none of the certificates is a root (self-signed), so no client "
+                + "certificate could chain to one");
         }
         if (certificate is null || problems.Count > 0)
         {
@@ -61,12 +65,12 @@ public static class TlsFiles
         }
         catch (CryptographicException)
         {
-            problems.Add($"{flag}: {file}: holds a certificate that cannot be read");
+            problems.Add($"{flag}: {file}: contains an invalid certificate");
             return [];
         }
         if (certificates.Count == 0)
         {
-            problems.Add($"{flag}: {file}: holds no PEM certificate");
+            problems.Add($"{flag}: {file}: contains no PEM certificate");
         }
         return certificates;
     }
@@ -99,7 +103,7 @@ public static class TlsFiles
         }
         catch (Exception e) when (e is ArgumentException or CryptographicException)
         {
-            problems.Add($"{FlagCatalogue.KeyFile}: {file}: holds no PEM private key of the certificate's kind");
+            problems.Add($"{FlagCatalogue.KeyFile}: {file}: contains no PEM private key of the certificate's kind");
             return null;
         }
         try
@@ -117,7 +121,8 @@ public static class TlsFiles
     {
         if (FlagFiles.Read(flag, file, out var problem) is { } bytes)
         {
-            return System.Text.Encoding.UTF8.GetString(bytes);
+            // Some editors begin a file with a byte order mark.
+            return System.Text.Encoding.UTF8.GetString(bytes).TrimStart('\uFEFF');
         }
         problems.Add(problem);
         return null;

@@ -41,10 +41,14 @@ public sealed class CheckCommand : ICommand
 
     public IReadOnlyList<string> Examples =>
     [
-        "kedge check --kedge_config_director_config_path=director.json --kedge_config_backendpool_config_path=backendpool.json",
+        "kedge check --kedge_config_director_config_path=director.json "
+            + "--kedge_config_backendpool_config_path=backendpool.json",
         "kedge check --strict --output=json --kedge_config_director_config_path=director.json",
-        "kedge check --require_authorization --server_tls_client_ca_files=ca.crt --kedge_config_director_config_path=director.json",
+        "kedge check --require_authorization --server_tls_client_ca_files=ca.crt "
+            + "--kedge_config_director_config_path=director.json",
     ];
+
+    public bool TakesServerFlags => true;
 
     public IEnumerable<Flag> Flags =>
     [
@@ -60,13 +64,14 @@ public sealed class CheckCommand : ICommand
 
     private static int Run(Invocation invocation)
     {
-        string[] misuse = [.. FlagChecks.Sources(invocation.Flags), .. FlagChecks.Authorization(invocation.Flags)];
+        string[] misuse = [.. FlagChecks.Combinations(invocation.Flags)];
         if (misuse.Length > 0)
         {
             return invocation.Refuse(misuse);
         }
-        var configuration = ConfigurationLoader.Load(
+        var files = ConfigurationLoader.Load(
             ConfigurationOptions.From(invocation.Flags), out IReadOnlyList<string> unreadable, out var errors);
+        var configuration = files is null ? null : Configuration.Build(files);
         var findings = configuration is null ? [] : Findings(configuration, invocation.Flags);
         var report = new CheckReport(configuration, unreadable, errors, findings);
         report.Write(invocation);

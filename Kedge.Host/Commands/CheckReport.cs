@@ -53,20 +53,20 @@ public sealed class CheckReport(
         }
         var size = configuration is null
             ? ""
-            : $"{Number(configuration.HttpRoutes.Count, "HTTP route")}, {Number(configuration.GrpcRoutes.Count, "gRPC route")}, "
-              + $"{Number(configuration.HttpBackends.Count, "HTTP backend")}, {Number(configuration.GrpcBackends.Count, "gRPC backend")}: ";
+            : $"{Numbers(configuration.Routes, "route")}, {Numbers(configuration.Backends, "backend")}: ";
         var verdict = $"{Number(Errors, "error")}, {Number(Warnings, "warning")}";
-        output.WriteLine(size + (Errors > 0 ? paint.Red(verdict) : Warnings > 0 ? paint.Yellow(verdict) : paint.Green(verdict)));
+        output.WriteLine(
+            size + (Errors > 0 ? paint.Red(verdict) : Warnings > 0 ? paint.Yellow(verdict) : paint.Green(verdict)));
     }
 
     private void WriteJson(TextWriter output) => Report.WriteJson(output, new
     {
         Errors,
         Warnings,
-        HttpRoutes = configuration?.HttpRoutes.Count ?? 0,
-        GrpcRoutes = configuration?.GrpcRoutes.Count ?? 0,
-        HttpBackends = configuration?.HttpBackends.Count ?? 0,
-        GrpcBackends = configuration?.GrpcBackends.Count ?? 0,
+        HttpRoutes = configuration?.Routes.Http.Count ?? 0,
+        GrpcRoutes = configuration?.Routes.Grpc.Count ?? 0,
+        HttpBackends = configuration?.Backends.Http.Count ?? 0,
+        GrpcBackends = configuration?.Backends.Grpc.Count ?? 0,
         Findings = unreadable.Select(Unreadable).Concat(mistakes.Select(Mistake)).Concat(findings.Select(Entry)),
     });
 
@@ -81,6 +81,9 @@ public sealed class CheckReport(
         finding.Path, finding.Message, finding.Witnesses);
 
     private int Count(Severity severity) => findings.Count(finding => finding.Severity == severity);
+
+    private static string Numbers<T>(PerProtocol<IReadOnlyList<T>> lists, string noun) => string.Join(
+        ", ", lists.Pairs.Select(pair => Number(pair.Item2.Count, $"{pair.Item1.DisplayName} {noun}")));
 
     private static string Number(int count, string noun) => $"{count} {noun}{(count == 1 ? "" : "s")}";
 

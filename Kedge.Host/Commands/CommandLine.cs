@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Help;
 using System.CommandLine.Parsing;
+using Kedge.Domain;
 using Kedge.Host.Flags;
 
 namespace Kedge.Host.Commands;
@@ -50,7 +51,7 @@ public static class CommandLine
         }
         var words = FlagWords.Read(
             arguments,
-            set.Commands.SelectMany(command => command.Flags).Distinct(),
+            set.Commands.SelectMany(command => command.AcceptedFlags).Distinct(),
             set.Commands.Select(command => command.Name));
         var parsed = root.Parse(words.Words, parser);
         if (parsed.Action is HelpTextAction or VersionAction)
@@ -96,7 +97,7 @@ public static class CommandLine
 
     private static void Fill(Command target, ICommand command)
     {
-        foreach (var flag in command.Flags)
+        foreach (var flag in command.AcceptedFlags)
         {
             target.Options.Add(flag.ToOption());
         }
@@ -122,7 +123,7 @@ public static class CommandLine
     {
         var values = new Dictionary<Flag, FlagValue>();
         var problems = new List<string>();
-        foreach (var flag in command.Flags)
+        foreach (var flag in command.AcceptedFlags)
         {
             var words = parsed.GetResult($"--{flag.Name}") is OptionResult { Implicit: false } result
                 ? result.Tokens.Select(token => FlagWords.ValueOf(token.Value)).ToArray()
@@ -161,8 +162,10 @@ public static class CommandLine
             }
             else
             {
-                var suggestion = Suggestion.For(word, set.Commands.Select(known => known.Name));
-                yield return $"'{word}': unexpected argument" + (suggestion is null ? "" : $" (did you mean {suggestion}?)");
+                var suggestion = Suggestion.ClosestOrNull(set.Commands.Select(known => known.Name), word);
+                yield return suggestion is null
+                    ? $"'{word}': unexpected argument"
+                    : $"'{word}': unexpected argument (did you mean {suggestion}?)";
             }
         }
     }

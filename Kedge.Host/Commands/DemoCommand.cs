@@ -17,36 +17,45 @@ public sealed class DemoCommand : ICommand
     public string Summary =>
         "runs the proxy without any files, in front of two small backends, and prints commands to try";
 
-    public IEnumerable<Flag> Flags => [FlagCatalogue.LogLevel, FlagCatalogue.LogFormatFlag];
+    public IEnumerable<Flag> Flags =>
+    [
+        FlagCatalogue.GrpcTlsPort,
+        FlagCatalogue.HttpTlsPort,
+        FlagCatalogue.HttpPort,
+        FlagCatalogue.BindAddress,
+        FlagCatalogue.LogLevel,
+        FlagCatalogue.LogFormatFlag,
+    ];
+
+    public string Notes =>
+        "Listens on the loopback address only, unless --server_bind_address is given. A default port that is in use is "
+        + "replaced by a free one; the printed commands have the ports that are really open.";
 
     public async Task<int> RunAsync(Invocation invocation)
     {
         var options = ServerOptions.From(invocation.Flags);
         options = options with
         {
-            Listeners = options.Listeners with
-            {
-                BindAddress = IPAddress.Loopback,
-                GrpcTlsPort = PortNear(options.Listeners.GrpcTlsPort),
-                HttpTlsPort = PortNear(options.Listeners.HttpTlsPort),
-                HttpPort = PortNear(options.Listeners.HttpPort),
-                SigtermTimeout = TimeSpan.FromSeconds(5),
-            },
+            Listeners = Listeners(invocation.Flags) with { SigtermTimeout = TimeSpan.FromSeconds(5) },
             // The demo's ad-hoc rule targets a backend on this machine.
             Forwarding = options.Forwarding with { AdhocAllowLoopback = true },
         };
         using var logging = new LogOutput(options.Logging);
         await using var backends = await DemoBackends.StartAsync();
-        var loaded = Configuration.Load(
-            "director", Encoding.UTF8.GetBytes(backends.DirectorJson), "backendpool", Encoding.UTF8.GetBytes(backends.BackendPoolJson));
-        if (loaded.Value is not { } configuration)
+        var loaded = LoadedFiles.Load(
+            "director",
+            Encoding.UTF8.GetBytes(backends.DirectorJson(DemoGuide.HostOf(options.Listeners.BindAddress))),
+            "backendpool",
+            Encoding.UTF8.GetBytes(backends.BackendPoolJson));
+        if (loaded.Value is not { } files)
         {
-            throw new InvalidOperationException("The demo's own configuration is invalid: " + string.Join("; ", loaded.Errors));
+            throw new InvalidOperationException(
+                "The demo's own configuration is invalid: " + string.Join("; ", loaded.Errors));
         }
         await using var server = new KedgeServer(
             options,
             invocation.Flags,
-            new ServerStart(configuration, new(DemoCertificate.Create(TimeProvider.System)), ServerFiles.None),
+            new ServerStart(files, new(DemoCertificate.Create(TimeProvider.System)), ServerFiles.None),
             logging);
         return await ServerRun.UntilSignalAsync(
             server,
@@ -54,21 +63,45 @@ public sealed class DemoCommand : ICommand
             () => DemoGuide.Write(invocation.Output, options.Listeners));
     }
 
-    /// <summary>The port itself, or any free port when it is in use.</summary>
-    public static int PortNear(int port)
+    /// <summary>The listeners of the flags; default ports that are in use are replaced by free ones.</summary>
+    private static ListenerOptions Listeners(FlagValues flags)
     {
-        foreach (var candidate in (int[])[port, 0])
+        var address = flags.IsGiven(FlagCatalogue.BindAddress)
+            ? flags.Get(FlagCatalogue.BindAddress)
+            : IPAddress.Loopback;
+        Flag<int>[] ports = [FlagCatalogue.GrpcTlsPort, FlagCatalogue.HttpTlsPort, FlagCatalogue.HttpPort];
+        int[] given = [.. ports.Where(flags.IsGiven).Select(flags.Get)];
+        int PortOf(Flag<int> flag)
         {
-            try
+            var port = flags.Get(flag);
+            if (flags.IsGiven(flag) || (!given.Contains(port) && TryOpen(address, port) != 0))
             {
-                using var probe = new TcpListener(IPAddress.Loopback, candidate);
-                probe.Start();
-                return ((IPEndPoint)probe.LocalEndpoint).Port;
+                return port;
             }
-            catch (SocketException) when (candidate != 0)
-            {
-            }
+            // When not even a free port can be opened, the listener reports why.
+            return TryOpen(address, 0) is > 0 and var free ? free : port;
         }
-        throw new InvalidOperationException("No port is free.");
+        return ListenerOptions.From(flags) with
+        {
+            BindAddress = address,
+            GrpcTlsPort = PortOf(FlagCatalogue.GrpcTlsPort),
+            HttpTlsPort = PortOf(FlagCatalogue.HttpTlsPort),
+            HttpPort = PortOf(FlagCatalogue.HttpPort),
+        };
+    }
+
+    /// <summary>The port that can be opened, for 0 any free one; 0 = it cannot be opened.</summary>
+    private static int TryOpen(IPAddress address, int port)
+    {
+        try
+        {
+            using var probe = new TcpListener(address, port);
+            probe.Start();
+            return ((IPEndPoint)probe.LocalEndpoint).Port;
+        }
+        catch (SocketException)
+        {
+            return 0;
+        }
     }
 }

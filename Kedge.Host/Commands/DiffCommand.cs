@@ -45,6 +45,8 @@ public sealed class DiffCommand : ICommand
             + "--kedge_config_backendpool_config_path=new/backendpool.json",
     ];
 
+    public bool TakesServerFlags => true;
+
     public IEnumerable<Flag> Flags =>
         [ExitCode, Report.Format, OldPoolPath, FlagCatalogue.PoolConfigPath, FlagCatalogue.PoolConfig];
 
@@ -55,7 +57,7 @@ public sealed class DiffCommand : ICommand
         var flags = invocation.Flags;
         var pool = ConfigurationOptions.From(flags);
         var oldPool = flags.Get(OldPoolPath) is { Length: > 0 } path ? pool with { Pool = "", PoolPath = path } : pool;
-        List<string> errors = [.. FlagChecks.Sources(flags)];
+        List<string> errors = [.. FlagChecks.Combinations(flags)];
         var before = Load(oldPool, invocation.Arguments[0], errors);
         var after = Load(pool, invocation.Arguments[1], errors);
         if (errors.Count > 0 || before is null || after is null)
@@ -76,9 +78,10 @@ public sealed class DiffCommand : ICommand
 
     private static Configuration? Load(ConfigurationOptions pool, string directorPath, List<string> errors)
     {
-        var configuration = ConfigurationLoader.Load(pool with { Director = "", DirectorPath = directorPath }, out var mistakes);
+        var options = pool with { Director = "", DirectorPath = directorPath };
+        var files = ConfigurationLoader.Load(options, out var mistakes);
         errors.AddRange(mistakes);
-        return configuration;
+        return files is null ? null : Configuration.Build(files);
     }
 
     private static void WriteText(TextWriter output, Paint paint, IReadOnlyList<Difference> differences)
@@ -104,21 +107,23 @@ public sealed class DiffCommand : ICommand
         var moving = differences.Count(difference => difference.Witness.Length > 0);
         output.WriteLine(
             differences.Count == 0 ? paint.Green("no difference")
-            : $"{differences.Count} difference{(differences.Count == 1 ? "" : "s")}, {moving} with requests that go elsewhere");
+            : $"{differences.Count} difference{(differences.Count == 1 ? "" : "s")}, "
+                + $"{moving} with requests that go elsewhere");
     }
 
-    private static void WriteJson(TextWriter output, IReadOnlyList<Difference> differences) => Report.WriteJson(output, new
-    {
-        Differences = differences.Select(difference => new
+    private static void WriteJson(TextWriter output, IReadOnlyList<Difference> differences) =>
+        Report.WriteJson(output, new
         {
-            difference.Kind,
-            Before = Text(difference.Before),
-            After = Text(difference.After),
-            Request = Text(difference.Witness),
-            RequestBefore = Text(difference.WitnessBefore),
-            RequestAfter = Text(difference.WitnessAfter),
-        }),
-    });
+            Differences = differences.Select(difference => new
+            {
+                difference.Kind,
+                Before = Text(difference.Before),
+                After = Text(difference.After),
+                Request = Text(difference.Witness),
+                RequestBefore = Text(difference.WitnessBefore),
+                RequestAfter = Text(difference.WitnessAfter),
+            }),
+        });
 
     private static string? Text(string text) => text.Length == 0 ? null : text;
 }

@@ -1,9 +1,8 @@
+using Kedge.Domain.Discovery;
 using Kedge.Host.Configurations;
 using Kedge.Host.Flags;
 using Kedge.Host.Kubernetes;
 using Kedge.Host.Logging;
-using DiscoveryText = Kedge.Domain.Discovery.DiscoveryText;
-using Generated = Kedge.Domain.Discovery.Generated;
 
 namespace Kedge.Host.Commands;
 
@@ -23,10 +22,15 @@ public sealed class DiscoverCommand : ICommand
 
     public string Summary => "prints the configuration that discovery generates from a cluster, and follows changes";
 
+    public bool TakesServerFlags => true;
+
     public IEnumerable<Flag> Flags =>
     [
-        .. FlagCatalogue.Of(FlagGroup.Discovery), .. FlagCatalogue.Of(FlagGroup.Kubernetes), .. FlagCatalogue.Of(FlagGroup.Configuration), Once,
-        ClusterPatience.Timeout,
+        .. FlagCatalogue.Of(FlagGroup.Discovery),
+        .. FlagCatalogue.Of(FlagGroup.Kubernetes),
+        .. FlagCatalogue.Of(FlagGroup.Configuration),
+        Once,
+        FirstAnswerTimeout.Flag,
     ];
 
     public string Notes =>
@@ -34,18 +38,20 @@ public sealed class DiscoverCommand : ICommand
         + "quarantined services and ignored ports. Routes in the files that the configuration flags name take "
         + "precedence, as they do in the server.";
 
-    public IReadOnlyList<string> Examples => ["kedge discover --once --discovery_external_domain_suffix=ext.example.com"];
+    public IReadOnlyList<string> Examples =>
+        ["kedge discover --once --discovery_external_domain_suffix=ext.example.com"];
 
     public async Task<int> RunAsync(Invocation invocation)
     {
         string[] misuse =
         [
-            .. FlagChecks.Sources(invocation.Flags), .. FlagChecks.OfDiscovery(invocation.Flags), .. FlagChecks.Kubernetes(invocation.Flags),
+            .. FlagChecks.OfDiscovery(invocation.Flags),
+            .. FlagChecks.Errors(invocation.Flags),
         ];
-        var discovery = DiscoveryOptions.From(invocation.Flags);
+        var discovery = ServiceDiscoveryOptions.From(invocation.Flags);
         if (misuse.Length > 0 || discovery.TryResolve(out _) is not { } options)
         {
-            return invocation.Refuse(misuse);
+            return invocation.Refuse(misuse.Distinct());
         }
         if (ConfigurationLoader.Load(ConfigurationOptions.From(invocation.Flags), out var errors) is not { } files)
         {
@@ -59,7 +65,7 @@ public sealed class DiscoverCommand : ICommand
         Generated? printed = null;
         source.Changed += () =>
         {
-            var generated = source.Generate(files.Files);
+            var generated = source.Generate(files);
             if (!ReferenceEquals(generated, printed))
             {
                 printed = generated;
@@ -73,7 +79,9 @@ public sealed class DiscoverCommand : ICommand
             await signal.Requested;
             return ExitCodes.Success;
         }
-        await Task.WhenAny(first.Task, signal.Requested, Task.Delay(invocation.Flags.Get(ClusterPatience.Timeout)));
-        return first.Task.IsCompleted ? ExitCodes.Success : await ClusterPatience.GiveUpAsync(invocation, "list of services", cluster);
+        await Task.WhenAny(first.Task, signal.Requested, Task.Delay(invocation.Flags.Get(FirstAnswerTimeout.Flag)));
+        return first.Task.IsCompleted
+            ? ExitCodes.Success
+            : await FirstAnswerTimeout.ReportAsync(invocation, "list of services", cluster);
     }
 }

@@ -24,7 +24,8 @@ internal sealed class EndpointPrinter(string title, TextWriter output, TextWrite
         if (_known is null || _lastError is not null || !_known.SetEquals(now))
         {
             // A single write, because several targets print at the same time.
-            output.Write($"{Prefix}: {(now.Count == 1 ? "1 endpoint" : $"{now.Count} endpoints")}\n{string.Concat(Lines(now))}");
+            output.Write(
+                $"{Prefix}: {(now.Count == 1 ? "1 endpoint" : $"{now.Count} endpoints")}\n{string.Concat(Lines(now))}");
             output.Flush();
         }
         _known = now;
@@ -50,7 +51,11 @@ internal sealed class EndpointPrinter(string title, TextWriter output, TextWrite
         from endpoint in endpoints
         let address = endpoint.Address.ToString()
         orderby endpoint.Rank.Priority, address
-        let rank = endpoint.Rank is { Priority: 0, Weight: 0 } ? "" : $"  priority {endpoint.Rank.Priority} weight {endpoint.Rank.Weight}"
-        let name = endpoint.DnsName.Length == 0 || endpoint.DnsName == endpoint.Address.Address.ToString() ? "" : $"  {endpoint.DnsName}"
+        let rank = endpoint.Rank is { Priority: 0, Weight: 0 }
+            ? ""
+            : $"  priority {endpoint.Rank.Priority} weight {endpoint.Rank.Weight}"
+        let name = endpoint.DnsName.Length == 0 || endpoint.DnsName == endpoint.Address.Address.ToString()
+            ? ""
+            : $"  {endpoint.DnsName}"
         select $"  {address}{rank}{name}\n";
 }

@@ -49,19 +49,25 @@ public sealed class ExplainCommand : ICommand
     public IReadOnlyList<string> Examples =>
     [
         "kedge explain GET https://web.example.com/api/users --kedge_config_director_config_path=director.json",
-        "kedge explain GET https://web.example.com/ -H 'x-env: canary' --kedge_config_director_config_path=director.json",
-        "kedge explain POST https://grpc.example.com/package.Service/Method --grpc --kedge_config_director_config_path=director.json",
-        "kedge explain GET http://pod-1.pod.cluster.local:9090/ --forward --kedge_config_director_config_path=director.json",
+        "kedge explain GET https://web.example.com/ -H 'x-env: canary' "
+            + "--kedge_config_director_config_path=director.json",
+        "kedge explain POST https://grpc.example.com/package.Service/Method --grpc "
+            + "--kedge_config_director_config_path=director.json",
+        "kedge explain GET http://pod-1.pod.cluster.local:9090/ --forward "
+            + "--kedge_config_director_config_path=director.json",
     ];
 
-    public IEnumerable<Flag> Flags => [Headers, Grpc, Forward, Report.Format, .. FlagCatalogue.Of(FlagGroup.Configuration)];
+    public bool TakesServerFlags => true;
+
+    public IEnumerable<Flag> Flags =>
+        [Headers, Grpc, Forward, Report.Format, .. FlagCatalogue.Of(FlagGroup.Configuration)];
 
     public Task<int> RunAsync(Invocation invocation) => Task.FromResult(Run(invocation));
 
     private static int Run(Invocation invocation)
     {
         var flags = invocation.Flags;
-        List<string> errors = [.. FlagChecks.Sources(flags)];
+        List<string> errors = [.. FlagChecks.Combinations(flags)];
         var request = RequestText.tryParse(
             invocation.Arguments[0], invocation.Arguments[1], flags.Get(Headers), flags.Get(Grpc), flags.Get(Forward),
             out var problem);
@@ -74,14 +80,16 @@ public sealed class ExplainCommand : ICommand
         {
             errors.Add($"{FlagCatalogue.DirectorConfigPath}: is missing; there are no rules to explain");
         }
-        var configuration = ConfigurationLoader.Load(options, out var mistakes);
+        var files = ConfigurationLoader.Load(options, out var mistakes);
         errors.AddRange(mistakes);
-        if (errors.Count > 0 || request is null || configuration is null)
+        if (errors.Count > 0 || request is null || files is null)
         {
             return invocation.Refuse(errors);
         }
         var withoutPool = options.Pool.Length + options.PoolPath.Length == 0;
-        ExplainText.Write(invocation, configuration, ExplainReport.Of(configuration, request, withoutPool), withoutPool);
+        var configuration = Configuration.Build(files);
+        ExplainText.Write(
+            invocation, configuration, ExplainReport.Of(configuration, request, withoutPool), withoutPool);
         return ExitCodes.Success;
     }
 }

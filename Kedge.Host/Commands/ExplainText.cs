@@ -1,5 +1,4 @@
 using Kedge.Domain;
-using Kedge.Host.Backends;
 
 namespace Kedge.Host.Commands;
 
@@ -14,17 +13,22 @@ public static class ExplainText
     {
         if (Report.IsJson(invocation))
         {
-            WriteJson(invocation.Output, configuration, report, withoutPool);
+            WriteJson(invocation, configuration, report, withoutPool);
         }
         else
         {
-            WriteText(invocation.Output, invocation.Paint, report);
+            WriteText(invocation, report);
         }
     }
 
-    private static void WriteText(TextWriter output, Paint paint, ExplainReport report)
+    /// <summary>The request in canonical form, with the scheme that was given.</summary>
+    private static string RequestOf(Invocation invocation, ExplainReport report) =>
+        RequestText.renderLike(invocation.Arguments[1], report.Explanation.Request);
+
+    private static void WriteText(Invocation invocation, ExplainReport report)
     {
-        output.WriteLine(RequestText.render(report.Explanation.Request));
+        var (output, paint) = (invocation.Output, invocation.Paint);
+        output.WriteLine(RequestOf(invocation, report));
         foreach (var line in report.PassedLines)
         {
             output.WriteLine(paint.Faint($"  {line}"));
@@ -38,43 +42,44 @@ public static class ExplainText
         }
     }
 
-    private static void WriteJson(TextWriter output, Configuration configuration, ExplainReport report, bool withoutPool)
+    private static void WriteJson(
+        Invocation invocation, Configuration configuration, ExplainReport report, bool withoutPool)
     {
         var explanation = report.Explanation;
-        var grpc = explanation.Request.IsGrpc;
-        var protocol = grpc ? "grpc" : "http";
-        var routes = grpc ? configuration.GrpcRoutes : configuration.HttpRoutes;
-        var rules = grpc ? configuration.GrpcAdhocRules : configuration.HttpAdhocRules;
+        var protocol = explanation.Request.Protocol;
+        var routes = configuration.Routes[protocol];
+        var rules = configuration.AdhocRules[protocol];
         var adhoc = explanation.Verdict as Verdict.AdhocDecides;
-        Report.WriteJson(output, new
+        Report.WriteJson(invocation.Output, new
         {
-            Request = RequestText.render(explanation.Request),
-            Protocol = protocol,
+            Request = RequestOf(invocation, report),
+            Protocol = protocol.Section,
             Passed = explanation.Passed.Select(passed => Passed(protocol, "routes", routes, passed))
                 .Concat((adhoc?.passed ?? []).Select(passed => Passed(protocol, "adhoc_rules", rules, passed))),
             Winner = report.Winner is { } winner ? Rule(protocol, "routes", winner) : null,
             Backend = report.Winner?.BackendName,
             BackendKnown = report.Winner is null || withoutPool ? (bool?)null : report.BackendKnown,
             Adhoc = adhoc is null ? null : Decision(protocol, rules, adhoc.decision),
+            Rejected = explanation.Verdict.IsParametersDecide,
             Text = report.VerdictLines,
         });
     }
 
-    private static object Rule(string protocol, string list, RouteInfo info) => new
+    private static object Rule(Protocol protocol, string list, RouteInfo info) => new
     {
         info.File,
         info.Line,
-        Path = $"$.{protocol}.{list}[{info.Index}]",
+        Path = $"$.{protocol.Section}.{list}[{info.Index}]",
         info.Rule,
     };
 
-    private static object Passed(string protocol, string list, IReadOnlyList<RouteInfo?> infos, Passed passed) => new
+    private static object Passed(Protocol protocol, string list, IReadOnlyList<RouteInfo> infos, Passed passed) => new
     {
-        Rule = Rule(protocol, list, infos[passed.Rule]!),
+        Rule = Rule(protocol, list, infos[passed.Rule]),
         Reasons = passed.Mismatches.Select(mismatch => mismatch.Text),
     };
 
-    private static object Decision(string protocol, IReadOnlyList<RouteInfo?> infos, AdhocDecision decision)
+    private static object Decision(Protocol protocol, IReadOnlyList<RouteInfo> infos, AdhocDecision decision)
     {
         var (kind, rule, host, port) = decision switch
         {
@@ -87,7 +92,7 @@ public static class ExplainText
         return new
         {
             Decision = kind,
-            Rule = rule < 0 ? null : Rule(protocol, "adhoc_rules", infos[rule]!),
+            Rule = rule < 0 ? null : Rule(protocol, "adhoc_rules", infos[rule]),
             Host = host,
             Port = port,
         };

@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.CommandLine.Invocation;
 using Kedge.Host.Flags;
-using Kedge.Host.Telemetry;
 
 namespace Kedge.Host.Commands;
 
@@ -32,6 +31,14 @@ public sealed class HelpTextAction(CommandSet set) : SynchronousCommandLineActio
             WriteMore(output, command);
         }
         WriteFlags(output, (command ?? set.Default).Flags);
+        if (command is { TakesServerFlags: true })
+        {
+            output.WriteLine();
+            WriteWrapped(
+                output,
+                "All other flags of the server (kedge --help) are accepted, checked and otherwise ignored.",
+                "");
+        }
         return ExitCodes.Success;
     }
 
@@ -48,7 +55,8 @@ public sealed class HelpTextAction(CommandSet set) : SynchronousCommandLineActio
             output.WriteLine($"  {command.Name,-10}{command.Summary}{note}");
         }
         output.WriteLine();
-        output.WriteLine("Write flags as --name=value or --name value, and switches also as --name alone. Separate the items of");
+        output.WriteLine(
+            "Write flags as --name=value or --name value, and switches also as --name alone. Separate the items of");
         output.WriteLine("a list with commas, or repeat the flag. Durations look like 300ms, 2s, 1m30s or 1h.");
         WriteExamples(output, set.Commands.SelectMany(command => command.Examples.Take(1)).ToArray());
     }
@@ -88,7 +96,8 @@ public sealed class HelpTextAction(CommandSet set) : SynchronousCommandLineActio
                 var letter = flag.Letter is { } one ? $"-{one}, " : "";
                 output.WriteLine($"  {letter}--{flag.Name}{(flag.IsSwitch ? "" : $"=<{flag.Placeholder}>")}");
                 var byDefault = flag.DefaultHelp ?? flag.DefaultText;
-                var text = flag.Help + (byDefault.Length == 0 || (flag.IsSwitch && byDefault == "false") ? "" : $" [{byDefault}]");
+                var isObvious = byDefault.Length == 0 || (flag.IsSwitch && byDefault == "false");
+                var text = isObvious ? flag.Help : $"{flag.Help} [{byDefault}]";
                 WriteWrapped(output, text, Indent);
                 if (flag.Aliases.Count > 0)
                 {

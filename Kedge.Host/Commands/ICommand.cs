@@ -10,12 +10,21 @@ public interface ICommand
     /// <summary>One line for the list of commands.</summary>
     string Summary { get; }
 
-    /// <summary>The flags of the command, in the order of its help text.</summary>
+    /// <summary>The flags that the command uses, in the order of its help text.</summary>
     IEnumerable<Flag> Flags { get; }
 
     /// <summary>
-    /// The names of its positional arguments, in order, as the help text shows them. One in brackets is optional, and one
-    /// that ends in an ellipsis takes all words that are left.
+    /// Whether it accepts all other flags of the server too, so that the server's own command line can be given to it.
+    /// Their values are checked and otherwise ignored.
+    /// </summary>
+    bool TakesServerFlags => false;
+
+    /// <summary>All flags that may be given to the command.</summary>
+    IEnumerable<Flag> AcceptedFlags => TakesServerFlags ? Flags.Concat(FlagCatalogue.All).Distinct() : Flags;
+
+    /// <summary>
+    /// The names of its positional arguments, in order, as the help text shows them. One in brackets is optional, and
+    /// one that ends in an ellipsis takes all words that are left.
     /// </summary>
     IReadOnlyList<string> Arguments => [];
 

@@ -1,3 +1,4 @@
+using Kedge.Domain;
 using Kedge.Host.Backends;
 using Kedge.Host.Configurations;
 using Kedge.Host.Flags;
@@ -26,26 +27,41 @@ public sealed class ResolveCommand : ICommand
 
     public IReadOnlyList<string> Arguments => ["backend or target"];
 
-    public IEnumerable<Flag> Flags => [.. FlagCatalogue.Of(FlagGroup.Configuration), .. FlagCatalogue.Of(FlagGroup.Kubernetes), FlagCatalogue.DnsNameservers, Once, ClusterPatience.Timeout];
+    public bool TakesServerFlags => true;
+
+    public IEnumerable<Flag> Flags =>
+    [
+        .. FlagCatalogue.Of(FlagGroup.Configuration),
+        .. FlagCatalogue.Of(FlagGroup.Kubernetes),
+        FlagCatalogue.DnsNameservers,
+        Once,
+        FirstAnswerTimeout.Flag,
+    ];
 
     public async Task<int> RunAsync(Invocation invocation)
     {
-        if (FlagChecks.Sources(invocation.Flags).Concat(FlagChecks.Kubernetes(invocation.Flags)).ToArray() is { Length: > 0 } misuse)
+        string[] misuse = [.. FlagChecks.Errors(invocation.Flags)];
+        if (misuse.Length > 0)
         {
             return invocation.Refuse(misuse);
         }
-        if (ConfigurationLoader.Load(ConfigurationOptions.From(invocation.Flags), out var errors) is not { } configuration)
+        var options = ConfigurationOptions.From(invocation.Flags);
+        if (ConfigurationLoader.Load(options, out var errors) is not { } files)
         {
             return invocation.Refuse(errors);
         }
+        var backends = Configuration.Build(files).Backends;
         var word = invocation.Arguments[0];
-        var targets = ResolveTarget.Find(word, configuration);
+        var targets = ResolveTarget.Find(word, backends);
         if (targets.Count == 0)
         {
-            var names = configuration.HttpBackends!.Concat(configuration.GrpcBackends!).Select(backend => backend!.Name!);
-            var suggestion = Suggestion.For(word, names) is { } close ? $" (did you mean {close}?)" : "";
+            var names = backends.Pairs.SelectMany(pair => pair.Item2).Select(backend => backend.Name);
+            var suggestion = Suggestion.ClosestOrNull(names, word) is { } close ? $" (did you mean {close}?)" : "";
             return invocation.Refuse(
-                [$"'{word}': neither a backend{suggestion} nor a target such as web.example:80, srv:_grpc._tcp.example or k8s:web.default:http"]);
+            [
+                $"'{word}': neither a backend{suggestion} nor a target such as web.example:80, "
+                    + "srv:_grpc._tcp.example or k8s:web.default:http",
+            ]);
         }
         using var logging = new LogOutput(LoggingOptions.From(invocation.Flags) with { Level = LogVerbosity.Error });
         await using var cluster = new KubernetesCluster(KubernetesOptions.From(invocation.Flags), logging.Loggers);
@@ -65,12 +81,12 @@ public sealed class ResolveCommand : ICommand
         var answered = Task.WhenAll(printers.Select(printer => printer.First));
         await Task.WhenAny(
             signal.Requested, once ? answered : Task.Delay(Timeout.Infinite, stop.Token),
-            Task.Delay(once ? invocation.Flags.Get(ClusterPatience.Timeout) : Timeout.InfiniteTimeSpan, stop.Token));
+            Task.Delay(once ? invocation.Flags.Get(FirstAnswerTimeout.Flag) : Timeout.InfiniteTimeSpan, stop.Token));
         await stop.CancelAsync();
         await Task.WhenAll(runs).ContinueWith(static _ => { }, TaskScheduler.Default);
         if (once && !answered.IsCompleted && !signal.Requested.IsCompleted)
         {
-            return await ClusterPatience.GiveUpAsync(invocation, "answer", cluster);
+            return await FirstAnswerTimeout.ReportAsync(invocation, "answer", cluster);
         }
         return once && !printers.TrueForAll(printer => printer.HasEndpoints) ? ExitCodes.Failure : ExitCodes.Success;
     }

@@ -16,14 +16,16 @@ public sealed record ResolveTarget(string Title, Resolver Resolver)
     /// <summary>
     /// The backends with that name, of both protocols; failing those, the target. Empty when the word is neither.
     /// </summary>
-    public static IReadOnlyList<ResolveTarget> Find(string word, Configuration configuration)
+    public static IReadOnlyList<ResolveTarget> Find(string word, PerProtocol<IReadOnlyList<BackendInfo>> backends)
     {
-        ResolveTarget[] backends =
+        ResolveTarget[] named =
         [
-            .. from backend in configuration.HttpBackends! where backend.Name == word select new ResolveTarget($"{word} (HTTP)", backend.Resolver),
-            .. from backend in configuration.GrpcBackends! where backend.Name == word select new ResolveTarget($"{word} (gRPC)", backend.Resolver),
+            .. from pair in backends.Pairs
+               from backend in pair.Item2
+               where backend.Name == word
+               select new ResolveTarget($"{word} ({pair.Item1.DisplayName})", backend.Resolver),
         ];
-        return backends.Length > 0 ? backends : Parse(word) is { } resolver ? [new(word, resolver)] : [];
+        return named.Length > 0 ? named : Parse(word) is { } resolver ? [new(word, resolver)] : [];
     }
 
     /// <summary>
@@ -34,7 +36,9 @@ public sealed record ResolveTarget(string Title, Resolver Resolver)
     {
         if (word.StartsWith(K8sPrefix, StringComparison.Ordinal))
         {
-            return K8sTargetModule.tryParse(word[K8sPrefix.Length..]).IsOk ? Resolver.NewK8s(word[K8sPrefix.Length..]) : null;
+            return K8sTargetModule.tryParse(word[K8sPrefix.Length..]).IsOk
+                ? Resolver.NewK8s(word[K8sPrefix.Length..])
+                : null;
         }
         if (word.StartsWith(SrvPrefix, StringComparison.Ordinal) || word.StartsWith('_'))
         {
@@ -44,7 +48,8 @@ public sealed record ResolveTarget(string Title, Resolver Resolver)
                 : null;
         }
         var host = word.StartsWith(HostPrefix, StringComparison.Ordinal) ? word[HostPrefix.Length..] : word;
-        return Split(host) is { Name.Length: > 0 } target && (!target.Name.Contains(':') || IPAddress.TryParse(target.Name, out _))
+        return Split(host) is { Name.Length: > 0 } target
+            && (!target.Name.Contains(':') || IPAddress.TryParse(target.Name, out _))
             ? Resolver.NewHost(target.Name, target.Port)
             : null;
     }

@@ -20,9 +20,15 @@ public sealed class ServeCommand : ICommand
     {
         var options = ServerOptions.From(invocation.Flags);
         var errors = new List<string>(FlagChecks.Errors(invocation.Flags));
+        // After the flags were checked, so that a slip of the pen leaves no files behind.
+        var made = errors.Count == 0 && options.Listeners.HasTls
+            ? DevelopmentCertificates.MakeAbsent(options.Tls, TimeProvider.System)
+            : null;
         var files = ServerFiles.Of(options);
         // In parallel: loading certificates reads the system's trust store, the longest single step of a start.
-        var loadingTls = options.Listeners.HasTls ? Task.Run(() => (Identity: TlsFiles.Load(options.Tls, out var problems), problems)) : null;
+        var loadingTls = options.Listeners.HasTls
+            ? Task.Run(() => (Identity: TlsFiles.Load(options.Tls, out var problems), problems))
+            : null;
         var configuration = ConfigurationLoader.Load(options.Configuration, out var mistakes);
         CertificateStore? certificates = null;
         if (loadingTls is not null)
@@ -34,24 +40,24 @@ public sealed class ServeCommand : ICommand
         errors.AddRange(mistakes);
         if (errors.Count > 0 || configuration is null)
         {
-            return invocation.Refuse(errors);
+            return invocation.Refuse(made is null ? errors : [made, .. errors]);
         }
 
         using var logging = new LogOutput(options.Logging, ships: true);
         var logger = logging.Loggers.CreateLogger<ServeCommand>();
         logger.LogInformation("kedge {Version}", BuildInfo.Version);
+        if (made is not null)
+        {
+            logger.LogWarning("{Note}", made);
+        }
         foreach (var line in ConfigurationLoader.Absent(options.Configuration))
         {
             logger.LogInformation("{Note}", line);
         }
-        var ignored = FlagCatalogue.WithoutEffect.Where(invocation.Flags.IsGiven).Select(flag => flag.ToString()).ToArray();
+        string[] ignored = [.. FlagCatalogue.WithoutEffect.Where(invocation.Flags.IsGiven).Select(flag => $"{flag}")];
         if (ignored.Length > 0)
         {
             logger.LogWarning("accepted without effect: {Flags}", string.Join(", ", ignored));
-        }
-        foreach (var warning in ConfigurationWarnings.Of(configuration))
-        {
-            logger.LogWarning("{Warning}", warning);
         }
         await using var server = new KedgeServer(
             options, invocation.Flags, new ServerStart(configuration, certificates, files), logging);

@@ -2,24 +2,27 @@ using System.Runtime.InteropServices;
 
 namespace Kedge.Host.Commands;
 
-/// <summary>Waits for SIGTERM or SIGINT. The first asks the server to end; a second ends the process at once.</summary>
+/// <summary>
+/// Waits for SIGTERM or SIGINT. The first signal requests an orderly shutdown; a second one ends the process at once.
+/// </summary>
 public sealed class ShutdownSignal : IDisposable
 {
-    private readonly TaskCompletionSource<PosixSignal> requested = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private readonly PosixSignalRegistration[] registrations;
+    private readonly TaskCompletionSource<PosixSignal> _requested =
+        new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly PosixSignalRegistration[] _registrations;
 
-    public ShutdownSignal() => registrations =
+    public ShutdownSignal() => _registrations =
     [
         PosixSignalRegistration.Create(PosixSignal.SIGTERM, Handle),
         PosixSignalRegistration.Create(PosixSignal.SIGINT, Handle),
     ];
 
     /// <summary>Completes with the first signal.</summary>
-    public Task<PosixSignal> Requested => requested.Task;
+    public Task<PosixSignal> Requested => _requested.Task;
 
     public void Dispose()
     {
-        foreach (var registration in registrations)
+        foreach (var registration in _registrations)
         {
             registration.Dispose();
         }
@@ -28,9 +31,9 @@ public sealed class ShutdownSignal : IDisposable
     private void Handle(PosixSignalContext context)
     {
         context.Cancel = true;
-        if (!requested.TrySetResult(context.Signal))
+        if (!_requested.TrySetResult(context.Signal))
         {
-            // As the shell reports a process that died of the signal.
+            // The exit code of a process that the signal killed.
             Environment.Exit(context.Signal == PosixSignal.SIGINT ? 130 : 143);
         }
     }

@@ -2,38 +2,40 @@ using Kedge.Domain;
 
 namespace Kedge.Host.Configurations;
 
-/// <summary>Tells two configurations apart in lines for people.</summary>
+/// <summary>Describes the differences between two configurations, in lines for people.</summary>
 public static class ConfigurationChanges
 {
-    private const int MostLines = 40;
+    private const int MaxLines = 40;
 
-    // Comparing finds requests that go elsewhere, which takes long for very large tables.
-    private const int MostRules = 2000;
+    // The comparison searches for requests that go elsewhere, which takes long for very large tables.
+    private const int MaxRules = 2000;
 
     public static IReadOnlyList<string> Describe(Configuration before, Configuration after)
     {
-        if (Rules(before) > MostRules || Rules(after) > MostRules)
+        if (Rules(before) > MaxRules || Rules(after) > MaxRules)
         {
             return [$"{Size(before)} before, {Size(after)} now"];
         }
         var differences = DiffReport.Differences(before, after);
         if (differences.Count == 0)
         {
-            return ["the text changed, not its meaning"];
+            return ["no change in meaning"];
         }
-        var lines = differences.Take(MostLines).Select(difference => Line(difference!)).ToList();
-        if (differences.Count > MostLines)
+        var lines = differences.Take(MaxLines).Select(difference => Line(difference!)).ToList();
+        if (differences.Count > MaxLines)
         {
-            lines.Add($"and {differences.Count - MostLines} more");
+            lines.Add($"and {differences.Count - MaxLines} more");
         }
         return lines;
     }
 
-    /// <summary>How much there is, such as <c>3 routes, 2 backends</c>.</summary>
+    /// <summary>The number of entries, such as <c>3 routes, 2 backends</c>.</summary>
     public static string Size(Configuration configuration) =>
-        $"{Rules(configuration)} routes, {configuration.HttpBackends!.Count + configuration.GrpcBackends!.Count} backends";
+        $"{Rules(configuration)} routes, {Count(configuration.Backends)} backends";
 
-    private static int Rules(Configuration configuration) => configuration.HttpRoutes!.Count + configuration.GrpcRoutes!.Count;
+    private static int Rules(Configuration configuration) => Count(configuration.Routes);
+
+    private static int Count<T>(PerProtocol<IReadOnlyList<T>> lists) => lists.Http.Count + lists.Grpc.Count;
 
     private static string Line(Difference difference)
     {

@@ -1,38 +1,51 @@
+using System.Text;
 using Kedge.Domain;
 using Kedge.Host.Flags;
 
 namespace Kedge.Host.Configurations;
 
-/// <summary>Gets the two configuration texts from where the flags say, and has the core decode and validate them.</summary>
+/// <summary>
+/// Reads the two configuration files from where the flags say, and has the core decode and validate them.
+/// </summary>
 public static class ConfigurationLoader
 {
-    /// <summary>The configuration, or null and a line for each error.</summary>
-    public static Configuration? Load(ConfigurationOptions options, out IReadOnlyList<string> errors)
+    /// <summary>The validated content of both files, or null and a line for each error.</summary>
+    public static LoadedFiles? Load(ConfigurationOptions options, out IReadOnlyList<string> errors)
     {
-        var configuration = Load(options, out var unreadable, out var problems);
+        var files = Load(options, out var unreadable, out var problems);
         errors = [.. unreadable, .. problems.Select(ConfigErrorModule.describe)];
-        return configuration;
+        return files;
     }
 
-    /// <summary>The configuration, or null, a line for each file that cannot be read, and the errors in the others.</summary>
-    public static Configuration? Load(
+    /// <summary>
+    /// The validated content of both files, or null, a line for each file that cannot be read, and the errors in the
+    /// others.
+    /// </summary>
+    public static LoadedFiles? Load(
         ConfigurationOptions options, out IReadOnlyList<string> unreadable, out IReadOnlyList<ConfigError> errors)
     {
         var problems = new List<string>();
-        var director = Text(FlagCatalogue.DirectorConfig, options.Director, FlagCatalogue.DirectorConfigPath, options.DirectorPath, problems);
-        var pool = Text(FlagCatalogue.PoolConfig, options.Pool, FlagCatalogue.PoolConfigPath, options.PoolPath, problems);
-        var loaded = Configuration.Load(director.Name, director.Content, pool.Name, pool.Content);
+        var director = Text(
+            FlagCatalogue.DirectorConfig,
+            options.Director,
+            FlagCatalogue.DirectorConfigPath,
+            options.DirectorPath,
+            problems);
+        var pool = Text(
+            FlagCatalogue.PoolConfig, options.Pool, FlagCatalogue.PoolConfigPath, options.PoolPath, problems);
+        var loaded = LoadedFiles.Load(director.Name, director.Content, pool.Name, pool.Content);
         unreadable = problems;
         errors = loaded.Problems;
         return unreadable.Count + errors.Count == 0 ? loaded.Value : null;
     }
 
-    /// <summary>The names of the files that are not given, each with the flags that would give it.</summary>
+    /// <summary>A line for each file that is not given, with the flags that would provide it.</summary>
     public static IEnumerable<string> Absent(ConfigurationOptions options)
     {
         if (options.Director.Length == 0 && options.DirectorPath.Length == 0)
         {
-            yield return $"no routes: neither {FlagCatalogue.DirectorConfigPath} nor {FlagCatalogue.DirectorConfig} is given";
+            yield return
+                $"no routes: neither {FlagCatalogue.DirectorConfigPath} nor {FlagCatalogue.DirectorConfig} is given";
         }
         if (options.Pool.Length == 0 && options.PoolPath.Length == 0)
         {
@@ -45,7 +58,7 @@ public static class ConfigurationLoader
     {
         if (inline.Length > 0)
         {
-            return (inlineFlag.ToString(), System.Text.Encoding.UTF8.GetBytes(inline));
+            return (inlineFlag.ToString(), Encoding.UTF8.GetBytes(inline));
         }
         if (path.Length == 0)
         {

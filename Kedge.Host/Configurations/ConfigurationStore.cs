@@ -3,131 +3,127 @@ using Kedge.Domain;
 namespace Kedge.Host.Configurations;
 
 /// <summary>
-/// The one place where what the files say and what discovery makes meet, and from which the whole is published: director
-/// and pool together, all or nothing. Keeps a journal of the attempts.
+/// Merges what the files say with what discovery generates, compiles the result once, and publishes it as a whole:
+/// routes and backends change together or not at all. Keeps a journal of the attempts.
 /// </summary>
 public sealed class ConfigurationStore
 {
-    private const int Remembered = 20;
+    private const int MaxAttempts = 20;
 
-    private readonly Action<Configuration> _publish;
+    private readonly Action<Configuration> _apply;
     private readonly ILogger _logger;
     private readonly TimeProvider _time;
     private readonly Lock _lock = new();
-    private Configuration _files;
-    private Configuration _current;
-    private Func<Configuration, GeneratedEntries>? _generate;
-    private ConfigurationStanding _standing;
+    private LoadedFiles _files;
+    private Configuration _current = Configuration.Empty!;
+    private Func<LoadedFiles, GeneratedEntries>? _generate;
+    private ConfigurationStatus _status;
 
-    /// <param name="initial">What the files say at the start. It is published at once.</param>
-    /// <param name="publish">Brings a configuration into force. Must not fail.</param>
+    /// <param name="files">The content of the files at the start. It is published at once.</param>
+    /// <param name="apply">Makes a configuration the active one. Must not fail.</param>
     /// <param name="logger">Where attempts are logged.</param>
     /// <param name="time">The clock of the journal.</param>
-    public ConfigurationStore(Configuration initial, Action<Configuration> publish, ILogger logger, TimeProvider time)
+    public ConfigurationStore(LoadedFiles files, Action<Configuration> apply, ILogger logger, TimeProvider time)
     {
-        _publish = publish;
+        _files = files;
+        _apply = apply;
         _logger = logger;
         _time = time;
-        _files = _current = initial;
-        var now = time.GetUtcNow();
-        _standing = new(1, now, [], 0, [new(1, now, "start", [ConfigurationChanges.Size(initial)])]);
-        publish(initial);
+        _status = new(0, time.GetUtcNow(), [], 0, []);
+        Publish("start");
     }
 
-    /// <summary>What the files say, without what discovery makes.</summary>
-    public Configuration Files => Volatile.Read(ref _files);
+    /// <summary>The content of the files, without what discovery generates.</summary>
+    public LoadedFiles Files => Volatile.Read(ref _files);
 
-    /// <summary>What is in force.</summary>
+    /// <summary>The active configuration.</summary>
     public Configuration Current => Volatile.Read(ref _current);
 
-    public ConfigurationStanding Standing => Volatile.Read(ref _standing);
+    public ConfigurationStatus Status => Volatile.Read(ref _status);
 
-    /// <summary>The files have a new, valid content.</summary>
-    public void SetFiles(Configuration files, string source)
+    /// <summary>The files have new, valid content.</summary>
+    public void SetFiles(LoadedFiles files, string source)
     {
         lock (_lock)
         {
-            _files = files;
-            Bring(source);
+            Volatile.Write(ref _files, files);
+            Publish(source);
         }
     }
 
-    /// <summary>The files have a content that cannot be used: what is in force stays.</summary>
+    /// <summary>The files have invalid content: the active configuration stays.</summary>
     /// <param name="source">Why the files were read.</param>
-    /// <param name="errors">A line each, at least one.</param>
-    public void Refuse(string source, IReadOnlyList<string> errors)
+    /// <param name="errors">One line for each error, at least one.</param>
+    public void Reject(string source, IReadOnlyList<string> errors)
     {
         lock (_lock)
         {
-            var standing = Standing;
-            Remember(standing with { Errors = errors, Refused = standing.Refused + 1 }, new(0, _time.GetUtcNow(), source, errors));
+            var status = Status;
+            AddToJournal(
+                status with { Errors = errors, Rejected = status.Rejected + 1 },
+                new(0, _time.GetUtcNow(), source, errors));
         }
-        _logger.LogError("the changed configuration is refused, the one before serves on: {Count} errors", errors.Count);
+        _logger.LogError(
+            "configuration rejected ({Errors}); the previous one stays active",
+            errors.Count == 1 ? "1 error" : $"{errors.Count} errors");
         foreach (var error in errors)
         {
             _logger.LogError("{Error}", error);
         }
     }
 
-    /// <summary>The files have again, or still, the content that is in force.</summary>
-    public void Confirm(string source)
+    /// <summary>The files still have, or have again, the content that is active.</summary>
+    public void MarkUnchanged(string source)
     {
         lock (_lock)
         {
-            Volatile.Write(ref _standing, Standing with { Errors = [] });
+            Volatile.Write(ref _status, Status with { Errors = [] });
         }
-        _logger.LogInformation("configuration read again ({Source}): the files hold what is in force", source);
+        _logger.LogInformation("configuration unchanged ({Source})", source);
     }
 
-    /// <summary>
-    /// Puts generated entries behind those of the files, from now on.
-    /// </summary>
+    /// <summary>Adds generated entries after those of the files, from now on.</summary>
     /// <param name="generate">
-    /// The entries that go with a content of the files, whose own routes and backends come first. Called at once, and again
-    /// whenever the files change, so that both change in one step. Pure and quick.
+    /// Generates the entries that go with the content of the files, whose own routes and backends take precedence.
+    /// Called at once, and again whenever the files change, so that both change in one step. Pure and quick.
     /// </param>
-    public void SetGenerated(Func<Configuration, GeneratedEntries> generate)
+    public void SetGenerated(Func<LoadedFiles, GeneratedEntries> generate)
     {
         lock (_lock)
         {
             _generate = generate;
-            Bring("discovery");
+            Publish("discovery");
         }
     }
 
-    private void Bring(string source)
+    private void Publish(string source)
     {
-        var next = _files;
-        if (_generate is { } generate)
-        {
-            var (built, rejected) = Configuration.Build(_files.Files, generate(_files), _current);
-            next = built!;
-            foreach (var error in rejected)
-            {
-                _logger.LogWarning("generated entry left out: {Error}", ConfigErrorModule.describe(error));
-            }
-        }
         var before = _current;
-        _publish(next);
-        Volatile.Write(ref _current, next);
-        var standing = Standing;
-        var number = standing.Generation + 1;
+        var generated = _generate?.Invoke(_files) ?? GeneratedEntries.Empty;
+        var (next, rejected) = Configuration.Build(_files, generated, before);
+        foreach (var error in rejected)
+        {
+            _logger.LogWarning("generated entry rejected: {Error}", ConfigErrorModule.describe(error));
+        }
+        _apply(next!);
+        Volatile.Write(ref _current, next!);
+        var number = Status.Generation + 1;
         var now = _time.GetUtcNow();
-        // Discovery does not mend the files.
-        var errors = source == "discovery" ? standing.Errors : [];
-        standing = standing with { Generation = number, Since = now, Errors = errors };
-        Remember(standing, new(number, now, source, []));
-        // Compared when it serves already: neither requests nor the page wait for the journal's words.
-        var lines = ConfigurationChanges.Describe(before, next);
-        Remember(standing, new(number, now, source, lines));
+        // Discovery does not fix errors in the files.
+        var errors = source == "discovery" ? Status.Errors : [];
+        var status = Status with { Generation = number, Since = now, Errors = errors };
+        AddToJournal(status, new(number, now, source, []));
+        // Compared once it is active: neither requests nor the status page wait for the journal's text.
+        var lines = number == 1 ? [ConfigurationChanges.Size(next!)] : ConfigurationChanges.Describe(before, next!);
+        AddToJournal(status, new(number, now, source, lines));
         _logger.LogInformation(
-            "configuration {Generation} is in force ({Source}): {Changes}", number, source, string.Join("; ", lines));
-        foreach (var warning in ConfigurationWarnings.Of(next))
+            "configuration {Generation} active ({Source}): {Changes}", number, source, string.Join("; ", lines));
+        foreach (var warning in ConfigurationWarnings.Of(next!))
         {
             _logger.LogWarning("{Warning}", warning);
         }
     }
 
-    private void Remember(ConfigurationStanding standing, ConfigurationAttempt attempt) =>
-        Volatile.Write(ref _standing, standing with { Attempts = [attempt, .. standing.Attempts.Take(Remembered - 1)] });
+    private void AddToJournal(ConfigurationStatus status, ConfigurationAttempt attempt) =>
+        Volatile.Write(ref _status, status with { Attempts = [attempt, .. status.Attempts.Take(MaxAttempts - 1)] });
 }

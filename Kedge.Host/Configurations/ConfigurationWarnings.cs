@@ -2,16 +2,14 @@ using Kedge.Domain;
 
 namespace Kedge.Host.Configurations;
 
-/// <summary>What is valid in a configuration but cannot be meant.</summary>
+/// <summary>Reports what is valid in a configuration but is most likely a mistake.</summary>
 public static class ConfigurationWarnings
 {
-    /// <summary>A line for each.</summary>
+    /// <summary>A line for each warning.</summary>
     public static IEnumerable<string> Of(Configuration configuration) =>
-        [.. Dangling("HTTP", configuration.HttpRoutes), .. Dangling("gRPC", configuration.GrpcRoutes)];
-
-    private static IEnumerable<string> Dangling(string protocol, IEnumerable<RouteInfo?> routes) =>
-        from route in routes
-        where route is { BackendIndex: < 0 }
-        select $"{route.File}:{route.Line}: the {protocol} route ({route.Rule}) names the backend '{route.BackendName}', "
-            + "which the pool does not have";
+        from pair in configuration.Routes.Pairs
+        from route in pair.Item2
+        where route.BackendIndex < 0
+        select $"{route.File}:{route.Line}: the {pair.Item1.DisplayName} route ({route.Rule}) refers to backend "
+            + $"'{route.BackendName}', which the pool does not have";
 }

@@ -5,8 +5,8 @@ using Kedge.Host.Kubernetes;
 namespace Kedge.Host.Configurations;
 
 /// <summary>
-/// Brings what discovery makes of the cluster's services into force, together with what the files say, and tells in the
-/// log what of it cannot be used as it is.
+/// Publishes what discovery generates from the cluster's services, together with the content of the files, and logs
+/// what discovery cannot use.
 /// </summary>
 public sealed class DiscoveryPublisher
 {
@@ -15,7 +15,7 @@ public sealed class DiscoveryPublisher
     private readonly ILogger _logger;
     private readonly TaskCompletionSource _first = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private Generated? _latest;
-    private HashSet<string> _told = [];
+    private HashSet<string> _reported = [];
 
     public DiscoveryPublisher(DiscoverySource source, ConfigurationStore store, ILogger logger)
     {
@@ -25,42 +25,41 @@ public sealed class DiscoveryPublisher
         source.Changed += Publish;
     }
 
-    /// <summary>Completes when what the first full list makes is in force.</summary>
+    /// <summary>Completes once the entries of the first complete list are active.</summary>
     public Task First => _first.Task;
 
     /// <summary>How many services carry the label.</summary>
     public int ServiceCount => _source.ServiceCount;
 
-    /// <summary>What is in force; null before the first full list.</summary>
+    /// <summary>The active entries; null before the first complete list.</summary>
     public Generated? Latest => Volatile.Read(ref _latest);
 
     private void Publish()
     {
-        var files = _store.Files;
         var before = Latest;
-        if (before is null || !ReferenceEquals(before, _source.Generate(files.Files)))
+        if (before is null || !ReferenceEquals(before, _source.Generate(_store.Files)))
         {
-            _store.SetGenerated(EntriesBeside);
+            _store.SetGenerated(EntriesFor);
         }
         _first.TrySetResult();
     }
 
-    /// <summary>What goes with a content of the files, whose routes win. Called when either has changed.</summary>
-    private GeneratedEntries EntriesBeside(Configuration files)
+    /// <summary>The entries that go with the content of the files. Called whenever either changes.</summary>
+    private GeneratedEntries EntriesFor(LoadedFiles files)
     {
-        var generated = _source.Generate(files.Files);
+        var generated = _source.Generate(files);
         Volatile.Write(ref _latest, generated);
-        Tell(generated);
+        Report(generated);
         return generated.Entries;
     }
 
-    private void Tell(Generated generated)
+    private void Report(Generated generated)
     {
         var reports = DiscoveryText.reports(generated);
-        foreach (var report in reports.Where(report => !_told.Contains(report)))
+        foreach (var report in reports.Where(report => !_reported.Contains(report)))
         {
             _logger.LogWarning("discovery: {Report}", report);
         }
-        _told = [.. reports];
+        _reported = [.. reports];
     }
 }

@@ -4,15 +4,15 @@ using Kedge.Host.Flags;
 namespace Kedge.Host.Configurations;
 
 /// <summary>
-/// Files that belong together, told from an earlier state of theirs by their content: a ConfigMap's or Secret's file changes
-/// by a swapped link above it, which no notification of the file system tells reliably.
+/// Files that belong together. Changes are detected by comparing content: the files of a ConfigMap or Secret change
+/// when a symbolic link above them is replaced, which no file system notification reports reliably.
 /// </summary>
 public sealed class WatchedFiles
 {
-    private const int MostReads = 20;
+    private const int MaxReads = 20;
 
-    // Whoever writes two files one after the other has this long between them.
-    private static readonly TimeSpan Settling = TimeSpan.FromMilliseconds(150);
+    // How much time may pass between the writes of two files that belong together.
+    private static readonly TimeSpan SettlingTime = TimeSpan.FromMilliseconds(150);
 
     private readonly string[] _paths;
 
@@ -26,30 +26,31 @@ public sealed class WatchedFiles
 
     public static WatchedFiles Of(ConfigurationOptions options) => new([options.DirectorPath, options.PoolPath]);
 
-    public static WatchedFiles Of(TlsOptions options) => new([options.CertFile, options.KeyFile, .. options.ClientCaFiles]);
+    public static WatchedFiles Of(TlsOptions options) =>
+        new([options.CertFile, options.KeyFile, .. options.ClientCaFiles]);
 
     public bool IsEmpty => _paths.Length == 0;
 
-    /// <summary>The content that was read last; at first, that of the construction.</summary>
+    /// <summary>A fingerprint of the content that was read last; at first, of the content at construction.</summary>
     public string Seen { get; private set; }
 
-    /// <summary>Whether the content is another than the one seen last.</summary>
+    /// <summary>Whether the content differs from what was read last.</summary>
     public bool HaveChanged => !IsEmpty && Fingerprint() != Seen;
 
     /// <summary>
-    /// Reads the files until they stand still: what is read is of one state of all of them, and a second file that is
-    /// written shortly after the first is waited for.
+    /// Reads the files, again and again until they no longer change. The result comes from one state of all files,
+    /// including one that is written shortly after another.
     /// </summary>
     public async Task<T> ReadSettledAsync<T>(Func<T> read, CancellationToken cancel)
     {
         for (var reads = 1; ; reads++)
         {
             var before = Fingerprint();
-            await Task.Delay(Settling, cancel);
+            await Task.Delay(SettlingTime, cancel);
             var value = read();
             Seen = Fingerprint();
-            // Files that never stand still are read all the same: their errors, if any, are worth telling.
-            if (before == Seen || reads == MostReads)
+            // Files that never settle are read all the same, so that at least their errors are reported.
+            if (before == Seen || reads == MaxReads)
             {
                 return value;
             }

@@ -1,4 +1,5 @@
 using System.Collections.Frozen;
+using Kedge.Domain;
 using Kedge.Host.Authorization;
 using Kedge.Host.Flags;
 using Kedge.Host.Listeners;
@@ -7,16 +8,23 @@ using Microsoft.AspNetCore.Server.Kestrel.Core;
 
 namespace Kedge.Host.Debug;
 
-/// <summary>The plain-text port for health and debug pages. Nothing is proxied here, and none of it is on the proxy ports.</summary>
+/// <summary>
+/// The plain-text port for health, metrics and debug pages. It proxies nothing, and the proxy ports serve none of its
+/// pages.
+/// </summary>
 public static class DebugListener
 {
     /// <param name="options">The address and port.</param>
-    /// <param name="pages">Each at a path of its own.</param>
+    /// <param name="pages">The pages, each with its own path.</param>
     /// <param name="guard">Decides who may see the pages that are not open; null = everyone.</param>
     /// <param name="counters">Where its connections are counted.</param>
     /// <param name="loggers">Where it logs.</param>
     public static WebApplication Create(
-        ListenerOptions options, IEnumerable<IDebugPage> pages, Authorizer? guard, ListenerCounters counters, ILoggerFactory loggers)
+        ListenerOptions options,
+        IEnumerable<IDebugPage> pages,
+        Authorizer? guard,
+        ListenerCounters counters,
+        ILoggerFactory loggers)
     {
         var byPath = pages.ToFrozenDictionary(page => page.Path, StringComparer.Ordinal);
         return ListenerHost.Create(
@@ -33,14 +41,16 @@ public static class DebugListener
             context => AnswerAsync(byPath, guard, context));
     }
 
-    private static async Task AnswerAsync(FrozenDictionary<string, IDebugPage> pages, Authorizer? guard, HttpContext context)
+    private static async Task AnswerAsync(
+        FrozenDictionary<string, IDebugPage> pages, Authorizer? guard, HttpContext context)
     {
         context.Response.Headers.CacheControl = "no-store";
         context.Response.Headers.XContentTypeOptions = "nosniff";
         var page = pages.GetValueOrDefault(context.Request.Path.Value ?? "");
-        if (guard is not null && page is not { IsOpen: true } && await guard.AuthorizeAsync(context, null) is { } refusal)
+        if (guard is not null && page is not { IsOpen: true }
+            && await guard.AuthorizeAsync(context, null) is { } denial)
         {
-            await refusal.WriteAsync(context, asGrpc: false, requestId: null, backendName: null);
+            await denial.WriteAsync(context, Protocol.Http, requestId: null, backendName: null);
             return;
         }
         if (page is null)
@@ -58,9 +68,10 @@ public static class DebugListener
         {
             await page.AnswerAsync(context);
         }
-        catch (Exception e) when (e is OperationCanceledException or IOException && context.RequestAborted.IsCancellationRequested)
+        catch (Exception e) when (e is OperationCanceledException or IOException
+            && context.RequestAborted.IsCancellationRequested)
         {
-            // The reader has gone.
+            // The client has disconnected.
         }
     }
 }

@@ -3,29 +3,34 @@ using Kedge.Pages;
 
 namespace Kedge.Host.Debug;
 
-/// <summary>Where a request would go: <c>?method=&amp;url=</c>, and <c>headers</c> (<c>name: value; name: value</c>), <c>grpc</c>, <c>forward</c>.</summary>
+/// <summary>
+/// Where a request would go: <c>?method=&amp;url=</c>, and <c>headers</c> (<c>name: value; name: value</c>),
+/// <c>grpc</c>, <c>forward</c>.
+/// </summary>
 public sealed class ExplainPage(DebugFacts facts) : IDebugPage
 {
+    private const StringSplitOptions Tidy = StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries;
+
     public string Path => "/debug/explain";
 
-    public Task AnswerAsync(HttpContext context) => PageResponse.ViewAsync(context, View(context.Request.Query), Pages.ExplainPage.render);
+    public Task AnswerAsync(HttpContext context) =>
+        PageResponse.ViewAsync(context, View(context.Request.Query), ExplainHtml.render);
 
     private ExplainView View(IQueryCollection query)
     {
         var method = query["method"].ToString() is { Length: > 0 } given ? given : "GET";
         var url = query["url"].ToString();
         var headers = query["headers"].ToString();
-        var grpc = IsOn(query["grpc"]);
-        var forward = IsOn(query["forward"]);
+        var grpc = PageResponse.IsOn(query, "grpc");
+        var forward = PageResponse.IsOn(query, "forward");
         var (verdict, tone, lines) = url.Length == 0
             ? ("", Tone.Quiet, [])
-            : Explain(method, url, headers.Split(';', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries), grpc, forward);
+            : Explain(method, url, headers.Split(';', Tidy), grpc, forward);
         return new ExplainView(facts.Server, method, url, headers, grpc, forward, verdict, tone, lines);
     }
 
-    private static bool IsOn(string? value) => value is "true" or "on" or "1" or "";
-
-    private (string Verdict, Tone Tone, string[] Lines) Explain(string method, string url, string[] headers, bool grpc, bool forward)
+    private (string Verdict, Tone Tone, string[] Lines) Explain(
+        string method, string url, string[] headers, bool grpc, bool forward)
     {
         if (RequestText.tryParse(method, url, headers, grpc, forward, out var error) is not { } request)
         {
@@ -36,7 +41,7 @@ public sealed class ExplainPage(DebugFacts facts) : IDebugPage
         return report.Winner switch
         {
             { } winner when report.BackendKnown => ($"goes to backend {winner.BackendName}", Tone.Good, lines),
-            { } winner => ($"a route takes it, but there is no backend {winner.BackendName}: no-backend", Tone.Bad, lines),
+            { } winner => ($"goes to backend {winner.BackendName}, which does not exist: no-backend", Tone.Bad, lines),
             _ => (lines.Length > 0 ? lines[^1] : "no route", Tone.Warning, lines),
         };
     }

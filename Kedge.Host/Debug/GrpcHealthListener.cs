@@ -2,26 +2,28 @@ using Grpc.HealthCheck;
 using Kedge.Host.Flags;
 using Kedge.Host.Listeners;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
-
 using static Grpc.Health.V1.HealthCheckResponse.Types;
 
 namespace Kedge.Host.Debug;
 
-/// <summary>grpc.health.v1 in clear-text HTTP/2, on a port of its own: SERVING from readiness to the drain.</summary>
+/// <summary>
+/// grpc.health.v1 over clear-text HTTP/2, on a port of its own: SERVING from readiness until the drain begins.
+/// </summary>
 public static class GrpcHealthListener
 {
     public static WebApplication Create(ListenerOptions options, ServerHealth health, ILoggerFactory loggers)
     {
         var service = new HealthServiceImpl();
-        void Tell() => service.SetStatus("", health.IsReady ? ServingStatus.Serving : ServingStatus.NotServing);
-        health.Changed += Tell;
-        Tell();
+        void Report() => service.SetStatus("", health.IsReady ? ServingStatus.Serving : ServingStatus.NotServing);
+        health.Changed += Report;
+        Report();
         return ListenerHost.Create(
             loggers,
             kestrel =>
             {
                 kestrel.AddServerHeader = false;
-                kestrel.Listen(options.BindAddress, options.GrpcHealthPort, listener => listener.Protocols = HttpProtocols.Http2);
+                kestrel.Listen(
+                    options.BindAddress, options.GrpcHealthPort, listener => listener.Protocols = HttpProtocols.Http2);
             },
             services =>
             {

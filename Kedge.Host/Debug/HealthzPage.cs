@@ -1,9 +1,10 @@
 namespace Kedge.Host.Debug;
 
-/// <summary>Whether the process is well: 503 from the moment it drains.</summary>
+/// <summary>Liveness: 200, and 503 once the server drains.</summary>
 public sealed class HealthzPage(ServerHealth health) : IDebugPage
 {
     public string Path => "/_healthz";
+
     public bool IsOpen => true;
 
     public Task AnswerAsync(HttpContext context) => health.IsDraining

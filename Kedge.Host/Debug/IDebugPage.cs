@@ -3,10 +3,10 @@ namespace Kedge.Host.Debug;
 /// <summary>A page of the debug port.</summary>
 public interface IDebugPage
 {
-    /// <summary>Where it is: an exact path.</summary>
+    /// <summary>The exact path of the page.</summary>
     string Path { get; }
 
-    /// <summary>Whether everyone may see it, also when debug pages need authorization.</summary>
+    /// <summary>Whether everyone may see the page, even when debug pages require authorization.</summary>
     bool IsOpen => false;
 
     /// <summary>Answers a GET or HEAD request.</summary>

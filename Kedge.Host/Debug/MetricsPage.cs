@@ -2,7 +2,7 @@ using OpenTelemetry.Metrics;
 
 namespace Kedge.Host.Debug;
 
-/// <summary>The metrics, for Prometheus. Open, as health is.</summary>
+/// <summary>The metrics, for Prometheus. Open to everyone, like the health pages.</summary>
 public sealed class MetricsPage : IDebugPage
 {
     private readonly RequestDelegate _scrape;
@@ -21,8 +21,8 @@ public sealed class MetricsPage : IDebugPage
 
     public Task AnswerAsync(HttpContext context)
     {
-        // Prometheus would rather have OpenMetrics, whose counters must end in `_total`: not all of the names do that
-        // existing dashboards ask for.
+        // Prometheus prefers OpenMetrics, whose counters must end in `_total`. Some of the names that existing
+        // dashboards use do not.
         context.Request.Headers.Accept = "text/plain; version=0.0.4";
         return _scrape(context);
     }

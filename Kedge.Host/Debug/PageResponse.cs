@@ -4,7 +4,7 @@ using System.Text.Json.Serialization;
 
 namespace Kedge.Host.Debug;
 
-/// <summary>The forms in which debug pages answer.</summary>
+/// <summary>The formats of the debug pages.</summary>
 public static class PageResponse
 {
     private static readonly JsonSerializerOptions SnakeCase = new()
@@ -17,21 +17,40 @@ public static class PageResponse
         WriteAsync(context, status, "text/plain; charset=utf-8", text + "\n");
 
     public static Task JsonAsync<T>(HttpContext context, T value) =>
-        WriteAsync(context, StatusCodes.Status200OK, "application/json", JsonSerializer.Serialize(value, JsonSerializerOptions.Web) + "\n");
+        WriteAsync(
+            context,
+            StatusCodes.Status200OK,
+            "application/json",
+            JsonSerializer.Serialize(value, JsonSerializerOptions.Web) + "\n");
 
-    /// <summary>A page as its view model says: as HTML, or the model itself as JSON for those who accept that and not HTML.</summary>
+    /// <summary>
+    /// A page from its view model: as HTML, or the model itself as JSON for clients that accept JSON and not HTML.
+    /// </summary>
     public static Task ViewAsync<T>(HttpContext context, T view, Func<T, string> render)
     {
-        var accept = context.Request.Headers.Accept.ToString();
         context.Response.Headers.Vary = "Accept";
-        if (accept.Contains("application/json", StringComparison.OrdinalIgnoreCase)
-            && !accept.Contains("text/html", StringComparison.OrdinalIgnoreCase))
-        {
-            return WriteAsync(
-                context, StatusCodes.Status200OK, "application/json", JsonSerializer.Serialize(view, SnakeCase) + "\n");
-        }
-        context.Response.Headers.ContentSecurityPolicy = "default-src 'self'; img-src data:; frame-ancestors 'none'; base-uri 'none'";
-        return WriteAsync(context, StatusCodes.Status200OK, "text/html; charset=utf-8", render(view));
+        return Accepts(context, "application/json") && !Accepts(context, "text/html")
+            ? DataAsync(context, view)
+            : HtmlAsync(context, render(view));
+    }
+
+    /// <summary>Whether the caller names this media type in <c>Accept</c>.</summary>
+    public static bool Accepts(HttpContext context, string mediaType) =>
+        context.Request.Headers.Accept.ToString().Contains(mediaType, StringComparison.OrdinalIgnoreCase);
+
+    /// <summary>Whether a switch of the query is on: <c>?name</c>, <c>?name=true</c>.</summary>
+    public static bool IsOn(IQueryCollection query, string name) =>
+        query.TryGetValue(name, out var value) && (value.ToString() is "" or "true" or "on" or "1");
+
+    /// <summary>A view model as JSON.</summary>
+    public static Task DataAsync<T>(HttpContext context, T view) => WriteAsync(
+        context, StatusCodes.Status200OK, "application/json", JsonSerializer.Serialize(view, SnakeCase) + "\n");
+
+    public static Task HtmlAsync(HttpContext context, string html)
+    {
+        context.Response.Headers.ContentSecurityPolicy =
+            "default-src 'self'; img-src data:; frame-ancestors 'none'; base-uri 'none'";
+        return WriteAsync(context, StatusCodes.Status200OK, "text/html; charset=utf-8", html);
     }
 
     public static Task WriteAsync(HttpContext context, int status, string contentType, string body)

@@ -1,12 +1,20 @@
 namespace Kedge.Host.Debug;
 
-/// <summary>Whether traffic may be sent here.</summary>
+/// <summary>Readiness: whether the server accepts traffic.</summary>
 public sealed class ReadyzPage(ServerHealth health) : IDebugPage
 {
     public string Path => "/_readyz";
+
     public bool IsOpen => true;
 
-    public Task AnswerAsync(HttpContext context) => health.IsReady
-        ? PageResponse.TextAsync(context, StatusCodes.Status200OK, "kedge is ready")
-        : PageResponse.TextAsync(context, StatusCodes.Status503ServiceUnavailable, health.IsDraining ? "kedge is draining" : "kedge is starting");
+    public Task AnswerAsync(HttpContext context)
+    {
+        var (status, text) = health switch
+        {
+            { IsReady: true } => (StatusCodes.Status200OK, "kedge is ready"),
+            { IsDraining: true } => (StatusCodes.Status503ServiceUnavailable, "kedge is draining"),
+            _ => (StatusCodes.Status503ServiceUnavailable, "kedge is starting"),
+        };
+        return PageResponse.TextAsync(context, status, text);
+    }
 }

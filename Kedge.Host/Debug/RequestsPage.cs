@@ -13,17 +13,22 @@ public sealed class RequestsPage(DebugFacts facts) : IDebugPage
     public Task AnswerAsync(HttpContext context) => PageResponse.ViewAsync(
         context,
         new RequestsView(facts.Server, [.. facts.Telemetry.Requests.Latest().Select(RequestOf)]),
-        Pages.RequestsPage.render);
+        RequestsHtml.render);
 
-    private static RequestView RequestOf(RequestRecord record) => new(
+    private static Tone ToneOf(RequestRecord record) => record switch
+    {
+        { Failure: not null } => Tone.Bad,
+        { CallerLeft: true } => Tone.Quiet,
+        { Protocol.IsGrpc: true, Status: not 0 } or { Protocol.IsGrpc: false, Status: >= 500 } => Tone.Warning,
+        _ => Tone.Good,
+    };
+
+    private static RecentRequestView RequestOf(RequestRecord record) => new(
         new DateTimeOffset(record.At),
         record.RequestId,
         record.Describe(),
-        record.IsGrpc ? GrpcStatuses.NameOf(record.Status) : record.Status.ToString(),
-        record.Failure is not null ? Tone.Bad
-            : record.CallerLeft ? Tone.Quiet
-            : (record.IsGrpc ? record.Status != 0 : record.Status >= 500) ? Tone.Warning
-            : Tone.Good,
+        record.Protocol.IsGrpc ? GrpcStatuses.NameOf(record.Status) : record.Status.ToString(),
+        ToneOf(record),
         record.Rule?.Info.Rule ?? "",
         record.BackendName,
         record.Endpoint ?? "",

@@ -1,29 +1,29 @@
 namespace Kedge.Host.Debug;
 
-/// <summary>What the health pages tell of the server's life: starting, then ready, then draining.</summary>
+/// <summary>The server's state for the health pages: starting, then ready, then draining.</summary>
 public sealed class ServerHealth
 {
-    private volatile bool ready;
-    private volatile bool draining;
+    private volatile bool _ready;
+    private volatile bool _draining;
 
-    /// <summary>Whether traffic may come: the configuration is loaded and the listeners are open.</summary>
-    public bool IsReady => ready && !draining;
+    /// <summary>Whether the server accepts traffic: its configuration is loaded and its listeners are open.</summary>
+    public bool IsReady => _ready && !_draining;
 
-    public bool IsDraining => draining;
+    public bool IsDraining => _draining;
 
-    /// <summary>Something of it is another now.</summary>
+    /// <summary>The state has changed.</summary>
     public event Action? Changed;
 
     public void MarkReady()
     {
-        ready = true;
+        _ready = true;
         Changed?.Invoke();
     }
 
-    /// <summary>There is no way back.</summary>
+    /// <summary>Cannot be undone.</summary>
     public void MarkDraining()
     {
-        draining = true;
+        _draining = true;
         Changed?.Invoke();
     }
 }

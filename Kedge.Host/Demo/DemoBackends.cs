@@ -1,8 +1,7 @@
 using System.Net;
+using System.Net.WebSockets;
 using System.Text.Json;
 using Grpc.Core;
-using Microsoft.AspNetCore.Hosting.Server;
-using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 
 namespace Kedge.Host.Demo;
@@ -30,17 +29,18 @@ public sealed class DemoBackends : IAsyncDisposable
     public int GrpcPort { get; }
 
     /// <summary>
-    /// Routes for localhost and for the Greeter, and a rule that lets <c>*.adhoc.demo</c> reach the HTTP backend.
+    /// Routes for localhost, for another host and for the Greeter, and a rule that lets <c>*.adhoc.demo</c> reach the
+    /// HTTP backend.
     /// </summary>
-    public string DirectorJson => $$"""
+    /// <param name="host">A host name, or an IP address with brackets around IPv6.</param>
+    public string DirectorJson(string host) => $$"""
         {
           "grpc": {
             "routes": [ { "backend_name": "demo_grpc", "service_name_matcher": "kedge.demo.*" } ]
           },
           "http": {
             "routes": [
-              { "backend_name": "demo_http", "host_matcher": "localhost" },
-              { "backend_name": "demo_http", "host_matcher": "127.0.0.1" }
+              {{string.Join(", ", HttpRoutes(host))}}
             ],
             "adhoc_rules": [
               {
@@ -53,10 +53,18 @@ public sealed class DemoBackends : IAsyncDisposable
         }
         """;
 
+    private static IEnumerable<string> HttpRoutes(string host) =>
+        from name in new[] { "localhost", "127.0.0.1", host.Trim('[', ']') }.Distinct()
+        select $$"""{ "backend_name": "demo_http", "host_matcher": "{{name}}" }""";
+
     public string BackendPoolJson => $$"""
         {
-          "grpc": { "backends": [ { "name": "demo_grpc", "host": { "dns_name": "127.0.0.1", "port": {{GrpcPort}} } } ] },
-          "http": { "backends": [ { "name": "demo_http", "host": { "dns_name": "127.0.0.1", "port": {{HttpPort}} } } ] }
+          "grpc": {
+            "backends": [ { "name": "demo_grpc", "host": { "dns_name": "127.0.0.1", "port": {{GrpcPort}} } } ]
+          },
+          "http": {
+            "backends": [ { "name": "demo_http", "host": { "dns_name": "127.0.0.1", "port": {{HttpPort}} } } ]
+          }
         }
         """;
 
@@ -103,11 +111,7 @@ public sealed class DemoBackends : IAsyncDisposable
         return builder.Build();
     }
 
-    private static int PortOf(WebApplication app)
-    {
-        var addresses = app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses;
-        return new Uri(addresses.First()).Port;
-    }
+    private static int PortOf(WebApplication app) => new Uri(app.Urls.First()).Port;
 
     private static async Task DescribeAsync(HttpContext context)
     {
@@ -119,7 +123,8 @@ public sealed class DemoBackends : IAsyncDisposable
             body += read;
         }
         context.Response.ContentType = "application/json";
-        await using var json = new Utf8JsonWriter(context.Response.BodyWriter, new JsonWriterOptions { Indented = true });
+        await using var json = new Utf8JsonWriter(
+            context.Response.BodyWriter, new JsonWriterOptions { Indented = true });
         json.WriteStartObject();
         json.WriteString("backend", "demo_http");
         json.WriteString("method", request.Method);
@@ -162,21 +167,28 @@ public sealed class DemoBackends : IAsyncDisposable
         while (true)
         {
             var received = await socket.ReceiveAsync(buffer.AsMemory(), context.RequestAborted);
-            if (received.MessageType == System.Net.WebSockets.WebSocketMessageType.Close)
+            if (received.MessageType == WebSocketMessageType.Close)
             {
-                await socket.CloseAsync(socket.CloseStatus ?? System.Net.WebSockets.WebSocketCloseStatus.NormalClosure, null, context.RequestAborted);
+                await socket.CloseAsync(
+                    socket.CloseStatus ?? WebSocketCloseStatus.NormalClosure, null, context.RequestAborted);
                 return;
             }
-            await socket.SendAsync(buffer.AsMemory(0, received.Count), received.MessageType, received.EndOfMessage, context.RequestAborted);
+            await socket.SendAsync(
+                buffer.AsMemory(0, received.Count),
+                received.MessageType,
+                received.EndOfMessage,
+                context.RequestAborted);
         }
     }
 
     private sealed class GreeterService : Greeter.GreeterBase
     {
         public override Task<GreetReply> Greet(GreetRequest request, ServerCallContext context) =>
-            Task.FromResult(new GreetReply { Message = $"Hello {(request.Name.Length == 0 ? "there" : request.Name)}" });
+            Task.FromResult(
+                new GreetReply { Message = $"Hello {(request.Name.Length == 0 ? "there" : request.Name)}" });
 
-        public override async Task Count(CountRequest request, IServerStreamWriter<CountReply> responseStream, ServerCallContext context)
+        public override async Task Count(
+            CountRequest request, IServerStreamWriter<CountReply> responseStream, ServerCallContext context)
         {
             for (uint i = 1; i <= Math.Min(request.To, 1000); i++)
             {

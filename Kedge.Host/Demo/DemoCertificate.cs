@@ -17,7 +17,8 @@ public static class DemoCertificate
         names.AddIpAddress(IPAddress.Loopback);
         names.AddIpAddress(IPAddress.IPv6Loopback);
         request.CertificateExtensions.Add(names.Build());
-        request.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension([new Oid("1.3.6.1.5.5.7.3.1")], critical: false));
+        request.CertificateExtensions.Add(
+            new X509EnhancedKeyUsageExtension([new Oid("1.3.6.1.5.5.7.3.1")], critical: false));
         var now = clock.GetUtcNow();
         var certificate = request.CreateSelfSigned(now.AddMinutes(-5), now.AddDays(90));
         return new(certificate, [], [], clientCertificateRequired: false);

@@ -72,8 +72,12 @@ public abstract class Flag
     public override string ToString() => $"--{Name}";
 }
 
-/// <summary>The value of a flag, typed and as text; the text of a secret is "******".</summary>
-public readonly record struct FlagValue(object? Value, string Text);
+/// <summary>The value of a flag, typed and as text; the text of a secret is <see cref="Mask"/>.</summary>
+public readonly record struct FlagValue(object? Value, string Text)
+{
+    /// <summary>Replaces the text of a secret.</summary>
+    public const string Mask = "******";
+}
 
 /// <inheritdoc/>
 public sealed class Flag<T> : Flag
@@ -105,7 +109,7 @@ public sealed class Flag<T> : Flag
             first = false;
         }
         var text = Type.Write(result);
-        value = new(result, IsSecret && text.Length > 0 ? FlagValues.Mask : text);
+        value = new(result, IsSecret && text.Length > 0 ? FlagValue.Mask : text);
         return null;
     }
 }

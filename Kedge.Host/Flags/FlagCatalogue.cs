@@ -23,9 +23,11 @@ public static class FlagCatalogue
     private const string ServiceAccount = "/var/run/secrets/kubernetes.io/serviceaccount";
     private static readonly List<Flag> Flags = [];
 
-    public static readonly Flag<string> DirectorConfigPath = File("kedge_config_director_config_path", FlagGroup.Configuration,
+    public static readonly Flag<string> DirectorConfigPath = File(
+        "kedge_config_director_config_path", FlagGroup.Configuration,
         "file with the routes and ad-hoc rules (JSON)");
-    public static readonly Flag<string> PoolConfigPath = File("kedge_config_backendpool_config_path", FlagGroup.Configuration,
+    public static readonly Flag<string> PoolConfigPath = File(
+        "kedge_config_backendpool_config_path", FlagGroup.Configuration,
         "file with the backends that routes refer to (JSON)");
     public static readonly Flag<string> DirectorConfig = Text("kedge_config_director_config", FlagGroup.Configuration,
         "routes and ad-hoc rules as JSON on the command line, instead of a file");
@@ -50,9 +52,11 @@ public static class FlagCatalogue
         "port for grpc.health.v1 over clear-text HTTP/2; 0 = off");
     public static readonly Flag<string> MetricsPath = Text("server_metrics_path", FlagGroup.Listeners,
         "path of the Prometheus metrics on the debug port; empty disables the endpoint and its collection", "/metrics");
-    public static readonly Flag<TimeSpan> MaxReadTimeout = Duration("server_http_max_read_timeout", FlagGroup.Listeners, 10,
+    public static readonly Flag<TimeSpan> MaxReadTimeout = Duration(
+        "server_http_max_read_timeout", FlagGroup.Listeners, 10,
         "ends an exchange when no byte of its request arrives for this long; gRPC streams and WebSockets are exempt");
-    public static readonly Flag<TimeSpan> MaxWriteTimeout = Duration("server_http_max_write_timeout", FlagGroup.Listeners, 10,
+    public static readonly Flag<TimeSpan> MaxWriteTimeout = Duration(
+        "server_http_max_write_timeout", FlagGroup.Listeners, 10,
         "ends an exchange when no byte of its response can be written for this long; gRPC streams and WebSockets "
         + "are exempt");
     public static readonly Flag<TimeSpan> SigtermTimeout = Duration("server_sigterm_timeout", FlagGroup.Listeners, 40,
@@ -63,7 +67,8 @@ public static class FlagCatalogue
         "maximum number of concurrent requests on one HTTP/2 connection");
     public static readonly Flag<TimeSpan> HeaderTimeout = Duration("server_header_timeout", FlagGroup.Listeners, 10,
         "how long a TLS handshake may take, and how long the headers of a request may take to arrive; 0 = no limit");
-    public static readonly Flag<int> MaxHeaderBytes = Positive("server_max_header_bytes", FlagGroup.Listeners, 128 * 1024, 4 * 1024,
+    public static readonly Flag<int> MaxHeaderBytes = Positive(
+        "server_max_header_bytes", FlagGroup.Listeners, 128 * 1024, 4 * 1024,
         "maximum total size of a request's headers, in bytes; the request line may take up to a quarter of it");
     public static readonly Flag<int> MaxHeaderCount = Positive("server_max_header_count", FlagGroup.Listeners, 200, 16,
         "maximum number of header lines in a request");
@@ -72,7 +77,8 @@ public static class FlagCatalogue
         "server certificate with its intermediates (PEM)", "misc/localhost.crt");
     public static readonly Flag<string> KeyFile = File("server_tls_key_file", FlagGroup.Tls,
         "private key of the server certificate (PEM, unencrypted)", "misc/localhost.key");
-    public static readonly Flag<IReadOnlyList<string>> ClientCaFiles = Files("server_tls_client_ca_files", FlagGroup.Tls,
+    public static readonly Flag<IReadOnlyList<string>> ClientCaFiles = Files(
+        "server_tls_client_ca_files", FlagGroup.Tls,
         "CA bundles (PEM) that client certificates must chain to; empty = clients are not asked for a certificate");
     public static readonly Flag<bool> ClientCertRequired = Switch("server_tls_client_cert_required", FlagGroup.Tls,
         "with CA files: whether clients must send a certificate; false = a certificate is optional, but must be "
@@ -84,12 +90,14 @@ public static class FlagCatalogue
     public static readonly Flag<string> OidcClientId = Text("server_oidc_client_id", FlagGroup.Authorization,
         "audience that the tokens must be issued for");
     public static readonly Flag<string> OidcPermsClaim = Text("server_oidc_perms_claim", FlagGroup.Authorization,
-        "claim that lists the caller's permissions");
+        "claim that lists the caller's permissions; dots lead to a nested claim, such as realm_access.roles");
     public static readonly Flag<string> OidcRequiredPerm = Text("server_oidc_required_perm", FlagGroup.Authorization,
         "permission that every caller needs");
-    public static readonly Flag<IReadOnlyList<string>> OidcWhitelistPerms = Texts("server_oidc_whitelist_perms", FlagGroup.Authorization,
+    public static readonly Flag<IReadOnlyList<string>> OidcWhitelistPerms = Texts(
+        "server_oidc_whitelist_perms", FlagGroup.Authorization,
         "every caller needs at least one of these permissions, in addition to the required one if that is set");
-    public static readonly Flag<bool> OidcForDebug = Switch("server_enable_oidc_for_debug_endpoints", FlagGroup.Authorization,
+    public static readonly Flag<bool> OidcForDebug = Switch(
+        "server_enable_oidc_for_debug_endpoints", FlagGroup.Authorization,
         "debug pages require the same authorization; health, readiness and metrics stay open");
     public static readonly Flag<string> BearerToken = Add(new Flag<string>
     {
@@ -125,7 +133,8 @@ public static class FlagCatalogue
         "lets ad-hoc rules reach loopback addresses; for trying things out only");
     public static readonly Flag<bool> HttpConnectEnabled = Switch("http_connect_enabled", FlagGroup.Forwarding,
         "lets clients open tunnels with CONNECT to targets that an ad-hoc rule allows");
-    public static readonly Flag<TimeSpan> FailedTargetBackoff = Duration("lbtransport_failed_target_backoff_duration", FlagGroup.Forwarding, 2,
+    public static readonly Flag<TimeSpan> FailedTargetBackoff = Duration(
+        "lbtransport_failed_target_backoff_duration", FlagGroup.Forwarding, 2,
         "how long an endpoint that refused a connection is left out; 0 = not at all");
     public static readonly Flag<bool> LogResolution = Switch("log_backend_resolution_on_addition", FlagGroup.Forwarding,
         "resolves each new backend once and logs its endpoints");
@@ -137,8 +146,10 @@ public static class FlagCatalogue
     public static readonly Flag<string> DiscoveryPrefix = Text("discovery_label_annotation_prefix", FlagGroup.Discovery,
         "prefix of the label and the annotations that discovery reads", "kedge.com/");
     public static readonly Flag<string> DiscoveryHostTemplate = Text("discovery_host_template", FlagGroup.Discovery,
-        "host of a generated route; {service}.{namespace}.svc.{suffix} is the other usual choice", "{service}.{suffix}");
-    public static readonly Flag<TimeSpan> DiscoveryResync = Duration("discovery_resync_timeout", FlagGroup.Discovery, 15 * 60,
+        "host of a generated route; {service}.{namespace}.svc.{suffix} is the other usual choice",
+        "{service}.{suffix}");
+    public static readonly Flag<TimeSpan> DiscoveryResync = Duration(
+        "discovery_resync_timeout", FlagGroup.Discovery, 15 * 60,
         "restarts a watch of services that has been silent for this long", alias: "discovery_resync_timouet");
 
     public static readonly Flag<Uri?> KubeApiUrl = Add(new Flag<Uri?>
@@ -155,23 +166,26 @@ public static class FlagCatalogue
     public static readonly Flag<string> KubeCaFile = File("k8sclient_ca_file", FlagGroup.Kubernetes,
         "CA bundle (PEM) that the API server's certificate must chain to", $"{ServiceAccount}/ca.crt");
     public static readonly Flag<string> KubeTokenFile = File("k8sclient_token_file", FlagGroup.Kubernetes,
-        "file with the bearer token for the API server, reread when it rotates", $"{ServiceAccount}/token", "k8client_token_file");
+        "file with the bearer token for the API server, reread when it rotates",
+        $"{ServiceAccount}/token",
+        "k8client_token_file");
     public static readonly Flag<string> KubeConfigUser = Text("k8sclient_kubeconfig_user", FlagGroup.Kubernetes,
         "uses the credentials of this kubeconfig user instead of the token file");
     public static readonly Flag<string> KubeConfigPath = File("k8sclient_kubeconfig_path", FlagGroup.Kubernetes,
         "path of that kubeconfig file", "~/.kube/config");
     public static readonly Flag<TimeSpan> KubeAuthTimeout = Duration("k8sclient_auth_timeout", FlagGroup.Kubernetes, 10,
         "how long it may take to obtain credentials");
-    public static readonly Flag<TimeSpan> KubeResolverResync = Duration("k8sresolver_resync_timeout", FlagGroup.Kubernetes, 30 * 60,
+    public static readonly Flag<TimeSpan> KubeResolverResync = Duration(
+        "k8sresolver_resync_timeout", FlagGroup.Kubernetes, 30 * 60,
         "restarts a watch of endpoints that has been silent for this long", alias: "k8sresolver_resync_timouet");
 
     public static readonly Flag<LogVerbosity> LogLevel = Add(new Flag<LogVerbosity>
     {
         Name = "log_level",
         Group = FlagGroup.Logging,
-        Type = FlagTypes.OneOf<LogVerbosity>(),
+        Type = FlagTypes.LogLevel,
         Default = LogVerbosity.Info,
-        Help = "lowest level that is logged",
+        Help = "lowest level that is logged, in any case; also warn, trace (= debug), fatal and panic (= error)",
     });
     public static readonly Flag<LogFormat> LogFormatFlag = Add(new Flag<LogFormat>
     {
@@ -184,11 +198,18 @@ public static class FlagCatalogue
     });
     public static readonly Flag<bool> AccessLog = Switch("access_log", FlagGroup.Logging,
         "logs every request, not only those that kedge fails");
-    public static readonly Flag<string> LogstashHostPort = Text("logstash_hostport", FlagGroup.Logging,
-        "also sends log lines as JSON over TCP to this host:port");
+    public static readonly Flag<DnsEndPoint?> LogstashHostPort = Add(new Flag<DnsEndPoint?>
+    {
+        Name = "logstash_hostport",
+        Group = FlagGroup.Logging,
+        Type = FlagTypes.HostPort,
+        Default = null,
+        Help = "also sends log lines as JSON over TCP to this host:port",
+    });
     public static readonly Flag<IReadOnlyList<string>> LogstashTags = Texts("logstash_log_tags", FlagGroup.Logging,
         "tags of the lines sent to logstash", "kedge");
-    public static readonly Flag<TimeSpan> LogstashWriteTimeout = Duration("logstash_write_timeout", FlagGroup.Logging, 2,
+    public static readonly Flag<TimeSpan> LogstashWriteTimeout = Duration(
+        "logstash_write_timeout", FlagGroup.Logging, 2,
         "how long it may take to send one line to logstash");
     public static readonly Flag<int> LogstashBufferSize = Count("logstash_write_buffer_size", FlagGroup.Logging, 5000,
         "maximum number of lines waiting to be sent to logstash; further ones are dropped and counted");
@@ -197,18 +218,23 @@ public static class FlagCatalogue
         "with a collector: maximum number of traces that start at kedge per second; traces that callers sample "
         + "always continue. 0 = none. Ignored when OTEL_TRACES_SAMPLER is set");
 
-    public static readonly Flag<TimeSpan> FlushingInterval = Duration("http_reverseproxy_flushing_interval", FlagGroup.WithoutEffect, 0.01,
+    public static readonly Flag<TimeSpan> FlushingInterval = Duration(
+        "http_reverseproxy_flushing_interval", FlagGroup.WithoutEffect, 0.01,
         "every chunk is flushed as it arrives");
-    public static readonly Flag<int> BufferSizeBytes = Count("http_reverseproxy_buffer_size_bytes", FlagGroup.WithoutEffect, 32 * 1024,
+    public static readonly Flag<int> BufferSizeBytes = Count(
+        "http_reverseproxy_buffer_size_bytes", FlagGroup.WithoutEffect, 32 * 1024,
         "the runtime pools buffers");
-    public static readonly Flag<int> BufferCount = Count("http_reverseproxy_buffer_count", FlagGroup.WithoutEffect, 2 * 1024,
+    public static readonly Flag<int> BufferCount = Count(
+        "http_reverseproxy_buffer_count", FlagGroup.WithoutEffect, 2 * 1024,
         "the runtime pools buffers");
-    public static readonly Flag<TimeSpan> TrialDialTimeout = Duration("lbtransport_trial_dial_timeout", FlagGroup.WithoutEffect, 0.5,
+    public static readonly Flag<TimeSpan> TrialDialTimeout = Duration(
+        "lbtransport_trial_dial_timeout", FlagGroup.WithoutEffect, 0.5,
         "there is no trial dial; a refused connection serves the same purpose");
-    public static readonly Flag<TimeSpan> FirstUpdateTimeout = Duration("k8sresolver_first_update_timeout", FlagGroup.WithoutEffect, 10,
+    public static readonly Flag<TimeSpan> FirstUpdateTimeout = Duration(
+        "k8sresolver_first_update_timeout", FlagGroup.WithoutEffect, 0.3,
         "requests do not wait for the first list of endpoints", alias: "k8sresolver_first_update_timouet");
     public static readonly Flag<bool> TracingGrpc = Switch("server_tracing_grpc_enabled", FlagGroup.WithoutEffect,
-        "there is no page for gRPC traces");
+        "there is no page for gRPC traces", true);
 
     /// <summary>In the order of the help text.</summary>
     public static IReadOnlyList<Flag> All => Flags;
@@ -227,31 +253,63 @@ public static class FlagCatalogue
     private static Flag<string> Text(string name, FlagGroup group, string help, string value = "") =>
         Add(new Flag<string> { Name = name, Group = group, Help = help, Type = FlagTypes.Text, Default = value });
 
-    private static Flag<string> File(string name, FlagGroup group, string help, string value = "", string? alias = null) =>
-        Add(new Flag<string> { Name = name, Group = group, Help = help, Type = FlagTypes.File, Default = value, Aliases = Names(alias) });
+    private static Flag<string> File(
+        string name, FlagGroup group, string help, string value = "", string? alias = null) =>
+        Add(new Flag<string>
+        {
+            Name = name,
+            Group = group,
+            Help = help,
+            Type = FlagTypes.File,
+            Default = value,
+            Aliases = Names(alias),
+        });
 
     private static Flag<IReadOnlyList<string>> Files(string name, FlagGroup group, string help) =>
-        Add(new Flag<IReadOnlyList<string>> { Name = name, Group = group, Help = help, Type = FlagTypes.Files, Default = [] });
+        Add(new Flag<IReadOnlyList<string>>
+        {
+            Name = name,
+            Group = group,
+            Help = help,
+            Type = FlagTypes.Files,
+            Default = [],
+        });
 
-    private static Flag<IReadOnlyList<string>> Texts(string name, FlagGroup group, string help, params string[] values) =>
-        Add(new Flag<IReadOnlyList<string>> { Name = name, Group = group, Help = help, Type = FlagTypes.Texts, Default = values });
+    private static Flag<IReadOnlyList<string>> Texts(
+        string name, FlagGroup group, string help, params string[] values) =>
+        Add(new Flag<IReadOnlyList<string>>
+        {
+            Name = name,
+            Group = group,
+            Help = help,
+            Type = FlagTypes.Texts,
+            Default = values,
+        });
 
     private static Flag<bool> Switch(string name, FlagGroup group, string help, bool value = false) =>
         Add(new Flag<bool> { Name = name, Group = group, Help = help, Type = FlagTypes.Switch, Default = value });
 
     private static Flag<int> Port(string name, int value, string help) =>
-        Add(new Flag<int> { Name = name, Group = FlagGroup.Listeners, Help = help, Type = FlagTypes.Port, Default = value });
+        Add(new Flag<int>
+        {
+            Name = name,
+            Group = FlagGroup.Listeners,
+            Help = help,
+            Type = FlagTypes.Port,
+            Default = value,
+        });
 
     private static Flag<int> Count(string name, FlagGroup group, int value, string help) =>
         Add(new Flag<int> { Name = name, Group = group, Help = help, Type = FlagTypes.Count, Default = value });
 
-    private static Flag<int> Positive(string name, FlagGroup group, int value, int least, string help) =>
-        Add(new Flag<int> { Name = name, Group = group, Help = help, Type = FlagTypes.AtLeast(least), Default = value });
+    private static Flag<int> Positive(string name, FlagGroup group, int value, int min, string help) =>
+        Add(new Flag<int> { Name = name, Group = group, Help = help, Type = FlagTypes.AtLeast(min), Default = value });
 
     private static Flag<Uri?> Url(string name, FlagGroup group, string help) =>
         Add(new Flag<Uri?> { Name = name, Group = group, Help = help, Type = FlagTypes.Url, Default = null });
 
-    private static Flag<TimeSpan> Duration(string name, FlagGroup group, double seconds, string help, string? alias = null) =>
+    private static Flag<TimeSpan> Duration(
+        string name, FlagGroup group, double seconds, string help, string? alias = null) =>
         Add(new Flag<TimeSpan>
         {
             Name = name,
@@ -273,6 +331,7 @@ public static class FlagCatalogue
             return null;
         }
         var authority = host.Contains(':', StringComparison.Ordinal) ? $"[{host}]" : host;
-        return Uri.TryCreate($"https://{authority}:{(string.IsNullOrEmpty(port) ? "443" : port)}", UriKind.Absolute, out var url) ? url : null;
+        var address = $"https://{authority}:{(string.IsNullOrEmpty(port) ? "443" : port)}";
+        return Uri.TryCreate(address, UriKind.Absolute, out var url) ? url : null;
     }
 }

@@ -4,19 +4,13 @@ namespace Kedge.Host.Flags;
 public static class FlagChecks
 {
     /// <summary>Every rule that the flags break. Each flag by itself is well-formed.</summary>
-    public static IEnumerable<string> Errors(FlagValues flags) =>
-    [
-        .. Sources(flags),
-        .. Ports(flags),
-        .. Paths(flags),
-        .. Logging(flags),
-        .. Authorization(flags),
-        .. Discovery(flags),
-        .. Kubernetes(flags),
-    ];
+    public static IEnumerable<string> Errors(FlagValues flags) => [.. Combinations(flags), .. Kubernetes(flags)];
 
-    /// <summary>The rules for the flags that name the configuration.</summary>
-    public static IEnumerable<string> Sources(FlagValues flags)
+    /// <summary>The rules that need no file: those for commands that run on another machine than the server.</summary>
+    public static IEnumerable<string> Combinations(FlagValues flags) =>
+        [.. Sources(flags), .. Ports(flags), .. Paths(flags), .. Authorization(flags), .. Discovery(flags)];
+
+    private static IEnumerable<string> Sources(FlagValues flags)
     {
         (Flag<string> Inline, Flag<string> Path)[] pairs =
         [
@@ -35,7 +29,9 @@ public static class FlagChecks
     private static IEnumerable<string> Ports(FlagValues flags)
     {
         Flag<int>[] ports =
-            [FlagCatalogue.GrpcTlsPort, FlagCatalogue.HttpTlsPort, FlagCatalogue.HttpPort, FlagCatalogue.GrpcHealthPort];
+        [
+            FlagCatalogue.GrpcTlsPort, FlagCatalogue.HttpTlsPort, FlagCatalogue.HttpPort, FlagCatalogue.GrpcHealthPort,
+        ];
         var open = ports.Where(port => flags.Get(port) != 0).ToArray();
         if (open.Length == 0)
         {
@@ -59,25 +55,17 @@ public static class FlagChecks
         }
         if (path.Length < 2 || path[0] != '/')
         {
-            yield return $"{FlagCatalogue.MetricsPath}: '{path}' is not a path such as {FlagCatalogue.MetricsPath.Default}";
+            yield return
+                $"{FlagCatalogue.MetricsPath}: '{path}' is not a path such as {FlagCatalogue.MetricsPath.Default}";
         }
-        else if (path.StartsWith("/debug/", StringComparison.Ordinal) || path.StartsWith("/_", StringComparison.Ordinal))
+        else if (path.StartsWith("/debug/", StringComparison.Ordinal)
+            || path.StartsWith("/_", StringComparison.Ordinal))
         {
             yield return $"{FlagCatalogue.MetricsPath}: '{path}' is reserved for other pages of the debug port";
         }
     }
 
-    private static IEnumerable<string> Logging(FlagValues flags)
-    {
-        var target = flags.Get(FlagCatalogue.LogstashHostPort);
-        if (target.Length > 0 && !Kedge.Host.Logging.LogShipper.TrySplit(target, out _, out _))
-        {
-            yield return $"{FlagCatalogue.LogstashHostPort}: '{target}' is not a host and port such as logstash.internal:5000";
-        }
-    }
-
-    /// <summary>The rules for the flags that decide who may call.</summary>
-    public static IEnumerable<string> Authorization(FlagValues flags)
+    private static IEnumerable<string> Authorization(FlagValues flags)
     {
         Flag[] needProvider =
         [
@@ -88,12 +76,12 @@ public static class FlagChecks
         ];
         var provider = flags.Get(FlagCatalogue.OidcProviderUrl) is not null;
         var token = flags.IsChanged(FlagCatalogue.BearerToken);
-        var changed = needProvider.Where(flags.IsChanged).ToArray();
+        Flag[] changed = [.. needProvider.Where(flags.IsChanged)];
         // An OIDC flag shows that tokens are wanted. Without a provider kedge would accept everyone, by accident.
         if (!provider && changed.Length > 0)
         {
-            yield return $"{FlagCatalogue.OidcProviderUrl}: is empty, but {string.Join(", ", changed.Select(flag => flag.ToString()))} "
-                + "need an OIDC provider";
+            yield return
+                $"{FlagCatalogue.OidcProviderUrl}: is empty, but {string.Join(", ", changed)} need an OIDC provider";
         }
         if (provider && !flags.IsChanged(FlagCatalogue.OidcClientId))
         {
@@ -110,14 +98,15 @@ public static class FlagChecks
         }
         if (!provider && !token && flags.Get(FlagCatalogue.OidcForDebug))
         {
-            yield return $"{FlagCatalogue.OidcForDebug}: needs {FlagCatalogue.OidcProviderUrl} or {FlagCatalogue.BearerToken}";
+            yield return
+                $"{FlagCatalogue.OidcForDebug}: needs {FlagCatalogue.OidcProviderUrl} or {FlagCatalogue.BearerToken}";
         }
     }
 
     /// <summary>The rules for the flags of discovery.</summary>
     public static IEnumerable<string> OfDiscovery(FlagValues flags)
     {
-        DiscoveryOptions.From(flags).TryResolve(out var errors);
+        ServiceDiscoveryOptions.From(flags).TryResolve(out var errors);
         return errors.Select(error => "--" + error);
     }
 
@@ -134,12 +123,13 @@ public static class FlagChecks
         {
             var path = flags.Get(file);
             if (path.Length > 0 && (flags.IsChanged(file) || file == FlagCatalogue.KubeConfigPath)
-                && FlagFiles.Read(file, Kedge.Host.Kubernetes.KubeConfigAccess.ExpandHome(path), out var problem) is null)
+                && FlagFiles.Read(file, FlagFiles.ExpandHome(path), out var problem) is null)
             {
                 yield return problem;
             }
         }
     }
 
-    private static IEnumerable<string> Discovery(FlagValues flags) => flags.Get(FlagCatalogue.DynamicRoutings) ? OfDiscovery(flags) : [];
+    private static IEnumerable<string> Discovery(FlagValues flags) =>
+        flags.Get(FlagCatalogue.DynamicRoutings) ? OfDiscovery(flags) : [];
 }

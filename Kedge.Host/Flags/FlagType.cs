@@ -35,15 +35,18 @@ public static class FlagTypes
 
     public static FlagType<int> Count { get; } = Integer("number", 0, int.MaxValue);
 
-    public static FlagType<int> AtLeast(int least) => Integer("number", least, int.MaxValue);
+    public static FlagType<int> AtLeast(int min) => Integer("number", min, int.MaxValue);
 
     /// <summary>A duration of zero or more.</summary>
-    public static FlagType<TimeSpan> Duration { get; } = new("duration", ReadDuration, GoDuration.Format);
+    public static FlagType<TimeSpan> Duration { get; } = new("duration", ReadDuration, Domain.Duration.Format);
 
     public static FlagType<IPAddress> Address { get; } = new("address", ReadAddress, value => value.ToString());
 
     /// <summary>An absolute http or https URL. Null = none, written as the empty string.</summary>
     public static FlagType<Uri?> Url { get; } = new("url", ReadUrl, value => value?.OriginalString ?? "");
+
+    /// <summary>The host and port of a peer. Null = none, written as the empty string.</summary>
+    public static FlagType<DnsEndPoint?> HostPort { get; } = new("host:port", ReadHostPort, WriteHostPort);
 
     public static FlagType<IReadOnlyList<string>> Texts { get; } = ListOf("text,…", Text);
 
@@ -63,7 +66,9 @@ public static class FlagTypes
 
     /// <summary>DNS servers; without a port, 53.</summary>
     public static FlagType<IReadOnlyList<IPEndPoint>> Nameservers { get; } =
-        ListOf("address[:port],…", new FlagType<IPEndPoint>("address[:port]", ReadNameserver, value => value.ToString()));
+        ListOf(
+            "address[:port],…",
+            new FlagType<IPEndPoint>("address[:port]", ReadNameserver, value => value.ToString()));
 
     /// <summary>One of the members of an enumeration, in lower case.</summary>
     public static FlagType<T> OneOf<T>() where T : struct, Enum
@@ -81,13 +86,38 @@ public static class FlagTypes
         };
     }
 
+    /// <summary>
+    /// A log level, in any case. Also takes the names of logrus, which existing deployments use: <c>warn</c>,
+    /// <c>trace</c> (= debug), <c>fatal</c> and <c>panic</c> (= error).
+    /// </summary>
+    public static FlagType<LogVerbosity> LogLevel { get; } = ReadLogLevel();
+
+    private static FlagType<LogVerbosity> ReadLogLevel()
+    {
+        var names = OneOf<LogVerbosity>();
+        return names with
+        {
+            Read = (string word, out LogVerbosity value) => names.Read(
+                word.ToLowerInvariant() switch
+                {
+                    "warn" => "warning",
+                    "trace" => "debug",
+                    "fatal" or "panic" => "error",
+                    // The word itself, when it is none, for the error.
+                    var lower => names.Choices.Contains(lower) ? lower : word,
+                },
+                out value),
+        };
+    }
+
     private static FlagType<IReadOnlyList<T>> ListOf<T>(string placeholder, FlagType<T> element) => new(
         placeholder,
         (string words, out IReadOnlyList<T> values) =>
         {
             var list = new List<T>();
             values = list;
-            foreach (var word in words.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries))
+            const StringSplitOptions tidy = StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries;
+            foreach (var word in words.Split(',', tidy))
             {
                 if (element.Read(word, out var value) is { } problem)
                 {
@@ -102,25 +132,29 @@ public static class FlagTypes
         Join = (before, after) => [.. before, .. after],
     };
 
-    private static FlagType<int> Integer(string placeholder, int least, int most) => new(
+    private static FlagType<int> Integer(string placeholder, int min, int max) => new(
         placeholder,
         (string word, out int value) =>
-            int.TryParse(word, NumberStyles.None, CultureInfo.InvariantCulture, out value) && value >= least && value <= most
+            int.TryParse(word, NumberStyles.None, CultureInfo.InvariantCulture, out value)
+            && value >= min
+            && value <= max
                 ? null
-                : $"'{word}' is not a number from {least} to {most}",
+                : $"'{word}' is not a number from {min} to {max}",
         value => value.ToString(CultureInfo.InvariantCulture));
 
     private static string? ReadSwitch(string word, out bool value)
     {
         // The spellings that Go's strconv.ParseBool accepts.
         value = word is "true" or "1" or "t" or "T" or "TRUE" or "True";
-        return value || word is "false" or "0" or "f" or "F" or "FALSE" or "False" ? null : $"'{word}' is not true or false";
+        return value || word is "false" or "0" or "f" or "F" or "FALSE" or "False"
+            ? null
+            : $"'{word}' is not true or false";
     }
 
     private static string? ReadText(string word, out string value) => Out(out value, null, word);
 
     private static string? ReadDuration(string word, out TimeSpan value) =>
-        !GoDuration.TryParse(word, out value) ? $"'{word}' is not a duration such as 300ms, 2s, 1m30s or 1h"
+        !Domain.Duration.TryParse(word, out value) ? $"'{word}' is not a duration such as 300ms, 2s, 1m30s or 1h"
         : value < TimeSpan.Zero ? $"'{word}' is negative"
         // The longest time that a .NET timer accepts.
         : value.TotalMilliseconds > uint.MaxValue - 1 ? $"'{word}' is longer than 49 days"
@@ -147,17 +181,45 @@ public static class FlagTypes
         const int dns = 53;
         return IPEndPoint.TryParse(word, out var server)
             ? Out(out value, null, server.Port == 0 ? new IPEndPoint(server.Address, dns) : server)
-            : Out(out value, $"'{word}' is not an IP address with or without a port", new IPEndPoint(IPAddress.None, dns));
+            : Out(
+                out value,
+                $"'{word}' is not an IP address with or without a port",
+                new IPEndPoint(IPAddress.None, dns));
     }
 
     private static string? ReadUrl(string word, out Uri? value)
     {
         value = null;
         return word.Length == 0
-            || (Uri.TryCreate(word, UriKind.Absolute, out value) && value.Scheme is "http" or "https" && value.Host.Length > 0)
+            || (Uri.TryCreate(word, UriKind.Absolute, out value)
+                && value is { Scheme: "http" or "https", Host.Length: > 0 })
             ? null
             : $"'{word}' is not an http or https URL";
     }
+
+    private static string? ReadHostPort(string word, out DnsEndPoint? value)
+    {
+        value = null;
+        if (word.Length == 0)
+        {
+            return null;
+        }
+        var colon = word.LastIndexOf(':');
+        var host = colon < 0 ? "" : word[..colon].Trim('[', ']');
+        if (host.Length == 0
+            || !int.TryParse(word.AsSpan(colon + 1), out var port)
+            || port is < 1 or > IPEndPoint.MaxPort)
+        {
+            return $"'{word}' is not a host and port such as logstash.internal:5000";
+        }
+        value = new(host, port);
+        return null;
+    }
+
+    private static string WriteHostPort(DnsEndPoint? value) =>
+        value is null ? ""
+        : value.Host.Contains(':', StringComparison.Ordinal) ? $"[{value.Host}]:{value.Port}"
+        : $"{value.Host}:{value.Port}";
 
     private static string? Out<T>(out T target, string? problem, T value = default!)
     {

@@ -3,9 +3,6 @@ namespace Kedge.Host.Flags;
 /// <summary>The values of the flags: those that were given, and the defaults of all others.</summary>
 public sealed class FlagValues(IReadOnlyDictionary<Flag, FlagValue> given)
 {
-    /// <summary>Replaces the value of a secret.</summary>
-    public const string Mask = "******";
-
     public T Get<T>(Flag<T> flag) => given.TryGetValue(flag, out var value) ? (T)value.Value! : flag.Default;
 
     /// <summary>Whether the command line sets the flag, even if to its default.</summary>

@@ -1,3 +1,5 @@
+using Kedge.Domain;
+
 namespace Kedge.Host.Flags;
 
 /// <summary>
@@ -10,35 +12,35 @@ namespace Kedge.Host.Flags;
 /// </remarks>
 public sealed class FlagWords
 {
-    private readonly Dictionary<string, Flag> flags = new(StringComparer.Ordinal);
-    private readonly Dictionary<string, string> letters = new(StringComparer.Ordinal);
-    private readonly HashSet<string> commands;
-    private readonly List<string> words = [];
-    private readonly List<string> errors = [];
-    private string? command;
+    private readonly Dictionary<string, Flag> _flags = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, string> _letters = new(StringComparer.Ordinal);
+    private readonly HashSet<string> _commands;
+    private readonly List<string> _words = [];
+    private readonly List<string> _errors = [];
+    private string? _command;
 
     private FlagWords(IEnumerable<Flag> known, IEnumerable<string> commands)
     {
-        this.commands = [.. commands];
+        _commands = [.. commands];
         foreach (var flag in known)
         {
-            flags.TryAdd($"--{flag.Name}", flag);
+            _flags.TryAdd($"--{flag.Name}", flag);
             foreach (var alias in flag.Aliases)
             {
-                flags.TryAdd($"--{alias}", flag);
+                _flags.TryAdd($"--{alias}", flag);
             }
             if (flag.Letter is { } letter)
             {
-                letters.TryAdd($"-{letter}", $"--{flag.Name}");
+                _letters.TryAdd($"-{letter}", $"--{flag.Name}");
             }
         }
     }
 
     /// <summary>The words for System.CommandLine. The sub-command comes first, even when flags preceded it.</summary>
-    public IReadOnlyList<string> Words => command is null ? words : [command, .. words];
+    public IReadOnlyList<string> Words => _command is null ? _words : [_command, .. _words];
 
     /// <summary>A line for each unknown flag or missing value.</summary>
-    public IReadOnlyList<string> Errors => errors;
+    public IReadOnlyList<string> Errors => _errors;
 
     /// <summary>The value in a word that follows a flag.</summary>
     public static string ValueOf(string word) => word[1..];
@@ -54,7 +56,7 @@ public sealed class FlagWords
         {
             if (arguments[i] == "--")
             {
-                result.words.AddRange(arguments.Skip(i));
+                result._words.AddRange(arguments.Skip(i));
                 break;
             }
             i += result.Take(arguments, i);
@@ -66,26 +68,27 @@ public sealed class FlagWords
     /// <returns>How many of the following arguments belong to it.</returns>
     private int Take(IReadOnlyList<string> arguments, int index)
     {
-        var argument = letters.GetValueOrDefault(arguments[index], arguments[index]);
+        var argument = _letters.GetValueOrDefault(arguments[index], arguments[index]);
         if (!argument.StartsWith("--", StringComparison.Ordinal) || argument is "--help" or "--version")
         {
-            if (command is null && commands.Contains(argument) && !words.Exists(word => !word.StartsWith('-') && !word.StartsWith('=')))
+            if (_command is null && _commands.Contains(argument)
+                && !_words.Exists(word => !word.StartsWith('-') && !word.StartsWith('=')))
             {
-                command = argument;
+                _command = argument;
             }
             else
             {
-                words.Add(argument);
+                _words.Add(argument);
             }
             return 0;
         }
         var equals = argument.IndexOf('=');
         var name = equals < 0 ? argument : argument[..equals];
         var threeWords = equals < 0 && index + 1 < arguments.Count && arguments[index + 1] == "=";
-        if (!flags.TryGetValue(name, out var flag))
+        if (!_flags.TryGetValue(name, out var flag))
         {
-            var suggestion = Suggestion.For(name, flags.Keys);
-            errors.Add($"{name}: unknown flag" + (suggestion is null ? "" : $" (did you mean {suggestion}?)"));
+            var suggestion = Suggestion.ClosestOrNull(_flags.Keys, name);
+            _errors.Add($"{name}: unknown flag" + (suggestion is null ? "" : $" (did you mean {suggestion}?)"));
             return threeWords ? Math.Min(2, arguments.Count - index - 1) : 0;
         }
         if (equals >= 0)
@@ -108,14 +111,14 @@ public sealed class FlagWords
 
     private int Add(string name, string value, int taken)
     {
-        words.Add(name);
-        words.Add("=" + value);
+        _words.Add(name);
+        _words.Add("=" + value);
         return taken;
     }
 
     private int Missing(string name, int taken)
     {
-        errors.Add($"{name}: a value is missing");
+        _errors.Add($"{name}: a value is missing");
         return taken;
     }
 }

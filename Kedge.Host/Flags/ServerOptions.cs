@@ -1,4 +1,5 @@
 using System.Net;
+using Kedge.Domain.Discovery;
 
 namespace Kedge.Host.Flags;
 
@@ -9,7 +10,7 @@ public sealed record ServerOptions(
     AuthorizationOptions Authorization,
     ConfigurationOptions Configuration,
     ForwardingOptions Forwarding,
-    DiscoveryOptions Discovery,
+    ServiceDiscoveryOptions Discovery,
     KubernetesOptions Kubernetes,
     LoggingOptions Logging,
     TracingOptions Tracing)
@@ -20,7 +21,7 @@ public sealed record ServerOptions(
         AuthorizationOptions.From(flags),
         ConfigurationOptions.From(flags),
         ForwardingOptions.From(flags),
-        DiscoveryOptions.From(flags),
+        ServiceDiscoveryOptions.From(flags),
         KubernetesOptions.From(flags),
         LoggingOptions.From(flags),
         TracingOptions.From(flags));
@@ -72,7 +73,8 @@ public sealed record ListenerLimits(
 /// <summary>
 /// Without CA files clients are not asked for a certificate, whatever <paramref name="ClientCertRequired"/> is.
 /// </summary>
-public sealed record TlsOptions(string CertFile, string KeyFile, IReadOnlyList<string> ClientCaFiles, bool ClientCertRequired)
+public sealed record TlsOptions(
+    string CertFile, string KeyFile, IReadOnlyList<string> ClientCaFiles, bool ClientCertRequired)
 {
     public static TlsOptions From(FlagValues flags) => new(
         flags.Get(FlagCatalogue.CertFile),
@@ -135,9 +137,10 @@ public sealed record ForwardingOptions(
         flags.Get(FlagCatalogue.LogResolution));
 }
 
-public sealed record DiscoveryOptions(bool Enabled, string DomainSuffix, string Prefix, string HostTemplate, TimeSpan ResyncTimeout)
+public sealed record ServiceDiscoveryOptions(
+    bool Enabled, string DomainSuffix, string Prefix, string HostTemplate, TimeSpan ResyncTimeout)
 {
-    public static DiscoveryOptions From(FlagValues flags) => new(
+    public static ServiceDiscoveryOptions From(FlagValues flags) => new(
         flags.Get(FlagCatalogue.DynamicRoutings),
         flags.Get(FlagCatalogue.DiscoverySuffix),
         flags.Get(FlagCatalogue.DiscoveryPrefix),
@@ -145,9 +148,9 @@ public sealed record DiscoveryOptions(bool Enabled, string DomainSuffix, string 
         flags.Get(FlagCatalogue.DiscoveryResync));
 
     /// <summary>The options as the core wants them, or null and errors that start with the name of a flag.</summary>
-    public Domain.Discovery.DiscoveryOptions? TryResolve(out IReadOnlyList<string> errors)
+    public DiscoveryOptions? TryResolve(out IReadOnlyList<string> errors)
     {
-        var options = Domain.Discovery.DiscoveryOptions.Create(Prefix, DomainSuffix, HostTemplate);
+        var options = DiscoveryOptions.Create(Prefix, DomainSuffix, HostTemplate);
         errors = options.IsError ? [.. options.ErrorValue] : [];
         return options.IsOk ? options.ResultValue : null;
     }
@@ -170,17 +173,17 @@ public sealed record KubernetesOptions(
         flags.Get(FlagCatalogue.KubeCaFile),
         flags.Get(FlagCatalogue.KubeTokenFile),
         flags.Get(FlagCatalogue.KubeConfigUser),
-        flags.Get(FlagCatalogue.KubeConfigPath),
+        FlagFiles.ExpandHome(flags.Get(FlagCatalogue.KubeConfigPath)),
         flags.Get(FlagCatalogue.KubeAuthTimeout),
         flags.Get(FlagCatalogue.KubeResolverResync));
 }
 
-/// <param name="LogstashHostPort">Empty = log lines go to standard error only.</param>
+/// <param name="Logstash">Null = log lines go to standard error only.</param>
 public sealed record LoggingOptions(
     LogVerbosity Level,
     LogFormat Format,
     bool AccessLog,
-    string LogstashHostPort,
+    DnsEndPoint? Logstash,
     IReadOnlyList<string> LogstashTags,
     TimeSpan LogstashWriteTimeout,
     int LogstashBufferSize)

@@ -1,4 +1,5 @@
 using System.Net.Http.Headers;
+using Kedge.Domain;
 using Kedge.Host.Backends;
 using Kedge.Host.Backends.Connections;
 using Kedge.Host.Http;
@@ -44,14 +45,14 @@ internal sealed class Exchange : HttpMessageInvoker
         _telemetry = telemetry;
         _logger = logger;
         Record = record;
-        Progress = new ExchangeProgress(isExempt: record.IsGrpc);
+        Progress = new ExchangeProgress(isExempt: record.Protocol.IsGrpc);
     }
 
     public RequestRecord Record { get; }
 
     public ExchangeProgress Progress { get; }
 
-    public bool IsGrpc => Record.IsGrpc;
+    public Protocol Protocol => Record.Protocol;
 
     public UpstreamClient Client => _destination.Client;
 
@@ -59,7 +60,10 @@ internal sealed class Exchange : HttpMessageInvoker
     public string? BackendName => _destination.Backend?.Name;
 
     /// <summary>Why the exchange was ended, or got no response; null when the forwarder reports the cause.</summary>
-    public LocalReply? Failure => _failure ?? (Progress.IsInactive ? LocalReply.Inactive : null);
+    public LocalReply? Failure =>
+        Progress.CallerFault is not null ? LocalReply.BadRequestBody
+        : Progress.CallerStalled ? LocalReply.RequestTimeout
+        : _failure ?? (Progress.IsInactive ? LocalReply.Inactive : null);
 
     /// <summary>The exception behind <see cref="Failure"/>, if there was one.</summary>
     public Exception? Cause { get; private set; }
@@ -86,8 +90,14 @@ internal sealed class Exchange : HttpMessageInvoker
         // Step 4: the body of the request.
         var request = _context.Request;
         // Only HTTP/2 endpoints refuse streams.
-        var replay = Client.IsGrpc || Client.IsTls ? new RequestReplay() : null;
-        var body = new RequestBody(request.Body, request.ContentLength, replay, mayUseHttp11: !Client.IsGrpc, Progress);
+        var replay = Client.Protocol.IsGrpc || Client.IsTls ? new RequestReplay() : null;
+        var body = new RequestBody(
+            request.Body,
+            request.ContentLength,
+            replay,
+            mayUseHttp11: !Client.Protocol.IsGrpc,
+            Progress,
+            GrpcMessages.OfRequest(Record));
         request.Body = body;
         _content = new RequestContent(copying, body, replay);
         Progress.RequestBodyStarted();
@@ -106,8 +116,7 @@ internal sealed class Exchange : HttpMessageInvoker
         var next = Pick(null);
         while (next is { } endpoint)
         {
-            // Step 5: send the request to an endpoint. For which failures allow another attempt, see docs/matching.md,
-            // "Attempts".
+            // Step 5: send the request to an endpoint. docs/matching.md#attempts lists when it is sent again.
             BeginAttempt(endpoint);
             request.RequestUri = endpoint.UriOf(Record.Path, _query);
             if (Client.IsTls)
@@ -180,7 +189,7 @@ internal sealed class Exchange : HttpMessageInvoker
     /// <summary>Records the outcome of a gRPC response that has its status in the trailers.</summary>
     public void RecordOutcome(HttpResponseHeaders trailers)
     {
-        if (IsGrpc
+        if (Protocol.IsGrpc
             && DetectsOutliers
             && _endpoint is { } endpoint
             && ResponseOutcome.FromTrailers(trailers) is { } failed)
@@ -192,7 +201,10 @@ internal sealed class Exchange : HttpMessageInvoker
     /// <summary>The endpoint broke off, which counts as a failed response.</summary>
     public void RecordFailure()
     {
-        if (DetectsOutliers && _endpoint is { } endpoint && !_context.RequestAborted.IsCancellationRequested)
+        if (DetectsOutliers
+            && _endpoint is { } endpoint
+            && !Progress.IsCallersFault
+            && !_context.RequestAborted.IsCancellationRequested)
         {
             RecordOutcome(endpoint, failed: true);
         }
@@ -212,7 +224,7 @@ internal sealed class Exchange : HttpMessageInvoker
         {
             endpoint.Succeeded();
         }
-        else if (ResponseOutcome.FromHeaders(response, IsGrpc) is { } failed)
+        else if (ResponseOutcome.FromHeaders(response, Protocol) is { } failed)
         {
             RecordOutcome(endpoint, failed);
         }

@@ -10,6 +10,8 @@ internal sealed class ExchangeProgress(bool isExempt)
     private long _lastProgress = Environment.TickCount64;
     private volatile bool _isReadingRequest;
     private volatile bool _isInactive;
+    private volatile bool _isAwaitingCaller;
+    private volatile bool _callerStalled;
     private WatchList? _list;
     private ExchangeProgress? _next;
     private ExchangeProgress? _previous;
@@ -38,6 +40,21 @@ internal sealed class ExchangeProgress(bool isExempt)
 
     /// <summary>Whether the monitor has ended the exchange because it made no progress.</summary>
     public bool IsInactive => _isInactive;
+
+    /// <summary>Whether it was ended because the caller, and not the endpoint, made no progress.</summary>
+    public bool CallerStalled => _callerStalled;
+
+    /// <summary>Whether a read of the request body waits for the caller.</summary>
+    public bool IsAwaitingCaller
+    {
+        set => _isAwaitingCaller = value;
+    }
+
+    /// <summary>Why the request body could not be read from the caller; null when it could.</summary>
+    public Exception? CallerFault { get; set; }
+
+    /// <summary>Whether the exchange failed through its caller, so that no endpoint is to blame.</summary>
+    public bool IsCallersFault => _callerStalled || CallerFault is not null;
 
     public void NoteProgress() => Volatile.Write(ref _lastProgress, Environment.TickCount64);
 
@@ -120,6 +137,7 @@ internal sealed class ExchangeProgress(bool isExempt)
                     var limit = exchange.IsReadingRequest ? readLimit : writeLimit;
                     if (now - exchange.LastProgress > limit && !exchange.IsExempt && !exchange._isInactive)
                     {
+                        exchange._callerStalled = exchange._isAwaitingCaller;
                         exchange._isInactive = true;
                         (inactive ??= []).Add(exchange);
                     }

@@ -39,7 +39,7 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
                     continue;
                 case HeaderAction.Te:
                     // `trailers` is the only value of TE that HTTP/2 allows; gRPC servers require it.
-                    if (exchange.IsGrpc)
+                    if (exchange.Protocol.IsGrpc)
                     {
                         outgoing.TryAddWithoutValidation(HeaderNames.TE, "trailers");
                     }
@@ -112,8 +112,8 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
             return true;
         }
 
-        // When the first byte of the body has not arrived yet, the headers are sent at once. When it has, or when there
-        // is no body, they are sent together with it or with the end: a trailers-only gRPC response must stay one.
+        // When the first byte of the body has not arrived yet, the headers are sent at once. When it has, or when the
+        // body is empty, they are sent together with it or with the end: a trailers-only gRPC response must stay one.
         var body = proxyResponse.Content.ReadAsStream(cancellationToken);
         var first = body.ReadAsync(Memory<byte>.Empty, cancellationToken);
         if (first.IsCompletedSuccessfully)
@@ -139,16 +139,17 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
                 return false;
             }
         }
-        // Step 8: the forwarder copies the body, observed where there is a time limit.
+        // Step 8: the forwarder copies the body, observed where there is a time limit or messages are counted.
         if (!progress.IsExempt)
         {
             proxyResponse.Content = new ResponseContent(
                 proxyResponse.Content, new ResponseBody(body, progress));
         }
-        else if (progress.HasDeadline)
+        else if (GrpcMessages.OfResponse(exchange.Record) is var messages
+            && (messages is not null || progress.HasDeadline))
         {
             proxyResponse.Content = new ResponseContent(
-                proxyResponse.Content, new DeadlineBody(body, httpContext, progress));
+                proxyResponse.Content, new GrpcResponseBody(body, httpContext, progress, messages));
         }
         return true;
     }

@@ -6,7 +6,7 @@ using Microsoft.Extensions.Primitives;
 
 namespace Kedge.Host.Forwarding;
 
-/// <summary>The headers that describe the caller to a backend (docs/security.md).</summary>
+/// <summary>The headers that describe the caller to a backend (docs/matching.md#headers).</summary>
 internal sealed class ForwardedHeaders(ForwardingOptions options)
 {
     /// <summary>Whether <see cref="Add"/> sets the header.</summary>
@@ -35,8 +35,8 @@ internal sealed class ForwardedHeaders(ForwardingOptions options)
     }
 
     /// <summary>
-    /// Sets the headers from the connection. From a trusted peer, X-Forwarded-For is extended, and X-Forwarded-Host and
-    /// -Proto, which describe the first hop, are kept.
+    /// Sets the headers from the connection, which is always TLS. From a trusted peer, X-Forwarded-For is extended, and
+    /// X-Forwarded-Host and -Proto, which describe the first hop, are kept.
     /// </summary>
     /// <param name="outgoing">The headers of the request to the backend.</param>
     /// <param name="context">Of the caller's request.</param>
@@ -55,7 +55,7 @@ internal sealed class ForwardedHeaders(ForwardingOptions options)
         outgoing.TryAddWithoutValidation(ProxyHeaders.ForwardedFor, peer);
         outgoing.TryAddWithoutValidation(ProxyHeaders.ForwardedHost, Kept(ProxyHeaders.ForwardedHost) ?? authority);
         outgoing.TryAddWithoutValidation(
-            ProxyHeaders.ForwardedProto, Kept(ProxyHeaders.ForwardedProto) ?? context.Request.Scheme);
+            ProxyHeaders.ForwardedProto, Kept(ProxyHeaders.ForwardedProto) ?? Uri.UriSchemeHttps);
 
         if (options.ForwardClientCert && context.Connection.ClientCertificate is { } certificate)
         {

@@ -14,7 +14,7 @@ namespace Kedge.Host.Forwarding;
 //                                     (step 6)        (HTTP/2 only)     of the handler
 //
 //   response   caller ◀── Kestrel ◀── ResponseBody (HTTP)         ◀──── connection ◀── endpoint
-//                                     DeadlineBody (gRPC, step 8)       of the handler
+//                                     GrpcResponseBody (step 8)         of the handler
 //
 // Step 1:  Read the request: authority, canonical path, protocol (RequestView).
 // Step 2:  Route it: match, authorize, find the endpoints (RequestRouter). The result is a reply, a tunnel or a
@@ -25,7 +25,7 @@ namespace Kedge.Host.Forwarding;
 // Step 5:  Send it to an endpoint or, when that accepts no connection, to the next one (Exchange.SendAsync).
 // Step 6:  Copy the body of the request (RequestContent, RequestBody). The response may come at any time.
 // Step 7:  Copy the headers of the response (ExchangeTransformer.TransformResponseAsync).
-// Step 8:  Copy the body of the response (ResponseBody, DeadlineBody).
+// Step 8:  Copy the body of the response (ResponseBody, GrpcResponseBody).
 // Step 9:  Copy the trailers of the response (ExchangeTransformer.TransformResponseTrailersAsync).
 // Step 10: On failure, reply if the response has not started (FailAsync).
 // Step 11: Release what the exchange holds (Exchange.End), and count and log the request (ProxyTelemetry.End).
@@ -71,14 +71,18 @@ public sealed class ProxyEngine : IAsyncDisposable
         {
             // Step 1: read the request.
             var reply = RequestView.TryRead(context, listener, out var view);
-            record.IsGrpc = view.IsGrpc;
+            record.Protocol = view.Protocol;
             record.Authority = view.Authority;
             record.Path = view.Path;
+            _telemetry.Recognized(record);
             if (reply is null)
             {
                 // Step 2: route it.
                 var query = view.Query;
-                var result = await _router.RouteAsync(context, view, record);
+                var routing = _router.RouteAsync(context, view, record);
+                // As a task in the rare case that it has to wait: awaited as it is, it would keep room for a result in
+                // the state machine of every request.
+                var result = routing.IsCompletedSuccessfully ? routing.Result : await routing.AsTask();
                 if (result.IsTunnel)
                 {
                     reply = await Tunnel.RunAsync(context, result.Destination);
@@ -96,6 +100,7 @@ public sealed class ProxyEngine : IAsyncDisposable
             {
                 // Inline: in a method of its own it would cost each request another state machine on the heap.
                 Tracing.StartForwarding(record);
+                AllowWebSocketOnly(context);
                 // Step 3: arm the timeouts.
                 ArmTimeouts(exchange, context);
                 var client = exchange.Client;
@@ -110,13 +115,13 @@ public sealed class ProxyEngine : IAsyncDisposable
                 // Step 10: reply on failure.
                 if (error != ForwarderError.None)
                 {
-                    await FailAsync(context, exchange, error);
+                    await FailAsync(context, exchange);
                 }
             }
             else if (reply is not null)
             {
-                record.Failure = reply;
-                await reply.WriteAsync(context, record.IsGrpc, record.RequestId, backendName: null);
+                record.Failure = reply.IsFailure ? reply : null;
+                await reply.WriteAsync(context, record.Protocol, record.RequestId, backendName: null);
             }
         }
         catch (Exception e) when (e is OperationCanceledException or IOException
@@ -134,7 +139,7 @@ public sealed class ProxyEngine : IAsyncDisposable
             }
             else
             {
-                await LocalReply.Internal.WriteAsync(context, record.IsGrpc, record.RequestId, backendName: null);
+                await LocalReply.Internal.WriteAsync(context, record.Protocol, record.RequestId, backendName: null);
             }
         }
         finally
@@ -154,7 +159,7 @@ public sealed class ProxyEngine : IAsyncDisposable
     private void ArmTimeouts(Exchange exchange, HttpContext context)
     {
         var progress = exchange.Progress;
-        if (!exchange.IsGrpc)
+        if (exchange.Protocol.IsHttp)
         {
             progress.Cancellation = CancellationSources.Rent();
             _monitor.Add(progress);
@@ -168,14 +173,15 @@ public sealed class ProxyEngine : IAsyncDisposable
         }
     }
 
-    private static Task FailAsync(HttpContext context, Exchange exchange, ForwarderError error)
+    private static Task FailAsync(HttpContext context, Exchange exchange)
     {
         var failure = exchange.Progress.DeadlineHasPassed
             ? LocalReply.DeadlineExceeded
-            : exchange.Failure ?? FailureOf(error, context);
+            : exchange.Failure ?? LocalReply.BrokenOff;
         var record = exchange.Record;
+        // A caller that leaves within its body makes reading fail, too.
         if (context.RequestAborted.IsCancellationRequested
-            && exchange.Failure is null
+            && (exchange.Failure is null || exchange.Progress.CallerFault is not null)
             && failure != LocalReply.DeadlineExceeded)
         {
             record.CallerLeft = true;
@@ -192,24 +198,27 @@ public sealed class ProxyEngine : IAsyncDisposable
         // When the response has started, the forwarder has already reset the stream or closed the connection.
         return context.Response.HasStarted || context.RequestAborted.IsCancellationRequested
             ? Task.CompletedTask
-            : failure.WriteAsync(context, exchange.IsGrpc, record.RequestId, exchange.BackendName);
+            : failure.WriteAsync(
+                context,
+                exchange.Protocol,
+                record.RequestId,
+                exchange.Progress.IsCallersFault ? null : exchange.BackendName);
     }
 
-    /// <summary>Whether the caller or the backend is at fault, as far as the forwarder reports it.</summary>
-    private static LocalReply FailureOf(ForwarderError error, HttpContext context) =>
-        error is ForwarderError.RequestBodyClient && HasBadRequest(context.GetForwarderErrorFeature()?.Exception)
-            ? LocalReply.BadRequestBody
-            : LocalReply.BrokenOff;
-
-    private static bool HasBadRequest(Exception? e) => e switch
+    /// <summary>
+    /// Withdraws the possibility of an upgrade from everything except WebSocket handshakes (RFC 6455, 4.1). None of
+    /// kedge's rules holds in any other protocol that a backend might agree to with 101.
+    /// </summary>
+    private static void AllowWebSocketOnly(HttpContext context)
     {
-        null => false,
-        BadHttpRequestException => true,
-        // Thrown by the server for trailers with invalid names or values.
-        _ when e.GetType() == typeof(InvalidOperationException) => true,
-        AggregateException many => many.InnerExceptions.Any(HasBadRequest),
-        _ => HasBadRequest(e.InnerException),
-    };
+        var request = context.Request;
+        if (request.Headers.Upgrade is { Count: > 0 } protocol
+            && !(HttpMethods.IsGet(request.Method)
+                && string.Equals(protocol, "websocket", StringComparison.OrdinalIgnoreCase)))
+        {
+            context.Features.Set<IHttpUpgradeFeature>(null);
+        }
+    }
 
     private static bool IsUpgrade(HttpContext context) =>
         context.Features.Get<IHttpUpgradeFeature>() is { IsUpgradableRequest: true }

@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using Kedge.Host.Backends.Connections;
 using Kedge.Host.Http;
+using Kedge.Host.Telemetry;
 
 namespace Kedge.Host.Forwarding;
 
@@ -25,8 +26,14 @@ namespace Kedge.Host.Forwarding;
 /// <param name="replay">Not null when the body may have to be sent again.</param>
 /// <param name="mayUseHttp11">Whether it may be sent on an HTTP/1.1 connection.</param>
 /// <param name="progress">Of the exchange.</param>
+/// <param name="messages">Counts the messages of a gRPC call; null = not counted.</param>
 internal sealed class RequestBody(
-    Stream source, long? length, RequestReplay? replay, bool mayUseHttp11, ExchangeProgress progress) : AsyncStream
+    Stream source,
+    long? length,
+    RequestReplay? replay,
+    bool mayUseHttp11,
+    ExchangeProgress progress,
+    GrpcMessages? messages) : AsyncStream
 {
     private Stream? _target;
     private bool _needsFlush;
@@ -45,14 +52,24 @@ internal sealed class RequestBody(
         {
             return ValueTask.FromResult(Fill(buffer.Length));
         }
-        var read = source.ReadAsync(buffer, cancellationToken);
+        ValueTask<int> read;
+        try
+        {
+            read = source.ReadAsync(buffer, cancellationToken);
+        }
+        catch (Exception e) when (e is not OperationCanceledException)
+        {
+            progress.CallerFault = e;
+            throw;
+        }
         if (read.IsCompletedSuccessfully)
         {
             var count = read.Result;
+            messages?.Note(buffer.Span[..count]);
             NoteRead(count, buffer.Length);
             return ValueTask.FromResult(count);
         }
-        return FlushAndAwaitAsync(read, buffer.Length, cancellationToken);
+        return FlushAndAwaitAsync(read, buffer, cancellationToken);
     }
 
     public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
@@ -74,7 +91,8 @@ internal sealed class RequestBody(
     }
 
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
-    private async ValueTask<int> FlushAndAwaitAsync(ValueTask<int> read, int wanted, CancellationToken cancel)
+    private async ValueTask<int> FlushAndAwaitAsync(
+        ValueTask<int> read, Memory<byte> buffer, CancellationToken cancel)
     {
         if (_needsFlush)
         {
@@ -89,8 +107,20 @@ internal sealed class RequestBody(
                 // or the failure of the response ends the exchange first.
             }
         }
-        var count = await read;
-        NoteRead(count, wanted);
+        progress.IsAwaitingCaller = true;
+        int count;
+        try
+        {
+            count = await read;
+        }
+        catch (Exception e) when (e is not OperationCanceledException)
+        {
+            progress.CallerFault = e;
+            throw;
+        }
+        progress.IsAwaitingCaller = false;
+        messages?.Note(buffer.Span[..count]);
+        NoteRead(count, buffer.Length);
         return count;
     }
 

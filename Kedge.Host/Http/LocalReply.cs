@@ -1,12 +1,13 @@
 using System.Buffers;
 using System.Text;
+using Kedge.Domain;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Extensions.Primitives;
 
 namespace Kedge.Host.Http;
 
 /// <summary>
-/// A response of kedge itself (docs/matching.md, "Answers of kedge itself"): a text body with the reason for HTTP,
+/// A response of kedge itself (docs/matching.md#responses-from-kedge-itself): a text body with the reason for HTTP,
 /// trailers only for gRPC.
 /// </summary>
 /// <param name="HttpStatus">The status for HTTP; gRPC responses have 200.</param>
@@ -21,16 +22,29 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
     public static readonly LocalReply GrpcNeedsHttp2 = BadRequest("gRPC requires HTTP/2") with { HttpStatus = 505 };
     public static readonly LocalReply NotGrpc = BadRequest("this port accepts gRPC only") with { HttpStatus = 415 };
     public static readonly LocalReply MalformedAuthority = BadRequest("malformed authority");
+    public static readonly LocalReply AmbiguousParameters =
+        BadRequest("without the path parameters (`;`), another rule would take this request");
     public static readonly LocalReply ConnectNotSupported =
         BadRequest("CONNECT is not supported; send the absolute URL instead") with { HttpStatus = 405 };
     public static readonly LocalReply DeadlineExceeded =
         new(504, GrpcStatus.DeadlineExceeded, "transport-timeout", "deadline exceeded");
     public static readonly LocalReply Inactive =
         new(504, GrpcStatus.DeadlineExceeded, "transport-timeout", "no progress within the inactivity limit");
+    /// <summary>The caller sent no byte of its request body for longer than the read timeout.</summary>
+    public static readonly LocalReply RequestTimeout =
+        new(408, GrpcStatus.DeadlineExceeded, "request-timeout", "the request body stopped arriving")
+        {
+            EndsConnection = true,
+        };
+
+    /// <summary>Answers <c>OPTIONS *</c>, which asks about the proxy itself (RFC 9110, 9.3.7).</summary>
+    public static readonly LocalReply ServerOptions = new(204, GrpcStatus.OK, "", "");
     public static readonly LocalReply BrokenOff =
         new(502, GrpcStatus.Unavailable, "transport-unknown-error", "the backend closed the connection early");
-    public static readonly LocalReply BadRequestBody = BadRequest("the request body is malformed or incomplete");
+    public static readonly LocalReply BadRequestBody = BadFraming("the request body is malformed or incomplete");
     public static readonly LocalReply Internal = new(500, GrpcStatus.Unknown, "internal-error", "internal error");
+
+    private static readonly StringValues Methods = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH";
 
     // What grpc-message may contain unescaped.
     private static readonly SearchValues<char> PlainText =
@@ -42,6 +56,12 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
 
     /// <summary>Whether an HTTP/1.1 connection must be closed after the reply.</summary>
     public bool EndsConnection { get; init; }
+
+    /// <summary>Whether the reply reports a failure of the request.</summary>
+    public bool IsFailure => HttpStatus >= 400;
+
+    /// <summary>Whether replies of this type are the caller's mistake, and no sign that something is wrong.</summary>
+    public static bool IsCallersMistake(string type) => type is "unauthorized" or "bad-request" or "request-timeout";
 
     public static LocalReply BadRequest(string reason) => new(400, GrpcStatus.InvalidArgument, "bad-request", reason);
 
@@ -75,21 +95,26 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
 
     /// <summary>Sends the reply. The response must not have started; its headers are replaced.</summary>
     /// <param name="context">Of the request.</param>
-    /// <param name="asGrpc">Whether the request is a gRPC call.</param>
+    /// <param name="protocol">The protocol of the request.</param>
     /// <param name="requestId">Null to omit the header.</param>
     /// <param name="backendName">Null to omit the header.</param>
-    public Task WriteAsync(HttpContext context, bool asGrpc, string? requestId, string? backendName)
+    public Task WriteAsync(HttpContext context, Protocol protocol, string? requestId, string? backendName)
     {
         var response = context.Response;
         response.Clear();
         var headers = response.Headers;
-        var reason = HeaderSafe(Reason);
-        headers[ProxyHeaders.Error] = reason;
-        headers[ProxyHeaders.ErrorType] = Type;
         if (requestId is not null)
         {
             headers[ProxyHeaders.RequestId] = requestId;
         }
+        if (!IsFailure)
+        {
+            response.StatusCode = HttpStatus;
+            headers.Allow = Methods;
+            return Task.CompletedTask;
+        }
+        headers[ProxyHeaders.Error] = HeaderSafe(Reason);
+        headers[ProxyHeaders.ErrorType] = Type;
         if (backendName is not null)
         {
             headers[ProxyHeaders.BackendName] = backendName;
@@ -98,11 +123,13 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
         {
             headers.WWWAuthenticate = Challenge;
         }
-        if (EndsConnection && !HttpProtocol.IsHttp2(context.Request.Protocol))
+        // After a CONNECT that was refused, what follows may be bytes that the caller meant for the tunnel.
+        var isConnect = HttpMethods.IsConnect(context.Request.Method);
+        if ((EndsConnection || isConnect) && !HttpProtocol.IsHttp2(context.Request.Protocol))
         {
             headers.Connection = "close";
         }
-        if (asGrpc)
+        if (protocol.IsGrpc)
         {
             // "Trailers-Only": without a body, the headers are sent with END_STREAM.
             response.StatusCode = StatusCodes.Status200OK;
@@ -112,9 +139,9 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
             return response.CompleteAsync();
         }
         response.StatusCode = HttpStatus;
-        if (HttpMethods.IsConnect(context.Request.Method))
+        if (isConnect)
         {
-            headers.Allow = new StringValues("GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH");
+            headers.Allow = Methods;
         }
         headers.ContentType = "text/plain; charset=utf-8";
         var body = Encoding.UTF8.GetBytes(Reason + "\n");

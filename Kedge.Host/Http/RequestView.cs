@@ -4,14 +4,24 @@ using Microsoft.Extensions.Primitives;
 
 namespace Kedge.Host.Http;
 
-/// <summary>What routing needs to know about a request, read once (docs/security.md).</summary>
+/// <summary>
+/// What routing needs to know about a request, read once (docs/security.md#which-host-a-request-is-for).
+/// </summary>
 internal readonly struct RequestView
 {
+    private const ushort HttpPort = 80;
+
     private readonly int _hostStart;
     private readonly int _hostLength;
 
     private RequestView(
-        string authority, Authority parts, AuthorityPorts ports, string path, string query, bool isGrpc, bool isForward)
+        string authority,
+        Authority parts,
+        AuthorityPorts ports,
+        string path,
+        string query,
+        Protocol protocol,
+        bool isForward)
     {
         Authority = authority;
         _hostStart = parts.HostStart;
@@ -19,7 +29,7 @@ internal readonly struct RequestView
         Ports = ports;
         Path = path;
         Query = query;
-        IsGrpc = isGrpc;
+        Protocol = protocol;
         IsForward = isForward;
     }
 
@@ -34,7 +44,7 @@ internal readonly struct RequestView
     /// <summary>The query as the caller sent it, with its leading <c>?</c>; empty when there is none.</summary>
     public string Query { get; }
 
-    public bool IsGrpc { get; }
+    public Protocol Protocol { get; }
 
     /// <summary>Whether the target is in absolute form, as in requests to a forward proxy.</summary>
     public bool IsForward { get; }
@@ -52,7 +62,22 @@ internal readonly struct RequestView
         var request = context.Request;
         var isHttp2 = ReferenceEquals(request.Protocol, HttpProtocol.Http2) || HttpProtocol.IsHttp2(request.Protocol);
         var isGrpc = GrpcContent.IsGrpc(request.ContentType);
-        view = new RequestView("", default, default, "", "", isGrpc && isHttp2, false);
+        var protocol = isGrpc && isHttp2 ? Protocol.Grpc : Protocol.Http;
+        view = new RequestView("", default, default, "", "", protocol, false);
+        // The framing first: any other reply would keep the connection open, and with it what may be a request that was
+        // smuggled behind this one.
+        if (request.Headers.TransferEncoding is { Count: > 0 } coding)
+        {
+            if (BadTransferEncoding(request, coding) is { } reason)
+            {
+                return LocalReply.BadFraming(reason);
+            }
+            context.Features.Get<ChunkedInput>()?.BodyBegins();
+        }
+        if (IsMisspelledMethod(request.Method))
+        {
+            return LocalReply.BadRequest("method names are case-sensitive: this one is written in capitals");
+        }
         if (isGrpc && !isHttp2)
         {
             return LocalReply.GrpcNeedsHttp2;
@@ -68,22 +93,19 @@ internal readonly struct RequestView
             return TryReadConnect(context, out view);
         }
 
-        if (request.Headers.TransferEncoding is { Count: > 0 } coding
-            && BadTransferEncoding(request, coding) is { } reason)
-        {
-            return LocalReply.BadFraming(reason);
-        }
-
         var target = context.Features.Get<IHttpRequestFeature>()!.RawTarget;
         if (!RequestTarget.TryParse(target, out var form))
         {
             return LocalReply.BadRequest("the request target is neither a path nor an absolute http or https URL");
         }
         var isForward = form.Form == TargetForm.Absolute;
+        if (form.Form == TargetForm.Asterisk && HttpMethods.IsOptions(request.Method))
+        {
+            return LocalReply.ServerOptions;
+        }
         if (form.Form == TargetForm.Asterisk || (isForward && isHttp2))
         {
-            // `OPTIONS *` addresses the proxy itself, which has no options; `:path` has no absolute form (RFC 9113,
-            // 8.3.1).
+            // `:path` has no absolute form (RFC 9113, 8.3.1).
             return LocalReply.BadRequest("the request target is not a path");
         }
 
@@ -96,14 +118,25 @@ internal readonly struct RequestView
         {
             ports = form.PortsOf(parts);
         }
-        else if (authority.Length == 0 && !isForward)
+        else if (authority.Length == 0 && !isForward && (isGrpc || (!isHttp2 && request.Headers.Host.Count == 0)))
         {
-            // A missing host is no error, but matches no host matcher.
+            // HTTP/1.0 needs no Host, and a gRPC call may lack an authority. No host matcher takes such a request.
             ports = AuthorityPorts.Unspecified;
         }
         else
         {
             return LocalReply.MalformedAuthority;
+        }
+
+        if (isHttp2 && !isGrpc && !string.Equals(request.Scheme, "https", StringComparison.OrdinalIgnoreCase))
+        {
+            // What a client sends to a forward proxy: over HTTP/1.1 it would be `http://host/path`.
+            if (!string.Equals(request.Scheme, "http", StringComparison.OrdinalIgnoreCase))
+            {
+                return LocalReply.BadRequest("the scheme is neither http nor https");
+            }
+            isForward = true;
+            ports = parts.Port < 0 ? AuthorityPorts.Of(HttpPort) : ports;
         }
 
         var path = form.PathLength == 0 ? "/" : Text(target, form.PathStart, form.PathLength, request.Path.Value);
@@ -112,10 +145,14 @@ internal readonly struct RequestView
         {
             return LocalReply.BadRequest(canonical.ErrorValue);
         }
+        if (isGrpc && RequestPath.hasParameters(canonical.ResultValue))
+        {
+            return LocalReply.BadRequest("the path has a `;`, which no gRPC method has");
+        }
         var query = form.QueryLength <= 1
             ? ""
             : Text(target, form.QueryStart, form.QueryLength, request.QueryString.Value);
-        view = new RequestView(authority, parts, ports, canonical.ResultValue, query, isGrpc, isForward);
+        view = new RequestView(authority, parts, ports, canonical.ResultValue, query, protocol, isForward);
         return null;
     }
 
@@ -135,7 +172,7 @@ internal readonly struct RequestView
         {
             return LocalReply.MalformedAuthority;
         }
-        view = new RequestView(target, parts, parts.Ports, "", "", isGrpc: false, isForward: true) { IsTunnel = true };
+        view = new RequestView(target, parts, parts.Ports, "", "", Protocol.Http, isForward: true) { IsTunnel = true };
         return null;
     }
 
@@ -151,6 +188,23 @@ internal readonly struct RequestView
         : coding.Count != 1 || !string.Equals(coding[0], "chunked", StringComparison.OrdinalIgnoreCase)
             ? "a transfer coding other than chunked"
         : null;
+
+    /// <summary>
+    /// Whether the method is a standard one but for its case. RFC 9110, 9.1: another case is another method, which the
+    /// libraries on the way would turn into the standard one.
+    /// </summary>
+    private static bool IsMisspelledMethod(string method)
+    {
+        foreach (var c in method)
+        {
+            if (char.IsAsciiLetterLower(c))
+            {
+                return !string.Equals(HttpMethods.GetCanonicalizedValue(method), method, StringComparison.Ordinal)
+                    || string.Equals(method, "query", StringComparison.OrdinalIgnoreCase);
+            }
+        }
+        return false;
+    }
 
     /// <summary>
     /// A part of the target as a string: <paramref name="existing"/>, which the server has already created, when it is

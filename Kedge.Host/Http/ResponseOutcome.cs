@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Http.Headers;
+using Kedge.Domain;
 
 namespace Kedge.Host.Http;
 
@@ -10,8 +11,8 @@ namespace Kedge.Host.Http;
 internal static class ResponseOutcome
 {
     /// <returns>Null when it is decided by the trailers.</returns>
-    public static bool? FromHeaders(HttpResponseMessage response, bool isGrpc) =>
-        !isGrpc ? (int)response.StatusCode >= 500
+    public static bool? FromHeaders(HttpResponseMessage response, Protocol protocol) =>
+        protocol.IsHttp ? (int)response.StatusCode >= 500
         : response.StatusCode != HttpStatusCode.OK ? true
         : FromTrailers(response.Headers);
 

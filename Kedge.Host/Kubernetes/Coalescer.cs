@@ -3,12 +3,12 @@ using System.Threading.Channels;
 namespace Kedge.Host.Kubernetes;
 
 /// <summary>
-/// Turns bursts of signals into few calls: one when it has been quiet for a while, and at the latest a while after the
-/// first signal. A signal during a call leads to another call, so none is lost.
+/// Turns bursts of signals into few calls: one call once it has been quiet for a while, or at the latest some time
+/// after the first signal. A signal during a call leads to another call, so none is lost.
 /// </summary>
-/// <param name="first">How long it must be quiet before the first call, when many signals are to be expected.</param>
-/// <param name="quiet">The same for all others.</param>
-/// <param name="latest">No signal waits for longer.</param>
+/// <param name="first">How long it must be quiet before the first call, when many signals can be expected.</param>
+/// <param name="quiet">How long it must be quiet before every other call.</param>
+/// <param name="latest">The longest time that a signal waits.</param>
 internal sealed class Coalescer(TimeSpan first, TimeSpan quiet, TimeSpan latest, TimeProvider time)
 {
     private readonly Lock _lock = new();
@@ -49,7 +49,7 @@ internal sealed class Coalescer(TimeSpan first, TimeSpan quiet, TimeSpan latest,
                     wait = untilQuiet < untilLatest ? untilQuiet : untilLatest;
                     if (wait <= TimeSpan.Zero)
                     {
-                        // From here on a signal asks for the next call.
+                        // From here on a signal requests the next call.
                         _isPending = false;
                         break;
                     }

@@ -4,8 +4,8 @@ using Kedge.Domain.Discovery;
 namespace Kedge.Host.Kubernetes;
 
 /// <summary>
-/// What discovery knows of the cluster, kept up to date by the watch of services. Whoever builds configurations calls
-/// <see cref="Generate"/> when the files have changed and when <see cref="Changed"/> says that services have.
+/// What discovery knows about the cluster, kept up to date by the watch of services. Call <see cref="Generate"/> when
+/// the files have changed, and whenever <see cref="Changed"/> reports that services have.
 /// </summary>
 public sealed class DiscoverySource : IWatchSink<Service>
 {
@@ -22,13 +22,16 @@ public sealed class DiscoverySource : IWatchSink<Service>
     {
         _logger = logger;
         _state = DiscoveryState.Create(options, _files);
-        _coalescer = new Coalescer(TimeSpan.FromMilliseconds(300), TimeSpan.FromMilliseconds(100), TimeSpan.FromSeconds(1), time);
+        _coalescer = new Coalescer(
+            TimeSpan.FromMilliseconds(300), TimeSpan.FromMilliseconds(100), TimeSpan.FromSeconds(1), time);
     }
 
-    /// <summary>Services have changed; bursts make one call. Never before the first full list.</summary>
+    /// <summary>
+    /// Services have changed; a burst of changes makes one call. Never raised before the first complete list.
+    /// </summary>
     public event Action? Changed;
 
-    /// <summary>Completes when the first full list is in.</summary>
+    /// <summary>Completes with the first complete list.</summary>
     public Task FirstList => _firstList.Task;
 
     /// <summary>How many services are known.</summary>
@@ -44,8 +47,8 @@ public sealed class DiscoverySource : IWatchSink<Service>
     }
 
     /// <summary>
-    /// What the services make beside these files. The same object as before when it is equal: then nothing needs to be
-    /// published. Empty before the first full list.
+    /// The entries that the services generate next to these files. Returns the same object as before if nothing
+    /// changed, so that nothing needs to be published. Empty before the first complete list.
     /// </summary>
     public Generated Generate(LoadedFiles files)
     {
@@ -66,7 +69,7 @@ public sealed class DiscoverySource : IWatchSink<Service>
         }
     }
 
-    internal Task RunAsync(CancellationToken stop) => _coalescer.RunAsync(Tell, stop);
+    internal Task RunAsync(CancellationToken stop) => _coalescer.RunAsync(Notify, stop);
 
     void IWatchSink<Service>.Replace(IReadOnlyList<Service> all)
     {
@@ -78,7 +81,7 @@ public sealed class DiscoverySource : IWatchSink<Service>
 
     void IWatchSink<Service>.Delete(Service item) => Advance(state => state.Delete(item.Key)!);
 
-    private void Tell()
+    private void Notify()
     {
         try
         {
@@ -86,8 +89,8 @@ public sealed class DiscoverySource : IWatchSink<Service>
         }
         catch (Exception e)
         {
-            // What fails now may be right the next time: discovery must not end.
-            _logger.LogError(e, "a change of services could not be handled");
+            // The next attempt may succeed: discovery must not end.
+            _logger.LogError(e, "failed to process a change of services");
         }
     }
 

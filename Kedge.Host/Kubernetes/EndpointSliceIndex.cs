@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Net;
 using Kedge.Domain;
 using Kedge.Domain.Discovery;
@@ -6,27 +7,35 @@ using Kedge.Host.Resolvers;
 namespace Kedge.Host.Kubernetes;
 
 /// <summary>
-/// All endpoint slices of the cluster by their service, and the backends that want to know of them. One watch feeds it,
-/// however many backends there are. A backend hears only of what changes its own endpoints.
+/// All endpoint slices of the cluster by their service, and the backends that subscribe to them. One watch feeds it,
+/// however many backends there are. A backend is notified only when its own endpoints change.
 /// </summary>
-/// <param name="portsOf">The ports of a service; null when it is not known.</param>
-/// <param name="portsWanted">
-/// Asked when a backend of the files has a port that can be found only with the ports of a service that is not known:
-/// whether it will stay unknown. While it may not, the backend is told nothing. Services of generated backends are known
-/// as long as they are exposed.
+/// <remarks>
+/// Slices have the numbers and names of target ports; a backend of the files may name a port of the service instead,
+/// which only the service object maps to a target port. Such a backend is not notified until that service's ports are
+/// known, or until it is clear that they will not be: an answer in between could be wrong. Generated backends use
+/// target ports directly.
+/// </remarks>
+/// <param name="portsOf">The ports of a service; null when they are not known.</param>
+/// <param name="needPorts">
+/// Called when a backend needs the ports of a service that are not known. Returns whether they will stay unknown for
+/// now.
 /// </param>
-internal sealed class EndpointSliceIndex(Func<ServiceKey, IEnumerable<ServicePort>?> portsOf, Func<bool> portsWanted) : IWatchSink<EndpointSlice>
+internal sealed class EndpointSliceIndex(Func<ServiceKey, IEnumerable<ServicePort>?> portsOf, Func<bool> needPorts)
+    : IWatchSink<EndpointSlice>
 {
     private readonly Lock _lock = new();
     private readonly Dictionary<ServiceKey, List<Subscription>> _subscriptions = [];
     private Dictionary<ServiceKey, Dictionary<string, EndpointSlice>> _slices = [];
 
-    // A slice's service can change.
+    // For each slice its service, which can change.
     private Dictionary<ServiceKey, ServiceKey> _serviceOfSlice = [];
     private bool _isSynced;
 
-    /// <summary>Tells the sink of the target's endpoints, now and whenever they change, until disposed.</summary>
-    /// <param name="generated">Whether the target is that of a generated backend, where a port's name is a target port's.</param>
+    /// <summary>Reports the target's endpoints to the sink, now and whenever they change, until disposed of.</summary>
+    /// <param name="generated">
+    /// Whether discovery generated the backend: a port name is then that of a target port.
+    /// </param>
     public IDisposable Subscribe(K8sTarget target, bool generated, IEndpointSink sink)
     {
         var key = new ServiceKey(target.Namespace, target.Service);
@@ -40,29 +49,29 @@ internal sealed class EndpointSliceIndex(Func<ServiceKey, IEnumerable<ServicePor
             list.Add(subscription);
             if (_isSynced)
             {
-                Tell(subscription);
+                Notify(subscription);
             }
         }
         return subscription;
     }
 
-    /// <summary>The service's ports have changed.</summary>
+    /// <summary>The ports of a service have changed.</summary>
     public void Refresh(ServiceKey key)
     {
         lock (_lock)
         {
-            TellAll(key);
+            NotifyAll(key);
         }
     }
 
-    /// <summary>What is unknown of services stays so for now.</summary>
+    /// <summary>Ports of services that are unknown now will stay unknown for the time being.</summary>
     public void RefreshAll()
     {
         lock (_lock)
         {
             foreach (var key in _subscriptions.Keys)
             {
-                TellAll(key);
+                NotifyAll(key);
             }
         }
     }
@@ -84,7 +93,7 @@ internal sealed class EndpointSliceIndex(Func<ServiceKey, IEnumerable<ServicePor
             {
                 if (isFirst || !IsSame(before.GetValueOrDefault(key), _slices.GetValueOrDefault(key)))
                 {
-                    TellAll(key);
+                    NotifyAll(key);
                 }
             }
         }
@@ -94,15 +103,15 @@ internal sealed class EndpointSliceIndex(Func<ServiceKey, IEnumerable<ServicePor
     {
         lock (_lock)
         {
-            var former = Take(item);
+            var previous = Take(item);
             var service = Put(item);
-            if (former is { } other && !other.Equals(service))
+            if (previous is { } other && !other.Equals(service))
             {
-                TellAll(other);
+                NotifyAll(other);
             }
             if (service is { } key)
             {
-                TellAll(key);
+                NotifyAll(key);
             }
         }
     }
@@ -113,7 +122,7 @@ internal sealed class EndpointSliceIndex(Func<ServiceKey, IEnumerable<ServicePor
         {
             if (Take(item) is { } key)
             {
-                TellAll(key);
+                NotifyAll(key);
             }
         }
     }
@@ -134,7 +143,7 @@ internal sealed class EndpointSliceIndex(Func<ServiceKey, IEnumerable<ServicePor
         return key;
     }
 
-    /// <summary>Removes the slice, and yields the service that had it.</summary>
+    /// <summary>Removes the slice, and returns the service that it belonged to.</summary>
     private ServiceKey? Take(EndpointSlice slice)
     {
         if (!_serviceOfSlice.Remove(new ServiceKey(slice.Namespace, slice.Name), out var key))
@@ -148,33 +157,38 @@ internal sealed class EndpointSliceIndex(Func<ServiceKey, IEnumerable<ServicePor
         return key;
     }
 
-    private void TellAll(ServiceKey key)
+    private void NotifyAll(ServiceKey key)
     {
         if (_isSynced && _subscriptions.TryGetValue(key, out var list))
         {
-            list.ForEach(Tell);
+            list.ForEach(Notify);
         }
     }
 
-    private void Tell(Subscription subscription)
+    private void Notify(Subscription subscription)
     {
         IEnumerable<EndpointSlice> slices = _slices.TryGetValue(subscription.Key, out var found) ? found.Values : [];
         var ports = portsOf(subscription.Key);
         var selection = EndpointSlices.select(subscription.Target.Port, subscription.Generated, ports ?? [], slices)!;
-        var isPreliminary = !subscription.Generated && ports is null && !selection.PortFound && selection.OtherPorts.Length > 0
-            && !portsWanted();
+        var isPreliminary = !subscription.Generated
+            && ports is null
+            && !selection.PortFound
+            && selection.OtherPorts.Length > 0
+            && !needPorts();
         if (!isPreliminary)
         {
-            subscription.Tell(selection);
+            subscription.Notify(selection);
         }
     }
 
     private static bool IsSame(Dictionary<string, EndpointSlice>? left, Dictionary<string, EndpointSlice>? right) =>
         left is null || right is null
             ? ReferenceEquals(left, right)
-            : left.Count == right.Count && left.All(entry => right.TryGetValue(entry.Key, out var slice) && entry.Value.Equals(slice));
+            : left.Count == right.Count
+                && left.All(entry => right.TryGetValue(entry.Key, out var slice) && entry.Value.Equals(slice));
 
-    private sealed class Subscription(EndpointSliceIndex index, ServiceKey key, K8sTarget target, bool generated, IEndpointSink sink) : IDisposable
+    private sealed class Subscription(
+        EndpointSliceIndex index, ServiceKey key, K8sTarget target, bool generated, IEndpointSink sink) : IDisposable
     {
         private EndpointSelection? _last;
 
@@ -184,19 +198,19 @@ internal sealed class EndpointSliceIndex(Func<ServiceKey, IEnumerable<ServicePor
 
         public bool Generated => generated;
 
-        public void Tell(EndpointSelection selection)
+        public void Notify(EndpointSelection selection)
         {
             if (_last is not null && selection.Equals(_last))
             {
                 return;
             }
             _last = selection;
-            // Found by its address; for TLS it goes by the service's name in the cluster.
+            // Found by its address; TLS verifies the service's name in the cluster.
             var name = $"{key.Name}.{key.Namespace}.svc";
             var endpoints = new List<ResolvedEndpoint>(selection.Endpoints.Length);
             foreach (var endpoint in selection.Endpoints)
             {
-                // The API server lets nothing else through; one that did must not end the watch.
+                // The API server validates addresses; an invalid one must still not end the watch.
                 if (IPAddress.TryParse(endpoint.Address, out var address))
                 {
                     endpoints.Add(ResolvedEndpoint.Of(address, endpoint.Port, name));
@@ -205,7 +219,9 @@ internal sealed class EndpointSliceIndex(Func<ServiceKey, IEnumerable<ServicePor
             sink.Resolved(endpoints);
             if (!selection.PortFound && selection.OtherPorts.Length > 0)
             {
-                sink.Failed($"no endpoint of service {key} has the port {Describe(target.Port)} (there are: {string.Join(", ", selection.OtherPorts)})");
+                sink.Failed(
+                    $"no endpoint of service {key} has the port {Describe(target.Port)} "
+                    + $"(available: {string.Join(", ", selection.OtherPorts)})");
             }
         }
 
@@ -222,7 +238,7 @@ internal sealed class EndpointSliceIndex(Func<ServiceKey, IEnumerable<ServicePor
 
         private static string Describe(K8sPort port) => port switch
         {
-            K8sPort.PortNumber number => number.Item.ToString(System.Globalization.CultureInfo.InvariantCulture),
+            K8sPort.PortNumber number => number.Item.ToString(CultureInfo.InvariantCulture),
             K8sPort.PortName name => $"'{name.Item}'",
             _ => "of which none is named",
         };

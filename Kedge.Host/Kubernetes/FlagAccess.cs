@@ -5,20 +5,21 @@ using Kedge.Host.Flags;
 namespace Kedge.Host.Kubernetes;
 
 /// <summary>
-/// Access by the flags alone: address, CA file and token file, whose defaults are those of a pod. The files are read
-/// whenever they are needed, because the kubelet rotates them.
+/// Access as the flags configure it: address, CA file and token file, which default to those of a pod. The files are
+/// read whenever they are needed, because the kubelet rotates them.
 /// </summary>
 internal sealed class FlagAccess(KubernetesOptions options) : IKubernetesAccessSource
 {
     public Task<KubernetesAccess> FindAsync(CancellationToken stop)
     {
         var server = options.ApiUrl ?? throw new KubernetesAccessException(
-            "no API server: k8sclient_kubeapi_url is not given and this is no pod (KUBERNETES_SERVICE_HOST is not set)");
+            "no API server: k8sclient_kubeapi_url is not given and kedge is not running in a pod "
+            + "(KUBERNETES_SERVICE_HOST is not set)");
         return Task.FromResult(new KubernetesAccess(
             server, options.TlsInsecure, () => ReadRoots(options.CaFile), ReadTokenAsync, ClientCertificate: null));
     }
 
-    /// <summary>The certificates of a PEM bundle; null when there is no such file.</summary>
+    /// <summary>The certificates of a PEM bundle; null when the file does not exist.</summary>
     public static X509Certificate2Collection? ReadRoots(string file)
     {
         if (file.Length == 0 || !File.Exists(file))

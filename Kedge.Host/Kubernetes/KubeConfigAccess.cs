@@ -9,29 +9,32 @@ namespace Kedge.Host.Kubernetes;
 
 /// <summary>
 /// Access as a user of a kubeconfig: token, client certificate, password, exec plugin or OIDC. The server is that of
-/// <c>k8sclient_kubeapi_url</c>, else that of the first context with this user, the current one before all.
+/// <c>k8sclient_kubeapi_url</c>, else that of the current context if it has this user, else that of the first context
+/// with this user.
 /// </summary>
 internal sealed class KubeConfigAccess(KubernetesOptions options) : IKubernetesAccessSource
 {
-    // The library resolves a user by way of a context: this is the one that is made for it.
-    private const string Made = "kedge";
+    // The library finds a user through a context. This names the context, and its cluster, that are made up for it.
+    private const string SyntheticContext = "kedge";
 
     public async Task<KubernetesAccess> FindAsync(CancellationToken stop)
     {
-        var path = ExpandHome(options.KubeConfigPath);
+        var path = options.KubeConfigPath;
         KubernetesClientConfiguration.ExecTimeout = options.AuthTimeout;
         try
         {
-            // An exec plugin is a process that may hang; the library waits for it on this thread.
+            // An exec plugin is a process that may hang, and the library waits for it on its caller's thread.
             return await Task.Run(() => FindAsync(path), stop).WaitAsync(options.AuthTimeout, stop);
         }
         catch (TimeoutException e)
         {
-            throw new KubernetesAccessException($"kubeconfig user '{options.KubeConfigUser}': no credentials within {options.AuthTimeout}", e);
+            throw new KubernetesAccessException(
+                $"kubeconfig user '{options.KubeConfigUser}': no credentials within {options.AuthTimeout}", e);
         }
         catch (Exception e) when (e is not (OperationCanceledException or KubernetesAccessException))
         {
-            throw new KubernetesAccessException($"kubeconfig user '{options.KubeConfigUser}' of {path}: {e.Message}", e);
+            throw new KubernetesAccessException(
+                $"kubeconfig user '{options.KubeConfigUser}' of {path}: {e.Message}", e);
         }
     }
 
@@ -42,18 +45,27 @@ internal sealed class KubeConfigAccess(KubernetesOptions options) : IKubernetesA
         if (!users.Any(u => u.Name == options.KubeConfigUser))
         {
             throw new KubernetesAccessException(
-                $"{path} has no user '{options.KubeConfigUser}' (there are: {string.Join(", ", users.Select(u => u.Name))})");
+                $"{path} has no user '{options.KubeConfigUser}' "
+                + $"(available: {string.Join(", ", users.Select(u => u.Name))})");
         }
         var cluster = options.ApiUrl is { } given
             ? new ClusterEndpoint { Server = given.AbsoluteUri }
             : ClusterOf(file) ?? throw new KubernetesAccessException(
-                $"no API server: k8sclient_kubeapi_url is not given and no context of {path} has the user '{options.KubeConfigUser}'");
+                $"no API server: k8sclient_kubeapi_url is not given and no context of {path} has the user "
+                + $"'{options.KubeConfigUser}'");
         var configuration = KubernetesClientConfiguration.BuildConfigFromConfigObject(new K8SConfiguration
         {
             FileName = file.FileName,
-            CurrentContext = Made,
-            Contexts = [new Context { Name = Made, ContextDetails = new ContextDetails { Cluster = Made, User = options.KubeConfigUser } }],
-            Clusters = [new Cluster { Name = Made, ClusterEndpoint = cluster }],
+            CurrentContext = SyntheticContext,
+            Contexts =
+            [
+                new Context
+                {
+                    Name = SyntheticContext,
+                    ContextDetails = new ContextDetails { Cluster = SyntheticContext, User = options.KubeConfigUser },
+                },
+            ],
+            Clusters = [new Cluster { Name = SyntheticContext, ClusterEndpoint = cluster }],
             Users = users,
         });
         var fromCluster = configuration.SslCaCerts;
@@ -73,7 +85,8 @@ internal sealed class KubeConfigAccess(KubernetesOptions options) : IKubernetesA
         return (file.Clusters ?? []).FirstOrDefault(c => c.Name == context?.ContextDetails.Cluster)?.ClusterEndpoint;
     }
 
-    private async Task<AuthenticationHeaderValue?> AuthorizationAsync(KubernetesClientConfiguration configuration, CancellationToken stop)
+    private async Task<AuthenticationHeaderValue?> AuthorizationAsync(
+        KubernetesClientConfiguration configuration, CancellationToken stop)
     {
         if (configuration.TokenProvider is { } provider)
         {
@@ -102,9 +115,4 @@ internal sealed class KubeConfigAccess(KubernetesOptions options) : IKubernetesA
             : !string.IsNullOrEmpty(base64) ? Encoding.UTF8.GetString(Convert.FromBase64String(base64))
             : null;
     }
-
-    public static string ExpandHome(string path) =>
-        path.StartsWith("~/", StringComparison.Ordinal)
-            ? Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), path[2..])
-            : path;
 }

@@ -3,9 +3,9 @@ using System.Security.Cryptography.X509Certificates;
 
 namespace Kedge.Host.Kubernetes;
 
-/// <summary>How to reach the API server, and as whom.</summary>
-/// <param name="Trusted">The roots for its certificate, asked for at each handshake; null = the system's.</param>
-/// <param name="Authorization">Asked for at each request; yields null for none.</param>
+/// <summary>How to reach the API server, and with which credentials.</summary>
+/// <param name="Trusted">Yields the roots for its certificate, at each handshake; null = those of the system.</param>
+/// <param name="Authorization">Yields the header for each request, or null for none.</param>
 /// <param name="ClientCertificate">Null = none.</param>
 internal sealed record KubernetesAccess(
     Uri Server,
@@ -14,7 +14,7 @@ internal sealed record KubernetesAccess(
     Func<CancellationToken, Task<AuthenticationHeaderValue?>> Authorization,
     X509Certificate2? ClientCertificate);
 
-/// <summary>Finds the access. Asked again after the API server has refused it.</summary>
+/// <summary>Finds the access. Called again after the API server has rejected it.</summary>
 internal interface IKubernetesAccessSource
 {
     Task<KubernetesAccess> FindAsync(CancellationToken stop);

@@ -8,10 +8,10 @@ using Kedge.Host.Http;
 
 namespace Kedge.Host.Kubernetes;
 
-/// <summary>Reads from the API server, with whatever credentials are good at the time.</summary>
+/// <summary>Reads from the API server, with the credentials that are valid at the time.</summary>
 internal sealed class KubernetesApi : IDisposable
 {
-    // An API server that comes back must be noticed within seconds.
+    // A server that comes back must be noticed within seconds.
     private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan KeepAlive = TimeSpan.FromSeconds(15);
 
@@ -19,8 +19,8 @@ internal sealed class KubernetesApi : IDisposable
     private readonly SemaphoreSlim _finding = new(1);
     private readonly HttpClient _client;
     private KubernetesAccess? _access;
-    private bool _isRefused;
-    private string _distrust = "";
+    private bool _isRejected;
+    private string _trustError = "";
 
     public KubernetesApi(KubernetesOptions options)
     {
@@ -44,7 +44,7 @@ internal sealed class KubernetesApi : IDisposable
             },
         })
         {
-            // Until the headers are there; a body takes as long as its reader allows.
+            // For the headers; the reader of a body sets its own limit.
             Timeout = TimeSpan.FromSeconds(30),
             DefaultRequestVersion = HttpVersion.Version20,
             DefaultVersionPolicy = HttpVersionPolicy.RequestVersionOrLower,
@@ -53,12 +53,14 @@ internal sealed class KubernetesApi : IDisposable
         _client.DefaultRequestHeaders.Accept.ParseAdd("application/json");
     }
 
-    /// <summary>The answer's headers; its body streams. Anything but 200 is a <see cref="KubernetesApiException"/>.</summary>
-    /// <exception cref="KubernetesAccessException">It cannot be reached.</exception>
+    /// <summary>Sends a GET request. Returns when the headers have arrived; the body can be streamed.</summary>
+    /// <exception cref="KubernetesApiException">The status is not 200.</exception>
+    /// <exception cref="KubernetesAccessException">The server cannot be reached.</exception>
     public async Task<HttpResponseMessage> GetAsync(string pathAndQuery, CancellationToken stop)
     {
         var access = await AccessAsync(stop);
-        using var request = new HttpRequestMessage(HttpMethod.Get, access.Server.AbsoluteUri.TrimEnd('/') + pathAndQuery)
+        using var request = new HttpRequestMessage(
+            HttpMethod.Get, access.Server.AbsoluteUri.TrimEnd('/') + pathAndQuery)
         {
             Headers = { Authorization = await access.Authorization(stop) },
         };
@@ -71,7 +73,7 @@ internal sealed class KubernetesApi : IDisposable
         {
             if (response.StatusCode == HttpStatusCode.Unauthorized)
             {
-                Volatile.Write(ref _isRefused, true);
+                Volatile.Write(ref _isRejected, true);
             }
             var isAnonymous = response.StatusCode is HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden
                 && request.Headers.Authorization is null && access.ClientCertificate is null;
@@ -91,10 +93,12 @@ internal sealed class KubernetesApi : IDisposable
         }
         catch (HttpRequestException e)
         {
-            var reason = e.HttpRequestError == HttpRequestError.SecureConnectionError && Volatile.Read(ref _distrust) is { Length: > 0 } distrust
-                ? $"its certificate is not trusted: {distrust}"
+            var reason = e.HttpRequestError == HttpRequestError.SecureConnectionError
+                && Volatile.Read(ref _trustError) is { Length: > 0 } error
+                ? $"its certificate is not trusted: {error}"
                 : e.GetBaseException().Message;
-            throw new KubernetesAccessException($"the API server {request.RequestUri!.Authority} cannot be reached: {reason}", e);
+            throw new KubernetesAccessException(
+                $"the API server {request.RequestUri!.Authority} cannot be reached: {reason}", e);
         }
     }
 
@@ -106,17 +110,17 @@ internal sealed class KubernetesApi : IDisposable
 
     private async Task<KubernetesAccess> AccessAsync(CancellationToken stop)
     {
-        if (Volatile.Read(ref _access) is { } known && !Volatile.Read(ref _isRefused))
+        if (Volatile.Read(ref _access) is { } known && !Volatile.Read(ref _isRejected))
         {
             return known;
         }
         await _finding.WaitAsync(stop);
         try
         {
-            if (_access is null || _isRefused)
+            if (_access is null || _isRejected)
             {
                 Volatile.Write(ref _access, await _source.FindAsync(stop));
-                Volatile.Write(ref _isRefused, false);
+                Volatile.Write(ref _isRejected, false);
             }
             return _access!;
         }
@@ -135,7 +139,8 @@ internal sealed class KubernetesApi : IDisposable
             using var status = await JsonDocument.ParseAsync(body, default, stop);
             return status.RootElement.GetProperty("message").GetString() ?? "";
         }
-        catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or IOException)
+        catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException
+            or IOException)
         {
             return response.ReasonPhrase ?? "";
         }
@@ -157,12 +162,16 @@ internal sealed class KubernetesApi : IDisposable
         }
         if (certificate is not X509Certificate2 server || errors.HasFlag(SslPolicyErrors.RemoteCertificateNameMismatch))
         {
-            Volatile.Write(ref _distrust, certificate is null ? "it has none" : $"it is for another host ({certificate.Subject})");
+            Volatile.Write(
+                ref _trustError,
+                certificate is null ? "it has none" : $"it is for another host ({certificate.Subject})");
             return false;
         }
         if (access?.Trusted() is not { } roots)
         {
-            Volatile.Write(ref _distrust, errors == SslPolicyErrors.None ? "" : "no root of this system has signed it, and no CA file is there");
+            Volatile.Write(
+                ref _trustError,
+                errors == SslPolicyErrors.None ? "" : "no root of the system signed it, and there is no CA file");
             return errors == SslPolicyErrors.None;
         }
         using var chain = new X509Chain();
@@ -174,7 +183,9 @@ internal sealed class KubernetesApi : IDisposable
             chain.ChainPolicy.ExtraStore.AddRange(presented.ChainPolicy.ExtraStore);
         }
         var isTrusted = chain.Build(server);
-        Volatile.Write(ref _distrust, isTrusted ? "" : string.Join("; ", chain.ChainStatus.Select(status => status.StatusInformation.Trim())));
+        Volatile.Write(
+            ref _trustError,
+            isTrusted ? "" : string.Join("; ", chain.ChainStatus.Select(status => status.StatusInformation.Trim())));
         return isTrusted;
     }
 }

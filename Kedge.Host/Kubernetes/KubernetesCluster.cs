@@ -7,10 +7,11 @@ using Kedge.Host.Resolvers;
 namespace Kedge.Host.Kubernetes;
 
 /// <summary>
-/// The cluster as far as kedge looks at it: the endpoints of <c>k8s</c> backends, and the services that ask for routes.
-/// However many backends there are, it has one watch of endpoint slices and one of exposed services; a third, of all
-/// services, begins only when a backend names a port of a service that is not exposed by its <c>targetPort</c>.
-/// Watches begin with the first use and never end by themselves; while the API server is away, what was known stays.
+/// The parts of the cluster that kedge watches: the endpoints of <c>k8s</c> backends, and the services that request
+/// routes. However many backends there are, it has one watch of endpoint slices and one of exposed services. A third
+/// watch, of all services, begins only when a backend names the port of a service that is not exposed. Watches begin
+/// with the first use and never end by themselves; while the API server cannot be reached, the last known state stays
+/// in use.
 /// </summary>
 public sealed class KubernetesCluster : IAsyncDisposable
 {
@@ -27,7 +28,7 @@ public sealed class KubernetesCluster : IAsyncDisposable
     private readonly List<WatchHealth> _watches = [];
     private WatchHealth? _slicesHealth;
     private bool _watchesAllServices;
-    private readonly HashSet<string> _told = [];
+    private readonly HashSet<string> _reported = [];
 
     public KubernetesCluster(KubernetesOptions options, ILoggerFactory loggers, TimeProvider? time = null)
     {
@@ -46,7 +47,7 @@ public sealed class KubernetesCluster : IAsyncDisposable
             });
     }
 
-    /// <summary>Every watch that has begun.</summary>
+    /// <summary>Every watch that has been started.</summary>
     public IReadOnlyList<WatchHealth> Watches
     {
         get
@@ -59,8 +60,10 @@ public sealed class KubernetesCluster : IAsyncDisposable
     }
 
     /// <summary>The resolver of a <c>k8s</c> backend.</summary>
-    /// <param name="dnsPortName">Valid, as that of every backend of a configuration is.</param>
-    /// <param name="generated">Whether discovery made the backend: then a port's name is that of a target port.</param>
+    /// <param name="dnsPortName">A valid target: those of a configuration have been validated.</param>
+    /// <param name="generated">
+    /// Whether discovery generated the backend: a port name is then that of a target port.
+    /// </param>
     public IEndpointResolver ResolverOf(string dnsPortName, bool generated)
     {
         var target = K8sTargetModule.tryParse(dnsPortName);
@@ -72,9 +75,10 @@ public sealed class KubernetesCluster : IAsyncDisposable
         return new KubernetesResolver(_slices, target.ResultValue, generated, () => _slicesHealth?.Error);
     }
 
-    /// <summary>Begins to look for exposed services. To be called once at most.</summary>
-    /// <param name="silenceTimeout">After so long without a word the watch is restarted.</param>
-    public DiscoverySource Discover(Domain.Discovery.DiscoveryOptions options, TimeSpan silenceTimeout)
+    /// <summary>Starts to watch exposed services. Call at most once.</summary>
+    /// <param name="options">Which services, and what they generate.</param>
+    /// <param name="silenceTimeout">A watch without an event for this long is restarted.</param>
+    public DiscoverySource Discover(DiscoveryOptions options, TimeSpan silenceTimeout)
     {
         var source = new DiscoverySource(options, _time, _logger);
         lock (_lock)
@@ -82,10 +86,10 @@ public sealed class KubernetesCluster : IAsyncDisposable
             Begin(
                 new WatchTarget("exposed services", "/api/v1/services", options.ExposedLabel, silenceTimeout),
                 ServiceReader(options.Prefix),
-                new ManySinks<Service>(_exposedPorts, source));
+                new CompositeSink<Service>(_exposedPorts, source));
             Run(source.RunAsync);
         }
-        // The first generated backends must not wait for the first list of slices.
+        // In advance, so that the first generated backends find their endpoints at once.
         WatchSlices();
         return source;
     }
@@ -115,7 +119,7 @@ public sealed class KubernetesCluster : IAsyncDisposable
                         "/apis/discovery.k8s.io/v1/endpointslices",
                         "",
                         _options.ResolverResyncTimeout,
-                        "endpoint slices are read as discovery.k8s.io/v1, which Kubernetes has from version 1.21 on"),
+                        "kedge needs discovery.k8s.io/v1, which Kubernetes has from version 1.21 on"),
                     EndpointSliceJson.tryRead,
                     _slices);
             }
@@ -131,35 +135,39 @@ public sealed class KubernetesCluster : IAsyncDisposable
                 _watchesAllServices = true;
                 Begin(
                     new WatchTarget("all services", "/api/v1/services", "", _options.ResolverResyncTimeout),
-                    // Only the ports count here; no label begins so.
+                    // Only the ports matter here: no label begins with this prefix.
                     ServiceReader("\0"),
                     _allPorts);
             }
         }
     }
 
-    private static Func<JsonElement, Service?> ServiceReader(string prefix) => element => ServiceJson.TryRead(prefix, element);
+    private static Func<JsonElement, Service?> ServiceReader(string prefix) =>
+        element => ServiceJson.TryRead(prefix, element);
 
     private WatchHealth Begin<T>(WatchTarget target, Func<JsonElement, T?> read, IWatchSink<T> sink)
         where T : class
     {
-        var watch = new ResourceWatch<T>(_api, target, read, sink, Fails, _logger);
+        var watch = new ResourceWatch<T>(_api, target, read, sink, ReportFailure, _logger);
         _watches.Add(watch.Health);
         Run(watch.RunAsync);
         return watch.Health;
     }
 
-    /// <summary>An API server that is away is one piece of news, not one of each watch and attempt: whether it is to be told.</summary>
-    private bool Fails(WatchHealth health, string error)
+    /// <summary>
+    /// Records the error of a watch. Returns whether to log it: when the API server cannot be reached, every attempt of
+    /// every watch fails alike, and one line is enough.
+    /// </summary>
+    private bool ReportFailure(WatchHealth health, string error)
     {
         lock (_lock)
         {
             if (_watches.TrueForAll(watch => watch is { Error: null, IsSynced: true }))
             {
-                _told.Clear();
+                _reported.Clear();
             }
-            health.Fails(error);
-            return _told.Add(error);
+            health.MarkDown(error);
+            return _reported.Add(error);
         }
     }
 

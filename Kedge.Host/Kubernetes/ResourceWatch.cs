@@ -3,63 +3,64 @@ using System.Globalization;
 using System.IO.Pipelines;
 using System.Net;
 using System.Text.Json;
+using Kedge.Host.Timing;
 
 namespace Kedge.Host.Kubernetes;
 
-/// <summary>Learns of the objects of a watch. Called by one thread at a time.</summary>
-internal interface IWatchSink<in T>
-{
-    /// <summary>All there are; what was known before and is not here is gone.</summary>
-    void Replace(IReadOnlyList<T> all);
-
-    /// <summary>Added or changed.</summary>
-    void Upsert(T item);
-
-    void Delete(T item);
-
-    /// <summary>The API server cannot be reached, or refuses: for now there is no news.</summary>
-    void Failed()
-    {
-    }
-}
-
-/// <param name="Name">For messages and metrics.</param>
-/// <param name="Path">Of the collection, over all namespaces: <c>/api/v1/services</c>.</param>
+/// <summary>A collection to watch.</summary>
+/// <param name="Name">Its name in messages and metrics.</param>
+/// <param name="Path">The path of the collection over all namespaces, such as <c>/api/v1/services</c>.</param>
 /// <param name="LabelSelector">Empty = all objects.</param>
-/// <param name="SilenceTimeout">After so long without a word, bookmarks included, the watch is taken for dead.</param>
-/// <param name="WhenMissing">What it means that the API server does not have the collection; empty = nothing is known.</param>
-internal sealed record WatchTarget(string Name, string Path, string LabelSelector, TimeSpan SilenceTimeout, string WhenMissing = "");
+/// <param name="SilenceTimeout">A watch without an event for this long, bookmarks included, is considered dead.</param>
+/// <param name="WhenMissing">
+/// The likely reason when the API server does not have the collection; empty = unknown.
+/// </param>
+internal sealed record WatchTarget(
+    string Name, string Path, string LabelSelector, TimeSpan SilenceTimeout, string WhenMissing = "");
 
 /// <summary>
-/// Lists a collection, then watches it from that version on, for ever. Nothing is lost: a watch goes on from the version
-/// that it has seen last, and where that cannot be (410, or an API server that was away and may be another) everything is
-/// listed again. The sink gets a list only when it is whole.
+/// Lists a collection, then watches it from that version on, until stopped. No change is lost: a watch resumes from the
+/// last version that it has seen, and where that is impossible (410, or an API server that may have been replaced
+/// meanwhile) everything is listed again.
 /// </summary>
-/// <param name="read">Null = not what it should be; such an object is left out.</param>
-/// <param name="fails">Notes an error; yields whether it is news. When another watch has it too, it is none.</param>
+/// <remarks>
+/// One round of <see cref="RunAsync"/> is: list, unless a version is known; watch until the connection ends; then wait,
+/// unless the watch ended in good order. A list comes in pages, and reaches the sink only when it is complete.
+/// </remarks>
+/// <param name="read">Decodes an object; null = it is malformed, and is left out.</param>
+/// <param name="reportFailure">Records an error; returns whether to log it.</param>
 internal sealed class ResourceWatch<T>(
-    KubernetesApi api, WatchTarget target, Func<JsonElement, T?> read, IWatchSink<T> sink, Func<WatchHealth, string, bool> fails, ILogger logger)
+    KubernetesApi api,
+    WatchTarget target,
+    Func<JsonElement, T?> read,
+    IWatchSink<T> sink,
+    Func<WatchHealth, string, bool> reportFailure,
+    ILogger logger)
     where T : class
 {
-    // The size that kubectl asks for. Memory for a list is bounded by a page, not by the cluster.
+    // The same as kubectl requests. Memory for a response is bounded by a page, not by the cluster.
     private const int PageSize = 500;
 
     private static readonly TimeSpan PageTimeout = TimeSpan.FromSeconds(60);
 
-    // The API server ends a watch after a time that the client may choose. That it does proves the connection.
-    private const int ShortestWatchSeconds = 240;
-    private const int LongestWatchSeconds = 480;
+    // The API server ends a watch after a time that the client may choose. This shows that the connection still works.
+    private const int MinWatchSeconds = 240;
+    private const int MaxWatchSeconds = 480;
     private static readonly TimeSpan Grace = TimeSpan.FromSeconds(30);
 
-    // The API server's objects are 1.5 MB at most.
-    private const int LongestEvent = 8 << 20;
+    // The API server limits objects to 1.5 MB.
+    private const int MaxEventBytes = 8 << 20;
 
-    // A watch that stood for so long was no failed attempt.
-    private static readonly TimeSpan LongEnough = TimeSpan.FromSeconds(10);
+    // However long the API server asks clients to wait.
+    private static readonly TimeSpan MaxRetryAfter = TimeSpan.FromSeconds(30);
 
-    private readonly Backoff _backoff = new();
+    // A watch that was up for this long is not counted as a failed attempt.
+    private static readonly TimeSpan StablePeriod = TimeSpan.FromSeconds(10);
 
-    // What has been seen of the collection; null = a list is needed.
+    // Short, so that an API server that comes back is found within seconds.
+    private readonly Backoff _backoff = new(TimeSpan.FromMilliseconds(100), TimeSpan.FromSeconds(2));
+
+    // The last version that was seen; null = a list is needed.
     private string? _version;
 
     public WatchHealth Health { get; } = new(target.Name);
@@ -68,7 +69,7 @@ internal sealed class ResourceWatch<T>(
     {
         while (!stop.IsCancellationRequested)
         {
-            TimeSpan? askedFor = null;
+            TimeSpan? retryAfter = null;
             var begun = Environment.TickCount64;
             try
             {
@@ -84,36 +85,38 @@ internal sealed class ResourceWatch<T>(
             }
             catch (KubernetesApiException e)
             {
-                var meaning = e.Status == HttpStatusCode.NotFound && target.WhenMissing.Length > 0 ? $" ({target.WhenMissing})" : "";
-                Fails(e.IsGone ? LogLevel.Debug : LogLevel.Warning, e.Message + meaning);
-                askedFor = e.RetryAfter;
-                // 410, and after every other refusal too: what the server makes of the version is not known.
+                var meaning = e.Status == HttpStatusCode.NotFound && target.WhenMissing.Length > 0
+                    ? $" ({target.WhenMissing})"
+                    : "";
+                MarkDown(e.IsGone ? LogLevel.Debug : LogLevel.Warning, e.Message + meaning);
+                retryAfter = e.RetryAfter;
+                // After 410, and after every other error too: the server may not know the version any more.
                 _version = null;
             }
             catch (Exception e) when (e is HttpIOException or IOException)
             {
-                Fails(LogLevel.Debug, e.Message);
+                MarkDown(LogLevel.Debug, e.Message);
             }
             catch (Exception e) when (e is HttpRequestException or OperationCanceledException or JsonException
                 or KubernetesAccessException or UnauthorizedAccessException)
             {
-                Fails(LogLevel.Warning, e is OperationCanceledException ? "no answer in time" : e.Message);
+                MarkDown(LogLevel.Warning, e is OperationCanceledException ? "no answer in time" : e.Message);
                 _version = null;
             }
             catch (Exception e)
             {
                 logger.LogError(e, "watch of {Watch} failed unexpectedly", target.Name);
-                Health.Fails(e.Message);
+                Health.MarkDown(e.Message);
                 _version = null;
             }
-            Health.Restarted();
-            if (Environment.TickCount64 - begun > LongEnough.TotalMilliseconds)
+            Health.NoteRestart();
+            if (Environment.TickCount64 - begun > StablePeriod.TotalMilliseconds)
             {
                 _backoff.Reset();
             }
             try
             {
-                await _backoff.WaitAsync(askedFor, stop);
+                await Task.Delay(PauseAfter(retryAfter), stop);
             }
             catch (OperationCanceledException)
             {
@@ -122,7 +125,7 @@ internal sealed class ResourceWatch<T>(
         }
     }
 
-    /// <summary>Hands the whole collection to the sink, and yields its version.</summary>
+    /// <summary>Passes the whole collection to the sink, and returns its version.</summary>
     private async Task<string> ListAsync(CancellationToken stop)
     {
         var items = new List<T>();
@@ -156,15 +159,15 @@ internal sealed class ResourceWatch<T>(
                 if (continuation.Length == 0)
                 {
                     sink.Replace(items);
-                    Health.Listed();
-                    Stands();
+                    Health.NoteList();
+                    MarkUp();
                     logger.LogDebug("watch of {Watch}: {Count} listed", target.Name, items.Count);
                     return Text(metadata, "resourceVersion");
                 }
             }
             catch (KubernetesApiException e) when (e.IsGone && continuation.Length > 0)
             {
-                // The pages took longer than the version is kept: all at once, then.
+                // The version expired between two pages: list everything at once instead.
                 items.Clear();
                 continuation = "";
                 limit = 0;
@@ -176,10 +179,10 @@ internal sealed class ResourceWatch<T>(
         }
     }
 
-    /// <summary>Hands on events until the watch ends. True when it may be begun again at once.</summary>
+    /// <summary>Passes on events until the watch ends. Returns whether it may be restarted at once.</summary>
     private async Task<bool> WatchAsync(string version, CancellationToken stop)
     {
-        var seconds = Random.Shared.Next(ShortestWatchSeconds, LongestWatchSeconds);
+        var seconds = Random.Shared.Next(MinWatchSeconds, MaxWatchSeconds);
         var query = Query(
             ("labelSelector", target.LabelSelector),
             ("watch", "true"),
@@ -190,44 +193,46 @@ internal sealed class ResourceWatch<T>(
         await using var body = await response.Content.ReadAsStreamAsync(stop);
         var reader = PipeReader.Create(body);
         var begun = Environment.TickCount64;
-        var heard = false;
-        Stands();
+        var hasEvents = false;
+        MarkUp();
         try
         {
             using var silence = CancellationTokenSource.CreateLinkedTokenSource(stop);
             while (true)
             {
-                var left = TimeSpan.FromSeconds(seconds) + Grace - TimeSpan.FromMilliseconds(Environment.TickCount64 - begun);
-                silence.CancelAfter(left < target.SilenceTimeout ? (left > TimeSpan.Zero ? left : TimeSpan.Zero) : target.SilenceTimeout);
+                var elapsed = TimeSpan.FromMilliseconds(Environment.TickCount64 - begun);
+                var left = TimeSpan.FromSeconds(seconds) + Grace - elapsed;
+                left = left > TimeSpan.Zero ? left : TimeSpan.Zero;
+                silence.CancelAfter(left < target.SilenceTimeout ? left : target.SilenceTimeout);
                 var result = await reader.ReadAsync(silence.Token);
                 var buffer = result.Buffer;
                 while (TryReadLine(ref buffer, out var line))
                 {
                     Handle(line);
-                    heard = true;
+                    hasEvents = true;
                 }
                 if (result.IsCompleted && !buffer.IsEmpty && !IsBlank(buffer))
                 {
                     Handle(buffer);
                     buffer = buffer.Slice(buffer.End);
                 }
-                if (buffer.Length > LongestEvent)
+                if (buffer.Length > MaxEventBytes)
                 {
-                    throw new JsonException($"an event of more than {LongestEvent} bytes");
+                    throw new JsonException($"an event of more than {MaxEventBytes} bytes");
                 }
                 reader.AdvanceTo(buffer.Start, buffer.End);
                 if (result.IsCompleted)
                 {
-                    Health.Restarted();
-                    // A server that ends every watch at once must not be asked in a loop.
-                    return heard || Environment.TickCount64 - begun > 1000;
+                    Health.NoteRestart();
+                    // A server that ends every watch at once must not be called in a tight loop.
+                    return hasEvents || Environment.TickCount64 - begun > 1000;
                 }
             }
         }
         catch (OperationCanceledException) when (!stop.IsCancellationRequested)
         {
-            logger.LogInformation("watch of {Watch}: silent for too long, starting again", target.Name);
-            Health.Restarted();
+            logger.LogInformation("watch of {Watch}: no event for too long, restarting", target.Name);
+            Health.NoteRestart();
             return true;
         }
         finally
@@ -240,16 +245,20 @@ internal sealed class ResourceWatch<T>(
     {
         using var document = JsonDocument.Parse(line);
         var type = Text(document.RootElement, "type");
-        if (!document.RootElement.TryGetProperty("object", out var @object) || @object.ValueKind != JsonValueKind.Object)
+        if (!document.RootElement.TryGetProperty("object", out var @object)
+            || @object.ValueKind != JsonValueKind.Object)
         {
             throw new JsonException("an event without an object");
         }
         if (type == "ERROR")
         {
-            var code = @object.TryGetProperty("code", out var number) && number.TryGetInt32(out var value) ? value : 500;
-            throw new KubernetesApiException((HttpStatusCode)code, $"the watch ended with {code}: {Text(@object, "message")}");
+            var code = @object.TryGetProperty("code", out var number) && number.TryGetInt32(out var value)
+                ? value
+                : 500;
+            throw new KubernetesApiException(
+                (HttpStatusCode)code, $"the watch ended with {code}: {Text(@object, "message")}");
         }
-        Health.Heard();
+        Health.NoteEvent();
         _backoff.Reset();
         if (type != "BOOKMARK" && Read(@object) is { } item)
         {
@@ -262,7 +271,8 @@ internal sealed class ResourceWatch<T>(
                 sink.Upsert(item);
             }
         }
-        if (@object.TryGetProperty("metadata", out var metadata) && Text(metadata, "resourceVersion") is { Length: > 0 } version)
+        if (@object.TryGetProperty("metadata", out var metadata)
+            && Text(metadata, "resourceVersion") is { Length: > 0 } version)
         {
             _version = version;
         }
@@ -273,25 +283,36 @@ internal sealed class ResourceWatch<T>(
         var item = read(element);
         if (item is null)
         {
-            logger.LogWarning("watch of {Watch}: an object that cannot be read is left out", target.Name);
+            logger.LogWarning("watch of {Watch}: ignored a malformed object", target.Name);
         }
         return item;
     }
 
-    private void Stands()
+    private void MarkUp()
     {
         if (Health.Error is not null)
         {
-            logger.LogInformation("watch of {Watch} stands again", target.Name);
+            logger.LogInformation("watch of {Watch} re-established", target.Name);
         }
-        Health.Stands();
+        Health.MarkUp();
     }
 
-    private void Fails(LogLevel level, string error)
+    private void MarkDown(LogLevel level, string error)
     {
-        // The same error again and again is worth one line.
-        logger.Log(fails(Health, error) ? level : LogLevel.Debug, "watch of {Watch}: {Error}", target.Name, error);
+        // The same error again and again gets one line.
+        logger.Log(
+            reportFailure(Health, error) ? level : LogLevel.Debug, "watch of {Watch}: {Error}", target.Name, error);
         sink.Failed();
+    }
+
+    private TimeSpan PauseAfter(TimeSpan? retryAfter)
+    {
+        var pause = _backoff.Next();
+        if (retryAfter is not { } requested || requested < pause)
+        {
+            return pause;
+        }
+        return requested < MaxRetryAfter ? requested : MaxRetryAfter;
     }
 
     private static bool TryReadLine(ref ReadOnlySequence<byte> buffer, out ReadOnlySequence<byte> line)
@@ -322,7 +343,9 @@ internal sealed class ResourceWatch<T>(
     }
 
     private static string Text(JsonElement element, string name) =>
-        element.ValueKind == JsonValueKind.Object && element.TryGetProperty(name, out var value) && value.ValueKind == JsonValueKind.String
+        element.ValueKind == JsonValueKind.Object
+        && element.TryGetProperty(name, out var value)
+        && value.ValueKind == JsonValueKind.String
             ? value.GetString()!
             : "";
 

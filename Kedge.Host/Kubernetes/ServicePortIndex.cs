@@ -2,16 +2,18 @@ using Kedge.Domain.Discovery;
 
 namespace Kedge.Host.Kubernetes;
 
-/// <summary>The ports of services, by which the name of a <c>targetPort</c> is found.</summary>
-/// <param name="changed">Told of each service whose ports are new, changed or gone.</param>
-/// <param name="settled">Told when <see cref="IsSettled"/> comes to hold.</param>
+/// <summary>The ports of services, which map the port that a backend names to a <c>targetPort</c>.</summary>
+/// <param name="changed">Called for each service whose ports are new, changed or gone.</param>
+/// <param name="settled">Called when <see cref="IsSettled"/> becomes true.</param>
 internal sealed class ServicePortIndex(Action<ServiceKey> changed, Action settled) : IWatchSink<Service>
 {
     private readonly Lock _lock = new();
     private volatile bool _isSettled;
     private Dictionary<ServiceKey, IEnumerable<ServicePort>> _ports = [];
 
-    /// <summary>Whether there is anything to wait for: false until the first list is in, or turns out not to be had for now.</summary>
+    /// <summary>
+    /// Whether the answers of <see cref="Find"/> are final for now: false until the first list arrives or fails.
+    /// </summary>
     public bool IsSettled => _isSettled;
 
     public void Failed() => Settle();
@@ -32,14 +34,17 @@ internal sealed class ServicePortIndex(Action<ServiceKey> changed, Action settle
         {
             next[service.Key] = service.Ports;
         }
-        var news = new List<ServiceKey>();
+        var affected = new List<ServiceKey>();
         lock (_lock)
         {
-            news.AddRange(_ports.Keys.Where(key => !next.ContainsKey(key)));
-            news.AddRange(next.Where(entry => !entry.Value.Equals(_ports.GetValueOrDefault(entry.Key))).Select(entry => entry.Key));
+            affected.AddRange(_ports.Keys.Where(key => !next.ContainsKey(key)));
+            affected.AddRange(
+                from entry in next
+                where !entry.Value.Equals(_ports.GetValueOrDefault(entry.Key))
+                select entry.Key);
             _ports = next;
         }
-        news.ForEach(changed);
+        affected.ForEach(changed);
         Settle();
     }
 
@@ -73,16 +78,4 @@ internal sealed class ServicePortIndex(Action<ServiceKey> changed, Action settle
             settled();
         }
     }
-}
-
-/// <summary>Hands everything to each of several sinks.</summary>
-internal sealed class ManySinks<T>(params IWatchSink<T>[] sinks) : IWatchSink<T>
-{
-    public void Replace(IReadOnlyList<T> all) => Array.ForEach(sinks, sink => sink.Replace(all));
-
-    public void Upsert(T item) => Array.ForEach(sinks, sink => sink.Upsert(item));
-
-    public void Delete(T item) => Array.ForEach(sinks, sink => sink.Delete(item));
-
-    public void Failed() => Array.ForEach(sinks, sink => sink.Failed());
 }

@@ -1,6 +1,8 @@
 namespace Kedge.Host.Kubernetes;
 
-/// <summary>How a watch is doing, for metrics and the status page. Times are null before the first.</summary>
+/// <summary>
+/// The state of a watch, for metrics and the status page. A time is null until the event has happened.
+/// </summary>
 public sealed class WatchHealth(string name)
 {
     private long _lastEvent;
@@ -10,45 +12,45 @@ public sealed class WatchHealth(string name)
     private long _restarts;
     private string? _error;
 
-    /// <summary>What is watched: <c>services</c>.</summary>
+    /// <summary>What is watched, such as <c>endpoint slices</c>.</summary>
     public string Name => name;
 
-    /// <summary>When the API server last said anything, bookmarks included.</summary>
+    /// <summary>When the API server last sent an event, bookmarks included.</summary>
     public DateTimeOffset? LastEvent => Time(ref _lastEvent);
 
-    /// <summary>When the last full list was complete.</summary>
+    /// <summary>When the last complete list arrived.</summary>
     public DateTimeOffset? LastList => Time(ref _lastList);
 
     public long Events => Volatile.Read(ref _events);
 
     public long Lists => Volatile.Read(ref _lists);
 
-    /// <summary>How often the watch was begun again, for whatever reason, an orderly end included.</summary>
+    /// <summary>How often the watch was restarted, for any reason, an orderly end included.</summary>
     public long Restarts => Volatile.Read(ref _restarts);
 
-    /// <summary>What is wrong now; null when the watch stands.</summary>
+    /// <summary>The current error; null while the watch is up.</summary>
     public string? Error => Volatile.Read(ref _error);
 
-    /// <summary>Whether a full list was ever in.</summary>
+    /// <summary>Whether a complete list has ever arrived.</summary>
     public bool IsSynced => LastList is not null;
 
-    internal void Heard()
+    internal void NoteEvent()
     {
         Volatile.Write(ref _lastEvent, DateTimeOffset.UtcNow.UtcTicks);
         Interlocked.Increment(ref _events);
     }
 
-    internal void Listed()
+    internal void NoteList()
     {
         Volatile.Write(ref _lastList, DateTimeOffset.UtcNow.UtcTicks);
         Interlocked.Increment(ref _lists);
     }
 
-    internal void Restarted() => Interlocked.Increment(ref _restarts);
+    internal void NoteRestart() => Interlocked.Increment(ref _restarts);
 
-    internal void Stands() => Volatile.Write(ref _error, null);
+    internal void MarkUp() => Volatile.Write(ref _error, null);
 
-    internal void Fails(string error) => Volatile.Write(ref _error, error);
+    internal void MarkDown(string error) => Volatile.Write(ref _error, error);
 
     private static DateTimeOffset? Time(ref long ticks) =>
         Volatile.Read(ref ticks) is var value and not 0 ? new DateTimeOffset(value, TimeSpan.Zero) : null;

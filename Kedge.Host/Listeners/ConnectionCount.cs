@@ -1,5 +1,4 @@
 using Kedge.Host.Telemetry;
-using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 
 namespace Kedge.Host.Listeners;

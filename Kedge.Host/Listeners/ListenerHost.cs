@@ -1,8 +1,5 @@
 using System.Net;
 using System.Net.Sockets;
-using Microsoft.AspNetCore.Hosting.Server;
-using Microsoft.AspNetCore.Hosting.Server.Features;
-using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
 using Microsoft.Extensions.DependencyInjection.Extensions;
@@ -41,10 +38,6 @@ public static class ListenerHost
         pipeline(app);
         return app;
     }
-
-    /// <summary>The addresses that a server listens on, once it is started.</summary>
-    public static ICollection<string> AddressesOf(IServer server) =>
-        server.Features.GetRequiredFeature<IServerAddressesFeature>().Addresses;
 
     private static Socket Bind(EndPoint address)
     {

@@ -4,8 +4,6 @@ using Kedge.Host.Flags;
 using Kedge.Host.Forwarding;
 using Kedge.Host.Http;
 using Kedge.Host.Telemetry;
-using Microsoft.AspNetCore.Connections;
-using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.AspNetCore.Server.Kestrel.Https;
 
@@ -42,6 +40,7 @@ public static class ProxyListeners
                                     OnConnection = _ => new(certificates.OptionsFor(kind)),
                                     HandshakeTimeout = OrInfinite(options.Limits.HeaderTimeout),
                                 });
+                                listener.UseHttp1Rules();
                             });
                         }
                     }
@@ -57,6 +56,8 @@ public static class ProxyListeners
         kestrel.AllowResponseHeaderCompression = false;
         // The authority of an absolute-form target takes precedence over Host (RFC 9112, 3.2.2).
         kestrel.AllowHostHeaderOverride = true;
+        // `:scheme http` on these TLS ports is a request to a forward proxy (RFC 9113, 8.3.1; RequestView).
+        kestrel.AllowAlternateSchemes = true;
         // Header values are forwarded byte for byte.
         kestrel.RequestHeaderEncodingSelector = RequestHeaderDecoding.EncodingOf;
         kestrel.ResponseHeaderEncodingSelector = _ => Encoding.Latin1;

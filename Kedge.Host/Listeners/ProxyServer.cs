@@ -31,7 +31,7 @@ public sealed class ProxyServer : IAsyncDisposable
 
     /// <summary>The addresses of the listeners, once they are open.</summary>
     public IEnumerable<(ListenerKind Listener, string Address)> Addresses =>
-        ListenerHost.AddressesOf(_server).Select(address => (ListenerOf(_options, new Uri(address).Port), address));
+        _host.Urls.Select(address => (ListenerOf(_options, new Uri(address).Port), address));
 
     /// <exception cref="ListenFailedException">A listener cannot be opened.</exception>
     public Task StartAsync() => _server.StartAsync(_application, CancellationToken.None);

@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Text;
+using Kedge.Domain;
 using Kedge.Host.Http;
 using Microsoft.Net.Http.Headers;
 
@@ -11,14 +12,18 @@ namespace Kedge.Host.Listeners;
 /// </summary>
 internal static class RequestHeaderDecoding
 {
-    // RFC 9110, 5.6.2.
-    private static readonly SearchValues<char> TokenCharacters =
-        SearchValues.Create("!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
+    // RFC 9110, 5.5: a field value has visible characters, spaces, tabs and bytes above 0x7F.
+    private static readonly SearchValues<byte> ControlCharacters = SearchValues.Create(
+        [.. Enumerable.Range(0, 0x20).Where(octet => octet != '\t').Select(octet => (byte)octet), 0x7F]);
 
+    private static readonly Encoding Value = new ValueEncoding();
     private static readonly Encoding Connection = new ConnectionEncoding();
     private static readonly Encoding ContentLength = new ContentLengthEncoding();
 
-    /// <summary>The encoding of a header's value: Latin-1, which preserves every byte.</summary>
+    /// <summary>
+    /// The encoding of a header's value: Latin-1, which preserves every byte. It fails on control characters, for
+    /// which the server responds with 400.
+    /// </summary>
     /// <exception cref="InvalidOperationException">The name is not a token. The server responds with 400.</exception>
     public static Encoding EncodingOf(string name)
     {
@@ -30,12 +35,35 @@ internal static class RequestHeaderDecoding
                 return ContentLength;
             default:
                 // The pseudo-headers of HTTP/2 begin with a colon; the server knows which exist.
-                if (name.AsSpan(name.StartsWith(':') ? 1 : 0).ContainsAnyExcept(TokenCharacters))
+                if (!HttpToken.IsToken(name.AsSpan(name.StartsWith(':') ? 1 : 0)))
                 {
                     throw new InvalidOperationException("a header name is not a token");
                 }
-                return Encoding.Latin1;
+                return Value;
         }
+    }
+
+    /// <exception cref="DecoderFallbackException">The value has one.</exception>
+    private static void RejectControlCharacters(ReadOnlySpan<byte> value)
+    {
+        if (value.ContainsAny(ControlCharacters))
+        {
+            throw new DecoderFallbackException("a header value has a control character");
+        }
+    }
+
+    /// <summary>Any header's value.</summary>
+    private sealed class ValueEncoding : Latin1Decoding
+    {
+        // The server calls the overloads with pointers; those of the base class would copy into arrays.
+        public override unsafe int GetCharCount(byte* bytes, int count)
+        {
+            RejectControlCharacters(new(bytes, count));
+            return count;
+        }
+
+        public override unsafe int GetChars(byte* bytes, int byteCount, char* chars, int charCount) =>
+            Latin1.GetChars(bytes, byteCount, chars, charCount);
     }
 
     /// <summary>
@@ -61,14 +89,8 @@ internal static class RequestHeaderDecoding
 
         private static string Decode(byte[] bytes, int index, int count)
         {
+            RejectControlCharacters(bytes.AsSpan(index, count));
             var text = Latin1.GetString(bytes, index, count);
-            foreach (var c in text)
-            {
-                if (char.IsControl(c) && c != '\t')
-                {
-                    throw new DecoderFallbackException("Connection contains a control character");
-                }
-            }
             return HeaderRules.NamesOthers(text) ? text + Kept : text;
         }
     }
@@ -77,11 +99,11 @@ internal static class RequestHeaderDecoding
     private sealed class ContentLengthEncoding : Latin1Decoding
     {
         // More than that the server has no room for; the largest number it takes has as many.
-        private const int MostDigits = 19;
+        private const int MaxDigits = 19;
 
         public override int GetChars(ReadOnlySpan<byte> bytes, Span<char> chars)
         {
-            if (bytes.Length > MostDigits || bytes.ContainsAnyExceptInRange((byte)'0', (byte)'9'))
+            if (bytes.Length > MaxDigits || bytes.ContainsAnyExceptInRange((byte)'0', (byte)'9'))
             {
                 // Not a number, so that the server rejects it.
                 chars[0] = '?';

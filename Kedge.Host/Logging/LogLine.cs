@@ -9,15 +9,18 @@ namespace Kedge.Host.Logging;
 /// <summary>A log event as one line of text.</summary>
 public static class LogLine
 {
-    // A buffer that a long line made larger is not kept.
-    private const int MostKept = 64 * 1024;
+    // A buffer that had to grow beyond this for a long line is not reused.
+    private const int MaxKeptBuffer = 64 * 1024;
+
+    // In characters.
+    private const int MaxLogstashText = 16 * 1024;
 
     [ThreadStatic]
-    private static (ArrayBufferWriter<byte> Buffer, Utf8JsonWriter Json)? t_json;
+    private static (ArrayBufferWriter<byte> Buffer, Utf8JsonWriter Json)? _json;
 
     private static readonly SearchValues<char> Breaks = SearchValues.Create("\r\n\u0085\u2028\u2029\u001b");
 
-    /// <summary>The text without line breaks and escape characters: what a caller sends must not forge a line of its own.</summary>
+    /// <summary>The text without line breaks and escape characters, so that no caller can forge a log line.</summary>
     public static string OneLine(string text) =>
         text.AsSpan().ContainsAny(Breaks)
             ? string.Create(text.Length, text, (span, source) =>
@@ -27,7 +30,7 @@ public static class LogLine
             })
             : text;
 
-    /// <summary>For people: <c>12:03:44.120 info  message</c>. UTF-8, with the line's end.</summary>
+    /// <summary>For people: <c>12:03:44.120 info  message</c>. UTF-8, with a line break at the end.</summary>
     public static byte[] ToText<TState>(in LogEntry<TState> entry, DateTime time)
     {
         var text = new StringBuilder(200);
@@ -52,20 +55,13 @@ public static class LogLine
     }
 
     /// <summary>
-    /// For machines: a JSON object of time, level, logger, message, and each of the message's values by its name. UTF-8, with the
-    /// line's end.
+    /// For machines: a JSON object with the time, level, logger, message, and each of the message's values by its name.
+    /// UTF-8, with a line break at the end.
     /// </summary>
-    /// <param name="tags">Go with the line; none = no such field.</param>
-    public static byte[] ToJson<TState>(in LogEntry<TState> entry, DateTimeOffset time, params ReadOnlySpan<string> tags)
+    public static byte[] ToJson<TState>(in LogEntry<TState> entry, DateTimeOffset time)
     {
-        // Writing a line never logs another: one buffer for each thread is enough.
-        var (buffer, json) = t_json ??= NewJson();
-        buffer.ResetWrittenCount();
-        json.Reset();
-        json.WriteStartObject();
-        Span<char> stamp = stackalloc char[24];
-        time.TryFormat(stamp, out var length, "yyyy-MM-ddTHH:mm:ss.fffZ", CultureInfo.InvariantCulture);
-        json.WriteString("time", stamp[..length]);
+        var json = Begin();
+        WriteTime(json, "time", time);
         json.WriteString("level", entry.LogLevel switch
         {
             LogLevel.Trace or LogLevel.Debug => "debug",
@@ -74,15 +70,6 @@ public static class LogLine
             _ => "error",
         });
         json.WriteString("logger", entry.Category);
-        if (tags.Length > 0)
-        {
-            json.WriteStartArray("tags");
-            foreach (var tag in tags)
-            {
-                json.WriteStringValue(tag);
-            }
-            json.WriteEndArray();
-        }
         json.WriteString("message", entry.Formatter(entry.State, entry.Exception));
         if (entry.State is IReadOnlyList<KeyValuePair<string, object?>> { Count: > 1 } values)
         {
@@ -92,14 +79,89 @@ public static class LogLine
         }
         if (entry.Exception is { } exception)
         {
-            json.WriteString("error", entry.LogLevel >= LogLevel.Error ? exception.ToString() : exception.Message);
+            json.WriteString("error", ErrorText(entry.LogLevel, exception));
         }
+        return End();
+    }
+
+    /// <summary>
+    /// For Logstash: a JSON object with the field names of the Go implementation of kedge, which saved searches use.
+    /// The message's values are at the top level. UTF-8, with a line break at the end.
+    /// </summary>
+    /// <param name="entry">The event.</param>
+    /// <param name="time">When it happened.</param>
+    /// <param name="tags">The tags of the line; without any there is no such field.</param>
+    public static byte[] ToLogstash<TState>(
+        in LogEntry<TState> entry, DateTimeOffset time, ReadOnlySpan<string> tags)
+    {
+        var json = Begin();
+        WriteTime(json, "@timestamp", time);
+        json.WriteNumber("@version", 1);
+        json.WriteString("HOSTNAME", Environment.MachineName);
+        json.WriteString("level", entry.LogLevel switch
+        {
+            LogLevel.Trace or LogLevel.Debug => "DEBUG",
+            LogLevel.Information => "INFO",
+            LogLevel.Warning => "WARN",
+            _ => "ERROR",
+        });
+        json.WriteString("logger", entry.Category);
+        if (tags.Length > 0)
+        {
+            json.WriteStartArray("@tags");
+            foreach (var tag in tags)
+            {
+                json.WriteStringValue(tag);
+            }
+            json.WriteEndArray();
+        }
+        var message = entry.Formatter(entry.State, entry.Exception);
+        json.WriteString(
+            "message", Trimmed(entry.Exception is { } cause ? $"{message}: {cause.Message}" : message));
+        if (entry.State is IReadOnlyList<KeyValuePair<string, object?>> { Count: > 1 } values)
+        {
+            WriteFields(json, values);
+        }
+        if (entry.Exception is { } exception)
+        {
+            json.WriteString("error", Trimmed(ErrorText(entry.LogLevel, exception)));
+        }
+        return End();
+    }
+
+    private static string ErrorText(LogLevel level, Exception exception) =>
+        level >= LogLevel.Error ? exception.ToString() : exception.Message;
+
+    /// <summary>Logstash inputs reject very long fields.</summary>
+    private static string Trimmed(string text) =>
+        text.Length <= MaxLogstashText ? text : text[..MaxLogstashText] + " ... (trimmed)";
+
+    private static void WriteTime(Utf8JsonWriter json, string name, DateTimeOffset time)
+    {
+        Span<char> stamp = stackalloc char[24];
+        time.TryFormat(stamp, out var length, "yyyy-MM-ddTHH:mm:ss.fffZ", CultureInfo.InvariantCulture);
+        json.WriteString(name, stamp[..length]);
+    }
+
+    private static Utf8JsonWriter Begin()
+    {
+        // Writing a line never logs another one, so one buffer per thread is enough.
+        var (buffer, json) = _json ??= NewJson();
+        buffer.ResetWrittenCount();
+        json.Reset();
+        json.WriteStartObject();
+        return json;
+    }
+
+    private static byte[] End()
+    {
+        var (buffer, json) = _json!.Value;
         json.WriteEndObject();
         json.Flush();
         buffer.Write("\n"u8);
-        if (buffer.Capacity > MostKept)
+        if (buffer.Capacity > MaxKeptBuffer)
         {
-            t_json = null;
+            _json = null;
         }
         return buffer.WrittenSpan.ToArray();
     }
@@ -114,7 +176,7 @@ public static class LogLine
     {
         foreach (var (name, value) in values)
         {
-            // The template itself is among the values, under this name.
+            // The values include the message template, under this name.
             if (name == "{OriginalFormat}")
             {
                 continue;

@@ -3,8 +3,9 @@ using Kedge.Host.Flags;
 namespace Kedge.Host.Logging;
 
 /// <summary>
-/// Logging as the flags say: one line per event on standard error, and by TCP where that is asked for. Our own words at the level
-/// asked for, the frameworks' from warning. Ends, and writes what still waits, when it is disposed of.
+/// Logging as the flags configure it: one line per event on standard error, and over TCP if requested. Kedge's own
+/// events are logged from the configured level, those of the frameworks from warning. Disposing of it flushes pending
+/// lines.
 /// </summary>
 public sealed class LogOutput : IDisposable
 {
@@ -12,12 +13,12 @@ public sealed class LogOutput : IDisposable
     private readonly LogShipper? _shipper;
     private readonly ILoggerFactory _factory;
 
-    /// <param name="options">What the flags say of logging.</param>
-    /// <param name="ships">Whether lines are also sent to where the flags say.</param>
+    /// <param name="options">The logging flags.</param>
+    /// <param name="ships">Whether to send lines to logstash too, if the flags name it.</param>
     public LogOutput(LoggingOptions options, bool ships = false)
     {
         _standardError = new(options.Format);
-        _shipper = ships && options.LogstashHostPort.Length > 0 ? new LogShipper(options) : null;
+        _shipper = ships && options.Logstash is { } target ? new LogShipper(target, options) : null;
         _factory = LoggerFactory.Create(builder =>
         {
             SetLevels(builder, options.Level);
@@ -32,7 +33,9 @@ public sealed class LogOutput : IDisposable
 
     public ILoggerFactory Loggers => _factory;
 
-    /// <summary>Lines that found no room, here or there.</summary>
+    /// <summary>
+    /// How many lines were dropped, on standard error or on the way to logstash, because there was no room.
+    /// </summary>
     public long DroppedLines => _standardError.Dropped + (_shipper?.Dropped ?? 0);
 
     public void Dispose()
@@ -52,17 +55,20 @@ public sealed class LogOutput : IDisposable
             LogVerbosity.Error => LogLevel.Error,
             _ => throw new ArgumentOutOfRangeException(nameof(verbosity), verbosity, null),
         };
-        var framework = level == LogLevel.Debug ? LogLevel.Debug : (LogLevel)Math.Max((int)level, (int)LogLevel.Warning);
+        var framework = level == LogLevel.Debug
+            ? LogLevel.Debug
+            : (LogLevel)Math.Max((int)level, (int)LogLevel.Warning);
         builder.SetMinimumLevel(level);
         builder.AddFilter("Microsoft", framework);
         builder.AddFilter("System", framework);
-        // A failed exchange is the proxy's to report, with its route and backend.
+        // The proxy itself reports failed exchanges, with their route and backend.
         builder.AddFilter("Yarp", level == LogLevel.Debug ? LogLevel.Debug : LogLevel.Error);
-        // A listener that cannot be opened is told in one line of our own.
-        builder.AddFilter("Microsoft.Extensions.Hosting.Internal.Host", level == LogLevel.Debug ? LogLevel.Debug : LogLevel.Critical);
-        // While a logger for it is on, hosting makes an activity and a scope for every request.
+        // A listener that cannot be opened gets one line of kedge's own.
+        builder.AddFilter(
+            "Microsoft.Extensions.Hosting.Internal.Host", level == LogLevel.Debug ? LogLevel.Debug : LogLevel.Critical);
+        // While a logger for this category is enabled, hosting creates an activity and a scope for every request.
         builder.AddFilter("Microsoft.AspNetCore.Hosting.Diagnostics", LogLevel.None);
-        // A host that does not start tells its caller, and the caller logs it.
+        // A host that does not start throws, and the caller logs that.
         builder.AddFilter("Microsoft.Extensions.Hosting", LogLevel.None);
     }
 }

@@ -1,26 +1,27 @@
+using System.Net;
 using System.Net.Sockets;
 using System.Threading.Channels;
 using Kedge.Host.Flags;
+using Kedge.Host.Timing;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Kedge.Host.Logging;
 
 /// <summary>
-/// Sends log lines as JSON over TCP, as Logstash's <c>json_lines</c> codec takes them. Whoever logs never waits: lines that find
-/// no room are dropped and counted, and the log says so once for as long as it goes on. A connection that breaks is made again, with
-/// growing pauses.
+/// Sends log lines as JSON over TCP, in the form that Logstash's <c>json_lines</c> codec reads. Logging never waits:
+/// lines that find no room are dropped and counted, and the log says so once for as long as that lasts. A broken
+/// connection is opened again, after pauses that grow.
 /// </summary>
 public sealed class LogShipper : ILoggerProvider
 {
     private static readonly TimeSpan FirstPause = TimeSpan.FromMilliseconds(100);
-    private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(15);
-    private static readonly TimeSpan LastWords = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan MaxPause = TimeSpan.FromSeconds(15);
+    private static readonly TimeSpan FlushTimeout = TimeSpan.FromSeconds(1);
 
-    // A server that does not read takes a while of lines with each connection: that alone is no recovery.
-    private static readonly TimeSpan Calm = TimeSpan.FromSeconds(5);
+    // A server that does not read still accepts some lines on each new connection: that alone is not a recovery.
+    private static readonly TimeSpan RecoveryPeriod = TimeSpan.FromSeconds(5);
 
-    private readonly string _host;
-    private readonly int _port;
+    private readonly DnsEndPoint _target;
     private readonly string[] _tags;
     private readonly TimeSpan _writeTimeout;
     private readonly Channel<byte[]> _lines;
@@ -28,48 +29,46 @@ public sealed class LogShipper : ILoggerProvider
     private readonly Task _sending;
     private ILogger _log = NullLogger.Instance;
     private long _dropped;
-    private long _droppedBefore;
+    private long _reportedDrops;
     private long _latestDrop;
     private int _isDropping;
 
-    /// <param name="options">With a host and port that <see cref="TrySplit"/> takes.</param>
-    public LogShipper(LoggingOptions options)
+    /// <param name="target">Where the lines go.</param>
+    /// <param name="options">The tags of the lines, and the limits on sending them.</param>
+    public LogShipper(DnsEndPoint target, LoggingOptions options)
     {
-        if (!TrySplit(options.LogstashHostPort, out _host, out _port))
-        {
-            throw new ArgumentException("not a host and port", nameof(options));
-        }
+        _target = target;
         _tags = [.. options.LogstashTags];
-        _writeTimeout = options.LogstashWriteTimeout > TimeSpan.Zero ? options.LogstashWriteTimeout : Timeout.InfiniteTimeSpan;
-        _lines = Channel.CreateBounded<byte[]>(
-            new BoundedChannelOptions(Math.Max(1, options.LogstashBufferSize)) { SingleReader = true, FullMode = BoundedChannelFullMode.Wait });
+        _writeTimeout = options.LogstashWriteTimeout > TimeSpan.Zero
+            ? options.LogstashWriteTimeout
+            : Timeout.InfiniteTimeSpan;
+        _lines = Channel.CreateBounded<byte[]>(new BoundedChannelOptions(Math.Max(1, options.LogstashBufferSize))
+        {
+            SingleReader = true,
+            FullMode = BoundedChannelFullMode.Wait,
+        });
         _sending = Task.Run(SendAsync);
     }
 
-    /// <summary>Lines for which there was no room.</summary>
+    /// <summary>How many lines were dropped because there was no room.</summary>
     public long Dropped => Volatile.Read(ref _dropped);
 
-    public static bool TrySplit(string hostPort, out string host, out int port)
-    {
-        var colon = hostPort.LastIndexOf(':');
-        host = colon < 0 ? "" : hostPort[..colon].Trim('[', ']');
-        port = 0;
-        return host.Length > 0 && int.TryParse(hostPort.AsSpan(colon + 1), out port) && port is > 0 and <= 65535;
-    }
-
-    /// <summary>Where the shipper says that it drops lines, and that it no longer does. Its own lines are shipped too, where there is room.</summary>
+    /// <summary>
+    /// Sets the log for the reports that lines are being dropped, and that they no longer are. These lines are shipped
+    /// too, where there is room.
+    /// </summary>
     public void ReportTo(ILogger log) => Volatile.Write(ref _log, log);
 
-    public ILogger CreateLogger(string categoryName) => new Shipping(this, categoryName);
+    public ILogger CreateLogger(string categoryName) => new ShippingLogger(this, categoryName);
 
-    /// <summary>What is still waiting has a second to be sent.</summary>
+    /// <summary>Gives pending lines a second to be sent.</summary>
     public void Dispose()
     {
         _lines.Writer.TryComplete();
-        if (!_sending.Wait(LastWords))
+        if (!_sending.Wait(FlushTimeout))
         {
             _stop.Cancel();
-            _sending.Wait(LastWords);
+            _sending.Wait(FlushTimeout);
         }
         _stop.Dispose();
     }
@@ -80,69 +79,72 @@ public sealed class LogShipper : ILoggerProvider
         {
             Interlocked.Increment(ref _dropped);
             Volatile.Write(ref _latestDrop, Environment.TickCount64);
-            // Set first: the warning comes here as well, and finds no room.
+            // Set first: the warning comes through here as well, and finds no room.
             if (Interlocked.Exchange(ref _isDropping, 1) == 0)
             {
                 Volatile.Read(ref _log).LogWarning(
-                    "logstash at {Host}:{Port} does not take lines as fast as they come: what finds no room is dropped, and counted in kedge_log_lines_dropped_total",
-                    _host,
-                    _port);
+                    "logstash at {Host}:{Port} is slower than the log: lines without room in the buffer are dropped, "
+                    + "and counted in kedge_log_lines_dropped_total",
+                    _target.Host,
+                    _target.Port);
             }
         }
     }
 
-    private void SayThatLinesFlow()
+    private void ReportRecovery()
     {
-        var calmFor = TimeSpan.FromMilliseconds(Environment.TickCount64 - Volatile.Read(ref _latestDrop));
-        if (_lines.Reader.Count == 0 && calmFor >= Calm && Interlocked.Exchange(ref _isDropping, 0) == 1)
+        var sinceDrop = TimeSpan.FromMilliseconds(Environment.TickCount64 - Volatile.Read(ref _latestDrop));
+        if (_lines.Reader.Count == 0 && sinceDrop >= RecoveryPeriod && Interlocked.Exchange(ref _isDropping, 0) == 1)
         {
             var dropped = Dropped;
             Volatile.Read(ref _log).LogInformation(
-                "logstash at {Host}:{Port} takes all lines again; {Dropped} were dropped", _host, _port, dropped - _droppedBefore);
-            _droppedBefore = dropped;
+                "logstash at {Host}:{Port} keeps up again; {Dropped} lines were dropped",
+                _target.Host,
+                _target.Port,
+                dropped - _reportedDrops);
+            _reportedDrops = dropped;
         }
     }
 
     private async Task SendAsync()
     {
-        var pause = FirstPause;
-        while (!_stop.IsCancellationRequested && await MoreAsync())
+        var backoff = new Backoff(FirstPause, MaxPause);
+        while (!_stop.IsCancellationRequested && await WaitForLineAsync())
         {
             try
             {
                 using var client = new TcpClient { NoDelay = true };
-                using (var connecting = Limit())
+                using (var connecting = WriteLimit())
                 {
-                    await client.ConnectAsync(_host, _port, connecting.Token);
+                    await client.ConnectAsync(_target.Host, _target.Port, connecting.Token);
                 }
                 var stream = client.GetStream();
-                pause = FirstPause;
-                while (await MoreAsync())
+                backoff.Reset();
+                while (await WaitForLineAsync())
                 {
                     if (_lines.Reader.TryPeek(out var line))
                     {
-                        using var writing = Limit();
+                        using var writing = WriteLimit();
                         await stream.WriteAsync(line, writing.Token);
-                        // Only what was written is taken; a line that broke a connection is sent again on the next.
+                        // Removed only once it is written: a line that breaks a connection is sent again on the next.
                         _lines.Reader.TryRead(out _);
-                        SayThatLinesFlow();
+                        ReportRecovery();
                     }
                 }
             }
             catch (Exception e) when (e is IOException or SocketException or OperationCanceledException)
             {
-                // Not logged: the line would come back here.
+                // Not logged: the line would end up here.
             }
             if (_stop.IsCancellationRequested || _lines.Reader.Completion.IsCompleted)
             {
                 return;
             }
-            await Task.Delay(pause, _stop.Token).ContinueWith(static _ => { }, TaskScheduler.Default);
-            pause = pause * 2 > LongestPause ? LongestPause : pause * 2;
+            await Task.Delay(backoff.Next(), _stop.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
 
-    private async ValueTask<bool> MoreAsync()
+    private async ValueTask<bool> WaitForLineAsync()
     {
         try
         {
@@ -154,14 +156,14 @@ public sealed class LogShipper : ILoggerProvider
         }
     }
 
-    private CancellationTokenSource Limit()
+    private CancellationTokenSource WriteLimit()
     {
         var limit = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token);
         limit.CancelAfter(_writeTimeout);
         return limit;
     }
 
-    private sealed class Shipping(LogShipper shipper, string category) : ILogger
+    private sealed class ShippingLogger(LogShipper shipper, string category) : ILogger
     {
         public IDisposable? BeginScope<TState>(TState state)
             where TState : notnull => null;
@@ -169,10 +171,14 @@ public sealed class LogShipper : ILoggerProvider
         public bool IsEnabled(LogLevel logLevel) => logLevel != LogLevel.None;
 
         public void Log<TState>(
-            LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
+            LogLevel logLevel,
+            EventId eventId,
+            TState state,
+            Exception? exception,
+            Func<TState, Exception?, string> formatter)
         {
             var entry = new LogEntry<TState>(logLevel, category, eventId, state, exception, formatter);
-            shipper.Ship(LogLine.ToJson(entry, DateTimeOffset.UtcNow, shipper._tags));
+            shipper.Ship(LogLine.ToLogstash(entry, DateTimeOffset.UtcNow, shipper._tags));
         }
     }
 }

@@ -5,43 +5,45 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace Kedge.Host.Logging;
 
 /// <summary>
-/// Writes log lines to standard error, many at a time where many wait. Whoever logs never waits, also when nobody reads
+/// Writes log lines to standard error, in batches when several are pending. Logging never waits, even when nobody reads
 /// standard error: lines that find no room are dropped and counted, and a line says so as soon as one can be written.
 /// </summary>
 public sealed class StandardErrorLog : ILoggerProvider
 {
-    // In bytes: lines can be long, and callers have a say in it.
-    private const int MostWaiting = 4 * 1024 * 1024;
-    private const int MostBytesAtOnce = 64 * 1024;
-    private static readonly TimeSpan LastWords = TimeSpan.FromSeconds(1);
+    // In bytes: lines can be long, and callers influence how long.
+    private const int MaxPendingBytes = 4 * 1024 * 1024;
+    private const int MaxBatchBytes = 64 * 1024;
+    private static readonly TimeSpan FlushTimeout = TimeSpan.FromSeconds(1);
 
     private readonly BlockingCollection<byte[]> _lines = [];
     private readonly Stream _output;
     private readonly bool _asJson;
     private readonly Thread _writing;
-    private long _waiting;
+    private long _pendingBytes;
     private long _dropped;
 
-    /// <param name="format">What a line looks like; <see cref="LogFormat.Auto"/>: text on a terminal, else JSON.</param>
+    /// <param name="format">
+    /// The format of a line; <see cref="LogFormat.Auto"/> means text on a terminal, else JSON.
+    /// </param>
     public StandardErrorLog(LogFormat format)
     {
         _output = Console.OpenStandardError();
         _asJson = format == LogFormat.Json || (format == LogFormat.Auto && Console.IsErrorRedirected);
-        // A thread of its own, since the writes block for as long as nobody reads.
+        // On its own thread, because writes block while nobody reads.
         _writing = new Thread(Write) { IsBackground = true, Name = "kedge log" };
         _writing.Start();
     }
 
-    /// <summary>Lines for which there was no room.</summary>
+    /// <summary>How many lines were dropped because there was no room.</summary>
     public long Dropped => Volatile.Read(ref _dropped);
 
-    public ILogger CreateLogger(string categoryName) => new Lines(this, categoryName);
+    public ILogger CreateLogger(string categoryName) => new LineLogger(this, categoryName);
 
-    /// <summary>What is still waiting has a second to be written.</summary>
+    /// <summary>Gives pending lines a second to be written.</summary>
     public void Dispose()
     {
         _lines.CompleteAdding();
-        if (_writing.Join(LastWords))
+        if (_writing.Join(FlushTimeout))
         {
             _lines.Dispose();
         }
@@ -51,32 +53,32 @@ public sealed class StandardErrorLog : ILoggerProvider
     {
         try
         {
-            if (Interlocked.Add(ref _waiting, line.Length) <= MostWaiting)
+            if (Interlocked.Add(ref _pendingBytes, line.Length) <= MaxPendingBytes)
             {
                 _lines.Add(line);
                 return;
             }
-            Interlocked.Add(ref _waiting, -line.Length);
+            Interlocked.Add(ref _pendingBytes, -line.Length);
             Interlocked.Increment(ref _dropped);
         }
         catch (InvalidOperationException)
         {
-            // The log has ended before whoever logs.
+            // Logged after the log was disposed of.
         }
     }
 
     private void Write()
     {
-        var batch = new MemoryStream(MostBytesAtOnce);
+        var batch = new MemoryStream(MaxBatchBytes);
         var reported = 0L;
         foreach (var first in _lines.GetConsumingEnumerable())
         {
             batch.Write(first);
-            while (batch.Length < MostBytesAtOnce && _lines.TryTake(out var next))
+            while (batch.Length < MaxBatchBytes && _lines.TryTake(out var next))
             {
                 batch.Write(next);
             }
-            Interlocked.Add(ref _waiting, -batch.Length);
+            Interlocked.Add(ref _pendingBytes, -batch.Length);
             if (Dropped is var dropped && dropped > reported)
             {
                 batch.Write(DroppedLine(dropped - reported));
@@ -88,7 +90,7 @@ public sealed class StandardErrorLog : ILoggerProvider
             }
             catch (IOException)
             {
-                // Closed at the other end: there is nobody to tell.
+                // The reader has closed it: nobody is left to read the line.
             }
             batch.SetLength(0);
         }
@@ -99,13 +101,13 @@ public sealed class StandardErrorLog : ILoggerProvider
         KeyValuePair<string, object?>[] values = [new("Count", count), new("{OriginalFormat}", "")];
         return Format(new LogEntry<KeyValuePair<string, object?>[]>(
             LogLevel.Warning, "kedge.log", default, values, null,
-            (_, _) => $"{count} log lines were dropped: standard error was not read as fast as they came"));
+            (_, _) => $"{count} log lines were dropped: standard error was read too slowly"));
     }
 
     private byte[] Format<TState>(in LogEntry<TState> entry) =>
         _asJson ? LogLine.ToJson(entry, DateTimeOffset.UtcNow) : LogLine.ToText(entry, DateTime.Now);
 
-    private sealed class Lines(StandardErrorLog log, string category) : ILogger
+    private sealed class LineLogger(StandardErrorLog log, string category) : ILogger
     {
         public IDisposable? BeginScope<TState>(TState state)
             where TState : notnull => null;
@@ -113,7 +115,11 @@ public sealed class StandardErrorLog : ILoggerProvider
         public bool IsEnabled(LogLevel logLevel) => logLevel != LogLevel.None;
 
         public void Log<TState>(
-            LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
+            LogLevel logLevel,
+            EventId eventId,
+            TState state,
+            Exception? exception,
+            Func<TState, Exception?, string> formatter) =>
             log.Add(log.Format(new LogEntry<TState>(logLevel, category, eventId, state, exception, formatter)));
     }
 }

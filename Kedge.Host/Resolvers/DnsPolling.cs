@@ -1,3 +1,5 @@
+using Kedge.Host.Timing;
+
 namespace Kedge.Host.Resolvers;
 
 /// <summary>
@@ -17,7 +19,7 @@ public abstract class DnsPolling : IEndpointResolver
 
     public async Task RunAsync(IEndpointSink sink, CancellationToken stop)
     {
-        var backoff = FirstBackoff;
+        var backoff = new Backoff(FirstBackoff, MaxBackoff);
         while (!stop.IsCancellationRequested)
         {
             TimeSpan wait;
@@ -30,13 +32,12 @@ public abstract class DnsPolling : IEndpointResolver
                     return;
                 }
                 wait = answer.Ttl < MinInterval ? MinInterval : answer.Ttl > MaxInterval ? MaxInterval : answer.Ttl;
-                backoff = FirstBackoff;
+                backoff.Reset();
             }
             catch (DnsLookupException e)
             {
                 sink.Failed(e.Message);
-                wait = backoff * (0.5 + Random.Shared.NextDouble() / 2);
-                backoff = backoff * 2 < MaxBackoff ? backoff * 2 : MaxBackoff;
+                wait = backoff.Next();
             }
             await Task.Delay(wait, stop);
         }

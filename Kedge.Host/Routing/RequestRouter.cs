@@ -23,7 +23,7 @@ public sealed class RequestRouter : IDisposable
     private readonly HealthPolicy _adhocPolicy;
     private readonly ProxyTelemetry _telemetry;
     private readonly Lock _applying = new();
-    private ServingState _state = new(Configuration.Empty!, [], [], null);
+    private ServingState _state = new(Configuration.Empty, PerProtocol.Both<Backend[]>([]), null);
 
     internal RequestRouter(
         ForwardingOptions options,
@@ -36,14 +36,14 @@ public sealed class RequestRouter : IDisposable
         _authorizer = authorizer;
         _backends = backends;
         _adhoc = adhoc;
-        _adhocPolicy = HealthPolicies.ConnectBackoffOnly(options.FailedTargetBackoff);
+        _adhocPolicy = HealthPolicy.ConnectBackoffOnly(options.FailedTargetBackoff);
         _telemetry = telemetry;
     }
 
     /// <summary>The active configuration, with its live backends and the hits of its rules.</summary>
     internal ServingState Serving => Volatile.Read(ref _state);
 
-    internal IEnumerable<Backend> LiveBackends => Serving.HttpBackends.Concat(Serving.GrpcBackends);
+    internal IEnumerable<Backend> LiveBackends => Serving.Backends.Http.Concat(Serving.Backends.Grpc);
 
     /// <summary>
     /// Activates a configuration. Backends that do not change are kept. Requests in flight finish with the state that
@@ -53,8 +53,7 @@ public sealed class RequestRouter : IDisposable
     {
         lock (_applying)
         {
-            var (http, grpc) = _backends.Apply(configuration);
-            Volatile.Write(ref _state, new ServingState(configuration, http, grpc, _state));
+            Volatile.Write(ref _state, new ServingState(configuration, _backends.Apply(configuration), _state));
         }
     }
 
@@ -74,7 +73,10 @@ public sealed class RequestRouter : IDisposable
         RuleMatch match;
         using (Tracing.StartRouting(record))
         {
-            match = state.Match(view, context.Request.Headers);
+            if (!state.TryMatch(view, context.Request.Headers, out match))
+            {
+                return LocalReply.AmbiguousParameters;
+            }
         }
         if (match.Rule is { } rule)
         {
@@ -89,7 +91,7 @@ public sealed class RequestRouter : IDisposable
         {
             { Adhoc: { } decision } => await ToAdhocTargetAsync(decision, view, record, context.RequestAborted),
             { Rule: { } route } => await ToBackendAsync(route.Info, state, record, context.RequestAborted),
-            _ => view.IsGrpc ? LocalReply.NoGrpcRoute : LocalReply.NoRoute,
+            _ => view.Protocol.IsGrpc ? LocalReply.NoGrpcRoute : LocalReply.NoRoute,
         };
     }
 
@@ -100,7 +102,7 @@ public sealed class RequestRouter : IDisposable
         {
             return LocalReply.NoBackend(route.BackendName);
         }
-        var backend = state.BackendOf(record.IsGrpc, route.BackendIndex);
+        var backend = state.Backends[record.Protocol][route.BackendIndex];
         if (backend.Endpoints.Endpoints.Length == 0 && !backend.FirstOutcome.IsCompleted)
         {
             await Task.WhenAny(backend.FirstOutcome, Task.Delay(FirstLookupTimeout, cancel));
@@ -114,7 +116,7 @@ public sealed class RequestRouter : IDisposable
         {
             return LocalReply.TooManyRequests("backend " + backend.Name);
         }
-        _telemetry.Forwarding(record, backend.Counters, backend.IsGrpc && backend.Info.PrometheusInterceptor);
+        _telemetry.Forwarding(record, backend.Counters, backend.Protocol.IsGrpc && backend.Info.PrometheusInterceptor);
         return RoutingResult.Forward(
             new(backend.Client, endpoints, backend.Policy, backend.Name, backend.NextTicket(), backend));
     }
@@ -141,7 +143,7 @@ public sealed class RequestRouter : IDisposable
                     return LocalReply.NoResolution(target.dnsName);
                 }
                 var destination = new Destination(
-                    _backends.PlainClient(view.IsGrpc),
+                    _backends.PlainClients[view.Protocol],
                     found.Endpoints,
                     _adhocPolicy,
                     target.dnsName,
@@ -152,7 +154,7 @@ public sealed class RequestRouter : IDisposable
                     return RoutingResult.Tunnel(destination);
                 }
                 _telemetry.Forwarding(
-                    record, _telemetry.CountersOf(view.IsGrpc, ProxyTelemetry.AdhocBackend), countMethod: false);
+                    record, _telemetry.CountersOf(view.Protocol, ProxyTelemetry.AdhocBackend), countMethod: false);
                 return RoutingResult.Forward(destination);
             default:
                 throw new InvalidOperationException($"no destination for {decision}");

@@ -10,53 +10,53 @@ namespace Kedge.Host.Routing;
 /// What requests need of a configuration: its rules with their hits, and its live backends. Replaced as a whole.
 /// </summary>
 /// <param name="configuration">The configuration that is active from now on.</param>
-/// <param name="http">Its HTTP backends, in its order.</param>
-/// <param name="grpc">Its gRPC backends, in its order.</param>
+/// <param name="backends">Its backends, in its order.</param>
 /// <param name="previous">The state that it replaces, whose hits are kept; null for the first.</param>
-internal sealed class ServingState(Configuration configuration, Backend[] http, Backend[] grpc, ServingState? previous)
+internal sealed class ServingState(
+    Configuration configuration, PerProtocol<Backend[]> backends, ServingState? previous)
 {
     private readonly HttpRouteTable _httpTable = configuration.HttpRouteTable;
     private readonly GrpcRouteTable _grpcTable = configuration.GrpcRouteTable;
 
-    public RuleHits[] HttpRoutes { get; } = RuleHits.Of(configuration.HttpRoutes!, previous?.HttpRoutes);
+    public PerProtocol<RuleHits[]> Routes { get; } = PerProtocol.Init(
+        protocol => RuleHits.Of(configuration.Routes[protocol], previous?.Routes[protocol]));
 
-    public RuleHits[] GrpcRoutes { get; } = RuleHits.Of(configuration.GrpcRoutes!, previous?.GrpcRoutes);
+    public PerProtocol<RuleHits[]> AdhocRules { get; } = PerProtocol.Init(
+        protocol => RuleHits.Of(configuration.AdhocRules[protocol], previous?.AdhocRules[protocol]));
 
-    public RuleHits[] HttpAdhocRules { get; } = RuleHits.Of(configuration.HttpAdhocRules!, previous?.HttpAdhocRules);
-
-    public RuleHits[] GrpcAdhocRules { get; } = RuleHits.Of(configuration.GrpcAdhocRules!, previous?.GrpcAdhocRules);
-
-    public Backend[] HttpBackends { get; } = http;
-
-    public Backend[] GrpcBackends { get; } = grpc;
-
-    /// <summary>The backend of a route of the same protocol.</summary>
-    /// <param name="index">The index that the route has for it; not negative.</param>
-    public Backend BackendOf(bool isGrpc, int index) => (isGrpc ? GrpcBackends : HttpBackends)[index];
+    public PerProtocol<Backend[]> Backends => backends;
 
     /// <summary>
     /// Matches a request against the routes and, when none matches, against the ad-hoc rules. Tunnels are matched
     /// against the ad-hoc rules only.
     /// </summary>
-    public RuleMatch Match(in RequestView view, IHeaderDictionary headers)
+    /// <returns>False when the path parameters of the request decide which rule takes it.</returns>
+    public bool TryMatch(in RequestView view, IHeaderDictionary headers, out RuleMatch match)
     {
+        RuleHits? route = null;
+        match = RuleMatch.None;
         if (!view.IsTunnel)
         {
-            var route = view.IsGrpc ? MatchGrpc(view, headers) : MatchHttp(view, headers);
-            if (route is not null)
+            if (view.Protocol.IsGrpc)
             {
-                return RuleMatch.Route(route);
+                route = MatchGrpc(view, headers);
+            }
+            else if (!TryMatchHttp(view, headers, out route))
+            {
+                return false;
             }
         }
-        return MatchAdhoc(view);
+        match = route is null ? MatchAdhoc(view) : RuleMatch.Route(route);
+        return true;
     }
 
-    private RuleHits? MatchHttp(in RequestView view, IHeaderDictionary headers)
+    private bool TryMatchHttp(in RequestView view, IHeaderDictionary headers, out RuleHits? route)
     {
         var headerView = new HeaderView(headers);
         var mode = view.IsForward ? ProxyMode.ForwardProxy : ProxyMode.ReverseProxy;
-        var index = _httpTable.Match(view.Host, view.Ports, view.Path, mode, in headerView);
-        return index < 0 ? null : HttpRoutes[index];
+        var isClear = _httpTable.TryMatch(view.Host, view.Ports, view.Path, mode, in headerView, out var index);
+        route = index < 0 ? null : Routes.Http[index];
+        return isClear;
     }
 
     private RuleHits? MatchGrpc(in RequestView view, IHeaderDictionary headers)
@@ -66,7 +66,7 @@ internal sealed class ServingState(Configuration configuration, Backend[] http, 
         var slash = method.LastIndexOf('/');
         var service = slash < 0 ? method : method[..slash];
         var index = _grpcTable.Match(view.Host, view.Ports, service, method, in headerView);
-        return index < 0 ? null : GrpcRoutes[index];
+        return index < 0 ? null : Routes.Grpc[index];
     }
 
     private RuleMatch MatchAdhoc(in RequestView view)
@@ -76,9 +76,7 @@ internal sealed class ServingState(Configuration configuration, Backend[] http, 
             return RuleMatch.None;
         }
         var host = view.Host.ToString();
-        var decision = view.IsGrpc
-            ? configuration.DecideGrpcAdhoc(host, view.Ports)
-            : configuration.DecideHttpAdhoc(host, view.Ports);
+        var decision = configuration.DecideAdhoc(view.Protocol, host, view.Ports);
         var rule = decision switch
         {
             AdhocDecision.PortNotAllowed refused => refused.rule,
@@ -87,6 +85,6 @@ internal sealed class ServingState(Configuration configuration, Backend[] http, 
             AdhocDecision.Target target => target.rule,
             _ => -1,
         };
-        return rule < 0 ? RuleMatch.None : new((view.IsGrpc ? GrpcAdhocRules : HttpAdhocRules)[rule], decision);
+        return rule < 0 ? RuleMatch.None : new(AdhocRules[view.Protocol][rule], decision);
     }
 }

@@ -1,32 +1,44 @@
 using System.Diagnostics.Metrics;
+using System.Globalization;
 using Kedge.Domain.Discovery;
 using Kedge.Host.Configurations;
 using Kedge.Host.Kubernetes;
 
 namespace Kedge.Host.Server;
 
-/// <summary>Metrics of the watches on the API server, and of what discovery makes of the services.</summary>
+/// <summary>Metrics of the watches on the API server, and of what discovery generates from the services.</summary>
 internal static class ClusterMetrics
 {
-    // A label's values come from services, whose owners are not the operator: there is an end to them.
-    private const int MostConflicts = 1000;
+    // The label values come from services, whose owners need not be trustworthy, so their number is bounded.
+    private const int MaxConflicts = 1000;
 
-    public static void Watches(Meter meter, KubernetesCluster cluster)
+    /// <param name="discovery">Null = discovery is off.</param>
+    public static void Register(Meter meter, KubernetesCluster cluster, DiscoveryPublisher? discovery)
+    {
+        Watches(meter, cluster);
+        if (discovery is not null)
+        {
+            Discovery(meter, discovery);
+        }
+    }
+
+    private static void Watches(Meter meter, KubernetesCluster cluster)
     {
         meter.CreateObservableGauge("kedge_watch_up",
-            () => from watch in cluster.Watches select new Measurement<int>(watch is { Error: null, IsSynced: true } ? 1 : 0, Label(watch)),
-            description: "1 = a watch on the API server stands and had a full list.");
+            () => from watch in cluster.Watches
+                  select new Measurement<int>(watch is { Error: null, IsSynced: true } ? 1 : 0, Label(watch)),
+            description: "1 = a watch on the API server is up and has received a complete list.");
         meter.CreateObservableCounter("kedge_watch_restarts_total",
             () => from watch in cluster.Watches select new Measurement<long>(watch.Restarts, Label(watch)),
-            description: "How often a watch was begun again.");
+            description: "How often a watch was restarted.");
         meter.CreateObservableGauge("kedge_watch_last_event_timestamp_seconds",
             () => from watch in cluster.Watches
                   where watch.LastEvent is not null
                   select new Measurement<long>(watch.LastEvent!.Value.ToUnixTimeSeconds(), Label(watch)),
-            description: "When the API server last said anything on a watch.");
+            description: "When the API server last sent an event on a watch.");
     }
 
-    public static void Discovery(Meter meter, DiscoveryPublisher discovery)
+    private static void Discovery(Meter meter, DiscoveryPublisher discovery)
     {
         meter.CreateObservableGauge("kedge_discovery_services", () => discovery.ServiceCount,
             description: "Services that carry the label.");
@@ -40,34 +52,42 @@ internal static class ClusterMetrics
                     Notices(generated.IgnoredPorts.Length, "ignored_port"),
                     Notices(generated.OverriddenBackends.Length, "overridden"),
                 },
-            description: "What discovery cannot use as it is, by kind.");
-        var known = new HashSet<(string, string, string, string)>();
+            description: "Entries that discovery cannot use as they are, by kind.");
+        var known = new HashSet<ConflictLabels>();
         meter.CreateObservableGauge("kedge_discovery_conflict",
             () =>
             {
-                var now = (discovery.Latest?.Conflicts ?? []).Take(MostConflicts).Select(Labels).ToHashSet();
+                var now = (discovery.Latest?.Conflicts ?? []).Take(MaxConflicts).Select(LabelsOf).ToHashSet();
                 lock (known)
                 {
-                    // A metric keeps the last value of a series for good: one that is over is told once more to be so.
+                    // A metric keeps the last value of a series forever, so a conflict that is over is still reported,
+                    // as 0.
                     known.UnionWith(now);
-                    var all = known.Select(conflict => Conflict(conflict, now.Contains(conflict) ? 1 : 0)).ToArray();
-                    if (known.Count > MostConflicts)
+                    var all = known.Select(conflict => conflict.Measure(now.Contains(conflict) ? 1 : 0)).ToArray();
+                    if (known.Count > MaxConflicts)
                     {
                         known.IntersectWith(now);
                     }
                     return all;
                 }
             },
-            description: "1 = a service's claim is not served because another has it.");
+            description: "1 = a claim of a service is not served, because it conflicts with another.");
     }
 
     private static KeyValuePair<string, object?> Label(WatchHealth watch) => new("watch", watch.Name);
 
-    private static Measurement<int> Notices(int count, string kind) => new(count, new KeyValuePair<string, object?>("kind", kind));
+    private static Measurement<int> Notices(int count, string kind) =>
+        new(count, new KeyValuePair<string, object?>("kind", kind));
 
-    private static (string Host, string Port, string Loser, string Winner) Labels(Conflict conflict) =>
-        (conflict.Host, conflict.Port.ToString(System.Globalization.CultureInfo.InvariantCulture), conflict.Loser.ToString(), conflict.Winner.Describe());
+    private static ConflictLabels LabelsOf(Conflict conflict) => new(
+        conflict.Host,
+        conflict.Port.ToString(CultureInfo.InvariantCulture),
+        conflict.Loser.ToString(),
+        conflict.Winner.Describe());
 
-    private static Measurement<int> Conflict((string Host, string Port, string Loser, string Winner) conflict, int value) =>
-        new(value, new("host", conflict.Host), new("port", conflict.Port), new("loser", conflict.Loser), new("winner", conflict.Winner));
+    private sealed record ConflictLabels(string Host, string Port, string Loser, string Winner)
+    {
+        public Measurement<int> Measure(int value) =>
+            new(value, new("host", Host), new("port", Port), new("loser", Loser), new("winner", Winner));
+    }
 }

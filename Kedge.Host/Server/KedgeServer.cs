@@ -14,107 +14,96 @@ using Kedge.Host.Logging;
 using Kedge.Host.Resolvers;
 using Kedge.Host.Routing;
 using Kedge.Host.Telemetry;
-using Microsoft.AspNetCore.Hosting.Server;
 using OpenTelemetry.Metrics;
 using OpenTelemetry.Trace;
 
 namespace Kedge.Host.Server;
 
-/// <summary>What a server starts with.</summary>
-/// <param name="Configuration">As the files, if there are any, said when they were read.</param>
-/// <param name="Certificates">Null only when both TLS listeners are off.</param>
-/// <param name="Files">What is read again when it changes.</param>
-public sealed record ServerStart(Configuration Configuration, CertificateStore? Certificates, ServerFiles Files);
-
-/// <summary>The running proxy: its engine, its listeners and its debug port, from start to drained end.</summary>
+/// <summary>The running proxy: puts its parts together, opens its listeners, and drains them at the end.</summary>
 public sealed class KedgeServer : IAsyncDisposable
 {
-    private readonly ListenerOptions options;
-    private readonly ILogger<KedgeServer> logger;
-    private readonly ServerHealth health = new();
-    private readonly Authorizer authorizer;
-    private readonly ProxyTelemetry telemetry;
-    private readonly KubernetesCluster cluster;
-    private readonly DiscoveryPublisher? discovery;
-    private readonly RequestRouter router;
-    private readonly ProxyEngine engine;
-    private readonly Reloader reloader;
-    private readonly MeterProvider? metrics;
-    private readonly TracerProvider? traces;
-    private readonly ProxyServer? proxy;
-    private readonly WebApplication? debug;
-    private readonly WebApplication? grpcHealth;
+    // The debug and health ports serve nothing that is worth waiting for.
+    private static readonly TimeSpan CloseTimeout = TimeSpan.FromSeconds(1);
 
-    /// <param name="options">What the server is asked to do.</param>
-    /// <param name="flags">The flags behind the options, for the page of flags.</param>
-    /// <param name="start">What it starts with.</param>
+    private readonly ListenerOptions _options;
+    private readonly ILogger<KedgeServer> _logger;
+    private readonly ServerHealth _health = new();
+    private readonly ProxyTelemetry _telemetry;
+    private readonly MeterProvider? _metrics;
+    private readonly TracerProvider? _traces;
+    private readonly Authorizer _authorizer;
+    private readonly KubernetesCluster _cluster;
+    private readonly RequestRouter _router;
+    private readonly ProxyEngine _engine;
+    private readonly DiscoveryPublisher? _discovery;
+    private readonly FileReload<LoadedFiles> _configurationReload;
+    private readonly FileReload<ServerIdentity>? _certificateReload;
+    private readonly ProxyServer? _proxy;
+    private readonly WebApplication? _debug;
+    private readonly WebApplication? _grpcHealth;
+
+    /// <param name="options">The options of the server.</param>
+    /// <param name="flags">The flags behind the options, for the page that shows them.</param>
+    /// <param name="start">What the server starts from.</param>
     /// <param name="logging">Where it logs.</param>
     public KedgeServer(ServerOptions options, FlagValues flags, ServerStart start, LogOutput logging)
     {
         var loggers = logging.Loggers;
-        var certificates = start.Certificates;
-        this.options = options.Listeners;
-        logger = loggers.CreateLogger<KedgeServer>();
-        authorizer = Authorizer.Create(options.Authorization, loggers);
-        telemetry = new(new RequestLog(loggers.CreateLogger("kedge.requests"), options.Logging.AccessLog));
-        // Before anything is counted: a counter tells nothing of the time when nobody listened.
-        metrics = MetricsExport.Create(options.Listeners is { HttpPort: not 0, MetricsPath.Length: > 0 });
-        cluster = new(options.Kubernetes, loggers);
-        var dns = new DnsLookup(options.Forwarding.DnsNameservers);
-        var backends = new BackendRegistry(
-            options.Forwarding, new ResolverFactory(dns, cluster), telemetry, loggers.CreateLogger("kedge.backends"));
-        router = new(
-            options.Forwarding, authorizer, backends, new AdhocTargets(dns, options.Forwarding.AdhocAllowLoopback), telemetry);
-        engine = new(options.Forwarding, options.Listeners, router, telemetry, loggers);
+        var (files, certificates, watched) = start;
+        _options = options.Listeners;
+        _logger = loggers.CreateLogger<KedgeServer>();
+
+        _telemetry = new(new RequestLog(loggers.CreateLogger("kedge.requests"), options.Logging.AccessLog));
+        // Before anything is counted: instruments record nothing until somebody listens.
+        _metrics = MetricsExport.Create(_options is { HttpPort: not 0, MetricsPath.Length: > 0 });
+        _traces = Tracing.Export(options.Tracing.TracesPerSecond);
+
+        _authorizer = Authorizer.Create(options.Authorization, loggers);
+        _cluster = new(options.Kubernetes, loggers);
+        _router = CreateRouter(options.Forwarding, loggers);
+        _engine = new(options.Forwarding, _options, _router, _telemetry, loggers);
+
         var store = new ConfigurationStore(
-            start.Configuration, router.Apply, loggers.CreateLogger("kedge.configuration"), TimeProvider.System);
-        reloader = new(options, start.Files, store, certificates, loggers.CreateLogger<Reloader>());
-        ServerMetrics.Register(telemetry, router, store, certificates, () => logging.DroppedLines);
-        ClusterMetrics.Watches(telemetry.Meter, cluster);
-        if (options.Discovery is { Enabled: true } wanted)
+            files, _router.Apply, loggers.CreateLogger("kedge.configuration"), TimeProvider.System);
+        _discovery = Discover(options.Discovery, store, loggers);
+        var reloadLog = loggers.CreateLogger("kedge.reload");
+        _configurationReload = new(
+            "configuration", watched.Configuration, new ConfigurationReload(options.Configuration, store), reloadLog);
+        _certificateReload = certificates is null
+            ? null
+            : new(
+                "certificate",
+                watched.Certificates,
+                new CertificateReload(options.Tls, certificates, reloadLog),
+                reloadLog);
+
+        ServerMetrics.Register(_telemetry, _router, store, certificates, logging);
+        ClusterMetrics.Register(_telemetry.Meter, _cluster, _discovery);
+
+        if (certificates is not null && _options.HasTls)
         {
-            var source = cluster.Discover(
-                wanted.TryResolve(out var faults) ?? throw new ArgumentException(string.Join("; ", faults), nameof(options)), wanted.ResyncTimeout);
-            discovery = new(source, store, loggers.CreateLogger("kedge.discovery"));
-            ClusterMetrics.Discovery(telemetry.Meter, discovery);
+            _proxy = ProxyListeners.Create(_options, certificates, _engine, _telemetry, loggers);
         }
-        traces = Tracing.Export(options.Tracing.TracesPerSecond);
-        if (certificates is not null && options.Listeners.HasTls)
-        {
-            proxy = ProxyListeners.Create(options.Listeners, certificates, engine, telemetry, loggers);
-        }
-        if (options.Listeners.HttpPort != 0)
+        if (_options.HttpPort != 0)
         {
             var facts = new DebugFacts
             {
-                Router = router,
+                Router = _router,
                 Store = store,
-                Telemetry = telemetry,
-                Health = health,
+                Telemetry = _telemetry,
+                Health = _health,
                 Certificates = certificates,
+                Cluster = _cluster,
+                Discovery = _discovery,
             };
-            facts.AddDependencies(() => ClusterViews.Watches(cluster));
-            if (discovery is not null)
-            {
-                facts.AddNotices(() => ClusterViews.Notices(discovery));
-            }
-            IDebugPage[] pages =
-            [
-                new HealthzPage(health), new ReadyzPage(health), new VersionPage(facts.Started),
-                .. metrics is null || options.Listeners.MetricsPath.Length == 0
-                    ? (IDebugPage[])[]
-                    : [new MetricsPage(options.Listeners.MetricsPath, metrics)],
-                new StatusPage(facts), new ExplainPage(facts), new RequestsPage(facts), new FlagsPage(facts, flags),
-                new AssetPage("/debug/kedge.css", "text/css; charset=utf-8", Pages.Assets.css),
-                new AssetPage("/debug/kedge.js", "text/javascript; charset=utf-8", Pages.Assets.script),
-            ];
-            debug = DebugListener.Create(
-                options.Listeners, [new IndexPage(pages), .. pages], options.Authorization.ForDebugPages ? authorizer : null,
-                telemetry.CountersOf(ListenerKind.HttpPlain), loggers);
+            var pages = DebugPages.Of(facts, flags, _options.MetricsPath, _metrics);
+            var guard = options.Authorization.ForDebugPages ? _authorizer : null;
+            _debug = DebugListener.Create(
+                _options, pages, guard, _telemetry.CountersOf(ListenerKind.HttpPlain), loggers);
         }
-        if (options.Listeners.GrpcHealthPort != 0)
+        if (_options.GrpcHealthPort != 0)
         {
-            grpcHealth = GrpcHealthListener.Create(options.Listeners, health, loggers);
+            _grpcHealth = GrpcHealthListener.Create(_options, _health, loggers);
         }
     }
 
@@ -122,91 +111,108 @@ public sealed class KedgeServer : IAsyncDisposable
     /// <exception cref="ListenFailedException">One of them cannot be opened.</exception>
     public async Task StartAsync()
     {
-        if (debug is not null)
+        if (_debug is not null)
         {
-            await debug.StartAsync();
-            LogAddresses(ListenerKind.HttpPlain, debug);
+            await _debug.StartAsync();
+            LogAddress(ListenerKind.HttpPlain, _debug.Urls.Single());
         }
-        if (grpcHealth is not null)
+        if (_grpcHealth is not null)
         {
-            await grpcHealth.StartAsync();
-            LogAddresses(ListenerKind.GrpcHealth, grpcHealth);
+            await _grpcHealth.StartAsync();
+            LogAddress(ListenerKind.GrpcHealth, _grpcHealth.Urls.Single());
         }
-        if (proxy is not null)
+        if (_proxy is not null)
         {
-            await proxy.StartAsync();
-            foreach (var (listener, address) in proxy.Addresses)
+            await _proxy.StartAsync();
+            foreach (var (listener, address) in _proxy.Addresses)
             {
                 LogAddress(listener, address);
             }
         }
-        reloader.Start();
-        if (discovery is null)
+        _configurationReload.Start();
+        _certificateReload?.Start();
+        if (_discovery is null)
         {
-            health.MarkReady();
+            _health.MarkReady();
         }
         else
         {
-            _ = discovery.First.ContinueWith(_ => health.MarkReady(), TaskScheduler.Default);
+            _ = _discovery.First.ContinueWith(_ => _health.MarkReady(), TaskScheduler.Default);
         }
     }
 
     /// <summary>
-    /// Closes the proxy listeners, lets exchanges in flight finish within the drain time, cuts what is left. The debug port
-    /// answers until that is done.
+    /// Closes the proxy listeners, lets exchanges in flight finish within the drain time, then aborts the rest. The
+    /// debug port stays open until that is done.
     /// </summary>
     public async Task DrainAsync()
     {
-        health.MarkDraining();
-        logger.LogInformation("draining: exchanges in flight have {Timeout} to finish", GoDuration.Format(options.SigtermTimeout));
+        _health.MarkDraining();
+        _logger.LogInformation(
+            "draining: exchanges in flight have {Timeout} to finish", Duration.Format(_options.SigtermTimeout));
         var begun = Stopwatch.GetTimestamp();
-        if (proxy is not null)
+        if (_proxy is not null)
         {
-            using var limit = new CancellationTokenSource(options.SigtermTimeout);
-            await proxy.StopAsync(limit.Token);
+            using var limit = new CancellationTokenSource(_options.SigtermTimeout);
+            await _proxy.StopAsync(limit.Token);
             if (limit.IsCancellationRequested)
             {
-                logger.LogWarning("the drain time is over; what was still in flight is cut");
+                _logger.LogWarning("the drain time is over; exchanges still in flight were aborted");
             }
         }
-        foreach (var side in new[] { grpcHealth, debug })
+        foreach (var host in new[] { _grpcHealth, _debug })
         {
-            if (side is not null)
+            if (host is not null)
             {
-                using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(1));
-                await side.StopAsync(limit.Token);
+                using var limit = new CancellationTokenSource(CloseTimeout);
+                await host.StopAsync(limit.Token);
             }
         }
-        logger.LogInformation("ended after {Duration}", GoDuration.Format(TimeSpan.FromMilliseconds((long)Stopwatch.GetElapsedTime(begun).TotalMilliseconds)));
+        var elapsed = TimeSpan.FromMilliseconds((long)Stopwatch.GetElapsedTime(begun).TotalMilliseconds);
+        _logger.LogInformation("drained in {Duration}", Duration.Format(elapsed));
     }
 
     public async ValueTask DisposeAsync()
     {
-        await reloader.DisposeAsync();
-        foreach (var host in new IAsyncDisposable?[] { proxy, grpcHealth, debug })
-        {
-            if (host is not null)
-            {
-                await host.DisposeAsync();
-            }
-        }
-        await engine.DisposeAsync();
-        router.Dispose();
-        await cluster.DisposeAsync();
-        await authorizer.DisposeAsync();
-        traces?.Dispose();
-        metrics?.Dispose();
-        telemetry.Dispose();
+        await DisposeAsync(_configurationReload, _certificateReload, _proxy, _grpcHealth, _debug, _engine);
+        _router.Dispose();
+        await DisposeAsync(_cluster, _authorizer);
+        _traces?.Dispose();
+        _metrics?.Dispose();
+        _telemetry.Dispose();
     }
 
-    private void LogAddresses(ListenerKind listener, WebApplication host)
+    private static async Task DisposeAsync(params IAsyncDisposable?[] parts)
     {
-        foreach (var address in ListenerHost.AddressesOf(host.Services.GetRequiredService<IServer>()))
+        foreach (var part in parts)
         {
-            LogAddress(listener, address);
+            if (part is not null)
+            {
+                await part.DisposeAsync();
+            }
         }
+    }
+
+    private DiscoveryPublisher? Discover(
+        ServiceDiscoveryOptions options, ConfigurationStore store, ILoggerFactory loggers)
+    {
+        if (!options.Enabled)
+        {
+            return null;
+        }
+        var resolved = options.TryResolve(out var errors)
+            ?? throw new ArgumentException(string.Join("; ", errors), nameof(options));
+        return new(_cluster.Discover(resolved, options.ResyncTimeout), store, loggers.CreateLogger("kedge.discovery"));
+    }
+
+    private RequestRouter CreateRouter(ForwardingOptions options, ILoggerFactory loggers)
+    {
+        var dns = new DnsLookup(options.DnsNameservers);
+        var backends = new BackendRegistry(
+            options, new ResolverFactory(dns, _cluster), _telemetry, loggers.CreateLogger("kedge.backends"));
+        return new(options, _authorizer, backends, new AdhocTargets(dns, options.AdhocAllowLoopback), _telemetry);
     }
 
     private void LogAddress(ListenerKind listener, string address) =>
-        logger.LogInformation("listening on {Address} ({Listener})", address, listener.Name());
+        _logger.LogInformation("listening on {Address} ({Listener})", address, listener.Name());
 }

@@ -2,15 +2,16 @@ using System.Reflection;
 
 namespace Kedge.Host.Telemetry;
 
-/// <summary>What this executable was built from.</summary>
+/// <summary>The version and commit that this executable was built from.</summary>
 public static class BuildInfo
 {
     private static readonly string Informational =
-        typeof(BuildInfo).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? "unknown";
+        typeof(BuildInfo).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion
+        ?? "unknown";
 
-    /// <summary>Such as <c>0.1.0</c>.</summary>
+    /// <summary>The version, such as <c>0.1.0</c>.</summary>
     public static string Version => Informational.Split('+')[0];
 
-    /// <summary>The commit, empty when it was not built from a repository.</summary>
+    /// <summary>The commit; empty when the build was not in a repository.</summary>
     public static string Commit => Informational.Split('+') is [_, var commit] ? commit : "";
 }

@@ -5,16 +5,16 @@ using OpenTelemetry.Metrics;
 namespace Kedge.Host.Telemetry;
 
 /// <summary>
-/// Brings the meter to those who ask: Prometheus, which scrapes the debug port, and an OTLP collector where
+/// Exports the meter to Prometheus, which scrapes the debug port, and to an OTLP collector if
 /// OTEL_EXPORTER_OTLP_ENDPOINT is set.
 /// </summary>
 public static class MetricsExport
 {
-    // Beyond this many series a metric adds up the rest under `otel_metric_overflow`.
-    private const int MostSeries = 5000;
+    // A metric with more series sums up the rest under `otel_metric_overflow`.
+    private const int MaxSeries = 5000;
 
     /// <param name="forPrometheus">Whether there is a page to scrape.</param>
-    /// <returns>Null when nobody asks: instruments that nobody listens to cost nothing.</returns>
+    /// <returns>Null when nobody listens: instruments without a listener cost nothing.</returns>
     public static MeterProvider? Create(bool forPrometheus)
     {
         if (!forPrometheus && !Otlp.IsConfigured)
@@ -26,14 +26,16 @@ public static class MetricsExport
             .AddMeter(ProxyTelemetry.MeterName)
             .AddView(static instrument => instrument.Name is "kedge_requests_total" or "kedge_backend_endpoint_ready"
                 or "grpc_server_started_total" or "grpc_server_handled_total"
+                or "grpc_server_msg_received_total" or "grpc_server_msg_sent_total"
                 or "grpc_client_started_total" or "grpc_client_handled_total"
-                ? new MetricStreamConfiguration { CardinalityLimit = MostSeries }
+                or "grpc_client_msg_received_total" or "grpc_client_msg_sent_total"
+                ? new MetricStreamConfiguration { CardinalityLimit = MaxSeries }
                 : null);
         if (forPrometheus)
         {
             builder.AddPrometheusExporter(options =>
             {
-                // The names are those that dashboards know: nothing is added to them, and no label.
+                // Existing dashboards rely on the exact names: no suffix and no label is added.
                 options.TranslationStrategy = PrometheusAspNetCoreTranslationStrategy.UnderscoreEscapingWithoutSuffixes;
                 options.ScopeInfoEnabled = false;
                 options.TargetInfoEnabled = false;

@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Diagnostics.Metrics;
 using System.Runtime.CompilerServices;
+using Kedge.Domain;
 using Kedge.Host.Http;
 using Microsoft.AspNetCore.Http.Features;
 
@@ -25,12 +26,18 @@ public sealed class ProxyTelemetry : IDisposable
 
     private const int ClientClosedRequest = 499;
 
-    private readonly ConcurrentDictionary<(bool, string), BackendCounters> _backends = new();
+    // The status of a request to a backend that did not respond. Existing dashboards expect this value.
+    private const int NoResponse = 599;
+
+    // The longest part of X-Kedge-Info-Logs that is logged, in characters.
+    private const int MaxInfoLogs = 200;
+
+    private readonly ConcurrentDictionary<(Protocol, string), BackendCounters> _backends = new();
     private readonly ConcurrentDictionary<(string, string), StrongBox<long>> _errors = new();
     private readonly Histogram<double> _duration;
     private readonly Counter<long> _failedDials;
-    private readonly Counter<long> _httpChanges;
-    private readonly Counter<long> _grpcChanges;
+    private readonly PerProtocol<Counter<long>> _backendChanges;
+    private readonly PerProtocol<BackendCounters> _noBackend;
     private readonly RequestLog _log;
     private long _requests;
     private long _failed;
@@ -51,18 +58,18 @@ public sealed class ProxyTelemetry : IDisposable
             });
         _failedDials = Meter.CreateCounter<long>(
             "kedge_http_lbtransport_failed_dials", description: "Connections to endpoints that could not be made.");
-        _httpChanges = Meter.CreateCounter<long>(
-            "kedge_http_backend_configuration_changes_total",
-            description: "Changes of HTTP backends in the configuration.");
-        _grpcChanges = Meter.CreateCounter<long>(
-            "kedge_grpc_backend_configuration_changes_total",
-            description: "Changes of gRPC backends in the configuration.");
-        NoHttp = CountersOf(false, NoBackend);
-        NoGrpc = CountersOf(true, NoBackend);
+        _backendChanges = PerProtocol.Init(protocol => Meter.CreateCounter<long>(
+            $"kedge_{protocol.Section}_backend_configuration_changes_total",
+            description: $"Changes of {protocol.DisplayName} backends in the configuration."));
+        _noBackend = PerProtocol.Init(protocol => CountersOf(protocol, NoBackend));
     }
 
     /// <summary>For the instruments of other parts of the server.</summary>
     public Meter Meter { get; }
+
+    public HttpMethodTable HttpServer { get; } = new();
+
+    public HttpMethodTable HttpClient { get; } = new();
 
     public GrpcMethods GrpcServer { get; } = new();
 
@@ -89,12 +96,8 @@ public sealed class ProxyTelemetry : IDisposable
     public IEnumerable<(string Backend, string Type, long Count)> Errors =>
         _errors.Select(error => (error.Key.Item1, error.Key.Item2, Volatile.Read(ref error.Value.Value)));
 
-    private BackendCounters NoHttp { get; }
-
-    private BackendCounters NoGrpc { get; }
-
-    public BackendCounters CountersOf(bool isGrpc, string backend) =>
-        _backends.GetOrAdd((isGrpc, backend), static key => new BackendCounters(key.Item1, key.Item2));
+    public BackendCounters CountersOf(Protocol protocol, string backend) =>
+        _backends.GetOrAdd((protocol, backend), static key => new BackendCounters(key.Item1, key.Item2));
 
     public ListenerCounters CountersOf(ListenerKind listener) =>
         Listeners.First(counters => counters.Listener == listener);
@@ -110,9 +113,19 @@ public sealed class ProxyTelemetry : IDisposable
             Started = Stopwatch.GetTimestamp(),
             At = DateTime.UtcNow,
             Method = request.Method,
-            IsWatched = request.Headers.ContainsKey(ProxyHeaders.InfoLogs),
+            InfoLogs = InfoLogsOf(request.Headers),
             Activity = Tracing.StartRequest(request),
         };
+    }
+
+    /// <summary>The protocol of the request is known.</summary>
+    public void Recognized(RequestRecord record)
+    {
+        if (record.Protocol.IsHttp)
+        {
+            record.HttpServer = HttpServer.Of(record.Method);
+            record.HttpServer.Start();
+        }
     }
 
     /// <summary>A route or ad-hoc rule matched the request.</summary>
@@ -120,7 +133,7 @@ public sealed class ProxyTelemetry : IDisposable
     {
         record.Rule = rule;
         rule.Hit();
-        if (record.IsGrpc)
+        if (record.Protocol.IsGrpc)
         {
             record.GrpcServer = GrpcServer.Of(record.Path);
             record.GrpcServer.Start();
@@ -133,6 +146,11 @@ public sealed class ProxyTelemetry : IDisposable
     {
         record.Backend = backend;
         backend.Started();
+        if (record.Protocol.IsHttp)
+        {
+            record.HttpClient = HttpClient.Of(record.Method);
+            record.HttpClient.Start();
+        }
         if (countMethod)
         {
             record.GrpcClient = GrpcClient.Of(record.Path);
@@ -151,19 +169,21 @@ public sealed class ProxyTelemetry : IDisposable
             new("target", backend ?? AdhocBackend));
 
     /// <param name="action"><c>create</c>, <c>update</c> or <c>delete</c>.</param>
-    public void BackendChanged(bool isGrpc, string backend, string action) =>
-        (isGrpc ? _grpcChanges : _httpChanges).Add(1, new("action", action), new("backend_name", backend));
+    public void BackendChanged(Protocol protocol, string backend, string action) =>
+        _backendChanges[protocol].Add(1, new("action", action), new("backend_name", backend));
 
     /// <summary>The request has ended: counts, records and, if required, logs it.</summary>
     public void End(RequestRecord record, HttpContext context)
     {
         record.Ended = Stopwatch.GetTimestamp();
-        record.Status = record.IsGrpc ? GrpcStatusOf(record, context) : HttpStatusOf(record, context);
+        record.Status = record.Protocol.IsGrpc ? GrpcStatusOf(record, context) : HttpStatusOf(record, context);
         Interlocked.Decrement(ref _inFlight);
         Interlocked.Increment(ref _requests);
         record.Backend?.Ended();
-        var counters = record.Backend ?? (record.IsGrpc ? NoGrpc : NoHttp);
+        var counters = record.Backend ?? _noBackend[record.Protocol];
         counters.Count(record.Status);
+        record.HttpServer?.Complete(record.Status);
+        record.HttpClient?.Complete(record.FirstByte == 0 ? NoResponse : record.Status);
         record.GrpcServer?.Handle(record.Status);
         record.GrpcClient?.Handle(record.Status);
         _duration.Record(record.Total.TotalSeconds, counters.Labels[0], counters.Labels[1]);
@@ -181,6 +201,22 @@ public sealed class ProxyTelemetry : IDisposable
     }
 
     public void Dispose() => Meter.Dispose();
+
+    private static string InfoLogsOf(IHeaderDictionary headers)
+    {
+        if (!headers.TryGetValue(ProxyHeaders.InfoLogs, out var values))
+        {
+            return "";
+        }
+        var text = values.ToString();
+        // An empty value asks, too, but does not say who.
+        return text.Length switch
+        {
+            0 => "anonymous",
+            > MaxInfoLogs => text[..MaxInfoLogs],
+            _ => text,
+        };
+    }
 
     private static int HttpStatusOf(RequestRecord record, HttpContext context) =>
         record.CallerLeft && !context.Response.HasStarted ? ClientClosedRequest : context.Response.StatusCode;

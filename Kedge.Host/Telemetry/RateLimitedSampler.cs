@@ -3,26 +3,26 @@ using OpenTelemetry.Trace;
 namespace Kedge.Host.Telemetry;
 
 /// <summary>
-/// Samples so many spans a second at most. As the root of a <see cref="ParentBasedSampler"/> it limits the traces that begin
-/// here: however many ask at once, in any time of <c>t</c> seconds no more than <c>(t + 1) × limit</c>.
+/// Samples a limited number of spans per second. As the root of a <see cref="ParentBasedSampler"/> it limits the traces
+/// that begin here: in any <c>t</c> seconds it samples at most <c>(t + 1) × limit</c>, whatever the load.
 /// </summary>
 /// <remarks>
-/// A token bucket that holds one second's worth, full at first. All it keeps is when it will be full again (the generic cell
-/// rate algorithm, ITU-T I.371): to take a token moves that on by the time that one takes to come, and an empty bucket is
-/// the one that is full no sooner than in a second. Whoever is refused has written nothing, so that under load the cores
-/// share the moment without taking it from each other.
+/// A token bucket that holds the tokens of one second, and is full at first. Its only state is the time at which it
+/// will be full again (the generic cell rate algorithm, ITU-T I.371). Taking a token moves that time on by the interval
+/// between two tokens; the bucket is empty when that time is a second or more ahead. A rejected span writes nothing, so
+/// under load the cores can share the state without invalidating each other's caches.
 /// </remarks>
 public sealed class RateLimitedSampler : Sampler
 {
     private readonly TimeProvider _time;
 
-    // In the clock's ticks, rounded up: never more than the limit.
+    // In ticks of the clock, rounded up so that the limit is never exceeded.
     private readonly long _perToken;
     private readonly long _capacity;
     private long _full;
 
     /// <param name="perSecond">0 or more; 0 = none.</param>
-    /// <param name="time">Its timestamps are the clock.</param>
+    /// <param name="time">The clock.</param>
     public RateLimitedSampler(int perSecond, TimeProvider time)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(perSecond);

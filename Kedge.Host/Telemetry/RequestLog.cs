@@ -5,9 +5,18 @@ namespace Kedge.Host.Telemetry;
 /// </summary>
 public sealed class RequestLog(ILogger logger, bool logsAll)
 {
+    private const string Failed =
+        "request failed: {Method} {Host}{Path}: {ErrorType}: {Reason}; rule {Rule}, backend {Backend}, "
+        + "endpoint {Endpoint}, status {Status}, {Attempts} attempts, {Milliseconds} ms, request {RequestId}";
+    private const string Ended =
+        "request {Outcome}: {Method} {Host}{Path}; rule {Rule}, backend {Backend}, endpoint {Endpoint}, "
+        + "status {Status}, {Attempts} attempts, {Milliseconds} ms, request {RequestId}";
+    private const string AskedBy = ", asked for by {InfoLogs}";
+
     public void Write(RequestRecord record)
     {
-        var level = record.Failure is not null || logsAll || record.IsWatched ? LogLevel.Information : LogLevel.Debug;
+        var isAskedFor = record.InfoLogs.Length > 0;
+        var level = record.Failure is not null || logsAll || isAskedFor ? LogLevel.Information : LogLevel.Debug;
         if (!logger.IsEnabled(level))
         {
             return;
@@ -15,25 +24,39 @@ public sealed class RequestLog(ILogger logger, bool logsAll)
         var rule = record.Rule?.Info.Rule ?? "";
         var endpoint = record.Endpoint ?? "";
         var milliseconds = Math.Round(record.Total.TotalMilliseconds, 1);
+        object?[] asked = isAskedFor ? [record.InfoLogs] : [];
         if (record.Failure is { } failure)
         {
-            logger.Log(
-                level,
-                record.Cause,
-                "request failed: {Method} {Host}{Path}: {ErrorType}: {Reason}; rule {Rule}, backend {Backend}, "
-                + "endpoint {Endpoint}, status {Status}, {Attempts} attempts, {Milliseconds} ms, request {RequestId}",
+            object?[] values =
+            [
                 record.Method, record.Authority, record.Path, failure.Type, failure.Reason, rule, record.BackendName,
-                endpoint, record.Status, record.Attempts, milliseconds, record.RequestId);
+                endpoint, record.Status, record.Attempts, milliseconds, record.RequestId, .. asked,
+            ];
+            if (isAskedFor)
+            {
+                logger.Log(level, record.Cause, Failed + AskedBy, values);
+            }
+            else
+            {
+                logger.Log(level, record.Cause, Failed, values);
+            }
         }
         else
         {
-            logger.Log(
-                level,
-                "request {Outcome}: {Method} {Host}{Path}; rule {Rule}, backend {Backend}, endpoint {Endpoint}, "
-                + "status {Status}, {Attempts} attempts, {Milliseconds} ms, request {RequestId}",
+            object?[] values =
+            [
                 record.CallerLeft ? "abandoned by the caller" : "completed",
                 record.Method, record.Authority, record.Path, rule, record.BackendName, endpoint, record.Status,
-                record.Attempts, milliseconds, record.RequestId);
+                record.Attempts, milliseconds, record.RequestId, .. asked,
+            ];
+            if (isAskedFor)
+            {
+                logger.Log(level, Ended + AskedBy, values);
+            }
+            else
+            {
+                logger.Log(level, Ended, values);
+            }
         }
     }
 }

@@ -1,5 +1,5 @@
 using System.Diagnostics;
-using System.Runtime.CompilerServices;
+using Kedge.Domain;
 using Kedge.Host.Http;
 
 namespace Kedge.Host.Telemetry;
@@ -18,15 +18,17 @@ public sealed class RequestRecord
 
     public required string Method { get; init; }
 
-    /// <summary>Whether the caller asked for this request to be logged.</summary>
-    public bool IsWatched { get; init; }
+    /// <summary>
+    /// What the caller sent to have this request logged, usually who asks; empty = the caller did not ask.
+    /// </summary>
+    public string InfoLogs { get; init; } = "";
 
     public string Authority { get; set; } = "";
 
     /// <summary>Without the query, which may contain secrets.</summary>
     public string Path { get; set; } = "";
 
-    public bool IsGrpc { get; set; }
+    public Protocol Protocol { get; set; }
 
     /// <summary>The route or ad-hoc rule that matched; null when none did.</summary>
     public RuleHits? Rule { get; set; }
@@ -36,6 +38,12 @@ public sealed class RequestRecord
 
     /// <summary>The name of its backend, or of the backend of its route; empty when neither is known.</summary>
     public string BackendName => Backend?.Name ?? Rule?.Info.BackendName ?? "";
+
+    /// <summary>Null for gRPC.</summary>
+    public HttpMethodCounters? HttpServer { get; set; }
+
+    /// <summary>Null until the request is forwarded, and for gRPC.</summary>
+    public HttpMethodCounters? HttpClient { get; set; }
 
     public GrpcMethodCounters? GrpcServer { get; set; }
 

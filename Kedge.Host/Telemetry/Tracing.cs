@@ -146,7 +146,7 @@ public static class Tracing
         Tag(span, "kedge.rule", record.Rule?.Info.Rule);
         Tag(span, "kedge.backend", record.Backend?.Name);
         Tag(span, "kedge.endpoint", record.Endpoint);
-        Tag(span, record.IsGrpc ? GrpcStatus : HttpStatus, Boxed.Of(record.Status));
+        Tag(span, record.Protocol.IsGrpc ? GrpcStatus : HttpStatus, Boxed.Of(record.Status));
         DescribeFailure(span, record.Failure);
     }
 
@@ -155,7 +155,7 @@ public static class Tracing
         Tag(span, "kedge.backend", record.Backend?.Name);
         Tag(span, "kedge.endpoint", record.Endpoint);
         Tag(span, "kedge.attempts", Boxed.Of(record.Attempts));
-        if (record.IsGrpc)
+        if (record.Protocol.IsGrpc)
         {
             Tag(span, GrpcStatus, Boxed.Of(record.Status));
         }

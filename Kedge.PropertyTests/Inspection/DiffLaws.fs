@@ -167,8 +167,8 @@ let private laws (subject: Subject<'route, 'request>) =
                             for at in 0 .. routes.Length - 1 do
                                 if not (List.contains at listed) then
                                     subject.Semantics.Conditions routes[at],
-                                    subject.Semantics.Backend routes[at],
-                                    subject.Semantics.Authorization routes[at]
+                                    subject.Semantics.Outcome routes[at],
+                                    subject.Semantics.Marks routes[at]
                         ]
                         |> List.sort
 

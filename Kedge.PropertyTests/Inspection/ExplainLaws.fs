@@ -118,12 +118,12 @@ let private laws
             law "explain's winner is the router's" subject.Table 70 isMixed (fun routes ->
                 for request in requestsFor subject.Universe routes do
                     match (explain routes request).Verdict with
-                    | RouteWins(route, backend, known, authorization) ->
+                    | RouteWins(route, outcome, known) ->
                         Expect.equal (Some route) (subject.Match routes request) ""
-                        Expect.equal backend (subject.Semantics.Backend routes[route]) "backend"
-                        Expect.equal known (backend = "one") "known"
-                        Expect.equal authorization (subject.Semantics.Authorization routes[route]) "demands"
-                    | AdhocDecides _ -> Expect.equal (subject.Match routes request) None "")
+                        Expect.equal outcome (subject.Semantics.Outcome routes[route]) "outcome"
+                        Expect.equal known (outcome.Action.Backends = [ "one" ]) "known"
+                    | AdhocDecides _ -> Expect.equal (subject.Match routes request) None ""
+                    | ParametersDecide _ -> failtest "no path of these has parameters")
 
             law
                 "every rule before the winner is passed, in order, with a reason"

@@ -76,8 +76,9 @@ let private laws
 
                 let explained =
                     match explanation.Verdict with
-                    | RouteWins(route, _, _, _) -> route
-                    | AdhocDecides _ -> -1
+                    | RouteWins(route, _, _) -> route
+                    | AdhocDecides _
+                    | ParametersDecide _ -> -1
 
                 let tried = if winner < 0 then routes.Length else winner
 
@@ -134,8 +135,9 @@ let private laws
 
             let outcome request =
                 match (ExplainReport.Of(configuration, request)).Explanation.Verdict with
-                | RouteWins(route, _, _, _) -> Choice1Of2 route
-                | AdhocDecides(_, decision, _) -> Choice2Of2 decision
+                | RouteWins(route, _, _) -> Choice1Of2 route
+                | AdhocDecides(_, decision, _) -> Choice2Of2(Some decision)
+                | ParametersDecide _ -> Choice2Of2 None
 
             match RequestText.parse (method, url, headers, grpc, forward) with
             | Error problem -> Some $"{show request}: {problem}"

@@ -81,7 +81,7 @@ let tests =
                     issuer.IsAway <- true
                     use! kedge = startWith issuer
                     let token = (issuer.Token []).Text
-                    do! send kedge host token Outcome.unavailable "provider is away" "away"
+                    do! send kedge host token Outcome.unavailable "provider is unavailable" "unavailable"
                     do! send kedge host "" Outcome.unauthenticated "needed" "no token is no token"
                     do! send kedge host "a.b.c" Outcome.unauthenticated "malformed" "nor is nonsense"
                     issuer.IsAway <- false
@@ -103,7 +103,7 @@ let tests =
                     // Another token than before, so that it is verified and not remembered.
                     do! send kedge host (issuer.Token []).Text Passed "" "away"
                     let unknown = issuer.TokenBy(SigningKey.Ec "unheard-of", []).Text
-                    do! send kedge host unknown Outcome.unavailable "provider is away" "an unknown key"
+                    do! send kedge host unknown Outcome.unavailable "provider is unavailable" "an unknown key"
                     do! send kedge host (issuer.Token []).Text Passed "" "still"
                 })
         ]

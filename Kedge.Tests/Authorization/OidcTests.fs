@@ -130,6 +130,29 @@ let private tests =
                         do! send long Outcome.unauthenticated "too long" size
                 }))
 
+        case "a claim within others is found by its path, also where names have dots" (fun () ->
+            task {
+                for path, claim in
+                    [
+                        "realm_access.roles", ("realm_access", box (dict [ "roles", [ "edge" ] ]))
+                        "https://a.example/roles", ("https://a.example/roles", box [ "edge" ])
+                        "resource_access.my.client.roles",
+                        ("resource_access", box (dict [ "my.client", dict [ "roles", [ "edge" ] ] ]))
+                    ] do
+                    use! kedge =
+                        start
+                            http.Value
+                            grpc.Value
+                            [ "guarded.example", "{}" ]
+                            (issuer.Value.Flags
+                             @ [ $"--server_oidc_perms_claim={path}"; "--server_oidc_required_perm=edge" ])
+
+                    let token = (issuer.Value.Token []).Without("perms").With [ claim ]
+                    do! Calls.send kedge "guarded.example" token.Text Passed "" path
+                    let other = (issuer.Value.Token [ "edge" ]).Text
+                    do! Calls.send kedge "guarded.example" other Outcome.forbidden "edge" $"{path}: another claim"
+            })
+
         case "a valid token without the permissions is forbidden, and they are named" (fun () ->
             nothingReaches (fun () ->
                 task {

@@ -199,7 +199,7 @@ let tests =
                     let! answer = viaHttp open'.Value authority
                     Expect.equal (answer.Status, answer.Body) (200, "alpha") "answer"
                     Expect.equal (alpha.Value.One("/adhoc-" + authority).Header "Host") authority "authority"
-                    do! bad open'.Value "x.replaced.test:80" "lacks"
+                    do! bad open'.Value "x.replaced.test:80" "does not contain the pattern"
                 })
 
             case "an address in place of a name goes there without a lookup" (fun () ->

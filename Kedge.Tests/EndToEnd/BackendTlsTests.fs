@@ -76,11 +76,11 @@ let tests =
                             (502, "no-connection-to-all-resolved-addresses")
                             "refused"
 
-                        Expect.stringContains (refused.Header "X-Kedge-Error") "certificate is refused" "the reason"
+                        Expect.stringContains (refused.Header "X-Kedge-Error") "certificate is rejected" "the reason"
                         Expect.isEmpty http.Received "nothing was sent"
 
                         let! error = failure<Grpc.Core.RpcException> "gRPC" (fun () -> called kedge)
-                        Expect.stringContains error.Status.Detail "certificate is refused" "the reason, by gRPC"
+                        Expect.stringContains error.Status.Detail "certificate is rejected" "the reason, by gRPC"
 
                         scratch.Write("ca.crt", File.ReadAllText Certificates.authority.Value.File)
                         |> ignore
@@ -111,7 +111,7 @@ let tests =
 
                     let! refused = asked strict
                     Expect.equal refused.Status 502 "refused"
-                    Expect.stringContains (refused.Header "X-Kedge-Error") "another name" "the reason"
+                    Expect.stringContains (refused.Header "X-Kedge-Error") "a different name" "the reason"
 
                     use! named =
                         start

@@ -160,13 +160,13 @@ let tests =
 
                     for file, content, words in
                         [
-                            "tls.crt", "no certificate", "holds no PEM certificate"
+                            "tls.crt", "no certificate", "contains no PEM certificate"
                             "tls.key", File.ReadAllText other.KeyFile, "is not the key of the certificate"
                         ] do
                         put files first
                         File.WriteAllText(files.File file, content)
                         kedge.Program.Signal PosixSignal.SIGHUP
-                        do! eventually words (fun () -> logs kedge [ "refused"; files.File file; words ])
+                        do! eventually words (fun () -> logs kedge [ "rejected"; files.File file; words ])
                         let! serial = served kedge
                         Expect.equal serial first.Certificate.SerialNumber words
 
@@ -215,7 +215,7 @@ let tests =
                         do! expect true true "both"
                         File.WriteAllText(bundle, "nobody")
                         kedge.Program.Signal PosixSignal.SIGHUP
-                        do! eventually "the refusal" (fun () -> logs kedge [ "refused"; bundle ])
+                        do! eventually "the refusal" (fun () -> logs kedge [ "rejected"; bundle ])
                         do! expect true true "still both"
                         swap stranger.File bundle
                         do! expect false true "theirs alone"

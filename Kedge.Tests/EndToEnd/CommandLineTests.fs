@@ -118,6 +118,9 @@ let mistakes =
                         (goodCertificate () @ [ $"--traces_per_second={number}" ])
                         [ "traces_per_second"; number; "is not a number from 0" ])
 
+            case "a log level that is none" (fun () ->
+                isRefused (goodCertificate () @ [ "--log_level=loud" ]) [ "log_level"; "loud"; "warning" ])
+
             case "a duration that is none" (fun () ->
                 isRefused
                     (goodCertificate () @ [ "--server_sigterm_timeout=soon" ])
@@ -167,6 +170,91 @@ let mistakes =
 
             case "an OIDC flag without the provider" (fun () ->
                 isRefused (goodCertificate () @ [ "--server_oidc_required_perm=admin" ]) [ "server_oidc_provider_url" ])
+        ]
+
+/// A server's command line, as a deployment has it.
+let private serverFlags (scratch: Scratch) =
+    goodCertificate ()
+    @ [
+        "--server_grpc_tls_port=444"
+        "--server_http_port=80"
+        "--server_http_tls_port=443"
+        $"--server_tls_client_ca_files={Certificates.authority.Value.File}"
+        "--server_tls_client_cert_required=true"
+        "--server_oidc_provider_url=https://issuer.example"
+        "--server_oidc_client_id=some-client-id"
+        "--server_oidc_perms_claim=realm_access.roles"
+        "--server_oidc_required_perm=perms-prod-example"
+        "--lbtransport_failed_target_backoff_duration=1s"
+        "--log_level=WARN"
+        "--access_log"
+        "--kedge_config_director_config_path="
+        + scratch.Write("director.json", Json.director [ Json.httpRoute "alpha" "a.example" ] [])
+        "--kedge_config_backendpool_config_path="
+        + scratch.Write("pool.json", Json.pool [ Json.backend "alpha" 80 ] [])
+    ]
+
+[<Tests>]
+let serversCommandLine =
+    testList
+        "the server's command line"
+        [
+            for command in
+                [
+                    [ "check"; "--strict"; "--require_authorization" ]
+                    [ "explain"; "GET"; "https://a.example/" ]
+                    [ "resolve"; "alpha"; "--once" ]
+                ] do
+                case $"is taken by kedge {command.Head}" (fun () ->
+                    task {
+                        use scratch = new Scratch()
+                        let! code, out, errors = run (command @ serverFlags scratch)
+                        Expect.equal (code, errors) (0, [||]) $"%A{out}"
+                    })
+
+            case "is taken by kedge diff, whose two files are its arguments" (fun () ->
+                task {
+                    use scratch = new Scratch()
+
+                    let old =
+                        scratch.Write("old.json", Json.director [ Json.httpRoute "alpha" "b.example" ] [])
+
+                    let next =
+                        scratch.Write("new.json", Json.director [ Json.httpRoute "alpha" "c.example" ] [])
+
+                    let! code, out, errors =
+                        run ([ "diff"; "--exit_code"; old; next ] @ serverFlags scratch)
+
+                    Expect.equal (code, errors) (1, [||]) $"%A{out}"
+                })
+
+            case "is checked by the commands that take it" (fun () ->
+                task {
+                    use scratch = new Scratch()
+
+                    for wrong in [ "--server_http_port=many"; "--server_http_port=443" ] do
+                        let! code, _, errors =
+                            run ([ "explain"; "GET"; "https://a.example/" ] @ serverFlags scratch @ [ wrong ])
+
+                        Expect.equal (code, errors.Length) (2, 1) $"%A{errors}"
+                        Expect.stringContains errors[0] "server_http_port" "the flag"
+                })
+
+            for name in [ "warn"; "WARN"; "Info"; "DEBUG"; "trace"; "fatal"; "panic"; "ERROR" ] do
+                case $"has the original's log level {name}" (fun () ->
+                    task {
+                        let! code, _, errors =
+                            run
+                                [
+                                    "explain"
+                                    "GET"
+                                    "https://a.example/"
+                                    "--kedge_config_director_config={}"
+                                    $"--log_level={name}"
+                                ]
+
+                        Expect.equal (code, errors) (0, [||]) name
+                    })
         ]
 
 /// Three mistakes of three kinds.

@@ -104,6 +104,86 @@ let tests =
                         "default"
                 })
 
+            case "flagz: JSON unless HTML is asked for, by Accept or by format; only what was given" (fun () ->
+                task {
+                    let! peer, kedge = start [ "--trusted_proxies=10.0.0.0/8" ]
+                    use peer = peer
+                    use kedge = kedge
+
+                    for query, accept, isHtml in
+                        [
+                            "", "", false
+                            "", "*/*", false
+                            "", "text/html,*/*;q=0.8", true
+                            "?format=html", "*/*", true
+                            "?format=json", "text/html", false
+                        ] do
+                        use! answer = DebugPort.send kedge HttpMethod.Get ("/debug/flagz" + query) accept
+                        let kind = if isHtml then "text/html" else "application/json"
+                        Expect.stringStarts (Clients.header "Content-Type" answer) kind $"{query} {accept}"
+
+                    use! bad = DebugPort.send kedge HttpMethod.Get "/debug/flagz?format=xml" ""
+                    Expect.equal (int bad.StatusCode) 400 "another format"
+
+                    let! given = DebugPort.json kedge "/debug/flagz?only_changed"
+                    let! all = DebugPort.json kedge "/debug/flagz?only_changed=false"
+
+                    let names (json: Text.Json.JsonElement) =
+                        [
+                            for flag in json.GetProperty("flags").EnumerateArray() do
+                                string (flag.GetProperty "name")
+                        ]
+
+                    Expect.contains (names given) "trusted_proxies" "given"
+                    Expect.isFalse (List.contains "server_header_timeout" (names given)) "not given"
+                    Expect.contains (names all) "server_header_timeout" "all"
+                })
+
+            case "the version is under the original's key, too" (fun () ->
+                task {
+                    let! peer, kedge = start []
+                    use peer = peer
+                    use kedge = kedge
+                    let! version = DebugPort.json kedge "/_version"
+
+                    Expect.equal
+                        (string (version.GetProperty "build_version"))
+                        (string (version.GetProperty "version"))
+                        "the same"
+                })
+
+            case "the configuration in force comes as files that kedge can be started from" (fun () ->
+                task {
+                    let! peer, kedge = start []
+                    use peer = peer
+                    use kedge = kedge
+                    use scratch = new Scratch()
+                    let! director = DebugPort.text kedge "/debug/config/director.json"
+                    let! pool = DebugPort.text kedge "/debug/config/backendpool.json"
+                    let! both = DebugPort.json kedge "/debug/config"
+
+                    let host (director: Text.Json.JsonElement) =
+                        string (director.GetProperty("http").GetProperty("routes").[0].GetProperty "host_matcher")
+
+                    Expect.equal (host (both.GetProperty "director")) "paged.example" "both in one"
+                    Expect.equal (host (Text.Json.JsonDocument.Parse(director).RootElement)) "paged.example" "the file"
+
+                    let! code, out, errors =
+                        KedgeProgram.RunToEnd
+                            [
+                                "check"
+                                "--strict"
+                                "--kedge_config_director_config_path="
+                                + scratch.Write("director.json", director)
+                                "--kedge_config_backendpool_config_path="
+                                + scratch.Write("backendpool.json", pool)
+                            ]
+
+                    Expect.equal (code, errors) (0, [||]) $"%A{out}"
+                    Expect.exists out (fun line -> line.Contains "1 HTTP route, ") $"the route: %A{out}"
+                    Expect.exists out (fun line -> line.Contains "1 HTTP backend, ") $"the backend: %A{out}"
+                })
+
             case "a reader that leaves in mid-page harms nothing" (fun () ->
                 task {
                     let! peer, kedge = start []

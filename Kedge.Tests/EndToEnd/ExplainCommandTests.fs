@@ -30,8 +30,17 @@ let tests =
   director.json:2: $.http.routes[0] (host=a.example header:x-env=canary): no, header x-env is absent, not canary
   director.json:3: $.http.routes[1] (host=a.example): yes
   backend: stable
-  authorization: as the server's flags demand"
+  authorization: as the server's flags require"
                         "text"
+                })
+
+            case "the request is shown with the scheme that was given" (fun () ->
+                task {
+                    for url in [ "http://a.example/x"; "https://a.example/x"; "http://a.example:8081/x" ] do
+                        let! _, out, _ = explain [ "GET"; url ]
+                        Expect.stringStarts out $"GET {url}\n" "text"
+                        let! _, out, _ = explain [ "GET"; url; "--output=json" ]
+                        Expect.stringContains out $"GET {url}" "JSON"
                 })
 
             case "headers, once or several times, with commas and equals signs in them" (fun () ->

@@ -47,6 +47,7 @@ let private mustNotPass =
         "HTTP2-Settings"
         "X-Forwarded-Client-Cert"
         "X-Kedge-Backend-Name"
+        "X-Kedge-Error"
         "X-Content-Length"
         "X-Smuggled"
         "X-Hidden"

@@ -24,7 +24,7 @@ let private requests =
         "bad percent-encoding", "GET /%zz HTTP/1.1\r\nHost: nowhere.example\r\n\r\n"
         "encoded NUL", "GET /%00 HTTP/1.1\r\nHost: nowhere.example\r\n\r\n"
         "CONNECT", "CONNECT alpha.example:443 HTTP/1.1\r\nHost: alpha.example:443\r\n\r\n"
-        "asterisk", "OPTIONS * HTTP/1.1\r\nHost: nowhere.example\r\n\r\n"
+        "asterisk", "GET * HTTP/1.1\r\nHost: nowhere.example\r\n\r\n"
         "length and chunks",
         "POST / HTTP/1.1\r\nHost: alpha.example\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
         "two lengths", "POST / HTTP/1.1\r\nHost: alpha.example\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef"

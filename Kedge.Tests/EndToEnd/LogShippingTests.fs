@@ -123,7 +123,7 @@ let private recovers (kedge: Kedge) (client: HttpClient) (logstash: Logstash) =
 
         let level, message = List.last (said kedge)
         Expect.equal level "info" message
-        Expect.stringContains message "takes all lines again" "what"
+        Expect.stringContains message "keeps up again" "what"
         do! eventually "a new line" (fun () -> logstash.Has "afterwards")
         Expect.equal (said kedge).Length (before.Length + 1) "no more than that is said"
     }
@@ -145,8 +145,17 @@ let tests =
                     use reader = new StreamReader(first.GetStream())
                     let! line = within "a line" (reader.ReadLineAsync())
                     let entry = JsonDocument.Parse(nonNull line).RootElement
-                    Expect.equal (entry.GetProperty("tags").ToString()) """["edge","test"]""" "tags"
+                    Expect.equal (entry.GetProperty("@tags").ToString()) """["edge","test"]""" "tags"
                     Expect.isTrue (entry.GetProperty("message").GetString() <> "") "message"
+                    Expect.equal (entry.GetProperty("@version").GetInt32()) 1 "version of the format"
+                    Expect.equal (string (entry.GetProperty "HOSTNAME")) Environment.MachineName "host"
+                    Expect.contains [ "INFO"; "WARN" ] (string (entry.GetProperty "level")) "level in capitals"
+
+                    Expect.isTrue
+                        (DateTimeOffset.UtcNow - entry.GetProperty("@timestamp").GetDateTimeOffset() < patience)
+                        "time"
+
+                    Expect.isFalse (fst (entry.TryGetProperty "fields")) "the fields are at the top"
                     first.Close()
                     use client = Clients.http1 kedge.HttpsPort None
                     let again = listener.AcceptTcpClientAsync()
@@ -162,6 +171,8 @@ let tests =
                     use reader = new StreamReader(second.GetStream())
                     let! line = within "a line" (reader.ReadLineAsync())
                     Expect.stringContains (nonNull line) "nobody.example" "the line goes on"
+                    let entry = JsonDocument.Parse(nonNull line).RootElement
+                    Expect.equal (string (entry.GetProperty "Host")) "nobody.example" "a field at the top"
                 })
 
             case "one that is away: only so many lines wait, the rest is dropped, counted and told once" (fun () ->

@@ -8,6 +8,7 @@ open Expecto
 open Kedge.Tests.EndToEnd.Stage
 open Kedge.Tests.EndToEnd.TelemetryStage
 open Kedge.Tests.Harness
+open Kedge.Tests.Peers
 
 /// The log's lines about requests, as JSON.
 let private requestLines (kedge: Kedge) =
@@ -59,6 +60,37 @@ let metrics =
                     for side in [ "grpc_server"; "grpc_client" ] do
                         has $"{side}_started_total" method 1.0
                         has $"{side}_handled_total" (("grpc_code", "OK") :: method) 1.0
+                        has $"{side}_msg_received_total" method 1.0
+                        has $"{side}_msg_sent_total" method 1.0
+
+                    let withMethod labels = Map(("method", "GET") :: labels)
+
+                    let sum name labels =
+                        samples
+                        |> List.filter (fun s ->
+                            s.Name = name
+                            && withMethod labels |> Map.forall (fun k v -> s.Labels.TryFind k = Some v))
+                        |> List.sumBy _.Value
+
+                    // Two good requests, one to a dead backend, one that no route takes.
+                    Expect.equal (sum "http_handler_started_requests_total" []) 4.0 "started by callers"
+                    Expect.equal (sum "http_handler_completed_requests_total" [ "status", "200" ]) 2.0 "good"
+                    Expect.equal (sum "http_handler_completed_requests_total" [ "status", "502" ]) 2.0 "failed"
+                    Expect.equal (sum "http_tripper_started_requests_total" []) 3.0 "sent to backends"
+                    Expect.equal (sum "http_tripper_completed_requests_total" [ "status", "200" ]) 2.0 "good"
+                    Expect.equal (sum "http_tripper_completed_requests_total" [ "status", "599" ]) 1.0 "no response"
+
+                    for name in
+                        [
+                            "process_cpu_seconds_total"
+                            "process_resident_memory_bytes"
+                            "process_virtual_memory_bytes"
+                            "process_start_time_seconds"
+                            "process_open_fds"
+                            "process_max_fds"
+                        ] do
+                        let! value = DebugPort.metric kedge name []
+                        Expect.isGreaterThan value 0.0 name
 
                     has "kedge_proxy_errors_total" [ "backend_name", "unknown"; "type", "no-route" ] 2.0
 
@@ -126,6 +158,60 @@ let metrics =
                     Expect.stringContains (status.GetRawText()) "no-route" "the failures are there"
                 })
 
+            case "messages of gRPC streams are counted in both directions, whatever chunks they come in" (fun () ->
+                task {
+                    let! http, grpc, kedge = start [] []
+                    use http = http
+                    use grpc = grpc
+                    use kedge = kedge
+                    use channel = Clients.grpc kedge.GrpcPort None "calls.example:443"
+                    use call = Echo.EchoClient(channel).Bidi()
+
+                    // Empty ones, small ones, and one of many chunks.
+                    for size in [ 0; 1; 300_000; 2; 0 ] do
+                        do! call.RequestStream.WriteAsync(EchoRequest(Text = String('x', size)))
+
+                        let! _ =
+                            within "an answer" (call.ResponseStream.MoveNext Threading.CancellationToken.None)
+
+                        ()
+
+                    do! call.RequestStream.CompleteAsync()
+                    let! more = call.ResponseStream.MoveNext Threading.CancellationToken.None
+                    Expect.isFalse more "the end"
+
+                    for name in
+                        [
+                            "grpc_server_msg_received_total"
+                            "grpc_server_msg_sent_total"
+                            "grpc_client_msg_received_total"
+                            "grpc_client_msg_sent_total"
+                        ] do
+                        let! count = DebugPort.metric kedge name [ "grpc_service", "kedge.test.Echo" ]
+                        Expect.equal count 5.0 name
+                })
+
+            case "methods that callers make up are counted together" (fun () ->
+                task {
+                    let! http, grpc, kedge = start [] []
+                    use http = http
+                    use grpc = grpc
+                    use kedge = kedge
+                    use client = Clients.http1 kedge.HttpsPort None
+
+                    for method in [ "BREW"; "WHEN"; "QUERY" ] do
+                        use request = new HttpRequestMessage(HttpMethod method, "https://well.example/")
+                        use! _ = client.SendAsync request
+                        ()
+
+                    let! count =
+                        DebugPort.metric kedge "http_handler_started_requests_total" [ "method", "other" ]
+
+                    Expect.equal count 3.0 "together"
+                    let! text = DebugPort.text kedge "/metrics"
+                    Expect.isFalse (text.Contains "BREW") "not by name"
+                })
+
             case "names of methods are bounded: beyond the bound calls are counted together" (fun () ->
                 task {
                     let! http, grpc, kedge = start [] []
@@ -169,7 +255,9 @@ let logs =
                     use kedge = kedge
                     use client = Clients.http1 kedge.HttpsPort None
                     let! _ = get client "https://well.example/quiet?token=hidden" []
-                    let! _ = get client "https://well.example/watched" [ "X-Kedge-Info-Logs", "1" ]
+
+                    let! _ =
+                        get client "https://well.example/watched" [ "X-Kedge-Info-Logs", "winch-ann" ]
 
                     let! _ =
                         get client "https://dead.example/lost?token=hidden" [ "X-Kedge-Request-ID", "lost-1" ]
@@ -177,7 +265,9 @@ let logs =
                     do! eventually "the lines" (fun () -> (requestLines kedge).Length >= 2)
                     let lines = requestLines kedge
                     Expect.equal (lines |> List.map (field "Path")) [ "/watched"; "/lost" ] "which requests"
+                    Expect.equal (field "InfoLogs" lines[0]) "winch-ann" "who asked"
                     let line = lines[1]
+                    Expect.isFalse (line.GetProperty("fields").TryGetProperty "InfoLogs" |> fst) "nobody asked"
                     Expect.equal (string (line.GetProperty "level")) "info" "level"
 
                     for name, value in

@@ -151,6 +151,8 @@ type RawClient private (client: TcpClient, stream: SslStream) =
     static member Connect(port: int) = RawClient.Connect(port, None, [ SslApplicationProtocol.Http11 ])
 
     member _.Stream = stream
+    /// The TCP connection below TLS.
+    member _.Socket = client.Client
     member _.Write(text: string) = RawPeer.Write(stream, text)
 
     /// All that comes until the other side closes, which it must.

@@ -6,22 +6,6 @@ using Kedge.Domain;
 
 namespace Kedge.Host.Backends.Connections;
 
-/// <summary>Compares the TLS settings of backends: those with equal settings share connections.</summary>
-internal sealed record TlsKey(
-    bool InsecureSkipVerify, string CaFiles, string ServerName, string ClientCertFile, string ClientKeyFile)
-{
-    /// <summary>Null for plain text.</summary>
-    public static TlsKey? Of(UpstreamTls? tls) =>
-        tls is null
-            ? null
-            : new(
-                tls.InsecureSkipVerify,
-                string.Join('\n', tls.CaFiles!),
-                tls.ServerName,
-                tls.ClientCertFile,
-                tls.ClientKeyFile);
-}
-
 /// <summary>The certificates of TLS settings, loaded from their files and reloaded when these change.</summary>
 internal sealed class TlsMaterial(UpstreamTls tls)
 {

@@ -7,7 +7,7 @@ namespace Kedge.Host.Backends.Connections;
 /// <summary>
 /// An HTTP/1.1 connection that knows whether a response is pending. When it closes in that state, it throws
 /// <see cref="ConnectionLostException"/>, for which the handler does not retry by itself: the exchange decides on that
-/// (docs/matching.md, "Attempts").
+/// (docs/matching.md#attempts).
 /// </summary>
 internal sealed class TrackedConnection(Stream inner) : AsyncStream, IValueTaskSource<int>
 {

@@ -24,15 +24,15 @@ internal sealed class UpstreamClient : IDisposable
     private readonly Lazy<HttpMessageInvoker> _newConnection;
 
     /// <param name="tls">Null for plain text.</param>
-    /// <param name="isGrpc">Whether it sends gRPC calls.</param>
-    public UpstreamClient(UpstreamTls? tls, bool isGrpc)
+    /// <param name="protocol">The protocol of its requests.</param>
+    public UpstreamClient(UpstreamTls? tls, Protocol protocol)
     {
         IsTls = tls is not null;
-        IsGrpc = isGrpc;
-        Pooled = new HttpMessageInvoker(CreateHandler(tls, isGrpc));
+        Protocol = protocol;
+        Pooled = new HttpMessageInvoker(CreateHandler(tls, protocol));
         _newConnection = new Lazy<HttpMessageInvoker>(() =>
         {
-            var handler = CreateHandler(tls, isGrpc);
+            var handler = CreateHandler(tls, protocol);
             handler.PooledConnectionLifetime = TimeSpan.Zero;
             return new HttpMessageInvoker(handler);
         });
@@ -40,7 +40,7 @@ internal sealed class UpstreamClient : IDisposable
 
     public bool IsTls { get; }
 
-    public bool IsGrpc { get; }
+    public Protocol Protocol { get; }
 
     /// <summary>Sends requests on pooled connections.</summary>
     public HttpMessageInvoker Pooled { get; }
@@ -56,7 +56,7 @@ internal sealed class UpstreamClient : IDisposable
     /// HTTP/1.1 for an upgrade.
     /// </summary>
     public ForwarderRequestConfig ConfigFor(bool isUpgrade) =>
-        IsGrpc ? Http2 : IsTls && !isUpgrade ? Negotiated : Http11;
+        Protocol.IsGrpc ? Http2 : IsTls && !isUpgrade ? Negotiated : Http11;
 
     public void Dispose()
     {
@@ -67,7 +67,7 @@ internal sealed class UpstreamClient : IDisposable
         }
     }
 
-    private static SocketsHttpHandler CreateHandler(UpstreamTls? tls, bool isGrpc)
+    private static SocketsHttpHandler CreateHandler(UpstreamTls? tls, Protocol protocol)
     {
         var handler = new SocketsHttpHandler
         {
@@ -87,7 +87,7 @@ internal sealed class UpstreamClient : IDisposable
             // Non-ASCII bytes are forwarded unchanged.
             RequestHeaderEncodingSelector = static (_, _) => Encoding.Latin1,
             ResponseHeaderEncodingSelector = static (_, _) => Encoding.Latin1,
-            ConnectCallback = new Connector(tls, isGrpc).ConnectAsync,
+            ConnectCallback = new Connector(tls, http2Only: protocol.IsGrpc).ConnectAsync,
             PlaintextStreamFilter = static (context, _) => ValueTask.FromResult(
                 context.NegotiatedHttpVersion.Major == 1
                     ? new TrackedConnection(context.PlaintextStream)
@@ -106,25 +106,25 @@ internal sealed class UpstreamClients : IDisposable
     private static readonly TimeSpan Linger = TimeSpan.FromSeconds(60);
 
     private readonly Lock _lock = new();
-    private readonly Dictionary<(TlsKey?, bool), Entry> _entries = [];
+    private readonly Dictionary<(UpstreamTls?, Protocol), Entry> _entries = [];
 
-    public UpstreamClient Acquire(UpstreamTls? tls, bool isGrpc)
+    public UpstreamClient Acquire(UpstreamTls? tls, Protocol protocol)
     {
-        var key = (TlsKey.Of(tls), isGrpc);
+        var key = (tls, protocol);
         lock (_lock)
         {
             if (!_entries.TryGetValue(key, out var entry))
             {
-                _entries[key] = entry = new Entry(new UpstreamClient(tls, isGrpc));
+                _entries[key] = entry = new Entry(new UpstreamClient(tls, protocol));
             }
             entry.Holders++;
             return entry.Client;
         }
     }
 
-    public void Release(UpstreamTls? tls, bool isGrpc)
+    public void Release(UpstreamTls? tls, Protocol protocol)
     {
-        var key = (TlsKey.Of(tls), isGrpc);
+        var key = (tls, protocol);
         lock (_lock)
         {
             var entry = _entries[key];
@@ -147,7 +147,7 @@ internal sealed class UpstreamClients : IDisposable
         }
     }
 
-    private async Task DisposeLaterAsync((TlsKey?, bool) key, Entry entry)
+    private async Task DisposeLaterAsync((UpstreamTls?, Protocol) key, Entry entry)
     {
         await Task.Delay(Linger);
         lock (_lock)

@@ -13,7 +13,7 @@ internal sealed class HealthProbe(UpstreamClient client, HealthCheck check)
 {
     private const int MaxReplyBytes = 1024;
 
-    private readonly byte[] _message = client.IsGrpc ? Request(check.GrpcService) : [];
+    private readonly byte[] _message = client.Protocol.IsGrpc ? Request(check.GrpcService) : [];
 
     /// <summary>Checks once.</summary>
     /// <returns>Null when the endpoint is healthy, else why it is not.</returns>
@@ -49,9 +49,9 @@ internal sealed class HealthProbe(UpstreamClient client, HealthCheck check)
     private async Task<string?> ProbeAsync(Endpoint endpoint, HttpMessageInvoker invoker, CancellationToken cancel)
     {
         var config = client.ConfigFor(isUpgrade: false);
-        var path = client.IsGrpc ? "/grpc.health.v1.Health/Check" : check.HttpPath;
+        var path = client.Protocol.IsGrpc ? "/grpc.health.v1.Health/Check" : check.HttpPath;
         using var request = new HttpRequestMessage(
-            client.IsGrpc ? HttpMethod.Post : HttpMethod.Get, endpoint.UriOf(path, ""))
+            client.Protocol.IsGrpc ? HttpMethod.Post : HttpMethod.Get, endpoint.UriOf(path, ""))
         {
             Version = config.Version!,
             VersionPolicy = config.VersionPolicy!.Value,
@@ -62,14 +62,14 @@ internal sealed class HealthProbe(UpstreamClient client, HealthCheck check)
         {
             request.Headers.TryAddWithoutValidation("Host", endpoint.Resolved.DnsName);
         }
-        if (client.IsGrpc)
+        if (client.Protocol.IsGrpc)
         {
             request.Headers.TryAddWithoutValidation("TE", "trailers");
             request.Content = new ByteArrayContent(_message);
             request.Content.Headers.ContentType = new MediaTypeHeaderValue("application/grpc");
         }
         using var response = await invoker.SendAsync(request, cancel);
-        return client.IsGrpc
+        return client.Protocol.IsGrpc
             ? await GrpcProblemAsync(response, cancel)
             : (int)response.StatusCode is >= 200 and < 400 ? null : $"HTTP {(int)response.StatusCode}";
     }

@@ -4,7 +4,7 @@ open Giraffe.ViewEngine
 
 /// `/debug/flagz`: every flag with its value and default.
 [<RequireQualifiedAccess>]
-module FlagsPage =
+module FlagsHtml =
 
     let private row (flag: FlagView) =
         tr

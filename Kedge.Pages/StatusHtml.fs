@@ -4,7 +4,7 @@ open Giraffe.ViewEngine
 
 /// `/debug/status`: the current state of kedge, for the person on call.
 [<RequireQualifiedAccess>]
-module StatusPage =
+module StatusHtml =
 
     let private tile (tone: Tone) (value: string) (label: string) (detail: XmlNode list) =
         div
@@ -29,15 +29,18 @@ module StatusPage =
             else
                 Tone.Good
 
+        // Refused callers do not mean that kedge or a backend fails.
+        let failed = max 0L (view.Failed - view.Refused)
+
         let failedShare =
             if view.Requests = 0L then
                 0.0
             else
-                float view.Failed / float view.Requests
+                float failed / float view.Requests
 
         let failedTone =
             if failedShare > 0.05 then Tone.Bad
-            elif view.Failed > 0L then Tone.Warning
+            elif failed > 0L then Tone.Warning
             else Tone.Good
 
         let problems =
@@ -68,7 +71,15 @@ module StatusPage =
                         str (Layout.counted (view.Backends |> Array.sumBy _.Endpoints.Length) "endpoint")
                     ]
                 tile Tone.Quiet (Layout.number view.Requests) "requests" [ str $"{view.InFlight} in flight" ]
-                tile failedTone (Layout.number view.Failed) "failed by kedge" [ str $"{failedShare * 100.0:F2}%%" ]
+                tile
+                    failedTone
+                    (Layout.number failed)
+                    "failed by kedge"
+                    [
+                        str $"{failedShare * 100.0:F2}%%"
+                        if view.Refused > 0L then
+                            str $", and {Layout.number view.Refused} refused"
+                    ]
                 tile
                     (if problems.Length > 0 then Tone.Warning else Tone.Good)
                     (string problems.Length)
@@ -93,6 +104,7 @@ module StatusPage =
                         if not route.BackendExists then
                             Layout.pill Tone.Bad "no such backend"
                     ]
+                td [] [ str route.Demands ]
                 td [ _class "code" ] [ str route.Owner ]
                 td [ _class "number" ] [ str (Layout.number route.Hits) ]
             ]
@@ -104,6 +116,7 @@ module StatusPage =
                 td [] [ str rule.Protocol ]
                 td [ _class "number" ] [ str (string rule.Index) ]
                 td [ _class "code" ] [ str rule.Rule ]
+                td [] [ str rule.Demands ]
                 td [ _class "code" ] [ str rule.Owner ]
                 td [ _class "number" ] [ str (Layout.number rule.Hits) ]
             ]
@@ -279,7 +292,7 @@ module StatusPage =
                         heading "routes" "Routes, by hits"
                         Layout.listing
                             "routes"
-                            [ "protocol"; "index"; "matches"; "backend"; "defined in"; "hits" ]
+                            [ "protocol"; "index"; "matches"; "backend"; "callers"; "defined in"; "hits" ]
                             "No routes: requests are taken by an ad-hoc rule or fail with no-route."
                             (firstRows routeRow byHits)
                         yield! moreNote view.Routes
@@ -288,7 +301,7 @@ module StatusPage =
 
                             Layout.listing
                                 "adhoc-rules"
-                                [ "protocol"; "index"; "matches"; "defined in"; "hits" ]
+                                [ "protocol"; "index"; "matches"; "callers"; "defined in"; "hits" ]
                                 ""
                                 (firstRows adhocRow view.AdhocRules)
                     ]

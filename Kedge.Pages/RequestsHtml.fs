@@ -5,11 +5,11 @@ open Giraffe.ViewEngine
 
 /// `/debug/requests`: recent requests with their rules, backends, endpoints and timings.
 [<RequireQualifiedAccess>]
-module RequestsPage =
+module RequestsHtml =
 
     let private milliseconds (value: float) = value.ToString("F1", CultureInfo.InvariantCulture)
 
-    let private row (view: RequestsView) (request: RequestView) =
+    let private row (view: RequestsView) (request: RecentRequestView) =
         tr
             []
             [

@@ -4,7 +4,7 @@ open Giraffe.ViewEngine
 
 /// `/debug/explain`: where a request goes, and why no earlier rule takes it.
 [<RequireQualifiedAccess>]
-module ExplainPage =
+module ExplainHtml =
 
     let render (view: ExplainView) : string =
         Layout.page

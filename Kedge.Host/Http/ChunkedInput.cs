@@ -1,0 +1,80 @@
+using System.Buffers;
+using System.IO.Pipelines;
+
+namespace Kedge.Host.Http;
+
+/// <summary>
+/// The input of an HTTP/1.1 connection. The server reads from it; while that is a chunked body, the framing is checked
+/// once more, by <see cref="ChunkSyntax"/>.
+/// </summary>
+internal sealed class ChunkedInput(PipeReader source) : PipeReader
+{
+    private readonly ChunkSyntax _syntax = new();
+    private ReadOnlySequence<byte> _buffer;
+    private bool _isChecking;
+
+    /// <summary>The server has read the headers of a request with a chunked body, and nothing after them.</summary>
+    public void BodyBegins()
+    {
+        _syntax.Begin();
+        _isChecking = true;
+    }
+
+    public override bool TryRead(out ReadResult result)
+    {
+        var hasRead = source.TryRead(out result);
+        _buffer = result.Buffer;
+        return hasRead;
+    }
+
+    public override ValueTask<ReadResult> ReadAsync(CancellationToken cancellationToken = default)
+    {
+        var read = source.ReadAsync(cancellationToken);
+        if (!read.IsCompletedSuccessfully)
+        {
+            return AwaitAsync(read);
+        }
+        var result = read.Result;
+        _buffer = result.Buffer;
+        return new(result);
+    }
+
+    public override void AdvanceTo(SequencePosition consumed) => AdvanceTo(consumed, consumed);
+
+    /// <exception cref="BadHttpRequestException">
+    /// What was consumed is malformed. The server then fails the request body.
+    /// </exception>
+    public override void AdvanceTo(SequencePosition consumed, SequencePosition examined)
+    {
+        var isSound = !_isChecking || IsSound(_buffer.Slice(0, consumed));
+        _buffer = default;
+        source.AdvanceTo(consumed, examined);
+        if (!isSound)
+        {
+            throw new BadHttpRequestException("the framing of a chunk is malformed");
+        }
+    }
+
+    public override void CancelPendingRead() => source.CancelPendingRead();
+
+    public override void Complete(Exception? exception = null) => source.Complete(exception);
+
+    private bool IsSound(in ReadOnlySequence<byte> consumed)
+    {
+        foreach (var segment in consumed)
+        {
+            if (!_syntax.Accepts(segment.Span))
+            {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    private async ValueTask<ReadResult> AwaitAsync(ValueTask<ReadResult> read)
+    {
+        var result = await read;
+        _buffer = result.Buffer;
+        return result;
+    }
+}

@@ -1,0 +1,111 @@
+using System.IO.Pipelines;
+using System.Net.Security;
+using System.Net.Sockets;
+using Kedge.Host.Http;
+using Microsoft.AspNetCore.Connections;
+using Microsoft.AspNetCore.Connections.Features;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.AspNetCore.Server.Kestrel.Core.Features;
+
+namespace Kedge.Host.Listeners;
+
+/// <summary>
+/// What an HTTP/1.1 connection needs and an HTTP/2 connection does not: the strict check of chunks, and time for
+/// callers that close only their own side.
+/// </summary>
+internal static class Http1Connections
+{
+    /// <summary>To be added after TLS.</summary>
+    public static void UseHttp1Rules(this ListenOptions listener) =>
+        listener.Use(next => connection =>
+            IsHttp2(connection) ? next(connection) : RunAsync(connection, next));
+
+    private static bool IsHttp2(ConnectionContext connection) =>
+        connection.Features.Get<ITlsApplicationProtocolFeature>() is { } tls
+        && tls.ApplicationProtocol.Span.SequenceEqual(SslApplicationProtocol.Http2.Protocol.Span);
+
+    private static async Task RunAsync(ConnectionContext connection, ConnectionDelegate next)
+    {
+        var transport = connection.Transport;
+        var input = new ChunkedInput(transport.Input);
+        connection.Features.Set(input);
+        connection.Transport = new Duplex(input, transport.Output);
+        using var halfClose = HalfClose.Watch(connection);
+        await next(connection);
+    }
+
+    private sealed class Duplex(PipeReader input, PipeWriter output) : IDuplexPipe
+    {
+        public PipeReader Input => input;
+
+        public PipeWriter Output => output;
+    }
+
+    /// <summary>
+    /// A caller that has sent its request may close its side and wait for the response (RFC 9112, 9.6). On the wire
+    /// that looks like a caller that has left. So the exchange continues while the response moves, and ends when
+    /// nothing was sent for <see cref="HalfCloseTimeout"/>: a caller that has left answers what is sent to it with a
+    /// reset.
+    /// </summary>
+    private sealed class HalfClose : IDisposable
+    {
+        private static readonly TimeSpan HalfCloseTimeout = TimeSpan.FromSeconds(2);
+
+        // Linux: the first byte of TCP_INFO is the state; the milliseconds since data was last sent are at offset 44.
+        private const int TcpLevel = 6;
+        private const int TcpInfo = 11;
+        private const int TcpInfoLength = 104;
+        private const int LastDataSent = 44;
+        private const byte CloseWait = 8;
+
+        private readonly CancellationTokenSource _closed = new();
+        private readonly Socket? _socket;
+        private readonly CancellationTokenRegistration _registration;
+
+        private HalfClose(ConnectionContext connection)
+        {
+            _socket = connection.Features.Get<IConnectionSocketFeature>()?.Socket;
+            _registration = connection.ConnectionClosed.UnsafeRegister(
+                static watch => ((HalfClose)watch!).InputEnded(), this);
+            connection.ConnectionClosed = _closed.Token;
+        }
+
+        public static HalfClose Watch(ConnectionContext connection) => new(connection);
+
+        public void Dispose() => _registration.Dispose();
+
+        private void InputEnded() => _ = EndAsync();
+
+        private async Task EndAsync()
+        {
+            var wait = HalfCloseTimeout;
+            do
+            {
+                await Task.Delay(wait);
+                wait = TimeUntilSilent();
+            }
+            while (wait > TimeSpan.Zero);
+            await _closed.CancelAsync();
+        }
+
+        /// <summary>How long the connection may still be silent; zero when it is over.</summary>
+        private TimeSpan TimeUntilSilent()
+        {
+            Span<byte> info = stackalloc byte[TcpInfoLength];
+            try
+            {
+                if (_socket is null
+                    || _socket.GetRawSocketOption(TcpLevel, TcpInfo, info) < LastDataSent + sizeof(uint)
+                    || info[0] != CloseWait)
+                {
+                    return TimeSpan.Zero;
+                }
+            }
+            catch (Exception e) when (e is SocketException or ObjectDisposedException)
+            {
+                return TimeSpan.Zero;
+            }
+            return HalfCloseTimeout - TimeSpan.FromMilliseconds(BitConverter.ToUInt32(info[LastDataSent..]));
+        }
+    }
+}

@@ -1,0 +1,34 @@
+namespace Kedge.Host.Timing;
+
+/// <summary>
+/// The pauses between attempts: each up to twice the previous one, with jitter, so that a peer that comes back
+/// does not meet all its clients at once. For one caller at a time.
+/// </summary>
+public sealed class Backoff
+{
+    private readonly TimeSpan _first;
+    private readonly TimeSpan _max;
+    private TimeSpan _limit;
+
+    /// <param name="first">The limit of the first pause.</param>
+    /// <param name="max">The limit of every pause.</param>
+    public Backoff(TimeSpan first, TimeSpan max)
+    {
+        _first = _limit = first;
+        _max = max;
+    }
+
+    /// <summary>A random time between half of <paramref name="limit"/> and all of it.</summary>
+    public static TimeSpan Jitter(TimeSpan limit) => limit * (0.5 + (Random.Shared.NextDouble() / 2));
+
+    /// <summary>An attempt has succeeded: the next pause is a first one again.</summary>
+    public void Reset() => _limit = _first;
+
+    /// <summary>The next pause.</summary>
+    public TimeSpan Next()
+    {
+        var pause = Jitter(_limit);
+        _limit = _limit * 2 < _max ? _limit * 2 : _max;
+        return pause;
+    }
+}
