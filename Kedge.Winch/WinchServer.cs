@@ -45,9 +45,9 @@ internal sealed class WinchServer : IAsyncDisposable
         _loggers = loggers;
         _logger = loggers.CreateLogger("winch");
         _address = flags.Get(WinchFlags.BindAddress);
-        HttpPort = PortOr(flags.Get(WinchFlags.HttpPort));
+        HttpPort = flags.Get(WinchFlags.HttpPort) is > 0 and var port ? port : FreePort();
         _tab = new(loggers.CreateLogger("winch.login"));
-        var sources = SourceFactory.Create(files, flags.Get(WinchFlags.AuthTimeout));
+        var sources = SourceFactory.Create(files.Sources, flags.Get(WinchFlags.AuthTimeout));
         _states = new(StateOf(files, sources));
         var metrics = new WinchMetrics();
         var kedges = new KedgeHandler(KedgeMapper.Hosts(new Dictionary<string, KedgeRoute>()));
@@ -117,7 +117,7 @@ internal sealed class WinchServer : IAsyncDisposable
         }
         if (IsEphemeral)
         {
-            HttpPort = PortOr(0);
+            HttpPort = FreePort();
         }
         await _door.ListenAsync(new IPEndPoint(_address, HttpPort), hasPages: true);
         if (_flags.Get(WinchFlags.GrpcPort) is > 0 and var grpc && !IsEphemeral)
@@ -157,12 +157,9 @@ internal sealed class WinchServer : IAsyncDisposable
         _stop.Dispose();
     }
 
-    private static int PortOr(int port)
+    /// <summary>A port that nothing listens on now.</summary>
+    internal static int FreePort()
     {
-        if (port > 0)
-        {
-            return port;
-        }
         using var probe = new System.Net.Sockets.TcpListener(IPAddress.Loopback, 0);
         probe.Start();
         return ((IPEndPoint)probe.LocalEndpoint).Port;
@@ -201,7 +198,7 @@ internal sealed class WinchServer : IAsyncDisposable
         return new(files, sources, new FileMapper(files, sources, WinchSetup.TlsOf(_flags)), pac);
     }
 
-    /// <summary>Takes changed files over; bad ones are reported, and the previous ones stay in force.</summary>
+    /// <summary>Applies changed files. Errors in them are reported, and the previous configuration stays active.</summary>
     private async Task ReloadAsync(CancellationToken stop)
     {
         var watched = new WatchedFiles(
@@ -232,9 +229,10 @@ internal sealed class WinchServer : IAsyncDisposable
         {
             try
             {
-                _states.Current = StateOf(files, SourceFactory.Create(files, _flags.Get(WinchFlags.AuthTimeout)));
+                _states.Current = StateOf(
+                    files, SourceFactory.Create(files.Sources, _flags.Get(WinchFlags.AuthTimeout), _states.Current));
                 _states.Rejected = [];
-                _logger.LogInformation("changed files are in force; {Routes} routes", files.Mapper.Routes.Count);
+                _logger.LogInformation("configuration reloaded: {Routes} routes", files.Mapper.Routes.Count);
                 return;
             }
             catch (FormatException e)
@@ -245,7 +243,8 @@ internal sealed class WinchServer : IAsyncDisposable
         _states.Rejected = errors;
         foreach (var error in errors)
         {
-            _logger.LogError("changed files are rejected, the previous ones stay in force: {Error}", error);
+            _logger.LogError(
+                "the changed configuration is rejected; the previous one stays active: {Error}", error);
         }
     }
 }

@@ -14,15 +14,22 @@ module private Posix =
     [<DllImport "libc">]
     extern int kill(int pid, int signal)
 
-/// A `kedge` that was started with any arguments: its output, its end, signals. Killed on dispose.
+/// A `kedge`, or another executable of the project, that was started with any arguments: its output, its end, signals.
+/// Killed on dispose.
 type KedgeProgram
-    (arguments: string list, workingDirectory: string, environment: (string * string) list, readsErrors: bool) =
+    (
+        executable: string,
+        arguments: string list,
+        workingDirectory: string,
+        environment: (string * string) list,
+        readsErrors: bool
+    ) =
     let stdout = ConcurrentQueue<string>()
     let stderr = ConcurrentQueue<string>()
 
     let info =
         ProcessStartInfo(
-            Executable.path,
+            executable,
             arguments,
             WorkingDirectory = workingDirectory,
             RedirectStandardInput = true,
@@ -59,6 +66,9 @@ type KedgeProgram
 
     let mutable disposed = 0
 
+    new(arguments, workingDirectory, environment, readsErrors) =
+        new KedgeProgram(Executable.path, arguments, workingDirectory, environment, readsErrors)
+
     new(arguments, workingDirectory, environment) = new KedgeProgram(arguments, workingDirectory, environment, true)
     new(arguments) = new KedgeProgram(arguments, Executable.root, [])
 
@@ -90,7 +100,7 @@ type KedgeProgram
             try
                 do! started.WaitForExitAsync limit.Token
             with :? OperationCanceledException ->
-                failwithf "kedge %s did not end\n%s" (String.Join(' ', arguments)) this.Output
+                failwithf "%s %s did not end\n%s" executable (String.Join(' ', arguments)) this.Output
 
             return started.ExitCode
         }

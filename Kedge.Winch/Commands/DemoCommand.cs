@@ -32,8 +32,8 @@ public sealed class DemoCommand : ICommand
             Listeners = options.Listeners with
             {
                 BindAddress = IPAddress.Loopback,
-                GrpcTlsPort = Host.Commands.DemoCommand.PortNear(0),
-                HttpTlsPort = Host.Commands.DemoCommand.PortNear(0),
+                GrpcTlsPort = WinchServer.FreePort(),
+                HttpTlsPort = WinchServer.FreePort(),
                 HttpPort = 0,
                 SigtermTimeout = TimeSpan.FromSeconds(2),
             },
@@ -46,7 +46,7 @@ public sealed class DemoCommand : ICommand
             { "http": { "routes": [ { "backend_name": "demo_http", "host_matcher": "web.demo.internal" } ] },
               "grpc": { "routes": [ { "backend_name": "demo_grpc", "authority_host_matcher": "greeter.demo.internal" } ] } }
             """;
-        var configuration = Configuration.Load(
+        var configuration = LoadedFiles.Load(
             "director", Encoding.UTF8.GetBytes(director), "backendpool", Encoding.UTF8.GetBytes(backends.BackendPoolJson)).Value!;
         await using var kedge = new KedgeServer(
             options, none, new ServerStart(configuration, new(DemoCertificate.Create(TimeProvider.System)), ServerFiles.None), logging);

@@ -54,12 +54,7 @@ internal static class WinchClient
         {
             throw new TokenException(source.Name, begun.Text);
         }
-        invocation.Output.WriteLine($"Log in at {begun.Text}");
-        invocation.Output.Flush();
-        if (source.Settings.OpenBrowser && BrowserTab.IsPossible(source.Settings.BrowserCommand))
-        {
-            BrowserTab.TryStart(source.Settings.BrowserCommand, new Uri(begun.Text));
-        }
+        LoginCommand.Show(invocation, source, new Uri(begun.Text));
         while (true)
         {
             await Task.Delay(Poll, cancel);

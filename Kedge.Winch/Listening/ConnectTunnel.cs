@@ -15,7 +15,7 @@ namespace Kedge.Winch.Listening;
 /// <summary>
 /// Serves CONNECT. To a host that is not mapped it is a plain tunnel. To a mapped one the answer comes first, and what the client then
 /// sends decides: HTTP/1.1 and HTTP/2 in clear text (WebSockets of browsers, gRPC libraries with a proxy setting) become ordinary
-/// requests; TLS goes on to the kedge by CONNECT where the route says so, and is closed otherwise.
+/// requests; TLS is tunnelled to the kedge with CONNECT where the route allows it, and is closed otherwise.
 /// </summary>
 internal sealed class ConnectTunnel(
     FrontDoor door,
@@ -27,13 +27,14 @@ internal sealed class ConnectTunnel(
     ILogger logger)
 {
     private const int MaxHead = 16 * 1024;
+    private const int HttpsPort = 443;
 
-    private static readonly TimeSpan HeadPatience = TimeSpan.FromSeconds(10);
-    private static readonly TimeSpan ConnectPatience = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan HeadTimeout = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(5);
 
     // A client that waits for the server to speak first.
-    private static readonly TimeSpan SilencePatience = TimeSpan.FromMilliseconds(200);
-    private static readonly TimeSpan InnerPatience = TimeSpan.FromMinutes(2);
+    private static readonly TimeSpan SilenceTimeout = TimeSpan.FromMilliseconds(200);
+    private static readonly TimeSpan InnerTimeout = TimeSpan.FromMinutes(2);
     private static readonly TimeSpan Farewell = TimeSpan.FromSeconds(5);
 
     // A fatal alert of TLS 1.0 and later, access_denied (RFC 8446, 6).
@@ -63,9 +64,9 @@ internal sealed class ConnectTunnel(
     private async Task<bool> RunAsync(ConnectionContext connection, Arrival arrival)
     {
         var (input, output) = (connection.Transport.Input, connection.Transport.Output);
-        var head = await ReadHeadAsync(input, HeadPatience);
+        var head = await ReadHeadAsync(input, HeadTimeout);
         if (head is null || !TryParse(head, out var authority, out var proxyAuthorization)
-            || !Target.TryParse(authority, 443, out var target))
+            || !Target.TryParse(authority, HttpsPort, out var target))
         {
             await FailAsync(output, "", WinchError.BadRequest("the CONNECT request is malformed"));
             return false;
@@ -83,6 +84,9 @@ internal sealed class ConnectTunnel(
         }
         switch (decision)
         {
+            case Decision.Kedge { route.TakesConnect: false } refused when target.Port == HttpsPort:
+                await FailAsync(output, authority, WinchError.ConnectRefused(target.Authority, refused.route.ToString()));
+                return false;
             case Decision.Kedge mapped:
                 await output.WriteAsync("HTTP/1.1 200 Connection established\r\n\r\n"u8.ToArray());
                 return await InnerAsync(connection, arrival with { Tunnel = target }, state, mapped);
@@ -102,7 +106,7 @@ internal sealed class ConnectTunnel(
     {
         NetworkStream stream;
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(connection.ConnectionClosed);
-        limit.CancelAfter(ConnectPatience);
+        limit.CancelAfter(ConnectTimeout);
         try
         {
             stream = await JourneyHandler.DialAsync(target.Host, target.Port, isOwn, limit.Token);
@@ -122,7 +126,7 @@ internal sealed class ConnectTunnel(
     private async Task<bool> InnerAsync(ConnectionContext connection, Arrival arrival, WinchState state, Decision.Kedge mapped)
     {
         var passes = mapped.route.TakesConnect;
-        var first = await Sniffer.LookAsync(connection.Transport.Input, passes ? SilencePatience : InnerPatience);
+        var first = await Sniffer.LookAsync(connection.Transport.Input, passes ? SilenceTimeout : InnerTimeout);
         if (first is FirstBytes.Http1 or FirstBytes.Http2)
         {
             return door.TryServe(connection, first, arrival);
@@ -160,7 +164,7 @@ internal sealed class ConnectTunnel(
     {
         var cancel = connection.ConnectionClosed;
         var token = await KedgeHandler.TokenAsync(route.ProxyAuth, cancel);
-        var stream = await kedges.ClientOf(route).DialAsync(route.Kedge.IdnHost, route.Kedge.Port, ConnectPatience, cancel);
+        var stream = await kedges.ClientOf(route).DialAsync(route.Kedge.IdnHost, route.Kedge.Port, ConnectTimeout, cancel);
         try
         {
             var credentials = token is null ? "" : $"Proxy-Authorization: {token.Scheme} {token.Value}\r\n";
@@ -169,7 +173,7 @@ internal sealed class ConnectTunnel(
                     $"CONNECT {target.Authority} HTTP/1.1\r\nHost: {target.Authority}\r\n{credentials}X-Kedge-Request-ID: winch-{Guid.NewGuid()}\r\n\r\n"),
                 cancel);
             var reader = PipeReader.Create(stream, new StreamPipeReaderOptions(leaveOpen: true));
-            var head = await ReadHeadAsync(reader, HeadPatience)
+            var head = await ReadHeadAsync(reader, HeadTimeout)
                 ?? throw KedgeConnector.Unreachable(route.Kedge.IdnHost, route.Kedge.Port, "it does not answer CONNECT", null);
             if (head.Split(' ') is not [_, ['2', ..], ..])
             {
@@ -220,9 +224,9 @@ internal sealed class ConnectTunnel(
     }
 
     /// <summary>Up to the empty line, without it; null when there is none in time or in size.</summary>
-    private static async Task<string?> ReadHeadAsync(PipeReader input, TimeSpan patience)
+    private static async Task<string?> ReadHeadAsync(PipeReader input, TimeSpan timeout)
     {
-        using var limit = new CancellationTokenSource(patience);
+        using var limit = new CancellationTokenSource(timeout);
         try
         {
             while (true)

@@ -17,7 +17,7 @@ internal sealed class FrontDoor : IConnectionListenerFactory, IConnectionListene
     private const int MostConnections = 4096;
 
     // Browsers open connections ahead and keep them.
-    private static readonly TimeSpan FirstBytesPatience = TimeSpan.FromMinutes(2);
+    private static readonly TimeSpan FirstBytesTimeout = TimeSpan.FromMinutes(2);
 
     private readonly SocketTransportFactory _sockets;
     private readonly Doorway _http1 = new(new MemoryEndPoint("http1"));
@@ -110,7 +110,7 @@ internal sealed class FrontDoor : IConnectionListenerFactory, IConnectionListene
     {
         try
         {
-            var first = await Sniffer.LookAsync(connection.Transport.Input, FirstBytesPatience);
+            var first = await Sniffer.LookAsync(connection.Transport.Input, FirstBytesTimeout);
             if (first == FirstBytes.Connect && OnConnect is { } serve)
             {
                 await serve(connection, arrival);

@@ -26,10 +26,10 @@ internal static class Sniffer
     private static ReadOnlySpan<byte> ConnectMethod => "CONNECT "u8;
 
     /// <param name="input">Of the connection.</param>
-    /// <param name="patience">For the first bytes.</param>
-    public static async ValueTask<FirstBytes> LookAsync(PipeReader input, TimeSpan patience)
+    /// <param name="timeout">For the first bytes.</param>
+    public static async ValueTask<FirstBytes> LookAsync(PipeReader input, TimeSpan timeout)
     {
-        using var limit = new CancellationTokenSource(patience);
+        using var limit = new CancellationTokenSource(timeout);
         try
         {
             while (true)

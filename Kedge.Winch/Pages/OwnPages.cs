@@ -220,7 +220,7 @@ internal sealed class OwnPages(
                 var returnTo = await source.CompleteLoginAsync(state, code, error, context.RequestAborted);
                 logger.LogInformation("logged in to {Source}", source.Name);
                 var back = Uri.TryCreate(returnTo, UriKind.Absolute, out var url) && url.Scheme is "http" or "https"
-                    ? $"<p><a href=\"{HtmlEncode(returnTo)}\">Go on to {HtmlEncode(url.Host)}</a></p>"
+                    ? $"<p><a href=\"{HtmlEncode(returnTo)}\">Continue to {HtmlEncode(url.Host)}</a></p>"
                     : "<p>You can close this tab.</p>";
                 await HtmlAsync(context, Html.Page("Logged in", $"<h1>Logged in to {HtmlEncode(source.Name)}</h1>{back}"));
                 return;

@@ -37,21 +37,21 @@ internal static class StatusPage
         text.Append($"<h1>winch</h1><p>version {HtmlEncode(BuildInfo.Version)}, since {started:u}, port {settings.Port}</p>");
         if (states.Rejected.Count > 0)
         {
-            text.Append("<h2 class=\"bad\">The files changed and are rejected; the previous ones stay in force</h2><ul>");
+            text.Append("<h2 class=\"bad\">The changed configuration is rejected; the previous one stays active</h2><ul>");
             foreach (var error in states.Rejected)
             {
                 text.Append($"<li><code>{HtmlEncode(error)}</code></li>");
             }
             text.Append("</ul>");
         }
-        Sources(text, state, token, query["login"].ToString());
+        Sources(text, state, token, query["login"].ToString(), query["return_to"].ToString());
         Routes(text, state);
         Latest(text, metrics);
         Pac(text, state, settings, query["test"].ToString());
         return Html.Page("Status", text.ToString());
     }
 
-    private static void Sources(StringBuilder text, WinchState state, string token, string wanted)
+    private static void Sources(StringBuilder text, WinchState state, string token, string wanted, string returnTo)
     {
         text.Append("<h2>Auth sources</h2><table><tr><th>Name</th><th>State</th><th></th></tr>");
         foreach (var source in state.Sources.Values)
@@ -62,7 +62,7 @@ internal static class StatusPage
                 : oidc.Problem ?? "not used yet";
             var buttons = oidc is null
                 ? ""
-                : Html.Button($"/winch/login/{source.Name}", token, "Log in") + " " + Html.Button($"/winch/logout/{source.Name}", token, "Log out");
+                : Html.Button($"/winch/login/{source.Name}", token, "Log in", source.Name == wanted ? returnTo : "") + " " + Html.Button($"/winch/logout/{source.Name}", token, "Log out");
             var mark = source.Name == wanted ? " ← log in here" : "";
             text.Append($"<tr><td>{HtmlEncode(source.Name)}</td><td>{HtmlEncode(said)}</td><td>{buttons}{mark}</td></tr>");
         }
@@ -103,7 +103,7 @@ internal static class StatusPage
             return;
         }
         text.Append("<pre>");
-        text.Append(HtmlEncode(Explanations.OfUrl(state.Mapper, test, isGrpc: false) is { } lines ? string.Join('\n', lines) : "that is no URL"));
+        text.Append(HtmlEncode(Explanations.OfUrl(state.Mapper, test, isGrpc: false) is { } lines ? string.Join('\n', lines) : "this is not a URL"));
         text.Append("</pre>");
     }
 }
@@ -111,7 +111,7 @@ internal static class StatusPage
 /// <summary>Explanations for people.</summary>
 internal static class Explanations
 {
-    /// <summary>Lines that say where a URL goes and why; null when it is no URL.</summary>
+    /// <summary>Lines that say where a URL goes and why; null when it is not a URL.</summary>
     public static IReadOnlyList<string>? OfUrl(Mapper mapper, string url, bool isGrpc)
     {
         var text = url.Contains("://", StringComparison.Ordinal) ? url : $"http://{url}";

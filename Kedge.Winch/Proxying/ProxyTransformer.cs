@@ -40,7 +40,6 @@ internal sealed class ProxyTransformer(Journey journey, string infoLogs, string?
         {
             return;
         }
-        // Not that it says much: the caller is on this machine.
         headers.TryAddWithoutValidation("X-Forwarded-For", httpContext.Connection.RemoteIpAddress?.ToString() ?? "127.0.0.1");
         if (!headers.NonValidated.Contains(RequestIdHeader))
         {
@@ -73,7 +72,7 @@ internal sealed class ProxyTransformer(Journey journey, string infoLogs, string?
         {
             return copies;
         }
-        // The headers go on at once when the body is still to come; the forwarder would keep them until then.
+        // Headers are sent at once even when the body is still to come; the forwarder would hold them until then.
         var body = await proxyResponse.Content.ReadAsStreamAsync(cancellationToken);
         var first = body.ReadAsync(Memory<byte>.Empty, cancellationToken);
         if (!first.IsCompletedSuccessfully)

@@ -16,7 +16,7 @@ internal static class SameSite
     /// <param name="target">Of the request.</param>
     /// <param name="mapper">What it maps counts as one site: only the user's own services are there.</param>
     /// <remarks>
-    /// Browsers send Sec-Fetch-Site (W3C Fetch Metadata) to https and local URLs only. Elsewhere Origin tells, which comes with each
+    /// Browsers send Sec-Fetch-Site (W3C Fetch Metadata) to https and local URLs only. Elsewhere Origin decides, which comes with each
     /// WebSocket and with each request but plain GETs, and for these Referer.
     /// </remarks>
     public static string? Stranger(IHeaderDictionary headers, bool isGet, Target target, Mapper mapper)

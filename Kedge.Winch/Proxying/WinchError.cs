@@ -29,6 +29,12 @@ internal sealed record WinchError(int Status, GrpcStatus GrpcStatus, string Type
         403, GrpcStatus.PermissionDenied, "cross-site",
         $"a page of another site ({from}) asked for this, and the route adds your credentials; the route's require_same_site allows it");
 
+    /// <summary>TLS for a route that has no tunnel through its kedge.</summary>
+    public static WinchError ConnectRefused(string authority, string route) => new(
+        403, GrpcStatus.PermissionDenied, "connect-refused",
+        $"{authority}: {route} does not take TLS from clients; use http:// (winch speaks TLS to the kedge), "
+        + "or set the route's connect to passthrough");
+
     public static WinchError ProxyCredentials { get; } = new(
         407, GrpcStatus.Unauthenticated, "proxy-credentials", "this winch asks for the credentials that `winch env` prints");
 
@@ -47,7 +53,9 @@ internal sealed record WinchError(int Status, GrpcStatus GrpcStatus, string Type
     /// <summary>Sends it. Nothing may have been sent before.</summary>
     /// <param name="context">Of the request.</param>
     /// <param name="isGrpc">Whether it is a gRPC call.</param>
-    public Task WriteAsync(HttpContext context, bool isGrpc)
+    /// <param name="pages">The URL of winch's own pages, for the login button.</param>
+    /// <param name="returnTo">The URL that the person wanted, to return to after a login.</param>
+    public Task WriteAsync(HttpContext context, bool isGrpc, string pages, string returnTo)
     {
         var response = context.Response;
         response.Clear();
@@ -69,7 +77,7 @@ internal sealed record WinchError(int Status, GrpcStatus GrpcStatus, string Type
         }
         var isPage = HttpMethods.IsGet(context.Request.Method) && context.Request.Headers.Accept.ToString().Contains("text/html");
         response.ContentType = isPage ? "text/html; charset=utf-8" : "text/plain; charset=utf-8";
-        var body = Encoding.UTF8.GetBytes(isPage ? Page(context) : $"winch: {Reason}\n");
+        var body = Encoding.UTF8.GetBytes(isPage ? Page(pages, returnTo) : $"winch: {Reason}\n");
         response.ContentLength = body.Length;
         return HttpMethods.IsHead(context.Request.Method)
             ? Task.CompletedTask
@@ -86,11 +94,12 @@ internal sealed record WinchError(int Status, GrpcStatus GrpcStatus, string Type
             + $"Content-Type: text/plain; charset=utf-8\r\nContent-Length: {Encoding.UTF8.GetByteCount(body)}\r\nConnection: close\r\n\r\n{body}");
     }
 
-    private string Page(HttpContext context)
+    private string Page(string pages, string returnTo)
     {
         var login = LoginSource is null ? "" : $"""
-            <form method="get" action="{WebUtility.HtmlEncode(context.Items["winch-pages"] as string ?? "")}/">
+            <form method="get" action="{WebUtility.HtmlEncode(pages)}/">
             <input type="hidden" name="login" value="{WebUtility.HtmlEncode(LoginSource)}">
+            <input type="hidden" name="return_to" value="{WebUtility.HtmlEncode(returnTo)}">
             <button>Log in to {WebUtility.HtmlEncode(LoginSource)}</button></form>
             """;
         return $"""

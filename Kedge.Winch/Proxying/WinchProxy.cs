@@ -5,6 +5,7 @@ using Kedge.Winch.Listening;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Net.Http.Headers;
 using Yarp.ReverseProxy.Forwarder;
+using Route = Kedge.Client.Domain.Route;
 
 namespace Kedge.Winch.Proxying;
 
@@ -51,8 +52,11 @@ internal sealed class WinchProxy(
             }
             else
             {
-                context.Items["winch-pages"] = $"http://127.0.0.1:{arrival.Port}";
-                await error.WriteAsync(context, isGrpc);
+                await error.WriteAsync(
+                    context,
+                    isGrpc,
+                    $"http://127.0.0.1:{arrival.Port}",
+                    rawTarget.StartsWith('/') ? $"http://{record.Authority}{rawTarget}" : rawTarget);
             }
         }
         var code = isGrpc ? GrpcCode(context) : context.Response.StatusCode.ToString();
@@ -61,7 +65,10 @@ internal sealed class WinchProxy(
         metrics.Latest.Add(new(DateTimeOffset.UtcNow, request.Method, record.Authority, record.Route, record.Kedge, context.Response.StatusCode, said));
     }
 
-    /// <summary>Own pages are for exactly this machine's own names: a name that a stranger points here is none of them.</summary>
+    /// <summary>
+    /// Own pages answer to exactly the names of this machine: a page of a stranger, whose name is made to resolve to
+    /// 127.0.0.1 (DNS rebinding), reaches none of them.
+    /// </summary>
     internal static bool IsOwnPage(Arrival arrival, HttpRequest request, string rawTarget)
     {
         if (!arrival.HasPages || arrival.Tunnel is not null || !rawTarget.StartsWith('/'))
@@ -127,7 +134,7 @@ internal sealed class WinchProxy(
         if (!Uri.TryCreate(
             $"{scheme}://{authority}{path}", new UriCreationOptions { DangerousDisablePathAndQueryCanonicalization = true }, out var url))
         {
-            return WinchError.BadRequest("the request's target is no URL");
+            return WinchError.BadRequest("the request's target is not a URL");
         }
         var transformer = new ProxyTransformer(
             new Journey(route, authority, url, isGrpc), route is null ? "" : infoLogs, route is null ? null : allowedOrigin);

@@ -4,7 +4,7 @@ using Kedge.Winch.Sources;
 
 namespace Kedge.Winch.Proxying;
 
-/// <summary>What requests are decided by. Replaced as a whole when the files change.</summary>
+/// <summary>What decides about requests. Replaced as a whole when the files change.</summary>
 /// <param name="Files">Loaded and valid.</param>
 /// <param name="Sources">By name.</param>
 /// <param name="Routes">Routes with their credentials.</param>
@@ -18,7 +18,7 @@ internal sealed record WinchState(
     public IEnumerable<OidcSource> Logins => Sources.Values.OfType<OidcSource>();
 }
 
-/// <summary>The state in force.</summary>
+/// <summary>The active state.</summary>
 internal sealed class WinchStates(WinchState first)
 {
     private WinchState _current = first;
@@ -29,6 +29,6 @@ internal sealed class WinchStates(WinchState first)
         set => Volatile.Write(ref _current, value);
     }
 
-    /// <summary>What is wrong with the files since they changed; empty = they are in force.</summary>
+    /// <summary>The errors of changed files that were rejected; empty = the files are active.</summary>
     public IReadOnlyList<string> Rejected { get; set; } = [];
 }

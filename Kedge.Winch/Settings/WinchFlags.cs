@@ -88,7 +88,7 @@ public static class WinchFlags
     public static IEnumerable<Flag> OfFiles => Flags.Where(flag => flag.Group is FlagGroup.Configuration);
 
     /// <summary>What commands need that use a source or talk to a running winch.</summary>
-    public static IEnumerable<Flag> OfSources => [.. OfFiles, HttpPort, GrpcPort, AuthTimeout];
+    public static IEnumerable<Flag> OfSources => [SourcesPath, SourcesText, HttpPort, AuthTimeout];
 
     /// <summary>What decides the PAC.</summary>
     public static IEnumerable<Flag> OfPac => [.. OfFiles, HttpPort, PacExpressions, PacFile, PacUpstream, PacFallback];

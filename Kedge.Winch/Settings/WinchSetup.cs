@@ -1,6 +1,7 @@
 using System.Text;
 using Kedge.Client;
 using Kedge.Client.Domain;
+using Kedge.Client.Domain.Decoded;
 using Kedge.Domain;
 using Kedge.Host.Flags;
 
@@ -34,7 +35,26 @@ internal static class WinchSetup
         return loaded.Value;
     }
 
-    /// <summary>TLS for routes that say nothing of it.</summary>
+    /// <summary>The auth sources alone, which need no mapper; null with a line for each error.</summary>
+    public static IReadOnlyList<AuthSource>? LoadSources(FlagValues flags, out IReadOnlyList<string> errors)
+    {
+        var problems = new List<string>();
+        errors = problems;
+        var sources = Read(flags, WinchFlags.SourcesPath, WinchFlags.SourcesText, problems);
+        if (problems.Count == 0 && sources is null)
+        {
+            problems.Add($"{WinchFlags.SourcesPath} or {WinchFlags.SourcesText} is needed");
+        }
+        if (problems.Count > 0)
+        {
+            return null;
+        }
+        var loaded = ClientFiles.LoadSources(sources!.Value.Name, sources.Value.Bytes);
+        errors = loaded.Errors;
+        return loaded.Value;
+    }
+
+    /// <summary>TLS for routes that do not configure it.</summary>
     public static KedgeTls TlsOf(FlagValues flags)
     {
         var (certificate, key) = (flags.Get(WinchFlags.ClientCert), flags.Get(WinchFlags.ClientKey));

@@ -6,7 +6,7 @@ namespace Kedge.Winch.Sources;
 /// <summary>Opens the browser for a login: one tab, and none again for a while, however many requests wait.</summary>
 internal sealed class BrowserTab(ILogger logger)
 {
-    private static readonly TimeSpan ProviderPatience = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan ProviderTimeout = TimeSpan.FromSeconds(10);
 
     /// <summary>Where a provider sends the browser back to; null = the source has no such login.</summary>
     public Func<OidcSource, string?> Redirect { get; set; } = static _ => null;
@@ -53,7 +53,7 @@ internal sealed class BrowserTab(ILogger logger)
 
     private async Task OpenAsync(OidcSource source, string redirect)
     {
-        using var limit = new CancellationTokenSource(ProviderPatience);
+        using var limit = new CancellationTokenSource(ProviderTimeout);
         try
         {
             var url = await source.BeginLoginAsync(redirect, "", limit.Token);

@@ -174,6 +174,32 @@ internal sealed class OidcProvider : IDisposable
         return token.ValidTo;
     }
 
+    /// <summary>
+    /// The end of an ID token that was verified when it was stored. Null: it is not of this provider and client, because
+    /// the configuration has changed since, or not an ID token at all.
+    /// </summary>
+    public DateTimeOffset? ExpiryOf(string idToken)
+    {
+        if (!_tokens.CanReadToken(idToken))
+        {
+            return null;
+        }
+        JsonWebToken token;
+        try
+        {
+            token = _tokens.ReadJsonWebToken(idToken);
+        }
+        catch (ArgumentException)
+        {
+            return null;
+        }
+        return token.Issuer.TrimEnd('/') == _settings.Provider.TrimEnd('/')
+            && token.Audiences.Contains(_settings.ClientId)
+            && token.ValidTo > DateTime.UnixEpoch
+                ? new DateTimeOffset(token.ValidTo, TimeSpan.Zero)
+                : null;
+    }
+
     /// <summary>The answer of the token endpoint to any grant.</summary>
     public async Task<JsonObject> GrantAsync(Dictionary<string, string> parameters, CancellationToken cancel) =>
         await PostAsync((await MetadataAsync(cancel)).TokenEndpoint, parameters, cancel);
@@ -225,7 +251,7 @@ internal sealed class OidcProvider : IDisposable
             }
             await VerifyAsync(idToken, nonce, cancel);
         }
-        // A provider that does not rotate gives no new refresh token, and the old one goes on.
+        // A provider that does not rotate gives no new refresh token; the old one stays valid.
         var refresh = Text(answer, "refresh_token");
         return new(Text(answer, "access_token"), expiry, refresh.Length > 0 ? refresh : previous?.RefreshToken ?? "", idToken);
     }
@@ -273,7 +299,7 @@ internal sealed class OidcProvider : IDisposable
             {
                 throw new HttpRequestException($"the provider {_settings.Provider} answers {(int)response.StatusCode}");
             }
-            return json ?? throw new ProviderException("invalid_response", "the provider's answer is no JSON object");
+            return json ?? throw new ProviderException("invalid_response", "the provider's answer is not a JSON object");
         }
     }
 
@@ -284,6 +310,6 @@ internal sealed class OidcProvider : IDisposable
         json[name] is JsonValue value && value.TryGetValue(out double number) && number is > 0 and < 1e9 ? number : null;
 }
 
-/// <summary>A login under way on another device.</summary>
+/// <summary>A login in progress on another device.</summary>
 internal sealed record DeviceLogin(
     string DeviceCode, string UserCode, string VerificationUri, string VerificationUriComplete, TimeSpan Interval, TimeSpan Lifetime);

@@ -12,14 +12,20 @@ internal sealed class OidcSource : ITokenSource, IDisposable
     // A token may expire while its request is on the way.
     private static readonly TimeSpan Margin = TimeSpan.FromSeconds(10);
 
-    // Requests wait so long for a refresh, and never for a person.
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(3);
+    // How long a request waits for a refresh. It never waits for a person.
+    private static readonly TimeSpan RefreshTimeout = TimeSpan.FromSeconds(3);
 
-    // After a failure nobody asks the provider, and no browser opens, until this has passed.
+    // After a failure, the provider is not asked again until this has passed.
     private static readonly TimeSpan RefreshPause = TimeSpan.FromSeconds(2);
-    private static readonly TimeSpan LoginPause = TimeSpan.FromSeconds(30);
+
+    // Between one browser tab and the next; doubled for each tab that led to no login, so that a night brings few.
+    private static readonly TimeSpan FirstTabPause = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan LongestTabPause = TimeSpan.FromHours(8);
     private static readonly TimeSpan LoginLifetime = TimeSpan.FromMinutes(3);
-    private static readonly TimeSpan LockPatience = TimeSpan.FromSeconds(30);
+
+    // Of an access token whose end the provider does not give.
+    private static readonly TimeSpan UnknownLifetime = TimeSpan.FromMinutes(5);
+    private static readonly TimeSpan LockTimeout = TimeSpan.FromSeconds(30);
 
     private readonly Oidc _settings;
     private readonly OidcProvider _provider;
@@ -34,6 +40,7 @@ internal sealed class OidcSource : ITokenSource, IDisposable
     private Task<AuthToken>? _refreshing;
     private PendingLogin? _login;
     private DateTimeOffset _nextTab;
+    private TimeSpan _tabPause = FirstTabPause;
 
     public OidcSource(string name, Oidc settings, OidcProvider provider, ITokenStore store, TimeProvider clock)
     {
@@ -50,7 +57,7 @@ internal sealed class OidcSource : ITokenSource, IDisposable
 
     public OidcProvider Provider => _provider;
 
-    /// <summary>Called, when a login is needed, with the time to the next call bounded: one browser tab, not one for each request.</summary>
+    /// <summary>Called after a refresh that showed that a login is needed.</summary>
     public Action<OidcSource>? OnLoginNeeded { get; set; }
 
     public long Refreshes { get; private set; }
@@ -103,11 +110,11 @@ internal sealed class OidcSource : ITokenSource, IDisposable
         }
         try
         {
-            return await refreshing.WaitAsync(Patience, cancel);
+            return await refreshing.WaitAsync(RefreshTimeout, cancel);
         }
         catch (TimeoutException)
         {
-            throw new TokenException(Name, $"the provider {_settings.Provider} has not answered within {Patience.TotalSeconds:0} s");
+            throw new TokenException(Name, $"the provider {_settings.Provider} has not answered within {RefreshTimeout.TotalSeconds:0} s");
         }
     }
 
@@ -159,7 +166,7 @@ internal sealed class OidcSource : ITokenSource, IDisposable
         _store.Write(null);
     }
 
-    /// <summary>Begins a login in a browser. One that is under way already is given again.</summary>
+    /// <summary>Begins a login in a browser. A login that is already in progress is continued.</summary>
     /// <param name="redirectUri">Where the provider sends the browser back to.</param>
     /// <param name="returnTo">Where the person wanted to go; empty = nowhere.</param>
     /// <param name="cancel">Ends the wait for the provider.</param>
@@ -192,7 +199,7 @@ internal sealed class OidcSource : ITokenSource, IDisposable
                 || _clock.GetUtcNow() > pending.Until
                 || !CryptographicOperations.FixedTimeEquals(Encoding.UTF8.GetBytes(pending.State), Encoding.UTF8.GetBytes(state)))
             {
-                throw new TokenException(Name, "no login is under way that this answer belongs to; begin again");
+                throw new UnknownLoginException(Name);
             }
             login = pending;
             // A code is good once.
@@ -227,7 +234,8 @@ internal sealed class OidcSource : ITokenSource, IDisposable
             {
                 return false;
             }
-            _nextTab = now + LoginPause;
+            _nextTab = now + _tabPause;
+            _tabPause = _tabPause * 2 < LongestTabPause ? _tabPause * 2 : LongestTabPause;
             return true;
         }
     }
@@ -255,7 +263,7 @@ internal sealed class OidcSource : ITokenSource, IDisposable
         {
             _store.Write(tokens);
         }
-        await AdoptAsync(tokens, CancellationToken.None);
+        Adopt(tokens);
     }
 
     private Task<AuthToken> Refresh() => _refreshing ??= RefreshAsync();
@@ -300,7 +308,7 @@ internal sealed class OidcSource : ITokenSource, IDisposable
 
     private async Task<AuthToken> FetchAsync()
     {
-        if (_store.Read() is { } first && await TryAdoptAsync(first) is { } kept)
+        if (_store.Read() is { } first && TryAdopt(first) is { } kept)
         {
             return kept;
         }
@@ -311,7 +319,7 @@ internal sealed class OidcSource : ITokenSource, IDisposable
             {
                 throw LoginRequired("nobody has logged in yet");
             }
-            if (await TryAdoptAsync(stored) is { } fresh)
+            if (TryAdopt(stored) is { } fresh)
             {
                 return fresh;
             }
@@ -330,50 +338,47 @@ internal sealed class OidcSource : ITokenSource, IDisposable
                 throw LoginRequired($"the provider no longer takes the login ({e.Message})");
             }
             _store.Write(refreshed);
-            return await AdoptAsync(refreshed, CancellationToken.None);
+            return Adopt(refreshed);
         }
     }
 
     private async Task<IDisposable> LockAsync()
     {
-        using var limit = new CancellationTokenSource(LockPatience);
+        using var limit = new CancellationTokenSource(LockTimeout);
         return await _store.LockAsync(limit.Token);
     }
 
     private LoginRequiredException LoginRequired(string reason) => new(Name, $"{reason}; run: winch login {Name}");
 
     /// <summary>The token of what is stored, if it is still good and was not rejected.</summary>
-    private async Task<AuthToken?> TryAdoptAsync(StoredTokens stored)
+    private AuthToken? TryAdopt(StoredTokens stored)
     {
         var value = Value(stored);
         if (value.Length == 0 || value == _invalidated)
         {
             return null;
         }
-        try
-        {
-            return await AdoptAsync(stored, CancellationToken.None) is { ExpiresAt: { } end } token && _clock.GetUtcNow() < end - Margin
-                ? token
-                : null;
-        }
-        catch (ProviderException)
-        {
-            return null;
-        }
+        // It was verified when it was stored, and the kedge verifies it again: this works while the provider is away.
+        var end = _settings.Use == OidcToken.IdToken ? _provider.ExpiryOf(stored.IdToken) : stored.Expiry;
+        return end > _clock.GetUtcNow() + Margin ? Adopt(value, end.Value) : null;
     }
 
     private string Value(StoredTokens stored) => _settings.Use == OidcToken.IdToken ? stored.IdToken : stored.AccessToken;
 
-    private async Task<AuthToken> AdoptAsync(StoredTokens stored, CancellationToken cancel)
+    /// <summary>Uses tokens that the provider has just given.</summary>
+    private AuthToken Adopt(StoredTokens fresh) => Adopt(
+        Value(fresh),
+        (_settings.Use == OidcToken.IdToken ? _provider.ExpiryOf(fresh.IdToken) : fresh.Expiry)
+        ?? _clock.GetUtcNow() + UnknownLifetime);
+
+    private AuthToken Adopt(string value, DateTimeOffset end)
     {
-        var end = _settings.Use == OidcToken.IdToken
-            ? await _provider.VerifyAsync(stored.IdToken, nonce: null, cancel)
-            : stored.Expiry ?? _clock.GetUtcNow().AddMinutes(5);
-        var token = new AuthToken(Value(stored), ExpiresAt: end);
+        var token = new AuthToken(value, ExpiresAt: end);
         lock (_lock)
         {
             (_token, _since, _invalidated, _lastFailure) = (token, _clock.GetUtcNow(), "", null);
             _retryAt = default;
+            (_nextTab, _tabPause) = (default, FirstTabPause);
         }
         return token;
     }
@@ -383,3 +388,7 @@ internal sealed class OidcSource : ITokenSource, IDisposable
         public string ReturnTo { get; init; } = "";
     }
 }
+
+/// <summary>The browser brought an answer that belongs to no login in progress: of an earlier one, or forged.</summary>
+internal sealed class UnknownLoginException(string source)
+    : TokenException(source, "this answer belongs to no login in progress; log in again");

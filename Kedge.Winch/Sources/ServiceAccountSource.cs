@@ -43,7 +43,7 @@ internal static class ServiceAccountSource
             catch (Exception e) when (e is CryptographicException or ArgumentException or System.Text.Json.JsonException or FormatException)
             {
                 // Their texts may have parts of the key.
-                throw new TokenException(name, $"{account.KeyPath} is no service account key");
+                throw new TokenException(name, $"{account.KeyPath} is not a service account key");
             }
         });
 

@@ -1,26 +1,37 @@
 using Kedge.Client;
 using Kedge.Client.Domain;
 using Kedge.Client.Domain.Decoded;
+using Kedge.Winch.Proxying;
 
 namespace Kedge.Winch.Sources;
 
 /// <summary>Makes the sources of a file. None of them contacts anybody before its first use.</summary>
 internal static class SourceFactory
 {
-    /// <param name="files">Loaded and valid.</param>
+    /// <param name="definitions">Valid.</param>
     /// <param name="timeout">For one answer of a provider.</param>
-    public static Dictionary<string, ITokenSource> Create(ClientFiles files, TimeSpan timeout)
+    /// <param name="previous">
+    /// The state before a reload: a source whose definition has not changed is kept, with its tokens and a login in
+    /// progress. Null = there is none.
+    /// </param>
+    public static Dictionary<string, ITokenSource> Create(
+        IReadOnlyList<AuthSource> definitions, TimeSpan timeout, WinchState? previous = null)
     {
         var sources = new Dictionary<string, ITokenSource>();
-        foreach (var source in files.Sources)
+        foreach (var source in definitions)
         {
             if (source.Kind is not SourceKind.ClientCertificate)
             {
-                sources[source.Name] = Create(source, timeout);
+                sources[source.Name] = Kept(source, previous) ?? Create(source, timeout);
             }
         }
         return sources;
     }
+
+    private static ITokenSource? Kept(AuthSource source, WinchState? previous) =>
+        previous is not null && previous.Files.Sources.Contains(source)
+            ? previous.Sources.GetValueOrDefault(source.Name)
+            : null;
 
     private static ITokenSource Create(AuthSource source, TimeSpan timeout)
     {

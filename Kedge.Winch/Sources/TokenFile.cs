@@ -5,7 +5,7 @@ using System.Text.Json.Nodes;
 
 namespace Kedge.Winch.Sources;
 
-/// <summary>What an identity provider gave. In the original's file form, so that its logins go on.</summary>
+/// <summary>What an identity provider gave. The file has the form of the Go implementation, so that its logins stay valid.</summary>
 /// <param name="Expiry">Of the access token; null = unknown.</param>
 internal sealed record StoredTokens(string AccessToken, DateTimeOffset? Expiry, string RefreshToken, string IdToken)
 {
