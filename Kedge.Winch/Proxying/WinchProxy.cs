@@ -5,6 +5,7 @@ using Kedge.Winch.Listening;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Net.Http.Headers;
 using Yarp.ReverseProxy.Forwarder;
+using HttpRequest = Microsoft.AspNetCore.Http.HttpRequest;
 using Route = Kedge.Client.Domain.Route;
 
 namespace Kedge.Winch.Proxying;
