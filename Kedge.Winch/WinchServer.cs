@@ -39,7 +39,13 @@ internal sealed class WinchServer : IAsyncDisposable
     /// <param name="loggers">Where it logs.</param>
     /// <param name="quit">Ends the process.</param>
     /// <exception cref="FormatException">The PAC cannot be made.</exception>
-    public WinchServer(FlagValues flags, ClientFiles files, ClientCredentials credentials, ILoggerFactory loggers, Action quit)
+    public WinchServer(
+        FlagValues flags,
+        ClientFiles files,
+        ClientCredentials credentials,
+        ILoggerFactory loggers,
+        Action quit
+    )
     {
         _flags = flags;
         _loggers = loggers;
@@ -87,14 +93,32 @@ internal sealed class WinchServer : IAsyncDisposable
             credentials,
             flags.Get(WinchFlags.CorsOrigins),
             flags.Get(WinchFlags.DebugMode) ? $"winch-{Environment.UserName}" : "",
-            loggers.CreateLogger("winch.requests"));
-        var tunnel = new ConnectTunnel(_door, _states, kedges, IsOwn, credentials, metrics, loggers.CreateLogger("winch.connect"));
+            loggers.CreateLogger("winch.requests")
+        );
+        var tunnel = new ConnectTunnel(
+            _door,
+            _states,
+            kedges,
+            IsOwn,
+            credentials,
+            metrics,
+            loggers.CreateLogger("winch.connect")
+        );
         _door.OnConnect = tunnel.ServeAsync;
         if (monitoring.Length > 0)
         {
-            if (!IPEndPoint.TryParse(monitoring.StartsWith(':') ? $"127.0.0.1{monitoring}" : monitoring.Replace("localhost", "127.0.0.1"), out var address))
+            if (
+                !IPEndPoint.TryParse(
+                    monitoring.StartsWith(':')
+                        ? $"127.0.0.1{monitoring}"
+                        : monitoring.Replace("localhost", "127.0.0.1"),
+                    out var address
+                )
+            )
             {
-                throw new FormatException($"{WinchFlags.MonitoringAddress}: '{monitoring}' is not an address and a port");
+                throw new FormatException(
+                    $"{WinchFlags.MonitoringAddress}: '{monitoring}' is not an address and a port"
+                );
             }
             _monitoring = ListenerHost.Create(loggers, kestrel => kestrel.Listen(address), pages.ServeDebugAsync);
         }
@@ -190,7 +214,9 @@ internal sealed class WinchServer : IAsyncDisposable
 
     private WinchState StateOf(ClientFiles files, Dictionary<string, ITokenSource> sources)
     {
-        var pac = WinchSetup.Pac(_flags, files.Mapper, $"127.0.0.1:{HttpPort}", out var problem) ?? throw new FormatException(problem);
+        var pac =
+            WinchSetup.Pac(_flags, files.Mapper, $"127.0.0.1:{HttpPort}", out var problem)
+            ?? throw new FormatException(problem);
         foreach (var source in sources.Values.OfType<OidcSource>())
         {
             source.OnLoginNeeded = _tab.Open;
@@ -198,12 +224,16 @@ internal sealed class WinchServer : IAsyncDisposable
         return new(files, sources, new FileMapper(files, sources, WinchSetup.TlsOf(_flags)), pac);
     }
 
-    /// <summary>Applies changed files. Errors in them are reported, and the previous configuration stays active.</summary>
+    /// <summary>
+    /// Applies changed files. Errors in them are reported, and the previous configuration stays active.
+    /// </summary>
     private async Task ReloadAsync(CancellationToken stop)
     {
-        var watched = new WatchedFiles(
-        [
-            _flags.Get(WinchFlags.MapperPath), _flags.Get(WinchFlags.SourcesPath), _flags.Get(WinchFlags.PacFile), _flags.Get(WinchFlags.PacUpstream),
+        var watched = new WatchedFiles([
+            _flags.Get(WinchFlags.MapperPath),
+            _flags.Get(WinchFlags.SourcesPath),
+            _flags.Get(WinchFlags.PacFile),
+            _flags.Get(WinchFlags.PacUpstream),
         ]);
         try
         {

@@ -33,7 +33,8 @@ public static class TokenSources
     });
 
     /// <summary>
-    /// What a command prints: an <c>ExecCredential</c> of client.authentication.k8s.io, as kubectl's plugins print it, or the
+    /// What a command prints: an <c>ExecCredential</c> of client.authentication.k8s.io, as kubectl's plugins print it,
+    /// or the
     /// token alone. Run when the last token has expired; a token without an end is kept until it is rejected.
     /// </summary>
     /// <param name="name">For messages.</param>

@@ -49,10 +49,11 @@ public sealed class HelpTextAction(CommandSet set) : SynchronousCommandLineActio
         output.WriteLine($"Usage: {set.Name} [command] [flags]");
         output.WriteLine();
         output.WriteLine($"Commands (for details: {set.Name} <command> --help)");
+        var column = set.Commands.Max(command => command.Name.Length) + 2;
         foreach (var command in set.Commands)
         {
             var note = command == set.Default ? " (the default)" : "";
-            output.WriteLine($"  {command.Name,-10}{command.Summary}{note}");
+            output.WriteLine($"  {command.Name.PadRight(column)}{command.Summary}{note}");
         }
         output.WriteLine();
         output.WriteLine(

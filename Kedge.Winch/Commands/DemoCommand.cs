@@ -21,7 +21,8 @@ public sealed class DemoCommand : ICommand
 
     public string Summary => "runs a kedge, backends and winch on this machine, and prints commands to try";
 
-    public IEnumerable<Flag> Flags => [WinchFlags.HttpPort, WinchFlags.GrpcPort, FlagCatalogue.LogLevel, FlagCatalogue.LogFormatFlag];
+    public IEnumerable<Flag> Flags =>
+        [WinchFlags.HttpPort, WinchFlags.GrpcPort, FlagCatalogue.LogLevel, FlagCatalogue.LogFormatFlag];
 
     public async Task<int> RunAsync(Invocation invocation)
     {
@@ -46,23 +47,44 @@ public sealed class DemoCommand : ICommand
             { "http": { "routes": [ { "backend_name": "demo_http", "host_matcher": "web.demo.internal" } ] },
               "grpc": { "routes": [ { "backend_name": "demo_grpc", "authority_host_matcher": "greeter.demo.internal" } ] } }
             """;
-        var configuration = LoadedFiles.Load(
-            "director", Encoding.UTF8.GetBytes(director), "backendpool", Encoding.UTF8.GetBytes(backends.BackendPoolJson)).Value!;
+        var configuration = LoadedFiles
+            .Load(
+                "director",
+                Encoding.UTF8.GetBytes(director),
+                "backendpool",
+                Encoding.UTF8.GetBytes(backends.BackendPoolJson)
+            )
+            .Value!;
         await using var kedge = new KedgeServer(
-            options, none, new ServerStart(configuration, new(DemoCertificate.Create(TimeProvider.System)), ServerFiles.None), logging);
+            options,
+            none,
+            new ServerStart(configuration, new(DemoCertificate.Create(TimeProvider.System)), ServerFiles.None),
+            logging
+        );
         await kedge.StartAsync();
         var mapper = $$"""
             { "routes": [ { "regexp": { "exp": "^[a-z]+[.]demo[.]internal$", "url": "https://localhost:{{options.Listeners.HttpTlsPort}}" },
                             "proxy_auth": "demo", "tls": { "insecure": true } } ] }
             """;
         var sources = $$"""{ "auth_sources": [ { "name": "demo", "token": { "token": "{{Token}}" } } ] }""";
-        var files = ClientFiles.Load(
-            "mapper", Encoding.UTF8.GetBytes(mapper), "sources", Encoding.UTF8.GetBytes(sources), MapperOptions.Default).Value!;
-        var code = await RunCommand.UntilSignalAsync(invocation, files, server =>
-        {
-            Write(invocation.Output, server.HttpPort);
-            return Task.CompletedTask;
-        });
+        var files = ClientFiles
+            .Load(
+                "mapper",
+                Encoding.UTF8.GetBytes(mapper),
+                "sources",
+                Encoding.UTF8.GetBytes(sources),
+                MapperOptions.Default
+            )
+            .Value!;
+        var code = await RunCommand.UntilSignalAsync(
+            invocation,
+            files,
+            server =>
+            {
+                Write(invocation.Output, server.HttpPort);
+                return Task.CompletedTask;
+            }
+        );
         await kedge.DrainAsync();
         return code;
     }

@@ -44,10 +44,12 @@ public sealed class EnvCommand : ICommand
 
     public string Summary => "prints the variables that make programs of a shell use winch";
 
-    public IEnumerable<Flag> Flags => [Shell, Unset, .. WinchFlags.OfFiles, WinchFlags.HttpPort, WinchFlags.ProxyCredentials];
+    public IEnumerable<Flag> Flags =>
+        [Shell, Unset, .. WinchFlags.OfFiles, WinchFlags.HttpPort, WinchFlags.ProxyCredentials];
 
     public string Notes =>
-        "Java reads no such variables: -Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort=8070. https_proxy is set only when a route has connect: passthrough.";
+        "Java reads no such variables: -Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort=8070. https_proxy is set only when "
+        + "a route has connect: passthrough.";
 
     public IReadOnlyList<string> Examples => ["eval \"$(winch env)\"", "winch env --shell=fish | source"];
 

@@ -23,7 +23,8 @@ public sealed class ExecCommand : ICommand
 
     public string Notes => "The exit code is the command's; 127 when it cannot be started.";
 
-    public IReadOnlyList<string> Examples => ["winch exec --server_mapper_config_path=winch_mapper.json -- curl http://svc.ns.prod.example/"];
+    public IReadOnlyList<string> Examples =>
+        ["winch exec --server_mapper_config_path=winch_mapper.json -- curl http://svc.ns.prod.example/"];
 
     public async Task<int> RunAsync(Invocation invocation)
     {
@@ -45,7 +46,13 @@ public sealed class ExecCommand : ICommand
         WinchServer server;
         try
         {
-            server = new(flags, files, new ClientCredentials(flags.Get(WinchFlags.ProxyCredentials) ? RunCommand.Password() : null), logging.Loggers, static () => { })
+            server = new(
+                flags,
+                files,
+                new ClientCredentials(flags.Get(WinchFlags.ProxyCredentials) ? RunCommand.Password() : null),
+                logging.Loggers,
+                static () => { }
+            )
             {
                 IsEphemeral = true,
             };

@@ -14,7 +14,8 @@ public sealed class KubectlCredentialCommand : ICommand
 {
     public string Name => "kubectl-credential";
 
-    public string Summary => "prints the token of an auth source as an ExecCredential, for the exec section of a kubeconfig";
+    public string Summary =>
+        "prints the token of an auth source as an ExecCredential, for the exec section of a kubeconfig";
 
     public IEnumerable<Flag> Flags => WinchFlags.OfSources;
 

@@ -40,8 +40,8 @@ public sealed class LoginCommand : ICommand
     public IReadOnlyList<string> Arguments => ["[source]"];
 
     public string Notes =>
-        "With a browser, the provider sends it back to http://127.0.0.1:<server_http_port><login_callback_path>, which a "
-        + "running winch or this command answers. Exit codes: 0 when logged in, 1 when not, 2 for a usage error.";
+        "With a browser, the provider sends it back to http://127.0.0.1:<server_http_port><login_callback_path>, "
+        + "which a running winch or this command answers. Exit codes: 0 when logged in, 1 when not, 2 for a usage error.";
 
     public IReadOnlyList<string> Examples => ["winch login kedge-prod --server_auth_config_path=winch_auth.json"];
 
@@ -55,7 +55,7 @@ public sealed class LoginCommand : ICommand
         {
             return invocation.Refuse(
             [
-                $"auth source {source.Name} keeps its login in the running winch (store: memory): log in on its status page",
+                $"auth source {source.Name} keeps its login in memory: log in on the status page of the running winch",
             ]);
         }
         using var limit = new CancellationTokenSource(LoginTimeout);
@@ -128,7 +128,9 @@ public sealed class LoginCommand : ICommand
         var port = invocation.Flags.Get(WinchFlags.HttpPort);
         var url = await source.BeginLoginAsync(LoginCallback.RedirectUri(source.Settings, port), "", cancel);
         invocation.Output.WriteLine($"Open {url.AbsoluteUri}");
-        invocation.Output.WriteLine("Log in, and paste the address at which the browser ends (the page need not load):");
+        invocation.Output.WriteLine(
+            "Log in, and paste the address at which the browser ends (the page need not load):"
+        );
         invocation.Output.Flush();
         var line = await Console.In.ReadLineAsync(cancel) ?? "";
         if (!Uri.TryCreate(line.Trim(), UriKind.Absolute, out var answer))

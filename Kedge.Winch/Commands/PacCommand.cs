@@ -24,7 +24,8 @@ public sealed class PacCommand : ICommand
 
     public IEnumerable<Flag> Flags => [Test, .. WinchFlags.OfPac];
 
-    public IReadOnlyList<string> Examples => ["winch pac --test=http://svc.ns.prod.example/ --server_mapper_config_path=winch_mapper.json"];
+    public IReadOnlyList<string> Examples =>
+        ["winch pac --test=http://svc.ns.prod.example/ --server_mapper_config_path=winch_mapper.json"];
 
     public Task<int> RunAsync(Invocation invocation)
     {
@@ -55,23 +56,33 @@ public sealed class PacCommand : ICommand
             return "whatever the file of --pac_file says";
         }
         var text = url.Contains("://", StringComparison.Ordinal) ? url : $"http://{url}";
-        if (!Uri.TryCreate(text, UriKind.Absolute, out var parsed) || !Target.TryCreate(parsed.IdnHost, Math.Max(parsed.Port, 1), out var target))
+        if (
+            !Uri.TryCreate(text, UriKind.Absolute, out var parsed)
+            || !Target.TryCreate(parsed.IdnHost, Math.Max(parsed.Port, 1), out var target)
+        )
         {
             return "DIRECT";
         }
         var isSecure = parsed.Scheme is "https" or "wss";
         var isHttp = isSecure || parsed.Scheme is "http" or "ws";
         var expressions = flags.Get(WinchFlags.PacExpressions);
-        var goesToWinch = isHttp && (expressions.Count > 0
-            ? !isSecure && target.Host.Contains('.') && expressions.Any(expression => HostGlob.IsMatch(expression, target.Host))
-            : mapper.Decide(Protocol.Http, target) switch
-            {
-                Decision.Kedge mapped => !isSecure || mapped.route.TakesConnect,
-                Decision.BadMapping bad => !isSecure || bad.route.TakesConnect,
-                _ => false,
-            });
+        var goesToWinch =
+            isHttp
+            && (
+                expressions.Count > 0
+                    ? !isSecure
+                        && target.Host.Contains('.')
+                        && expressions.Any(expression => HostGlob.IsMatch(expression, target.Host))
+                    : mapper.Decide(Protocol.Http, target) switch
+                    {
+                        Decision.Kedge mapped => !isSecure || mapped.route.TakesConnect,
+                        Decision.BadMapping bad => !isSecure || bad.route.TakesConnect,
+                        _ => false,
+                    }
+            );
         return goesToWinch
-            ? $"PROXY 127.0.0.1:{flags.Get(WinchFlags.HttpPort)}{(flags.Get(WinchFlags.PacFallback) == PacFallback.Direct ? "; DIRECT" : "")}"
+                ? $"PROXY 127.0.0.1:{flags.Get(WinchFlags.HttpPort)}"
+                + (flags.Get(WinchFlags.PacFallback) == PacFallback.Direct ? "; DIRECT" : "")
             : flags.Get(WinchFlags.PacUpstream).Length > 0 ? "whatever the script of --pac_upstream says"
             : "DIRECT";
     }

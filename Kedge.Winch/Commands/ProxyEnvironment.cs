@@ -18,12 +18,19 @@ internal static class ProxyEnvironment
     /// <param name="password">That winch asks for; null = none.</param>
     public static IReadOnlyList<(string Name, string Value)> Variables(int port, bool takesConnect, string? password)
     {
-        var proxy = password is null ? $"http://127.0.0.1:{port}" : $"http://{ClientCredentials.User}:{password}@127.0.0.1:{port}";
+        var proxy = password is null
+            ? $"http://127.0.0.1:{port}"
+            : $"http://{ClientCredentials.User}:{password}@127.0.0.1:{port}";
         const string own = "localhost,127.0.0.1,::1";
         List<(string, string)> variables =
         [
             // curl takes the lower-case name only, others the upper-case one.
-            ("http_proxy", proxy), ("HTTP_PROXY", proxy), ("grpc_proxy", proxy), ("no_proxy", own), ("NO_PROXY", own), ("NODE_USE_ENV_PROXY", "1"),
+            ("http_proxy", proxy),
+            ("HTTP_PROXY", proxy),
+            ("grpc_proxy", proxy),
+            ("no_proxy", own),
+            ("NO_PROXY", own),
+            ("NODE_USE_ENV_PROXY", "1"),
         ];
         if (takesConnect)
         {

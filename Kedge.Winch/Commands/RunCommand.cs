@@ -41,11 +41,17 @@ public sealed class RunCommand : ICommand
     }
 
     /// <summary>Runs a proxy, and something more when it is up.</summary>
-    internal static async Task<int> UntilSignalAsync(Invocation invocation, ClientFiles files, Func<WinchServer, Task> started)
+    internal static async Task<int> UntilSignalAsync(
+        Invocation invocation,
+        ClientFiles files,
+        Func<WinchServer, Task> started
+    )
     {
         var flags = invocation.Flags;
         var options = LoggingOptions.From(flags);
-        using var logging = new LogOutput(flags.Get(WinchFlags.DebugMode) ? options with { Level = LogVerbosity.Debug } : options);
+        using var logging = new LogOutput(
+            flags.Get(WinchFlags.DebugMode) ? options with { Level = LogVerbosity.Debug } : options
+        );
         using var signal = new ShutdownSignal();
         var quit = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         var credentials = new ClientCredentials(flags.Get(WinchFlags.ProxyCredentials) ? Password() : null);
@@ -94,7 +100,8 @@ public sealed class RunCommand : ICommand
         if (!IPAddress.IsLoopback(flags.Get(WinchFlags.BindAddress)) && !flags.Get(WinchFlags.UnsafeBind))
         {
             problems.Add(
-                $"{WinchFlags.BindAddress}: {flags.Get(WinchFlags.BindAddress)} is not a loopback address, and whoever reaches it uses your credentials; "
+                $"{WinchFlags.BindAddress}: {flags.Get(WinchFlags.BindAddress)} is not a loopback address, and anyone "
+                    + "who reaches it uses your credentials; "
                 + $"{WinchFlags.UnsafeBind} allows it");
         }
         return problems;

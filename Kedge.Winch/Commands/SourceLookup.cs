@@ -12,7 +12,9 @@ namespace Kedge.Winch.Commands;
 /// <summary>What commands about auth sources share.</summary>
 internal static class SourceLookup
 {
-    /// <summary>The source that is meant: the one named, or the only one that can be meant. Null with what is wrong.</summary>
+    /// <summary>
+    /// The source that is meant: the one named, or the only one that can be meant. Null with what is wrong.
+    /// </summary>
     public static ITokenSource? Find(Invocation invocation, bool onlyLogins, out IReadOnlyList<string> errors)
     {
         if (WinchSetup.LoadSources(invocation.Flags, out errors) is not { } sources)

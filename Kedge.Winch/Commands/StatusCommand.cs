@@ -24,7 +24,10 @@ public sealed class StatusCommand : ICommand
     public async Task<int> RunAsync(Invocation invocation)
     {
         var port = invocation.Flags.Get(WinchFlags.HttpPort);
-        if (await WinchClient.TryGetAsync(port, "/winch/status") is not { } text || JsonNode.Parse(text) is not JsonObject status)
+        if (
+            await WinchClient.TryGetAsync(port, "/winch/status") is not { } text
+            || JsonNode.Parse(text) is not JsonObject status
+        )
         {
             invocation.Error.WriteLine($"winch: no winch answers on port {port}");
             return ExitCodes.Failure;
@@ -34,14 +37,19 @@ public sealed class StatusCommand : ICommand
             invocation.Output.WriteLine(status.ToJsonString(new JsonSerializerOptions { WriteIndented = true }));
             return ExitCodes.Success;
         }
-        invocation.Output.WriteLine($"winch {status["version"]} on port {port}, {status["routes"]} routes, PAC {status["pac"]}");
+        invocation.Output.WriteLine(
+            $"winch {status["version"]} on port {port}, {status["routes"]} routes, PAC {status["pac"]}"
+        );
         foreach (var error in (status["errors"] as JsonArray)!)
         {
             invocation.Output.WriteLine($"rejected: {error}");
         }
         foreach (var source in (status["sources"] as JsonArray)!)
         {
-            var state = source!["expires"] is { } end ? $"valid until {end}" : source["problem"] is { } problem ? $"{problem}" : "ready";
+            var state =
+                source!["expires"] is { } end ? $"valid until {end}"
+                : source["problem"] is { } problem ? $"{problem}"
+                : "ready";
             invocation.Output.WriteLine($"{source["name"]}: {state}");
         }
         return ExitCodes.Success;

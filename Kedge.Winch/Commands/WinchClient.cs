@@ -48,8 +48,12 @@ internal static class WinchClient
     /// <summary>Logs in by the running winch, which has the port that the provider sends the browser back to.</summary>
     public static async Task LoginAsync(Invocation invocation, OidcSource source, int port, CancellationToken cancel)
     {
-        var begun = await TryPostAsync(port, $"/winch/login/{source.Name}")
-            ?? throw new TokenException(source.Name, $"port {port} is in use, and by no winch; free it, or use --device");
+        var begun =
+            await TryPostAsync(port, $"/winch/login/{source.Name}")
+            ?? throw new TokenException(
+                source.Name,
+                $"port {port} is in use, and by no winch; free it, or use --device"
+            );
         if (!begun.Ok)
         {
             throw new TokenException(source.Name, begun.Text);
@@ -70,5 +74,6 @@ internal static class WinchClient
         }
     }
 
-    private static HttpClient Http() => new(new SocketsHttpHandler { UseProxy = false }) { Timeout = TimeSpan.FromSeconds(15) };
+    private static HttpClient Http() =>
+        new(new SocketsHttpHandler { UseProxy = false }) { Timeout = TimeSpan.FromSeconds(15) };
 }

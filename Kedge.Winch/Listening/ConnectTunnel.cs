@@ -13,8 +13,10 @@ using Microsoft.AspNetCore.Connections;
 namespace Kedge.Winch.Listening;
 
 /// <summary>
-/// Serves CONNECT. To a host that is not mapped it is a plain tunnel. To a mapped one the answer comes first, and what the client then
-/// sends decides: HTTP/1.1 and HTTP/2 in clear text (WebSockets of browsers, gRPC libraries with a proxy setting) become ordinary
+/// Serves CONNECT. To a host that is not mapped it is a plain tunnel. To a mapped one the answer comes first, and what
+/// the client then
+/// sends decides: HTTP/1.1 and HTTP/2 in clear text (WebSockets of browsers, gRPC libraries with a proxy setting)
+/// become ordinary
 /// requests; TLS is tunnelled to the kedge with CONNECT where the route allows it, and is closed otherwise.
 /// </summary>
 internal sealed class ConnectTunnel(
@@ -85,13 +87,21 @@ internal sealed class ConnectTunnel(
         switch (decision)
         {
             case Decision.Kedge { route.TakesConnect: false } refused when target.Port == HttpsPort:
-                await FailAsync(output, authority, WinchError.ConnectRefused(target.Authority, refused.route.ToString()));
+                await FailAsync(
+                    output,
+                    authority,
+                    WinchError.ConnectRefused(target.Authority, refused.route.ToString())
+                );
                 return false;
             case Decision.Kedge mapped:
                 await output.WriteAsync("HTTP/1.1 200 Connection established\r\n\r\n"u8.ToArray());
                 return await InnerAsync(connection, arrival with { Tunnel = target }, state, mapped);
             case Decision.BadMapping bad:
-                await FailAsync(output, authority, WinchError.BadMapping($"{target}: routes[{bad.route.Index}] leads nowhere: {bad.reason}"));
+                await FailAsync(
+                    output,
+                    authority,
+                    WinchError.BadMapping($"{target}: routes[{bad.route.Index}] leads nowhere: {bad.reason}")
+                );
                 return false;
             case var _ when state.Mapper.RefusesUnmapped:
                 await FailAsync(output, authority, WinchError.NotAKedgeDestination(target.Authority));
@@ -123,7 +133,12 @@ internal sealed class ConnectTunnel(
         }
     }
 
-    private async Task<bool> InnerAsync(ConnectionContext connection, Arrival arrival, WinchState state, Decision.Kedge mapped)
+    private async Task<bool> InnerAsync(
+        ConnectionContext connection,
+        Arrival arrival,
+        WinchState state,
+        Decision.Kedge mapped
+    )
     {
         var passes = mapped.route.TakesConnect;
         var first = await Sniffer.LookAsync(connection.Transport.Input, passes ? SilenceTimeout : InnerTimeout);
@@ -139,14 +154,18 @@ internal sealed class ConnectTunnel(
                 await connection.Transport.Output.WriteAsync(AccessDenied);
                 metrics.CountError("connect-refused");
                 logger.LogWarning(
-                    "CONNECT {Target}: TLS is closed: {Route} does not take it; use http:// (winch does the TLS to the kedge), or set connect to passthrough",
+                    "CONNECT {Target}: TLS is closed: {Route} does not take it; use http://, or set connect to passthrough",
                     target, mapped.route);
             }
             return false;
         }
         try
         {
-            await using var stream = await ThroughKedgeAsync(connection, state.Routes.RouteTo(mapped.route, mapped.kedge), target);
+            await using var stream = await ThroughKedgeAsync(
+                connection,
+                state.Routes.RouteTo(mapped.route, mapped.kedge),
+                target
+            );
             await CarryAsync(connection, stream);
         }
         catch (KedgeException e)
@@ -164,17 +183,28 @@ internal sealed class ConnectTunnel(
     {
         var cancel = connection.ConnectionClosed;
         var token = await KedgeHandler.TokenAsync(route.ProxyAuth, cancel);
-        var stream = await kedges.ClientOf(route).DialAsync(route.Kedge.IdnHost, route.Kedge.Port, ConnectTimeout, cancel);
+        var stream = await kedges
+            .ClientOf(route)
+            .DialAsync(route.Kedge.IdnHost, route.Kedge.Port, ConnectTimeout, cancel);
         try
         {
             var credentials = token is null ? "" : $"Proxy-Authorization: {token.Scheme} {token.Value}\r\n";
             await stream.WriteAsync(
                 Encoding.ASCII.GetBytes(
-                    $"CONNECT {target.Authority} HTTP/1.1\r\nHost: {target.Authority}\r\n{credentials}X-Kedge-Request-ID: winch-{Guid.NewGuid()}\r\n\r\n"),
-                cancel);
+                    $"CONNECT {target.Authority} HTTP/1.1\r\nHost: {target.Authority}\r\n{credentials}"
+                        + $"X-Kedge-Request-ID: winch-{Guid.NewGuid()}\r\n\r\n"
+                ),
+                cancel
+            );
             var reader = PipeReader.Create(stream, new StreamPipeReaderOptions(leaveOpen: true));
-            var head = await ReadHeadAsync(reader, HeadTimeout)
-                ?? throw KedgeConnector.Unreachable(route.Kedge.IdnHost, route.Kedge.Port, "it does not answer CONNECT", null);
+            var head =
+                await ReadHeadAsync(reader, HeadTimeout)
+                ?? throw KedgeConnector.Unreachable(
+                    route.Kedge.IdnHost,
+                    route.Kedge.Port,
+                    "it does not answer CONNECT",
+                    null
+                );
             if (head.Split(' ') is not [_, ['2', ..], ..])
             {
                 throw new KedgeException(
@@ -217,7 +247,8 @@ internal sealed class ConnectTunnel(
                 socket.Shutdown(SocketShutdown.Send);
             }
         }
-        catch (Exception e) when (e is IOException or SocketException or OperationCanceledException or ObjectDisposedException)
+        catch (Exception e)
+            when (e is IOException or SocketException or OperationCanceledException or ObjectDisposedException)
         {
             await target.DisposeAsync();
         }
@@ -294,7 +325,10 @@ internal sealed class ConnectTunnel(
             set => throw new NotSupportedException();
         }
 
-        public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+        public override async ValueTask<int> ReadAsync(
+            Memory<byte> buffer,
+            CancellationToken cancellationToken = default
+        )
         {
             var result = await read.ReadAsync(cancellationToken);
             var slice = result.Buffer.Slice(0, Math.Min(buffer.Length, result.Buffer.Length));
@@ -303,8 +337,10 @@ internal sealed class ConnectTunnel(
             return (int)slice.Length;
         }
 
-        public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default) =>
-            inner.WriteAsync(buffer, cancellationToken);
+        public override ValueTask WriteAsync(
+            ReadOnlyMemory<byte> buffer,
+            CancellationToken cancellationToken = default
+        ) => inner.WriteAsync(buffer, cancellationToken);
 
         public override Task FlushAsync(CancellationToken cancellationToken) => inner.FlushAsync(cancellationToken);
 

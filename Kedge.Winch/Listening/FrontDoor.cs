@@ -8,8 +8,10 @@ using Microsoft.Extensions.Options;
 namespace Kedge.Winch.Listening;
 
 /// <summary>
-/// Accepts connections and hands each to the part of the server that speaks its protocol. The server itself cannot have HTTP/1.1 and
-/// clear-text HTTP/2 on one port, and knows nothing of CONNECT tunnels; so it listens in memory, once for each protocol.
+/// Accepts connections and hands each to the part of the server that speaks its protocol. The server itself cannot have
+/// HTTP/1.1 and
+/// clear-text HTTP/2 on one port, and knows nothing of CONNECT tunnels; so it listens in memory, once for each
+/// protocol.
 /// </summary>
 internal sealed class FrontDoor : IConnectionListenerFactory, IConnectionListenerFactorySelector, IAsyncDisposable
 {

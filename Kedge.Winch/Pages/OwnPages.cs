@@ -11,7 +11,8 @@ using static System.Net.WebUtility;
 namespace Kedge.Winch.Pages;
 
 /// <summary>
-/// winch's own pages: status, PAC, logins, metrics. They change nothing on GET, and on POST only with a token that is on the page:
+/// winch's own pages: status, PAC, logins, metrics. They change nothing on GET, and on POST only with a token that is
+/// on the page:
 /// another site can send a form here, but cannot read that token.
 /// </summary>
 internal sealed class OwnPages(
@@ -28,7 +29,8 @@ internal sealed class OwnPages(
         var path = context.Request.Path.Value ?? "/";
         context.Response.Headers["X-Content-Type-Options"] = "nosniff";
         context.Response.Headers["X-Frame-Options"] = "DENY";
-        context.Response.Headers["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self' https: http:";
+        context.Response.Headers["Content-Security-Policy"] =
+            "default-src 'none'; style-src 'unsafe-inline'; form-action 'self' https: http:";
         if (states.Current.Logins.FirstOrDefault(source => source.Settings.LoginCallbackPath == path) is not null)
         {
             await CallbackAsync(context, path);
@@ -40,7 +42,10 @@ internal sealed class OwnPages(
                 await PacAsync(context);
                 return;
             case "/" when IsGet(context):
-                await HtmlAsync(context, StatusPage.Render(states, metrics, settings, _pageToken, _started, context.Request.Query));
+                await HtmlAsync(
+                    context,
+                    StatusPage.Render(states, metrics, settings, _pageToken, _started, context.Request.Query)
+                );
                 return;
             case "/winch/status" when IsGet(context):
                 await JsonAsync(context);
@@ -53,8 +58,11 @@ internal sealed class OwnPages(
                 quit();
                 return;
         }
-        if (path.StartsWith("/winch/", StringComparison.Ordinal) && path.Split('/') is ["", "winch", var action, var name]
-            && action is "login" or "logout" or "cleartoken")
+        if (
+            path.StartsWith("/winch/", StringComparison.Ordinal)
+            && path.Split('/') is ["", "winch", var action, var name]
+            && action is "login" or "logout" or "cleartoken"
+        )
         {
             await ActAsync(context, action, name);
             return;
@@ -186,13 +194,21 @@ internal sealed class OwnPages(
     {
         if (settings.RedirectUri(source) is not { } redirect)
         {
-            await TextAsync(context, 400, $"{source.Name} has no login_callback_path; run: winch login --device {source.Name}\n");
+            await TextAsync(
+                context,
+                400,
+                $"{source.Name} has no login_callback_path; run: winch login --device {source.Name}\n"
+            );
             return;
         }
         try
         {
             var form = context.Request.HasFormContentType ? await context.Request.ReadFormAsync() : null;
-            var url = await source.BeginLoginAsync(redirect, form?["return_to"].ToString() ?? "", context.RequestAborted);
+            var url = await source.BeginLoginAsync(
+                redirect,
+                form?["return_to"].ToString() ?? "",
+                context.RequestAborted
+            );
             if (context.Request.Headers.Accept.ToString().Contains("text/html"))
             {
                 context.Response.StatusCode = StatusCodes.Status303SeeOther;
@@ -211,7 +227,9 @@ internal sealed class OwnPages(
     {
         var query = context.Request.Query;
         var (state, code) = (query["state"].ToString(), query["code"].ToString());
-        var error = query["error"].ToString() is { Length: > 0 } said ? $"{said} {query["error_description"]}".Trim() : "";
+        var error = query["error"].ToString() is { Length: > 0 } said
+            ? $"{said} {query["error_description"]}".Trim()
+            : "";
         TokenException? failure = null;
         foreach (var source in states.Current.Logins.Where(source => source.Settings.LoginCallbackPath == path))
         {
@@ -219,10 +237,14 @@ internal sealed class OwnPages(
             {
                 var returnTo = await source.CompleteLoginAsync(state, code, error, context.RequestAborted);
                 logger.LogInformation("logged in to {Source}", source.Name);
-                var back = Uri.TryCreate(returnTo, UriKind.Absolute, out var url) && url.Scheme is "http" or "https"
-                    ? $"<p><a href=\"{HtmlEncode(returnTo)}\">Continue to {HtmlEncode(url.Host)}</a></p>"
-                    : "<p>You can close this tab.</p>";
-                await HtmlAsync(context, Html.Page("Logged in", $"<h1>Logged in to {HtmlEncode(source.Name)}</h1>{back}"));
+                var back =
+                    Uri.TryCreate(returnTo, UriKind.Absolute, out var url) && url.Scheme is "http" or "https"
+                        ? $"<p><a href=\"{HtmlEncode(returnTo)}\">Continue to {HtmlEncode(url.Host)}</a></p>"
+                        : "<p>You can close this tab.</p>";
+                await HtmlAsync(
+                    context,
+                    Html.Page("Logged in", $"<h1>Logged in to {HtmlEncode(source.Name)}</h1>{back}")
+                );
                 return;
             }
             catch (TokenException e)
@@ -232,7 +254,10 @@ internal sealed class OwnPages(
         }
         logger.LogWarning("a login failed: {Reason}", failure!.Message);
         context.Response.StatusCode = StatusCodes.Status400BadRequest;
-        await HtmlAsync(context, Html.Page("Not logged in", $"<h1>The login failed</h1><p>{HtmlEncode(failure.Message)}</p>"));
+        await HtmlAsync(
+            context,
+            Html.Page("Not logged in", $"<h1>The login failed</h1><p>{HtmlEncode(failure.Message)}</p>")
+        );
     }
 
     private async Task<bool> HasTokenAsync(HttpContext context)
@@ -242,7 +267,10 @@ internal sealed class OwnPages(
         {
             given = (await context.Request.ReadFormAsync())["page_token"].ToString();
         }
-        return CryptographicOperations.FixedTimeEquals(Encoding.UTF8.GetBytes(given), Encoding.UTF8.GetBytes(_pageToken));
+        return CryptographicOperations.FixedTimeEquals(
+            Encoding.UTF8.GetBytes(given),
+            Encoding.UTF8.GetBytes(_pageToken)
+        );
     }
 
     private static Task HtmlAsync(HttpContext context, string html)

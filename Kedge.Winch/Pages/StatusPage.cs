@@ -30,14 +30,24 @@ internal static class Html
 internal static class StatusPage
 {
     public static string Render(
-        WinchStates states, WinchMetrics metrics, PageSettings settings, string token, DateTimeOffset started, IQueryCollection query)
+        WinchStates states,
+        WinchMetrics metrics,
+        PageSettings settings,
+        string token,
+        DateTimeOffset started,
+        IQueryCollection query
+    )
     {
         var state = states.Current;
         var text = new StringBuilder();
-        text.Append($"<h1>winch</h1><p>version {HtmlEncode(BuildInfo.Version)}, since {started:u}, port {settings.Port}</p>");
+        text.Append(
+            $"<h1>winch</h1><p>version {HtmlEncode(BuildInfo.Version)}, since {started:u}, port {settings.Port}</p>"
+        );
         if (states.Rejected.Count > 0)
         {
-            text.Append("<h2 class=\"bad\">The changed configuration is rejected; the previous one stays active</h2><ul>");
+            text.Append(
+                "<h2 class=\"bad\">The changed configuration is rejected; the previous one stays active</h2><ul>"
+            );
             foreach (var error in states.Rejected)
             {
                 text.Append($"<li><code>{HtmlEncode(error)}</code></li>");
@@ -62,20 +72,28 @@ internal static class StatusPage
                 : oidc.Problem ?? "not used yet";
             var buttons = oidc is null
                 ? ""
-                : Html.Button($"/winch/login/{source.Name}", token, "Log in", source.Name == wanted ? returnTo : "") + " " + Html.Button($"/winch/logout/{source.Name}", token, "Log out");
+                : Html.Button($"/winch/login/{source.Name}", token, "Log in", source.Name == wanted ? returnTo : "")
+                    + " "
+                    + Html.Button($"/winch/logout/{source.Name}", token, "Log out");
             var mark = source.Name == wanted ? " ← log in here" : "";
-            text.Append($"<tr><td>{HtmlEncode(source.Name)}</td><td>{HtmlEncode(said)}</td><td>{buttons}{mark}</td></tr>");
+            text.Append(
+                $"<tr><td>{HtmlEncode(source.Name)}</td><td>{HtmlEncode(said)}</td><td>{buttons}{mark}</td></tr>"
+            );
         }
         text.Append("</table>");
     }
 
     private static void Routes(StringBuilder text, WinchState state)
     {
-        text.Append("<h2>Routes</h2><table><tr><th>#</th><th>Rule</th><th>Kedge</th><th>For the kedge</th><th>For the service</th></tr>");
+        text.Append(
+            "<h2>Routes</h2><table><tr><th>#</th><th>Rule</th><th>Kedge</th><th>For the kedge</th>"
+                + "<th>For the service</th></tr>"
+        );
         foreach (var route in state.Mapper.Routes)
         {
             text.Append(
-                $"<tr><td>{route.Index}</td><td><code>{HtmlEncode(route.Text)}</code></td><td><code>{HtmlEncode(route.Destination)}</code></td>"
+                $"<tr><td>{route.Index}</td><td><code>{HtmlEncode(route.Text)}</code></td>"
+                    + $"<td><code>{HtmlEncode(route.Destination)}</code></td>"
                 + $"<td>{HtmlEncode(route.ProxyAuth)}</td><td>{HtmlEncode(route.BackendAuth)}</td></tr>");
         }
         text.Append("</table>");
@@ -83,12 +101,17 @@ internal static class StatusPage
 
     private static void Latest(StringBuilder text, WinchMetrics metrics)
     {
-        text.Append("<h2>Latest requests</h2><table><tr><th>Time</th><th>Request</th><th>Route</th><th>Kedge</th><th>Status</th><th>Error</th></tr>");
+        text.Append(
+            "<h2>Latest requests</h2><table><tr><th>Time</th><th>Request</th><th>Route</th><th>Kedge</th><th>Status</th>"
+                + "<th>Error</th></tr>"
+        );
         foreach (var passed in metrics.Latest.Latest())
         {
             text.Append(
-                $"<tr><td>{passed.At:HH:mm:ss}</td><td>{HtmlEncode(passed.Method)} {HtmlEncode(passed.Authority)}</td><td>{passed.Route}</td>"
-                + $"<td>{HtmlEncode(passed.Kedge)}</td><td>{passed.Status}</td><td>{HtmlEncode(passed.Error)}</td></tr>");
+                $"<tr><td>{passed.At:HH:mm:ss}</td><td>{HtmlEncode(passed.Method)} {HtmlEncode(passed.Authority)}</td>"
+                    + $"<td>{passed.Route}</td>"
+                    + $"<td>{HtmlEncode(passed.Kedge)}</td><td>{passed.Status}</td><td>{HtmlEncode(passed.Error)}</td></tr>"
+            );
         }
         text.Append("</table>");
     }
@@ -96,14 +119,23 @@ internal static class StatusPage
     private static void Pac(StringBuilder text, WinchState state, PageSettings settings, string test)
     {
         text.Append(
-            $"<h2>Browsers</h2><p>Automatic proxy configuration: <code>http://127.0.0.1:{settings.Port}/proxy.pac?v={Client.Domain.Pac.Version(state.Pac)}</code></p>"
-            + $"<form method=\"get\"><label>Where does a URL go? <input name=\"test\" size=\"50\" value=\"{HtmlEncode(test)}\"></label> <button>Explain</button></form>");
+            $"<h2>Browsers</h2><p>Automatic proxy configuration: <code>http://127.0.0.1:{settings.Port}/proxy.pac"
+                + $"?v={Client.Domain.Pac.Version(state.Pac)}</code></p>"
+                + $"<form method=\"get\"><label>Where does a URL go? <input name=\"test\" size=\"50\" "
+                + $"value=\"{HtmlEncode(test)}\"></label> <button>Explain</button></form>"
+        );
         if (test.Length == 0)
         {
             return;
         }
         text.Append("<pre>");
-        text.Append(HtmlEncode(Explanations.OfUrl(state.Mapper, test, isGrpc: false) is { } lines ? string.Join('\n', lines) : "this is not a URL"));
+        text.Append(
+            HtmlEncode(
+                Explanations.OfUrl(state.Mapper, test, isGrpc: false) is { } lines
+                    ? string.Join('\n', lines)
+                    : "this is not a URL"
+            )
+        );
         text.Append("</pre>");
     }
 }
@@ -128,7 +160,10 @@ internal static class Explanations
         {
             case Decision.Kedge mapped:
                 lines.Add($"kedge: {mapped.kedge.Url}");
-                lines.Add($"for the kedge: {Named(mapped.route.ProxyAuth)}; for the service: {Named(mapped.route.BackendAuth)}");
+                lines.Add(
+                    $"for the kedge: {Named(mapped.route.ProxyAuth)}; "
+                        + $"for the service: {Named(mapped.route.BackendAuth)}"
+                );
                 break;
             case Decision.BadMapping:
                 lines.Add("the request is rejected (bad-mapping)");

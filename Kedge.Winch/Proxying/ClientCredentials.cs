@@ -18,7 +18,10 @@ internal sealed record ClientCredentials(string? Password)
         }
         var expected = "Basic " + Convert.ToBase64String(Encoding.UTF8.GetBytes($"{User}:{Password}"));
         return header is not null
-            && CryptographicOperations.FixedTimeEquals(Encoding.UTF8.GetBytes(header), Encoding.UTF8.GetBytes(expected));
+            && CryptographicOperations.FixedTimeEquals(
+                Encoding.UTF8.GetBytes(header),
+                Encoding.UTF8.GetBytes(expected)
+            );
     }
 
     public override string ToString() => Password is null ? "none" : "******";

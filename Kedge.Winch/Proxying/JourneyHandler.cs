@@ -46,7 +46,10 @@ internal sealed class JourneyHandler : HttpMessageHandler
         }
     }
 
-    protected override Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
+    protected override Task<HttpResponseMessage> SendAsync(
+        HttpRequestMessage request,
+        CancellationToken cancellationToken
+    )
     {
         request.Options.TryGetValue(Journey.Option, out var journey);
         if (journey!.Route is { } route)

@@ -25,7 +25,11 @@ internal sealed class ProxyTransformer(Journey journey, string infoLogs, string?
     private const string RequestIdHeader = "X-Kedge-Request-ID";
 
     public override async ValueTask TransformRequestAsync(
-        HttpContext httpContext, HttpRequestMessage proxyRequest, string destinationPrefix, CancellationToken cancellationToken)
+        HttpContext httpContext,
+        HttpRequestMessage proxyRequest,
+        string destinationPrefix,
+        CancellationToken cancellationToken
+    )
     {
         await base.TransformRequestAsync(httpContext, proxyRequest, destinationPrefix, cancellationToken);
         proxyRequest.RequestUri = journey.Url;
@@ -40,7 +44,10 @@ internal sealed class ProxyTransformer(Journey journey, string infoLogs, string?
         {
             return;
         }
-        headers.TryAddWithoutValidation("X-Forwarded-For", httpContext.Connection.RemoteIpAddress?.ToString() ?? "127.0.0.1");
+        headers.TryAddWithoutValidation(
+            "X-Forwarded-For",
+            httpContext.Connection.RemoteIpAddress?.ToString() ?? "127.0.0.1"
+        );
         if (!headers.NonValidated.Contains(RequestIdHeader))
         {
             headers.TryAddWithoutValidation(RequestIdHeader, $"winch-{Guid.NewGuid()}");
@@ -66,8 +73,12 @@ internal sealed class ProxyTransformer(Journey journey, string infoLogs, string?
             response.Headers.AccessControlAllowCredentials = "true";
             response.Headers.Append(HeaderNames.Vary, "Origin");
         }
-        var isUpgrade = proxyResponse.StatusCode == HttpStatusCode.SwitchingProtocols
-            || (proxyResponse.StatusCode == HttpStatusCode.OK && proxyResponse.RequestMessage?.Method == HttpMethod.Connect);
+        var isUpgrade =
+            proxyResponse.StatusCode == HttpStatusCode.SwitchingProtocols
+            || (
+                proxyResponse.StatusCode == HttpStatusCode.OK
+                && proxyResponse.RequestMessage?.Method == HttpMethod.Connect
+            );
         if (isUpgrade || !copies)
         {
             return copies;

@@ -5,7 +5,8 @@ using Microsoft.Net.Http.Headers;
 namespace Kedge.Winch.Proxying;
 
 /// <summary>
-/// Recognises requests that a browser makes for a page of another site. winch adds the user's credentials, so the page would act with
+/// Recognises requests that a browser makes for a page of another site. winch adds the user's credentials, so the page
+/// would act with
 /// them (a confused deputy), and cookie rules of browsers know nothing of that.
 /// </summary>
 internal static class SameSite
@@ -16,7 +17,8 @@ internal static class SameSite
     /// <param name="target">Of the request.</param>
     /// <param name="mapper">What it maps counts as one site: only the user's own services are there.</param>
     /// <remarks>
-    /// Browsers send Sec-Fetch-Site (W3C Fetch Metadata) to https and local URLs only. Elsewhere Origin decides, which comes with each
+    /// Browsers send Sec-Fetch-Site (W3C Fetch Metadata) to https and local URLs only. Elsewhere Origin decides, which
+    /// comes with each
     /// WebSocket and with each request but plain GETs, and for these Referer.
     /// </remarks>
     public static string? Stranger(IHeaderDictionary headers, bool isGet, Target target, Mapper mapper)
@@ -26,7 +28,11 @@ internal static class SameSite
             : headers["Sec-Fetch-Mode"].Count == 0 && headers[HeaderNames.UpgradeInsecureRequests] == "1");
         if (headers["Sec-Fetch-Site"].ToString() is { Length: > 0 } site)
         {
-            return site == "cross-site" && !isNavigation ? headers.Origin.ToString() is { Length: > 0 } from ? from : site : null;
+            return site == "cross-site" && !isNavigation
+                ? headers.Origin.ToString() is { Length: > 0 } from
+                    ? from
+                    : site
+                : null;
         }
         var origin = headers.Origin.ToString();
         if (origin.Length > 0)

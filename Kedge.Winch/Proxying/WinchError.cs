@@ -25,9 +25,14 @@ internal sealed record WinchError(int Status, GrpcStatus GrpcStatus, string Type
 
     public static WinchError BadRequest(string reason) => new(400, GrpcStatus.InvalidArgument, "bad-request", reason);
 
-    public static WinchError CrossSite(string from) => new(
-        403, GrpcStatus.PermissionDenied, "cross-site",
-        $"a page of another site ({from}) asked for this, and the route adds your credentials; the route's require_same_site allows it");
+    public static WinchError CrossSite(string from) =>
+        new(
+            403,
+            GrpcStatus.PermissionDenied,
+            "cross-site",
+            $"a page of another site ({from}) asked for this, and the route adds your credentials; "
+            + "require_same_site: false on the route allows it"
+        );
 
     /// <summary>TLS for a route that has no tunnel through its kedge.</summary>
     public static WinchError ConnectRefused(string authority, string route) => new(
@@ -35,8 +40,13 @@ internal sealed record WinchError(int Status, GrpcStatus GrpcStatus, string Type
         $"{authority}: {route} does not take TLS from clients; use http:// (winch speaks TLS to the kedge), "
         + "or set the route's connect to passthrough");
 
-    public static WinchError ProxyCredentials { get; } = new(
-        407, GrpcStatus.Unauthenticated, "proxy-credentials", "this winch asks for the credentials that `winch env` prints");
+    public static WinchError ProxyCredentials { get; } =
+        new(
+            407,
+            GrpcStatus.Unauthenticated,
+            "proxy-credentials",
+            "this winch asks for the credentials that `winch env` prints"
+        );
 
     public static WinchError Itself(string authority) =>
         new(508, GrpcStatus.FailedPrecondition, "bad-request", $"{authority} is winch itself");
@@ -75,7 +85,9 @@ internal sealed record WinchError(int Status, GrpcStatus GrpcStatus, string Type
         {
             response.Headers.ProxyAuthenticate = "Basic realm=\"winch\"";
         }
-        var isPage = HttpMethods.IsGet(context.Request.Method) && context.Request.Headers.Accept.ToString().Contains("text/html");
+        var isPage =
+            HttpMethods.IsGet(context.Request.Method)
+            && context.Request.Headers.Accept.ToString().Contains("text/html");
         response.ContentType = isPage ? "text/html; charset=utf-8" : "text/plain; charset=utf-8";
         var body = Encoding.UTF8.GetBytes(isPage ? Page(pages, returnTo) : $"winch: {Reason}\n");
         response.ContentLength = body.Length;
@@ -91,7 +103,9 @@ internal sealed record WinchError(int Status, GrpcStatus GrpcStatus, string Type
         var challenge = Status == 407 ? "Proxy-Authenticate: Basic realm=\"winch\"\r\n" : "";
         return Encoding.UTF8.GetBytes(
             $"HTTP/1.1 {Status} {Type}\r\n{ErrorHeader}: {HeaderSafe(Reason)}\r\n{TypeHeader}: {Type}\r\n{challenge}"
-            + $"Content-Type: text/plain; charset=utf-8\r\nContent-Length: {Encoding.UTF8.GetByteCount(body)}\r\nConnection: close\r\n\r\n{body}");
+                + "Content-Type: text/plain; charset=utf-8\r\n"
+                + $"Content-Length: {Encoding.UTF8.GetByteCount(body)}\r\nConnection: close\r\n\r\n{body}"
+        );
     }
 
     private string Page(string pages, string returnTo)
@@ -119,17 +133,26 @@ internal sealed record WinchError(int Status, GrpcStatus GrpcStatus, string Type
         _ => "The request did not get through",
     };
 
-    private static WinchError Of(KedgeException e) => e.Failure switch
-    {
-        KedgeFailure.BadMapping => BadMapping(e.Message),
-        KedgeFailure.NotAKedgeDestination => new(502, GrpcStatus.Unimplemented, "not-a-kedge-destination", e.Message),
-        KedgeFailure.LoginRequired => new(511, GrpcStatus.Unauthenticated, "login-required", e.Message) { LoginSource = e.AuthSource },
-        KedgeFailure.AuthSourceFailed => new(502, GrpcStatus.Internal, "auth-source-failed", e.Message),
-        KedgeFailure.KedgeCertificate => new(502, GrpcStatus.Unavailable, "kedge-certificate", e.Message),
-        KedgeFailure.KedgeUnreachable => new(502, GrpcStatus.Unavailable, "kedge-unreachable", e.Message),
-        KedgeFailure.Timeout => new(504, GrpcStatus.DeadlineExceeded, "transport-timeout", e.Message),
-        _ => new(502, GrpcStatus.Unknown, "transport-unknown-error", e.Message),
-    };
+    private static WinchError Of(KedgeException e) =>
+        e.Failure switch
+        {
+            KedgeFailure.BadMapping => BadMapping(e.Message),
+            KedgeFailure.NotAKedgeDestination => new(
+                502,
+                GrpcStatus.Unimplemented,
+                "not-a-kedge-destination",
+                e.Message
+            ),
+            KedgeFailure.LoginRequired => new(511, GrpcStatus.Unauthenticated, "login-required", e.Message)
+            {
+                LoginSource = e.AuthSource,
+            },
+            KedgeFailure.AuthSourceFailed => new(502, GrpcStatus.Internal, "auth-source-failed", e.Message),
+            KedgeFailure.KedgeCertificate => new(502, GrpcStatus.Unavailable, "kedge-certificate", e.Message),
+            KedgeFailure.KedgeUnreachable => new(502, GrpcStatus.Unavailable, "kedge-unreachable", e.Message),
+            KedgeFailure.Timeout => new(504, GrpcStatus.DeadlineExceeded, "transport-timeout", e.Message),
+            _ => new(502, GrpcStatus.Unknown, "transport-unknown-error", e.Message),
+        };
 
     private static string HeaderSafe(string text) =>
         new([.. text.Select(c => c is >= ' ' and <= '~' ? c : '?')]);

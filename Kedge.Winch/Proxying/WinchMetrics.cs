@@ -6,65 +6,74 @@ using Kedge.Host.Telemetry;
 namespace Kedge.Winch.Proxying;
 
 /// <summary>One request, for the status page.</summary>
-internal sealed record Passed(DateTimeOffset At, string Method, string Authority, string Route, string Kedge, int Status, string Error);
+internal sealed record Passed(
+    DateTimeOffset At, string Method, string Authority, string Route, string Kedge, int Status, string Error);
 
 /// <summary>Counts requests, and keeps the latest.</summary>
 internal sealed class WinchMetrics
 {
-    // Hosts choose kedges, so their number has a bound.
+    // Hosts choose kedges, so the number of series has a limit.
     private const int MostSeries = 1000;
 
-    private readonly ConcurrentDictionary<(string Route, string Kedge, string Protocol, string Code), StrongBox> _requests = new();
-    private readonly ConcurrentDictionary<string, StrongBox> _errors = new();
+    private readonly ConcurrentDictionary<Series, Counter> _requests = new();
+    private readonly ConcurrentDictionary<string, Counter> _errors = new();
 
     public Recent<Passed> Latest { get; } = new(50);
 
     public void Count(string route, string kedge, bool isGrpc, string code)
     {
-        var key = (route, kedge, isGrpc ? "grpc" : "http", code);
-        if (!_requests.ContainsKey(key) && _requests.Count >= MostSeries)
+        var series = new Series(route, kedge, isGrpc ? "grpc" : "http", code);
+        if (!_requests.ContainsKey(series) && _requests.Count >= MostSeries)
         {
-            key = ("other", "other", key.Item3, code);
+            series = series with { Route = "other", Kedge = "other", Code = "other" };
         }
-        Interlocked.Increment(ref _requests.GetOrAdd(key, static _ => new()).Value);
+        Interlocked.Increment(ref _requests.GetOrAdd(series, static _ => new()).Value);
     }
 
     public void CountError(string type) => Interlocked.Increment(ref _errors.GetOrAdd(type, static _ => new()).Value);
 
     /// <summary>Prometheus' text format.</summary>
-    /// <param name="state">For the tokens' ends.</param>
+    /// <param name="state">For the tokens.</param>
     public string Render(WinchState state)
     {
         var text = new StringBuilder();
-        text.Append("# HELP kedge_winch_requests_total Requests by route, kedge, protocol and code.\n# TYPE kedge_winch_requests_total counter\n");
-        foreach (var (key, value) in _requests.OrderBy(pair => pair.Key))
+        Begin(text, "requests_total", "counter", "Requests by route, kedge, protocol and code.");
+        foreach (var (series, count) in _requests.OrderBy(pair => pair.Key.ToString(), StringComparer.Ordinal))
         {
-            text.Append(CultureInfo.InvariantCulture,
-                $"kedge_winch_requests_total{{route=\"{key.Route}\",kedge=\"{key.Kedge}\",protocol=\"{key.Protocol}\",code=\"{key.Code}\"}} {value.Value}\n");
+            var labels = $"route=\"{series.Route}\",kedge=\"{series.Kedge}\",protocol=\"{series.Protocol}\"";
+            Add(text, "requests_total", $"{labels},code=\"{series.Code}\"", count.Value);
         }
-        text.Append("# HELP kedge_winch_errors_total Answers of winch itself, by type.\n# TYPE kedge_winch_errors_total counter\n");
-        foreach (var (type, value) in _errors.OrderBy(pair => pair.Key))
+        Begin(text, "errors_total", "counter", "Answers of winch itself, by type.");
+        foreach (var (type, count) in _errors.OrderBy(pair => pair.Key, StringComparer.Ordinal))
         {
-            text.Append(CultureInfo.InvariantCulture, $"kedge_winch_errors_total{{type=\"{type}\"}} {value.Value}\n");
+            Add(text, "errors_total", $"type=\"{type}\"", count.Value);
         }
-        text.Append("# HELP kedge_winch_token_refreshes_total Tokens fetched, by source and result.\n# TYPE kedge_winch_token_refreshes_total counter\n");
+        Begin(text, "token_refreshes_total", "counter", "Refreshes of tokens, by source and result.");
         foreach (var source in state.Logins)
         {
-            text.Append(CultureInfo.InvariantCulture, $"kedge_winch_token_refreshes_total{{source=\"{source.Name}\",result=\"ok\"}} {source.Refreshes}\n");
-            text.Append(CultureInfo.InvariantCulture, $"kedge_winch_token_refreshes_total{{source=\"{source.Name}\",result=\"error\"}} {source.FailedRefreshes}\n");
+            Add(text, "token_refreshes_total", $"source=\"{source.Name}\",result=\"ok\"", source.Refreshes);
+            Add(text, "token_refreshes_total", $"source=\"{source.Name}\",result=\"error\"", source.FailedRefreshes);
         }
-        text.Append("# HELP kedge_winch_token_expiry_timestamp_seconds When the token of a source ends.\n# TYPE kedge_winch_token_expiry_timestamp_seconds gauge\n");
+        Begin(text, "token_expiry_timestamp_seconds", "gauge", "When the token of a source expires.");
         foreach (var source in state.Logins)
         {
             if (source.ExpiresAt is { } end)
             {
-                text.Append(CultureInfo.InvariantCulture, $"kedge_winch_token_expiry_timestamp_seconds{{source=\"{source.Name}\"}} {end.ToUnixTimeSeconds()}\n");
+                Add(text, "token_expiry_timestamp_seconds", $"source=\"{source.Name}\"", end.ToUnixTimeSeconds());
             }
         }
         return text.ToString();
     }
 
-    internal sealed class StrongBox
+    private static void Begin(StringBuilder text, string name, string type, string help) =>
+        text.Append($"# HELP kedge_winch_{name} {help}\n# TYPE kedge_winch_{name} {type}\n");
+
+    private static void Add(StringBuilder text, string name, string labels, long value) =>
+        text.Append(CultureInfo.InvariantCulture, $"kedge_winch_{name}{{{labels}}} {value}\n");
+
+    private sealed record Series(string Route, string Kedge, string Protocol, string Code);
+
+    private sealed class Counter
     {
         public long Value;
     }

@@ -46,7 +46,13 @@ internal sealed class WinchProxy(
         if (error is not null)
         {
             metrics.CountError(error.Type);
-            logger.LogWarning("{Method} {Authority}: {Type}: {Reason}", request.Method, record.Authority, error.Type, error.Reason);
+            logger.LogWarning(
+                "{Method} {Authority}: {Type}: {Reason}",
+                request.Method,
+                record.Authority,
+                error.Type,
+                error.Reason
+            );
             if (context.Response.HasStarted)
             {
                 context.Abort();
@@ -62,8 +68,24 @@ internal sealed class WinchProxy(
         }
         var code = isGrpc ? GrpcCode(context) : context.Response.StatusCode.ToString();
         metrics.Count(record.Route, record.Kedge, isGrpc, code);
-        var said = error?.Type ?? (context.Response.Headers["X-Kedge-Error-Type"].ToString() is { Length: > 0 } kedge ? $"kedge: {kedge}" : "");
-        metrics.Latest.Add(new(DateTimeOffset.UtcNow, request.Method, record.Authority, record.Route, record.Kedge, context.Response.StatusCode, said));
+        var said =
+            error?.Type
+            ?? (
+                context.Response.Headers["X-Kedge-Error-Type"].ToString() is { Length: > 0 } kedge
+                    ? $"kedge: {kedge}"
+                    : ""
+            );
+        metrics.Latest.Add(
+            new(
+                DateTimeOffset.UtcNow,
+                request.Method,
+                record.Authority,
+                record.Route,
+                record.Kedge,
+                context.Response.StatusCode,
+                said
+            )
+        );
     }
 
     /// <summary>
@@ -95,8 +117,14 @@ internal sealed class WinchProxy(
         {
             return WinchError.BadRequest("CONNECT must be the first request of its connection");
         }
-        if (!TryReadTarget(request, rawTarget, arrival, out var scheme, out var authority, out var path)
-            || !Target.TryParse(authority, arrival.Tunnel?.Port ?? (scheme == Uri.UriSchemeHttps ? 443 : 80), out var target))
+        if (
+            !TryReadTarget(request, rawTarget, arrival, out var scheme, out var authority, out var path)
+            || !Target.TryParse(
+                authority,
+                arrival.Tunnel?.Port ?? (scheme == Uri.UriSchemeHttps ? 443 : 80),
+                out var target
+            )
+        )
         {
             return WinchError.BadRequest("the request names no host that can be called");
         }
@@ -109,7 +137,8 @@ internal sealed class WinchProxy(
             return WinchError.BadMapping($"{target.Authority}: routes[{bad.route.Index}] leads nowhere: {bad.reason}");
         }
         var origin = request.Headers.Origin.ToString();
-        var allowedOrigin = origin.Length > 0 && corsOrigins.Contains(origin, StringComparer.OrdinalIgnoreCase) ? origin : null;
+        var allowedOrigin =
+            origin.Length > 0 && corsOrigins.Contains(origin, StringComparer.OrdinalIgnoreCase) ? origin : null;
         Client.KedgeRoute? route = null;
         if (decision is Decision.Kedge mapped)
         {
@@ -117,7 +146,9 @@ internal sealed class WinchProxy(
             record.Kedge = mapped.kedge.Host;
             if (mapped.route.RequiresSameSite
                 && allowedOrigin is null
-                && SameSite.Stranger(request.Headers, HttpMethods.IsGet(request.Method), target, state.Mapper) is { } stranger)
+                && SameSite.Stranger(request.Headers, HttpMethods.IsGet(request.Method), target, state.Mapper)
+                    is { } stranger
+            )
             {
                 return WinchError.CrossSite(stranger);
             }
@@ -132,16 +163,31 @@ internal sealed class WinchProxy(
         {
             return WinchError.NotAKedgeDestination(target.Authority);
         }
-        if (!Uri.TryCreate(
-            $"{scheme}://{authority}{path}", new UriCreationOptions { DangerousDisablePathAndQueryCanonicalization = true }, out var url))
+        if (
+            !Uri.TryCreate(
+                $"{scheme}://{authority}{path}",
+                new UriCreationOptions { DangerousDisablePathAndQueryCanonicalization = true },
+                out var url
+            )
+        )
         {
             return WinchError.BadRequest("the request's target is not a URL");
         }
         var transformer = new ProxyTransformer(
-            new Journey(route, authority, url, isGrpc), route is null ? "" : infoLogs, route is null ? null : allowedOrigin);
+            new Journey(route, authority, url, isGrpc),
+            route is null ? "" : infoLogs,
+            route is null ? null : allowedOrigin
+        );
         var outcome = await forwarder.SendAsync(context, "http://winch", invoker, Config, transformer);
-        if (outcome is ForwarderError.None or ForwarderError.RequestCanceled or ForwarderError.RequestBodyCanceled
-            or ForwarderError.ResponseBodyCanceled or ForwarderError.UpgradeRequestCanceled or ForwarderError.UpgradeResponseCanceled)
+        if (
+            outcome
+            is ForwarderError.None
+                or ForwarderError.RequestCanceled
+                or ForwarderError.RequestBodyCanceled
+                or ForwarderError.ResponseBodyCanceled
+                or ForwarderError.UpgradeRequestCanceled
+                or ForwarderError.UpgradeResponseCanceled
+        )
         {
             return null;
         }
@@ -149,7 +195,13 @@ internal sealed class WinchProxy(
     }
 
     private static bool TryReadTarget(
-        HttpRequest request, string rawTarget, Arrival arrival, out string scheme, out string authority, out string path)
+        HttpRequest request,
+        string rawTarget,
+        Arrival arrival,
+        out string scheme,
+        out string authority,
+        out string path
+    )
     {
         scheme = Uri.UriSchemeHttp;
         authority = request.Host.Value ?? "";
@@ -204,7 +256,9 @@ internal sealed class WinchProxy(
 
     private static string GrpcCode(HttpContext context) =>
         context.Response.Headers["grpc-status"].ToString() is { Length: > 0 } header ? header
-        : context.Features.Get<IHttpResponseTrailersFeature>()?.Trailers["grpc-status"].ToString() is { Length: > 0 } trailer ? trailer
+        : context.Features.Get<IHttpResponseTrailersFeature>()?.Trailers["grpc-status"].ToString()
+            is { Length: > 0 } trailer
+            ? trailer
         : "unknown";
 
     private sealed class Record(string method)

@@ -82,7 +82,9 @@ internal static class WinchSetup
                 problem = $"{WinchFlags.PacFile} and {WinchFlags.PacExpressions} exclude each other";
                 return null;
             }
-            return FlagFiles.Read(WinchFlags.PacFile, file, out problem) is { } bytes ? Encoding.UTF8.GetString(bytes) : null;
+            return FlagFiles.Read(WinchFlags.PacFile, file, out problem) is { } bytes
+                ? Encoding.UTF8.GetString(bytes)
+                : null;
         }
         var upstream = "";
         if (flags.Get(WinchFlags.PacUpstream) is { Length: > 0 } wrapped)
@@ -94,10 +96,17 @@ internal static class WinchSetup
             upstream = Encoding.UTF8.GetString(bytes);
         }
         var options = new PacOptions(proxy, flags.Get(WinchFlags.PacFallback), upstream);
-        return expressions.Count > 0 ? Client.Domain.Pac.OfPatterns(expressions, options) : Client.Domain.Pac.OfMapper(mapper, options);
+        return expressions.Count > 0
+            ? Client.Domain.Pac.OfPatterns(expressions, options)
+            : Client.Domain.Pac.OfMapper(mapper, options);
     }
 
-    private static (string Name, byte[] Bytes)? Read(FlagValues flags, Flag<string> path, Flag<string> text, List<string> problems)
+    private static (string Name, byte[] Bytes)? Read(
+        FlagValues flags,
+        Flag<string> path,
+        Flag<string> text,
+        List<string> problems
+    )
     {
         var (file, inline) = (flags.Get(path), flags.Get(text));
         if (file.Length > 0 && inline.Length > 0)

@@ -15,9 +15,15 @@ internal sealed class BrowserTab(ILogger logger)
     public void Open(OidcSource source)
     {
         var settings = source.Settings;
-        var wantsBrowser = settings.Flow is Client.Domain.Decoded.LoginFlow.Browser or Client.Domain.Decoded.LoginFlow.Auto;
-        if (wantsBrowser && settings.OpenBrowser && Redirect(source) is { } redirect && IsPossible(settings.BrowserCommand)
-            && source.MayOpenTab())
+        var wantsBrowser =
+            settings.Flow is Client.Domain.Decoded.LoginFlow.Browser or Client.Domain.Decoded.LoginFlow.Auto;
+        if (
+            wantsBrowser
+            && settings.OpenBrowser
+            && Redirect(source) is { } redirect
+            && IsPossible(settings.BrowserCommand)
+            && source.MayOpenTab()
+        )
         {
             _ = OpenAsync(source, redirect);
         }
@@ -59,7 +65,11 @@ internal sealed class BrowserTab(ILogger logger)
             var url = await source.BeginLoginAsync(redirect, "", limit.Token);
             if (!TryStart(source.Settings.BrowserCommand, url))
             {
-                logger.LogWarning("no browser starts; to log in to {Source}, run: winch login {Name}", source.Name, source.Name);
+                logger.LogWarning(
+                    "no browser starts; to log in to {Source}, run: winch login {Name}",
+                    source.Name,
+                    source.Name
+                );
             }
         }
         catch (Exception e) when (e is HttpRequestException or ProviderException or OperationCanceledException)

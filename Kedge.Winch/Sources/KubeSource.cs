@@ -13,32 +13,47 @@ internal static class KubeSource
 
     private static readonly TimeSpan Recheck = TimeSpan.FromMinutes(1);
 
-    public static ITokenSource Create(string name, Kube kube, TimeSpan timeout) => new CachedTokenSource(name, async cancel =>
-    {
-        var options = new KubernetesOptions(
-            NoServer, TlsInsecure: false, CaFile: "", TokenFile: "", kube.User, PathOf(kube), timeout, TimeSpan.Zero);
-        try
-        {
-            var access = await new KubeConfigAccess(options).FindAsync(cancel);
-            var header = await access.Authorization(cancel);
-            if (header?.Parameter is not { Length: > 0 } value)
+    public static ITokenSource Create(string name, Kube kube, TimeSpan timeout) =>
+        new CachedTokenSource(
+            name,
+            async cancel =>
             {
-                throw new TokenException(name, access.ClientCertificate is null
-                    ? $"the kubeconfig user {kube.User} has no credentials"
-                    : $"the kubeconfig user {kube.User} has a client certificate only, which a service behind a kedge does not see");
+                var options = new KubernetesOptions(
+                    NoServer,
+                    TlsInsecure: false,
+                    CaFile: "",
+                    TokenFile: "",
+                    kube.User,
+                    PathOf(kube),
+                    timeout,
+                    TimeSpan.Zero
+                );
+                try
+                {
+                    var access = await new KubeConfigAccess(options).FindAsync(cancel);
+                    var header = await access.Authorization(cancel);
+                    if (header?.Parameter is not { Length: > 0 } value)
+                    {
+                        throw new TokenException(
+                            name,
+                            access.ClientCertificate is null
+                                ? $"the kubeconfig user {kube.User} has no credentials"
+                                : $"the kubeconfig user {kube.User} has only a client certificate, which services do not see"
+                        );
+                    }
+                    // Plugins keep their tokens themselves; asking again is cheap, and the file may change.
+                    return new AuthToken(value, header.Scheme, DateTimeOffset.UtcNow + Recheck);
+                }
+                catch (KubernetesAccessException e)
+                {
+                    throw new TokenException(name, e.Message, e);
+                }
             }
-            // Plugins keep their tokens themselves; asking again is cheap, and the file may change.
-            return new AuthToken(value, header.Scheme, DateTimeOffset.UtcNow + Recheck);
-        }
-        catch (KubernetesAccessException e)
-        {
-            throw new TokenException(name, e.Message, e);
-        }
-    });
+        );
 
     private static string PathOf(Kube kube) =>
         kube.Path.Length > 0 ? FileStore.Expand(kube.Path)
         : Environment.GetEnvironmentVariable("KUBECONFIG") is { Length: > 0 } list
             ? list.Split(Path.PathSeparator).FirstOrDefault(File.Exists) ?? list
-            : FileStore.Expand("~/.kube/config");
+        : FileStore.Expand("~/.kube/config");
 }

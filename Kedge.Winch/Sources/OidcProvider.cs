@@ -39,18 +39,34 @@ internal sealed class OidcProvider : IDisposable
             {
                 roots.ImportFromPemFile(file);
             }
-            var policy = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck };
+            var policy = new X509ChainPolicy
+            {
+                TrustMode = X509ChainTrustMode.CustomRootTrust,
+                RevocationMode = X509RevocationMode.NoCheck,
+            };
             policy.CustomTrustStore.AddRange(roots);
             handler.SslOptions = new SslClientAuthenticationOptions { CertificateChainPolicy = policy };
         }
         _http = new(handler) { Timeout = timeout, MaxResponseContentBufferSize = 1024 * 1024 };
-        var documents = new HttpDocumentRetriever(_http) { RequireHttps = settings.Provider.StartsWith("https:", StringComparison.OrdinalIgnoreCase) };
+        var documents = new HttpDocumentRetriever(_http)
+        {
+            RequireHttps = settings.Provider.StartsWith("https:", StringComparison.OrdinalIgnoreCase),
+        };
         _metadata = new(
-            settings.Provider.TrimEnd('/') + "/.well-known/openid-configuration", new OpenIdConnectConfigurationRetriever(), documents);
+            settings.Provider.TrimEnd('/') + "/.well-known/openid-configuration",
+            new OpenIdConnectConfigurationRetriever(),
+            documents
+        );
     }
 
     /// <summary>The URL at which a person logs in.</summary>
-    public async Task<Uri> AuthorizeUrlAsync(string redirectUri, string state, string challenge, string nonce, CancellationToken cancel)
+    public async Task<Uri> AuthorizeUrlAsync(
+        string redirectUri,
+        string state,
+        string challenge,
+        string nonce,
+        CancellationToken cancel
+    )
     {
         var metadata = await MetadataAsync(cancel);
         var parameters = new Dictionary<string, string>
@@ -65,12 +81,21 @@ internal sealed class OidcProvider : IDisposable
             ["code_challenge_method"] = "S256",
         };
         AddExtra(parameters);
-        var query = string.Join('&', parameters.Select(pair => $"{Uri.EscapeDataString(pair.Key)}={Uri.EscapeDataString(pair.Value)}"));
+        var query = string.Join(
+            '&',
+            parameters.Select(pair => $"{Uri.EscapeDataString(pair.Key)}={Uri.EscapeDataString(pair.Value)}")
+        );
         var address = metadata.AuthorizationEndpoint;
         return new Uri($"{address}{(address.Contains('?') ? '&' : '?')}{query}");
     }
 
-    public Task<StoredTokens> RedeemAsync(string code, string redirectUri, string verifier, string nonce, CancellationToken cancel) =>
+    public Task<StoredTokens> RedeemAsync(
+        string code,
+        string redirectUri,
+        string verifier,
+        string nonce,
+        CancellationToken cancel
+    ) =>
         TokensAsync(
             new()
             {
@@ -164,7 +189,10 @@ internal sealed class OidcProvider : IDisposable
         if (!result.IsValid)
         {
             // The library's text may have parts of the token.
-            throw new ProviderException("invalid_token", $"the ID token is not valid ({result.Exception?.GetType().Name})");
+            throw new ProviderException(
+                "invalid_token",
+                $"the ID token is not valid ({result.Exception?.GetType().Name})"
+            );
         }
         var token = (JsonWebToken)result.SecurityToken;
         if (nonce is not null && (!token.TryGetPayloadValue("nonce", out string? said) || said != nonce))
@@ -175,7 +203,8 @@ internal sealed class OidcProvider : IDisposable
     }
 
     /// <summary>
-    /// The end of an ID token that was verified when it was stored. Null: it is not of this provider and client, because
+    /// The end of an ID token that was verified when it was stored. Null: it is not of this provider and client,
+    /// because
     /// the configuration has changed since, or not an ID token at all.
     /// </summary>
     public DateTimeOffset? ExpiryOf(string idToken)
@@ -241,29 +270,46 @@ internal sealed class OidcProvider : IDisposable
         Dictionary<string, string> parameters, StoredTokens? previous, string? nonce, CancellationToken cancel)
     {
         var answer = await GrantAsync(parameters, cancel);
-        DateTimeOffset? expiry = Number(answer, "expires_in") is { } seconds ? DateTimeOffset.UtcNow.AddSeconds(seconds) : null;
+        DateTimeOffset? expiry = Number(answer, "expires_in") is { } seconds
+            ? DateTimeOffset.UtcNow.AddSeconds(seconds)
+            : null;
         var idToken = Text(answer, "id_token");
         if (_settings.Use == OidcToken.IdToken)
         {
             if (idToken.Length == 0)
             {
-                throw new ProviderException("invalid_response", "the provider gave no ID token; is the scope openid there?");
+                throw new ProviderException(
+                    "invalid_response",
+                    "the provider gave no ID token; is the scope openid there?"
+                );
             }
             await VerifyAsync(idToken, nonce, cancel);
         }
         // A provider that does not rotate gives no new refresh token; the old one stays valid.
         var refresh = Text(answer, "refresh_token");
-        return new(Text(answer, "access_token"), expiry, refresh.Length > 0 ? refresh : previous?.RefreshToken ?? "", idToken);
+        return new(
+            Text(answer, "access_token"),
+            expiry,
+            refresh.Length > 0 ? refresh : previous?.RefreshToken ?? "",
+            idToken
+        );
     }
 
-    private async Task<JsonObject> PostAsync(string endpoint, Dictionary<string, string> parameters, CancellationToken cancel)
+    private async Task<JsonObject> PostAsync(
+        string endpoint,
+        Dictionary<string, string> parameters,
+        CancellationToken cancel
+    )
     {
         using var request = new HttpRequestMessage(HttpMethod.Post, endpoint);
         if (_settings.Secret.Length > 0)
         {
             // RFC 6749, 2.3.1: both parts are form-encoded before they are joined.
             var pair = $"{Uri.EscapeDataString(_settings.ClientId)}:{Uri.EscapeDataString(_settings.Secret)}";
-            request.Headers.Authorization = new AuthenticationHeaderValue("Basic", Convert.ToBase64String(Encoding.UTF8.GetBytes(pair)));
+            request.Headers.Authorization = new AuthenticationHeaderValue(
+                "Basic",
+                Convert.ToBase64String(Encoding.UTF8.GetBytes(pair))
+            );
         }
         parameters["client_id"] = _settings.ClientId;
         request.Content = new FormUrlEncodedContent(parameters);
@@ -299,7 +345,8 @@ internal sealed class OidcProvider : IDisposable
             {
                 throw new HttpRequestException($"the provider {_settings.Provider} answers {(int)response.StatusCode}");
             }
-            return json ?? throw new ProviderException("invalid_response", "the provider's answer is not a JSON object");
+            return json
+                ?? throw new ProviderException("invalid_response", "the provider's answer is not a JSON object");
         }
     }
 
@@ -307,9 +354,17 @@ internal sealed class OidcProvider : IDisposable
         json[name] is JsonValue value && value.TryGetValue(out string? text) ? text : "";
 
     private static double? Number(JsonObject json, string name) =>
-        json[name] is JsonValue value && value.TryGetValue(out double number) && number is > 0 and < 1e9 ? number : null;
+        json[name] is JsonValue value && value.TryGetValue(out double number) && number is > 0 and < 1e9
+            ? number
+            : null;
 }
 
 /// <summary>A login in progress on another device.</summary>
 internal sealed record DeviceLogin(
-    string DeviceCode, string UserCode, string VerificationUri, string VerificationUriComplete, TimeSpan Interval, TimeSpan Lifetime);
+    string DeviceCode,
+    string UserCode,
+    string VerificationUri,
+    string VerificationUriComplete,
+    TimeSpan Interval,
+    TimeSpan Lifetime
+);

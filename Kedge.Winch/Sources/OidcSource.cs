@@ -6,7 +6,9 @@ using Kedge.Client.Domain.Decoded;
 
 namespace Kedge.Winch.Sources;
 
-/// <summary>Tokens of an OpenID Connect provider: kept, refreshed ahead of their end, and after a login by a person.</summary>
+/// <summary>
+/// Tokens of an OpenID Connect provider: kept, refreshed ahead of their end, and after a login by a person.
+/// </summary>
 internal sealed class OidcSource : ITokenSource, IDisposable
 {
     // A token may expire while its request is on the way.
@@ -114,7 +116,10 @@ internal sealed class OidcSource : ITokenSource, IDisposable
         }
         catch (TimeoutException)
         {
-            throw new TokenException(Name, $"the provider {_settings.Provider} has not answered within {RefreshTimeout.TotalSeconds:0} s");
+            throw new TokenException(
+                Name,
+                $"the provider {_settings.Provider} has not answered within {RefreshTimeout.TotalSeconds:0} s"
+            );
         }
     }
 
@@ -197,7 +202,11 @@ internal sealed class OidcSource : ITokenSource, IDisposable
         {
             if (_login is not { } pending
                 || _clock.GetUtcNow() > pending.Until
-                || !CryptographicOperations.FixedTimeEquals(Encoding.UTF8.GetBytes(pending.State), Encoding.UTF8.GetBytes(state)))
+                || !CryptographicOperations.FixedTimeEquals(
+                    Encoding.UTF8.GetBytes(pending.State),
+                    Encoding.UTF8.GetBytes(state)
+                )
+            )
             {
                 throw new UnknownLoginException(Name);
             }
@@ -287,8 +296,14 @@ internal sealed class OidcSource : ITokenSource, IDisposable
         {
             failure = e;
         }
-        catch (Exception e) when (e is ProviderException or HttpRequestException or IOException or UnauthorizedAccessException
-            or OperationCanceledException)
+        catch (Exception e)
+            when (e
+                    is ProviderException
+                        or HttpRequestException
+                        or IOException
+                        or UnauthorizedAccessException
+                        or OperationCanceledException
+            )
         {
             failure = new TokenException(Name, e.Message, e);
         }
@@ -363,7 +378,8 @@ internal sealed class OidcSource : ITokenSource, IDisposable
         return end > _clock.GetUtcNow() + Margin ? Adopt(value, end.Value) : null;
     }
 
-    private string Value(StoredTokens stored) => _settings.Use == OidcToken.IdToken ? stored.IdToken : stored.AccessToken;
+    private string Value(StoredTokens stored) =>
+        _settings.Use == OidcToken.IdToken ? stored.IdToken : stored.AccessToken;
 
     /// <summary>Uses tokens that the provider has just given.</summary>
     private AuthToken Adopt(StoredTokens fresh) => Adopt(
@@ -383,7 +399,13 @@ internal sealed class OidcSource : ITokenSource, IDisposable
         return token;
     }
 
-    private sealed record PendingLogin(string State, string Verifier, string Nonce, string RedirectUri, DateTimeOffset Until)
+    private sealed record PendingLogin(
+        string State,
+        string Verifier,
+        string Nonce,
+        string RedirectUri,
+        DateTimeOffset Until
+    )
     {
         public string ReturnTo { get; init; } = "";
     }

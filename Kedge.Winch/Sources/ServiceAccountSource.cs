@@ -16,36 +16,52 @@ internal static class ServiceAccountSource
     private static readonly TimeSpan Lifetime = TimeSpan.FromHours(1);
 
     public static ITokenSource Create(string name, ServiceAccount account, OidcProvider provider) =>
-        new CachedTokenSource(name, async cancel =>
-        {
-            try
+        new CachedTokenSource(
+            name,
+            async cancel =>
             {
-                var key = await File.ReadAllTextAsync(FileStore.Expand(account.KeyPath), cancel);
-                var answer = await provider.GrantAsync(
-                    account.UnsafePostKey
-                        ? new() { ["grant_type"] = "service_account", ["service_account"] = key, ["scope"] = string.Join(' ', account.Scopes) }
-                        : new()
-                        {
-                            ["grant_type"] = "urn:ietf:params:oauth:grant-type:jwt-bearer",
-                            ["assertion"] = Assertion(account, key),
-                            ["scope"] = string.Join(' ', account.Scopes),
-                        },
-                    cancel);
-                var token = OidcProvider.Text(answer, "id_token");
-                return token.Length > 0
-                    ? new AuthToken(token, ExpiresAt: await provider.VerifyAsync(token, nonce: null, cancel))
-                    : throw new TokenException(name, "the provider gave no ID token");
+                try
+                {
+                    var key = await File.ReadAllTextAsync(FileStore.Expand(account.KeyPath), cancel);
+                    var answer = await provider.GrantAsync(
+                        account.UnsafePostKey
+                            ? new()
+                            {
+                                ["grant_type"] = "service_account",
+                                ["service_account"] = key,
+                                ["scope"] = string.Join(' ', account.Scopes),
+                            }
+                            : new()
+                            {
+                                ["grant_type"] = "urn:ietf:params:oauth:grant-type:jwt-bearer",
+                                ["assertion"] = Assertion(account, key),
+                                ["scope"] = string.Join(' ', account.Scopes),
+                            },
+                        cancel
+                    );
+                    var token = OidcProvider.Text(answer, "id_token");
+                    return token.Length > 0
+                        ? new AuthToken(token, ExpiresAt: await provider.VerifyAsync(token, nonce: null, cancel))
+                        : throw new TokenException(name, "the provider gave no ID token");
+                }
+                catch (Exception e)
+                    when (e is ProviderException or HttpRequestException or IOException or UnauthorizedAccessException)
+                {
+                    throw new TokenException(name, e.Message, e);
+                }
+                catch (Exception e)
+                    when (e
+                            is CryptographicException
+                                or ArgumentException
+                                or System.Text.Json.JsonException
+                                or FormatException
+                    )
+                {
+                    // Their texts may have parts of the key.
+                    throw new TokenException(name, $"{account.KeyPath} is not a service account key");
+                }
             }
-            catch (Exception e) when (e is ProviderException or HttpRequestException or IOException or UnauthorizedAccessException)
-            {
-                throw new TokenException(name, e.Message, e);
-            }
-            catch (Exception e) when (e is CryptographicException or ArgumentException or System.Text.Json.JsonException or FormatException)
-            {
-                // Their texts may have parts of the key.
-                throw new TokenException(name, $"{account.KeyPath} is not a service account key");
-            }
-        });
+        );
 
     private static string Assertion(ServiceAccount account, string file)
     {
@@ -66,11 +82,21 @@ internal static class ServiceAccountSource
         {
             claims["target_audience"] = account.TargetAudience;
         }
-        var header = new JsonObject { ["alg"] = "RS256", ["typ"] = "JWT", ["kid"] = OidcProvider.Text(json, "private_key_id") };
+        var header = new JsonObject
+        {
+            ["alg"] = "RS256",
+            ["typ"] = "JWT",
+            ["kid"] = OidcProvider.Text(json, "private_key_id"),
+        };
         var signed = $"{Encode(header)}.{Encode(claims)}";
-        var signature = key.SignData(Encoding.ASCII.GetBytes(signed), HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
+        var signature = key.SignData(
+            Encoding.ASCII.GetBytes(signed),
+            HashAlgorithmName.SHA256,
+            RSASignaturePadding.Pkcs1
+        );
         return $"{signed}.{Base64Url.EncodeToString(signature)}";
     }
 
-    private static string Encode(JsonObject json) => Base64Url.EncodeToString(Encoding.UTF8.GetBytes(json.ToJsonString()));
+    private static string Encode(JsonObject json) =>
+        Base64Url.EncodeToString(Encoding.UTF8.GetBytes(json.ToJsonString()));
 }

@@ -51,7 +51,9 @@ internal static class SourceFactory
                 _ => FileMapper.Simple(source) ?? throw new NotSupportedException(source.Name),
             };
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or System.Security.Cryptography.CryptographicException)
+        catch (Exception e)
+            when (e is IOException or UnauthorizedAccessException or System.Security.Cryptography.CryptographicException
+            )
         {
             // A CA file that cannot be read is a fault of this source, and not of all of winch.
             return new Broken(source.Name, e.Message);
@@ -59,11 +61,25 @@ internal static class SourceFactory
     }
 
     /// <summary>A provider as a client of this account sees it.</summary>
-    private static Oidc Provider(ServiceAccount account) => new(
-        account.Provider, account.ClientId, account.Secret, account.Scopes, path: "", loginCallbackPath: "", LoginFlow.Auto,
-        listen: Microsoft.FSharp.Collections.FSharpList<string>.Empty, redirectHost: "", browserCommand: "", openBrowser: false,
-        new Microsoft.FSharp.Collections.FSharpMap<string, string>([]), audience: "",
-        Microsoft.FSharp.Collections.FSharpList<string>.Empty, OidcToken.IdToken, TokenStore.Memory);
+    private static Oidc Provider(ServiceAccount account) =>
+        new(
+            account.Provider,
+            account.ClientId,
+            account.Secret,
+            account.Scopes,
+            path: "",
+            loginCallbackPath: "",
+            LoginFlow.Auto,
+            listen: Microsoft.FSharp.Collections.FSharpList<string>.Empty,
+            redirectHost: "",
+            browserCommand: "",
+            openBrowser: false,
+            new Microsoft.FSharp.Collections.FSharpMap<string, string>([]),
+            audience: "",
+            Microsoft.FSharp.Collections.FSharpList<string>.Empty,
+            OidcToken.IdToken,
+            TokenStore.Memory
+        );
 
     private sealed class Broken(string name, string reason) : ITokenSource
     {

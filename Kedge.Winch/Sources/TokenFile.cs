@@ -5,7 +5,9 @@ using System.Text.Json.Nodes;
 
 namespace Kedge.Winch.Sources;
 
-/// <summary>What an identity provider gave. The file has the form of the Go implementation, so that its logins stay valid.</summary>
+/// <summary>
+/// What an identity provider gave. The file has the form of the Go implementation, so that its logins stay valid.
+/// </summary>
 /// <param name="Expiry">Of the access token; null = unknown.</param>
 internal sealed record StoredTokens(string AccessToken, DateTimeOffset? Expiry, string RefreshToken, string IdToken)
 {
@@ -21,7 +23,8 @@ internal interface ITokenStore
     void Write(StoredTokens? tokens);
 
     /// <summary>
-    /// Waits until no other process refreshes. Refresh tokens that rotate are good once: two refreshes at a time end the session.
+    /// Waits until no other process refreshes. Refresh tokens that rotate are good once: two refreshes at a time end
+    /// the session.
     /// </summary>
     Task<IDisposable> LockAsync(CancellationToken cancel);
 }
@@ -63,8 +66,14 @@ internal sealed class FileStore : ITokenStore
 
     public string FilePath => _path;
 
-    private static string StateFolder => Path.Combine(
-        Environment.GetFolderPath(Environment.SpecialFolder.LocalApplicationData, Environment.SpecialFolderOption.DoNotVerify), "winch");
+    private static string StateFolder =>
+        Path.Combine(
+            Environment.GetFolderPath(
+                Environment.SpecialFolder.LocalApplicationData,
+                Environment.SpecialFolderOption.DoNotVerify
+            ),
+            "winch"
+        );
 
     public StoredTokens? Read()
     {
@@ -141,7 +150,10 @@ internal sealed class FileStore : ITokenStore
         }
         else
         {
-            Directory.CreateDirectory(folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+            Directory.CreateDirectory(
+                folder,
+                UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute
+            );
         }
     }
 
@@ -156,9 +168,17 @@ internal sealed class FileStore : ITokenStore
         return expanded.StartsWith("~/", StringComparison.Ordinal) ? Path.Combine(home, expanded[2..]) : expanded;
     }
 
-    private static string Text(JsonObject json, string name) => json[name] is JsonValue value && value.TryGetValue(out string? text) ? text : "";
+    private static string Text(JsonObject json, string name) =>
+        json[name] is JsonValue value && value.TryGetValue(out string? text) ? text : "";
 
     private static DateTimeOffset? Time(JsonObject json) =>
         DateTimeOffset.TryParse(
-            Text(json, "expiry"), CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time) && time.Year > 1 ? time : null;
+            Text(json, "expiry"),
+            CultureInfo.InvariantCulture,
+            DateTimeStyles.AssumeUniversal,
+            out var time
+        )
+        && time.Year > 1
+            ? time
+            : null;
 }
