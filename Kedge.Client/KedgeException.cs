@@ -5,7 +5,7 @@ namespace Kedge.Client;
 /// <summary>What failed on the way to a service.</summary>
 public enum KedgeFailure
 {
-    /// <summary>A rule is for the host, and what the host puts into the rule's URL is no kedge.</summary>
+    /// <summary>A rule is for the host, and what the host puts into the rule's URL is not a kedge.</summary>
     BadMapping,
 
     /// <summary>No rule is for the host, and such hosts are not called.</summary>

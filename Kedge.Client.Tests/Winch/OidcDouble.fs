@@ -3,7 +3,6 @@ namespace Kedge.Client.Tests.Winch
 open System
 open System.Buffers.Text
 open System.Collections.Concurrent
-open System.Collections.Generic
 open System.Net
 open System.Security.Cryptography
 open System.Text
@@ -33,17 +32,12 @@ type OidcDouble(port: int) =
     let random () = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes 16)
     let name () = $"http://127.0.0.1:{boundPort}"
 
-    let json (context: HttpContext) (status: int) (value: (string * objnull) list) : Task =
+    let json (context: HttpContext) (status: int) (value: obj) : Task =
         context.Response.StatusCode <- status
         context.Response.ContentType <- "application/json"
-        let content = Dictionary<string, objnull>()
+        context.Response.WriteAsync(JsonSerializer.Serialize value)
 
-        for key, value in value do
-            content[key] <- value
-
-        context.Response.WriteAsync(JsonSerializer.Serialize content)
-
-    let refuse context (error: string) = json context 400 [ "error", error ]
+    let refuse context (error: string) = json context 400 {| error = error |}
 
     let tokens context (nonce: string) =
         let now = DateTimeOffset.UtcNow.ToUnixTimeSeconds()
@@ -72,13 +66,13 @@ type OidcDouble(port: int) =
         json
             context
             200
-            [
-                "access_token", "access-" + random ()
-                "token_type", "Bearer"
-                "expires_in", lifetime
-                "refresh_token", fresh
-                "id_token", token.Text
-            ]
+            {|
+                access_token = "access-" + random ()
+                token_type = "Bearer"
+                expires_in = lifetime
+                refresh_token = fresh
+                id_token = token.Text
+            |}
 
     let token (context: HttpContext) : Task =
         task {
@@ -140,14 +134,14 @@ type OidcDouble(port: int) =
                 json
                     context
                     200
-                    [
-                        "issuer", name ()
-                        "authorization_endpoint", $"{name ()}/authorize"
-                        "token_endpoint", $"{name ()}/token"
-                        "device_authorization_endpoint", $"{name ()}/device"
-                        "jwks_uri", $"{name ()}/keys"
-                    ]
-            | "/keys" -> json context 200 [ "keys", [ key.Jwk ] ]
+                    {|
+                        issuer = name ()
+                        authorization_endpoint = $"{name ()}/authorize"
+                        token_endpoint = $"{name ()}/token"
+                        device_authorization_endpoint = $"{name ()}/device"
+                        jwks_uri = $"{name ()}/keys"
+                    |}
+            | "/keys" -> json context 200 {| keys = [ key.Jwk ] |}
             | "/authorize" ->
                 Interlocked.Increment &authorizations |> ignore
 
@@ -166,13 +160,13 @@ type OidcDouble(port: int) =
                 json
                     context
                     200
-                    [
-                        "device_code", device
-                        "user_code", "WDJB-MJHT"
-                        "verification_uri", $"{name ()}/enter"
-                        "interval", 1
-                        "expires_in", 60
-                    ]
+                    {|
+                        device_code = device
+                        user_code = "WDJB-MJHT"
+                        verification_uri = $"{name ()}/enter"
+                        interval = 1
+                        expires_in = 60
+                    |}
             | "/token" -> token context
             | _ ->
                 context.Response.StatusCode <- 404

@@ -7,7 +7,7 @@ namespace Kedge.Client;
 /// <summary>Makes the sources of credentials that need no login.</summary>
 public static class TokenSources
 {
-    // What a command prints beyond this is no token.
+    // A command that prints more than this prints something other than a token.
     private const int MaxOutput = 1024 * 1024;
 
     /// <summary>The same token always.</summary>

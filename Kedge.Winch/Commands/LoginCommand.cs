@@ -41,7 +41,8 @@ public sealed class LoginCommand : ICommand
 
     public string Notes =>
         "With a browser, the provider sends it back to http://127.0.0.1:<server_http_port><login_callback_path>, "
-        + "which a running winch or this command answers. Exit codes: 0 when logged in, 1 when not, 2 for a usage error.";
+        + "which a running winch or this command answers. Exit codes: 0 when logged in, 1 when not, 2 for a usage "
+        + "error.";
 
     public IReadOnlyList<string> Examples => ["winch login kedge-prod --server_auth_config_path=winch_auth.json"];
 

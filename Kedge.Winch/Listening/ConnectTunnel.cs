@@ -154,7 +154,7 @@ internal sealed class ConnectTunnel(
                 await connection.Transport.Output.WriteAsync(AccessDenied);
                 metrics.CountError("connect-refused");
                 logger.LogWarning(
-                    "CONNECT {Target}: TLS is closed: {Route} does not take it; use http://, or set connect to passthrough",
+                    "CONNECT {Target}: {Route} does not take TLS; use http://, or set connect to passthrough",
                     target, mapped.route);
             }
             return false;

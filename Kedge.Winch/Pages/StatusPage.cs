@@ -102,15 +102,16 @@ internal static class StatusPage
     private static void Latest(StringBuilder text, WinchMetrics metrics)
     {
         text.Append(
-            "<h2>Latest requests</h2><table><tr><th>Time</th><th>Request</th><th>Route</th><th>Kedge</th><th>Status</th>"
-                + "<th>Error</th></tr>"
+            "<h2>Latest requests</h2><table><tr><th>Time</th><th>Request</th><th>Route</th><th>Kedge</th>"
+                + "<th>Status</th><th>Error</th></tr>"
         );
         foreach (var passed in metrics.Latest.Latest())
         {
             text.Append(
                 $"<tr><td>{passed.At:HH:mm:ss}</td><td>{HtmlEncode(passed.Method)} {HtmlEncode(passed.Authority)}</td>"
                     + $"<td>{passed.Route}</td>"
-                    + $"<td>{HtmlEncode(passed.Kedge)}</td><td>{passed.Status}</td><td>{HtmlEncode(passed.Error)}</td></tr>"
+                    + $"<td>{HtmlEncode(passed.Kedge)}</td><td>{passed.Status}</td>"
+                    + $"<td>{HtmlEncode(passed.Error)}</td></tr>"
             );
         }
         text.Append("</table>");

@@ -5,7 +5,7 @@ using Kedge.Host.Kubernetes;
 
 namespace Kedge.Winch.Sources;
 
-/// <summary>The credentials of a kubeconfig's user: token, exec plugin, password or OIDC. The file is not written to.</summary>
+/// <summary>The credentials of a kubeconfig user: token, exec plugin, password or OIDC. Never writes to the file.</summary>
 internal static class KubeSource
 {
     // Only the user is looked up; no API server is called.
@@ -38,7 +38,7 @@ internal static class KubeSource
                             name,
                             access.ClientCertificate is null
                                 ? $"the kubeconfig user {kube.User} has no credentials"
-                                : $"the kubeconfig user {kube.User} has only a client certificate, which services do not see"
+                                : $"kubeconfig user {kube.User}: only a client certificate, which services do not see"
                         );
                     }
                     // Plugins keep their tokens themselves; asking again is cheap, and the file may change.

@@ -8,7 +8,7 @@ using Kedge.Client.Domain.Decoded;
 namespace Kedge.Winch.Sources;
 
 /// <summary>
-/// Tokens for a Google service account: an assertion signed with its key, exchanged at its token endpoint (RFC 7523). The key
+/// Tokens for a Google service account: an assertion signed with its key, exchanged for a token (RFC 7523). The key
 /// itself leaves the machine only with <c>unsafe_post_key</c>.
 /// </summary>
 internal static class ServiceAccountSource
