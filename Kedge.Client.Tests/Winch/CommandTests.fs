@@ -231,7 +231,7 @@ let tests =
 
             case "changed files are applied; bad ones are reported and the previous ones stay active" (fun () ->
                 task {
-                    use! own = Winch.Start("""{ "routes": [], "unmapped": "refuse" }""", sources, [])
+                    use! own = Winch.Start(idle ", \"unmapped\": \"refuse\"", sources, [])
                     let ask () = curl [ "-i"; "--proxy"; own.Proxy; "http://new.prod.test/" ]
                     let! _, before = ask ()
                     Expect.stringContains before "not-a-kedge-destination" "before"

@@ -186,7 +186,7 @@ let http =
                     use peer = new HttpPeer "never"
 
                     use! strict =
-                        Winch.Start("""{ "routes": [], "unmapped": "refuse" }""", "", [])
+                        Winch.Start(idle ", \"unmapped\": \"refuse\"", "", [])
 
                     for tunnel in [ []; [ "--proxytunnel" ] ] do
                         let! _, answer =
@@ -286,7 +286,7 @@ let http =
                 task {
                     let! _, answer = get [] "http://gone.prod.test/kedge-said"
                     contains answer "HTTP/1.1 502"
-                    contains answer "X-Kedge-Error-Type: no-connection-to-all-resolved-addresses"
+                    contains answer "x-kedge-error-type: no-connection-to-all-resolved-addresses"
                     let! page = Winch.Direct.GetStringAsync(winch.Value.Url "/")
                     contains page "kedge: no-connection-to-all-resolved-addresses"
                     contains page "gone.prod.test"
@@ -307,7 +307,7 @@ let http =
                     contains answer "auth source none: "
                     let! _, answer = get [] "http://wrong-token.prod.test/"
                     contains answer "HTTP/1.1 401"
-                    contains answer "X-Kedge-Error-Type: unauthorized"
+                    contains answer "x-kedge-error-type: unauthorized"
                 })
 
             case "the metrics count requests and errors" (fun () ->

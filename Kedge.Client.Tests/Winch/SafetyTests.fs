@@ -151,7 +151,7 @@ let ownPages =
             case "no page has CORS, and none can be framed" (fun () ->
                 task {
                     use! own =
-                        Winch.Start("""{ "routes": [] }""", "", [ "--cors_allowed_origin=http://trusted.test" ])
+                        Winch.Start(idle "", "", [ "--cors_allowed_origin=http://trusted.test" ])
 
                     for origin in [ "http://trusted.test"; "http://evil.test" ] do
                         use request = new HttpRequestMessage(HttpMethod.Get, own.Url "/winch/page-token")
@@ -406,7 +406,7 @@ let tokens =
             case "an address that others can reach needs a flag of its own" (fun () ->
                 task {
                     use scratch = new Scratch()
-                    let mapper = scratch.Write("mapper.json", """{ "routes": [] }""")
+                    let mapper = scratch.Write("mapper.json", idle "")
 
                     let! code, _, errors =
                         Winch.Run(

@@ -20,7 +20,7 @@ let tlsService =
             Some Certificates.server.Value
         ))
 
-/// A kedge that takes every host under `prod.test` and demands a token; CONNECT to localhost is an ad-hoc rule.
+/// A kedge that takes every host and demands a token; an ad-hoc rule allows tunnels to the service in TLS.
 let kedge =
     Shared.make (fun () ->
         Secrets.add proxySecret
@@ -31,10 +31,10 @@ let kedge =
             Json.directorWithAdhoc
                 [
                     """{ "backend_name": "gone", "host_matcher": "gone.prod.test" }"""
-                    """{ "backend_name": "behind", "host_matcher": "*.prod.test" }"""
+                    """{ "backend_name": "behind", "proxy_mode": "REVERSE_PROXY" }"""
                 ]
                 [
-                    """{ "backend_name": "calls", "service_name_matcher": "kedge.test.*", "authority_host_matcher": "*.prod.test" }"""
+                    """{ "backend_name": "calls", "service_name_matcher": "kedge.test.*" }"""
                 ]
                 [
                     $$"""{ "dns_name_matcher": "tls.tunnel.test",
@@ -88,6 +88,10 @@ let usual () =
             route "^[a-z-]+[.]prod[.]test$" (grpcKedge ()) """ "protocol": "GRPC", "proxy_auth": "proxy" """
             route "^[a-z-]+[.]prod[.]test$" (httpKedge ()) """ "protocol": "HTTP", "proxy_auth": "proxy" """
         ]
+
+/// A mapper file whose only route is for a host that no test calls.
+let idle (more: string) =
+    $$"""{ "routes": [ { "direct": { "key": "idle.test", "url": "https://kedge.test" } } ]{{more}} }"""
 
 /// One winch for tests that change nothing.
 let winch =
