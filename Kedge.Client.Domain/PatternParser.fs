@@ -91,7 +91,10 @@ type internal PatternParser(text: string) =
             if isLazy then
                 reader.Skip 1
 
-            if not (reader.IsAtEnd) && (reader.Current = '*' || reader.Current = '+' || reader.Current = '?') then
+            if
+                not (reader.IsAtEnd)
+                && (reader.Current = '*' || reader.Current = '+' || reader.Current = '?')
+            then
                 fault place "one repetition follows another"
 
             repeated (Repeat(node, least, most, isLazy))
@@ -154,10 +157,7 @@ type internal PatternParser(text: string) =
             node
 
         let prefix =
-            Regex.Match(
-                reader.Rest,
-                @"^\((\?P?<(?<name>[^>)]*)>|\?(?<flags>[A-Za-z-]*)(?<end>[:)])|(?<other>\?))?"
-            )
+            Regex.Match(reader.Rest, @"^\((\?P?<(?<name>[^>)]*)>|\?(?<flags>[A-Za-z-]*)(?<end>[:)])|(?<other>\?))?")
 
         reader.Skip prefix.Length
 

@@ -59,7 +59,10 @@ let tests =
                     Expect.equal code 1 "strict"
 
                     let! code, output, _ =
-                        run """{ "routes": [ { "regexp": { "exp": "(", "url": "https://k.example" } } ] }""" "" [ "check" ]
+                        run
+                            """{ "routes": [ { "regexp": { "exp": "(", "url": "https://k.example" } } ] }"""
+                            ""
+                            [ "check" ]
 
                     Expect.equal code 1 "bad"
                     Expect.stringContains (lines output) "mapper.json:1:" "place"
@@ -68,7 +71,9 @@ let tests =
 
             case "explain: the rule, the kedge, the credentials, the PAC" (fun () ->
                 task {
-                    let! code, output, _ = run simple simpleSources [ "explain"; "http://a.prod.example/x" ]
+                    let! code, output, _ =
+                        run simple simpleSources [ "explain"; "http://a.prod.example/x" ]
+
                     Expect.equal code 0 (lines output)
 
                     for part in
@@ -81,7 +86,9 @@ let tests =
                         ] do
                         Expect.stringContains (lines output) part part
 
-                    let! _, output, _ = run simple simpleSources [ "explain"; "--grpc"; "only.example:50051" ]
+                    let! _, output, _ =
+                        run simple simpleSources [ "explain"; "--grpc"; "only.example:50051" ]
+
                     Expect.stringContains (lines output) "routes[0] matches" "gRPC"
                     let! _, output, _ = run simple simpleSources [ "explain"; "https://a.prod.example/" ]
                     Expect.stringContains (lines output) "PAC: DIRECT" "https"
@@ -146,14 +153,18 @@ let tests =
                             $"""--server_auth_config_path={scratch.Write("auth.json", sources)}"""
                         ]
 
-                    let! _, output, _ = Winch.Run(scratch.Path, "env" :: "--server_http_port=8123" :: flags, [])
+                    let! _, output, _ =
+                        Winch.Run(scratch.Path, "env" :: "--server_http_port=8123" :: flags, [])
+
                     Expect.contains output "export http_proxy='http://127.0.0.1:8123'" "bash"
                     Expect.contains output "export https_proxy='http://127.0.0.1:8123'" "a route takes CONNECT"
-                    let! _, output, _ = Winch.Run(scratch.Path, "env" :: "--shell=fish" :: "--unset" :: flags, [])
-                    Expect.contains output "set -e http_proxy" "fish"
 
                     let! _, output, _ =
-                        run simple simpleSources [ "env" ]
+                        Winch.Run(scratch.Path, "env" :: "--shell=fish" :: "--unset" :: flags, [])
+
+                    Expect.contains output "set -e http_proxy" "fish"
+
+                    let! _, output, _ = run simple simpleSources [ "env" ]
 
                     Expect.isFalse (lines output |> _.Contains("https_proxy")) "no route takes CONNECT"
 

@@ -25,7 +25,12 @@ let private visit (url: string) =
 /// One that reports how each request went, behind a peer that takes every token.
 let private stage (double: OidcDouble) (more: string) =
     let scratch = new Scratch()
-    let mapper = mapper [ route "^[a-z]+[.]prod[.]test$" (httpKedge ()) """ "backend_auth": "sso", "proxy_auth": "proxy" """ ]
+
+    let mapper =
+        mapper
+            [
+                route "^[a-z]+[.]prod[.]test$" (httpKedge ()) """ "backend_auth": "sso", "proxy_auth": "proxy" """
+            ]
 
     let sources =
         double.Sources(more).Replace("[ {", $$"""[ { "name": "proxy", "token": { "token": "{{proxySecret}}" } }, {""")
@@ -40,8 +45,7 @@ let private stage (double: OidcDouble) (more: string) =
 
 let private ask (own: Winch) (path: string) = curl [ "-i"; "--proxy"; own.Proxy; $"http://shop.prod.test{path}" ]
 
-let private token (path: string) =
-    (backend.Value.ReceivedOn path |> Array.last).Header "Authorization"
+let private token (path: string) = (backend.Value.ReceivedOn path |> Array.last).Header "Authorization"
 
 /// Runs `winch login`, visiting the address that it prints.
 let private login (scratch: Scratch) (flags: string list) (visits: string -> Task<unit>) =
@@ -115,18 +119,21 @@ let tests =
                         client.PostAsync(
                             own.Url "/winch/login/sso",
                             new FormUrlEncodedContent(
-                                dict
-                                    [
-                                        "page_token", pageToken
-                                        "return_to", "http://shop.prod.test/wanted?x=1"
-                                    ]
+                                dict [ "page_token", pageToken; "return_to", "http://shop.prod.test/wanted?x=1" ]
                             )
                         )
 
                     let! text = done_.Content.ReadAsStringAsync()
                     Expect.stringContains text "Logged in to sso" "logged in"
                     Expect.stringContains text "http://shop.prod.test/wanted?x=1" "and back"
-                    do! soon patience "a request with a token" (fun () -> ask own "/login/after") (snd >> _.Contains("HTTP/1.1 200"))
+
+                    do!
+                        soon
+                            patience
+                            "a request with a token"
+                            (fun () -> ask own "/login/after")
+                            (snd >> _.Contains("HTTP/1.1 200"))
+
                     Expect.stringStarts (token "/login/after") "Bearer ey" "the ID token"
                 })
 
@@ -136,11 +143,17 @@ let tests =
                     let scratch, flags = stage double ", \"open_browser\": false"
                     use _ = scratch
                     let port = $"--server_http_port={Ports.free ()}"
-                    let flags = port :: List.filter (fun (flag: string) -> not (flag.Contains "mapper")) flags
+
+                    let flags =
+                        port :: List.filter (fun (flag: string) -> not (flag.Contains "mapper")) flags
+
                     let! code, output = login scratch ("sso" :: flags) visits
                     Expect.equal code 0 output
                     Expect.stringContains output "logged in to sso" "browser"
-                    let ask command = Shell.runIn scratch.Path (Winch.Home scratch.Path) $"{Winch.Executable} {command}"
+
+                    let ask command =
+                        Shell.runIn scratch.Path (Winch.Home scratch.Path) $"{Winch.Executable} {command}"
+
                     let given = String.Join(' ', flags)
                     let! outcome = ask $"token sso {given}"
                     Expect.equal (outcome.Output.Split '.').Length 3 "a JSON Web Token"
@@ -160,7 +173,9 @@ let tests =
                     Expect.equal outcome.Code 1 "logged out"
                     Expect.stringContains outcome.Errors "run: winch login sso" "says what to do"
                     // A code that a person enters elsewhere.
-                    let! code, output = login scratch ("--device" :: "sso" :: flags) (fun _ -> Task.FromResult())
+                    let! code, output =
+                        login scratch ("--device" :: "sso" :: flags) (fun _ -> Task.FromResult())
+
                     Expect.equal code 0 output
                     Expect.stringContains output "enter the code WDJB-MJHT" "device"
                 })
@@ -201,7 +216,15 @@ let tests =
                     double.Lifetime <- 5
                     let scratch, flags = stage double ", \"open_browser\": false"
                     let port = $"--server_http_port={Ports.free ()}"
-                    let! code, output = login scratch ("sso" :: port :: List.filter (fun (flag: string) -> not (flag.Contains "mapper")) flags) visits
+
+                    let! code, output =
+                        login
+                            scratch
+                            ("sso"
+                             :: port
+                             :: List.filter (fun (flag: string) -> not (flag.Contains "mapper")) flags)
+                            visits
+
                     Expect.equal code 0 output
                     use! first = Winch.StartIn(scratch, flags, [], Ports.free ())
                     let other = new Scratch()
@@ -248,7 +271,15 @@ let tests =
                     File.SetUnixFileMode(script, UnixFileMode.UserRead ||| UnixFileMode.UserExecute)
                     let scratch, flags = stage double $", \"browser_command\": \"{script}\""
                     let port = $"--server_http_port={Ports.free ()}"
-                    let! code, output = login scratch ("sso" :: port :: List.filter (fun (flag: string) -> not (flag.Contains "mapper")) flags) visits
+
+                    let! code, output =
+                        login
+                            scratch
+                            ("sso"
+                             :: port
+                             :: List.filter (fun (flag: string) -> not (flag.Contains "mapper")) flags)
+                            visits
+
                     Expect.equal code 0 output
                     File.Delete opened
                     use! own = Winch.StartIn(scratch, flags, [], Ports.free ())
@@ -298,7 +329,15 @@ let tests =
                     double.IsAway <- true
                     // The token is valid still: the provider is not needed.
                     do! soon patience "a request" (fun () -> ask own "/login/away") (snd >> _.Contains("HTTP/1.1 200"))
-                    use! again = Winch.StartIn(new Scratch(), flags |> List.map (fun flag -> flag), [ "HOME", scratch.Path ], Ports.free ())
+
+                    use! again =
+                        Winch.StartIn(
+                            new Scratch(),
+                            flags |> List.map (fun flag -> flag),
+                            [ "HOME", scratch.Path ],
+                            Ports.free ()
+                        )
+
                     let! _, answer = ask again "/login/away"
                     Expect.stringContains answer "HTTP/1.1 200" "and a second winch takes it from the store"
                 })

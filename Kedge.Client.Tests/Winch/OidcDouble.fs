@@ -183,12 +183,15 @@ type OidcDouble(port: int) =
     new() = new OidcDouble 0
 
     member _.Name = name ()
+
     /// Seconds for which tokens are valid.
     member _.Lifetime
         with set (seconds: int) = lifetime <- seconds
+
     /// While away it breaks off every connection.
     member _.IsAway
         with set (value: bool) = Volatile.Write(&isAway, value)
+
     /// How often a refresh token was redeemed, and how often one came that was not the latest.
     member _.Refreshes = Volatile.Read &refreshes
     member _.Reuses = Volatile.Read &reuses

@@ -30,8 +30,7 @@ let private channelTo (address: string) (host: string) =
                 fun _ cancel ->
                     ValueTask<Stream>(
                         task {
-                            let socket =
-                                new Sockets.Socket(Sockets.SocketType.Stream, Sockets.ProtocolType.Tcp)
+                            let socket = new Sockets.Socket(Sockets.SocketType.Stream, Sockets.ProtocolType.Tcp)
 
                             do! socket.ConnectAsync(IPEndPoint.Parse address, cancel)
                             return new Sockets.NetworkStream(socket, true) :> Stream
@@ -66,7 +65,12 @@ let http =
                     let received = backend.Value.One "/by/name"
                     Expect.equal received.RawTarget "/by/name?x=1" "path and query"
                     Expect.equal (received.Header "Host") "with-service.prod.test" "own name"
-                    Expect.equal (received.Header "Authorization") $"Bearer {backendSecret}" "the service's credentials"
+
+                    Expect.equal
+                        (received.Header "Authorization")
+                        $"Bearer {backendSecret}"
+                        "the service's credentials"
+
                     Expect.equal (received.Header "Proxy-Authorization") "" "those of the kedge stay there"
                     Expect.equal received.BodyLength 4L "body"
                     Expect.stringStarts (received.Header "X-Kedge-Request-ID") "winch-" "request id"
@@ -145,9 +149,7 @@ let http =
                     let port = tlsService.Value.Port
 
                     let! code, answer =
-                        get
-                            [ "--insecure"; "--proxytunnel" ]
-                            $"https://tls.tunnel.test:{port}/end-to-end"
+                        get [ "--insecure"; "--proxytunnel" ] $"https://tls.tunnel.test:{port}/end-to-end"
 
                     Expect.equal code 0 answer
                     contains answer "tls-behind"
@@ -175,7 +177,13 @@ let http =
                         contains answer "direct"
 
                     for received in peer.ReceivedOn "/direct" do
-                        for header in [ "Authorization"; "Proxy-Authorization"; "X-Kedge-Request-ID"; "X-Forwarded-For" ] do
+                        for header in
+                            [
+                                "Authorization"
+                                "Proxy-Authorization"
+                                "X-Kedge-Request-ID"
+                                "X-Forwarded-For"
+                            ] do
                             Expect.equal (received.Header header) "" header
 
                     Expect.equal (peer.ReceivedOn "/direct").Length 2 "both"
@@ -185,12 +193,15 @@ let http =
                 task {
                     use peer = new HttpPeer "never"
 
-                    use! strict =
-                        Winch.Start(idle ", \"unmapped\": \"refuse\"", "", [])
+                    use! strict = Winch.Start(idle ", \"unmapped\": \"refuse\"", "", [])
 
                     for tunnel in [ []; [ "--proxytunnel" ] ] do
                         let! _, answer =
-                            curl ([ "-i"; "--proxy"; strict.Proxy ] @ tunnel @ [ $"http://localhost:{peer.Port}/" ])
+                            curl (
+                                [ "-i"; "--proxy"; strict.Proxy ]
+                                @ tunnel
+                                @ [ $"http://localhost:{peer.Port}/" ]
+                            )
 
                         contains answer "HTTP/1.1 502"
                         contains answer "X-Winch-Error-Type: not-a-kedge-destination"
@@ -315,7 +326,11 @@ let http =
                     let! _ = get [] "http://counted.prod.test/"
                     let! _ = get [] "http://down.prod.test/"
                     let! metrics = Winch.Direct.GetStringAsync(winch.Value.Url "/metrics")
-                    contains metrics """kedge_winch_requests_total{route="7",kedge="localhost",protocol="http",code="200"}"""
+
+                    contains
+                        metrics
+                        """kedge_winch_requests_total{route="7",kedge="localhost",protocol="http",code="200"}"""
+
                     contains metrics """kedge_winch_errors_total{type="kedge-unreachable"}"""
                 })
         ]
@@ -327,8 +342,7 @@ let grpc =
             .UnaryAsync(EchoRequest(Text = "hi"), deadline = DateTime.UtcNow + patience)
             .ResponseAsync
 
-    let refused (channel: GrpcChannel) =
-        failure<RpcException> "the call" (fun () -> unary channel)
+    let refused (channel: GrpcChannel) = failure<RpcException> "the call" (fun () -> unary channel)
 
     testList
         "winch, gRPC"

@@ -35,7 +35,12 @@ let private counting (scratch: Scratch) =
         $$"""{ "auth_sources": [ { "name": "counted",
                "exec": { "command": "sh", "args": [ "-c", {{Json.value script}} ] } } ] }"""
 
-    source, (fun () -> if File.Exists file then (File.ReadAllLines file).Length else 0)
+    source,
+    (fun () ->
+        if File.Exists file then
+            (File.ReadAllLines file).Length
+        else
+            0)
 
 [<Tests>]
 let ownPages =
@@ -67,8 +72,16 @@ let ownPages =
                             Expect.stringContains answer "X-Winch-Error-Type: " $"{host} {page}: not forwarded"
                             Expect.isFalse (answer.Contains token) $"{host} {page}"
 
-                    for host in [ $"127.0.0.1:{port}"; $"localhost:{port}"; $"LocalHost:{port}"; $"[::1]:{port}" ] do
-                        let! answer = raw port $"GET /version HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+                    for host in
+                        [
+                            $"127.0.0.1:{port}"
+                            $"localhost:{port}"
+                            $"LocalHost:{port}"
+                            $"[::1]:{port}"
+                        ] do
+                        let! answer =
+                            raw port $"GET /version HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+
                         Expect.equal (status answer) "200" host
                 })
 
@@ -150,8 +163,7 @@ let ownPages =
 
             case "no page has CORS, and none can be framed" (fun () ->
                 task {
-                    use! own =
-                        Winch.Start(idle "", "", [ "--cors_allowed_origin=http://trusted.test" ])
+                    use! own = Winch.Start(idle "", "", [ "--cors_allowed_origin=http://trusted.test" ])
 
                     for origin in [ "http://trusted.test"; "http://evil.test" ] do
                         use request = new HttpRequestMessage(HttpMethod.Get, own.Url "/winch/page-token")
@@ -411,10 +423,7 @@ let tokens =
                     let! code, _, errors =
                         Winch.Run(
                             scratch.Path,
-                            [
-                                $"--server_mapper_config_path={mapper}"
-                                "--server_bind_address=0.0.0.0"
-                            ],
+                            [ $"--server_mapper_config_path={mapper}"; "--server_bind_address=0.0.0.0" ],
                             []
                         )
 

@@ -11,6 +11,7 @@ let backendSecret = "the-backend-token-of-winch-tests"
 
 let backend = Shared.make (fun () -> new HttpPeer "behind")
 let calls = Shared.make (fun () -> new GrpcPeer "behind-calls")
+
 /// A service in TLS, for tunnels through the kedge.
 let tlsService =
     Shared.make (fun () ->
@@ -33,9 +34,7 @@ let kedge =
                     """{ "backend_name": "gone", "host_matcher": "gone.prod.test" }"""
                     """{ "backend_name": "behind", "proxy_mode": "REVERSE_PROXY" }"""
                 ]
-                [
-                    """{ "backend_name": "calls", "service_name_matcher": "kedge.test.*" }"""
-                ]
+                [ """{ "backend_name": "calls", "service_name_matcher": "kedge.test.*" }""" ]
                 [
                     $$"""{ "dns_name_matcher": "tls.tunnel.test",
                            "dns_name_replace": { "pattern": "tls.tunnel.test", "substitution": "localhost" },
@@ -108,7 +107,16 @@ let curl (arguments: string list) : Task<int * string> =
                 RedirectStandardError = true
             )
 
-        for name in [ "http_proxy"; "https_proxy"; "no_proxy"; "HTTP_PROXY"; "HTTPS_PROXY"; "NO_PROXY"; "ALL_PROXY" ] do
+        for name in
+            [
+                "http_proxy"
+                "https_proxy"
+                "no_proxy"
+                "HTTP_PROXY"
+                "HTTPS_PROXY"
+                "NO_PROXY"
+                "ALL_PROXY"
+            ] do
             info.Environment.Remove name |> ignore
 
         use running = nonNull (Process.Start info)

@@ -9,8 +9,7 @@ open Kedge.Tests.Harness
 /// A running `winch` on ports of its own, with its files in a directory of its own.
 type Winch private (scratch: Scratch, program: KedgeProgram, httpPort: int, grpcPort: int) =
 
-    static let executable =
-        Executable.find "WINCH_EXECUTABLE" "Kedge.Winch" "winch"
+    static let executable = Executable.find "WINCH_EXECUTABLE" "Kedge.Winch" "winch"
 
     static let probe =
         lazy new HttpClient(new SocketsHttpHandler(UseProxy = false), Timeout = TimeSpan.FromSeconds 5.0)

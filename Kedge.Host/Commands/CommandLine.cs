@@ -69,7 +69,12 @@ public static class CommandLine
         {
             errors = [$"{command.Name}: <{command.Arguments[operands.Length]}> is missing"];
         }
-        var invocation = new Invocation(flags, output, error) { Program = set.Name, Arguments = operands, Colours = colours };
+        var invocation = new Invocation(flags, output, error)
+        {
+            Program = set.Name,
+            Arguments = operands,
+            Colours = colours,
+        };
         return errors.Count > 0 ? invocation.Refuse(errors) : await command.RunAsync(invocation);
     }
 

@@ -23,7 +23,12 @@ let private roots =
 /// Folders of sources that must cite only what exists: the roots, and the tests.
 let private citing =
     roots
-    @ [ "Kedge.Tests"; "Kedge.PropertyTests"; "Kedge.Benchmarks"; "Kedge.Client.Tests" ]
+    @ [
+        "Kedge.Tests"
+        "Kedge.PropertyTests"
+        "Kedge.Benchmarks"
+        "Kedge.Client.Tests"
+    ]
 
 /// Words and phrases that a native technical writer does not use in this sense: a pattern, a text that it finds, and
 /// what to write instead.

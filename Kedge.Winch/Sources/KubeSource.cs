@@ -5,7 +5,7 @@ using Kedge.Host.Kubernetes;
 
 namespace Kedge.Winch.Sources;
 
-/// <summary>The credentials of a kubeconfig user: token, exec plugin, password or OIDC. Never writes to the file.</summary>
+/// <summary>Credentials of a kubeconfig user: token, exec plugin, password or OIDC. Never writes the file.</summary>
 internal static class KubeSource
 {
     // Only the user is looked up; no API server is called.
