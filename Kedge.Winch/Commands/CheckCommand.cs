@@ -1,6 +1,5 @@
 using Kedge.Host.Commands;
 using Kedge.Host.Flags;
-using Kedge.Winch.Pages;
 using Kedge.Winch.Settings;
 
 namespace Kedge.Winch.Commands;

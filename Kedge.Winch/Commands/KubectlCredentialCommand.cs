@@ -1,11 +1,8 @@
-using System.Net;
-using System.Text;
+using System.Text.Json.Nodes;
 using Kedge.Client;
-using Kedge.Client.Domain.Decoded;
 using Kedge.Host.Commands;
 using Kedge.Host.Flags;
 using Kedge.Winch.Settings;
-using Kedge.Winch.Sources;
 
 namespace Kedge.Winch.Commands;
 
@@ -30,12 +27,12 @@ public sealed class KubectlCredentialCommand : ICommand
         try
         {
             var token = await source.GetTokenAsync(CancellationToken.None);
-            var status = new System.Text.Json.Nodes.JsonObject { ["token"] = token.Value };
+            var status = new JsonObject { ["token"] = token.Value };
             if (token.ExpiresAt is { } end)
             {
                 status["expirationTimestamp"] = end.UtcDateTime.ToString("yyyy-MM-ddTHH:mm:ssZ");
             }
-            invocation.Output.WriteLine(new System.Text.Json.Nodes.JsonObject
+            invocation.Output.WriteLine(new JsonObject
             {
                 ["apiVersion"] = "client.authentication.k8s.io/v1",
                 ["kind"] = "ExecCredential",

@@ -1,11 +1,7 @@
-using System.Diagnostics;
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using Kedge.Client.Domain;
 using Kedge.Host.Commands;
 using Kedge.Host.Flags;
-using Kedge.Host.Logging;
-using Kedge.Winch.Proxying;
 using Kedge.Winch.Settings;
 
 namespace Kedge.Winch.Commands;

@@ -1,11 +1,7 @@
-using System.Net;
-using System.Text;
 using Kedge.Client;
-using Kedge.Client.Domain.Decoded;
 using Kedge.Host.Commands;
 using Kedge.Host.Flags;
 using Kedge.Winch.Settings;
-using Kedge.Winch.Sources;
 
 namespace Kedge.Winch.Commands;
 

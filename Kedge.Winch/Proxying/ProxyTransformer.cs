@@ -1,6 +1,5 @@
 using System.Net;
 using Kedge.Client;
-using Kedge.Client.Domain;
 using Microsoft.Net.Http.Headers;
 using Yarp.ReverseProxy.Forwarder;
 

@@ -2,7 +2,6 @@ using System.Text;
 using Kedge.Client;
 using Kedge.Client.Domain;
 using Kedge.Client.Domain.Decoded;
-using Kedge.Domain;
 using Kedge.Host.Flags;
 
 namespace Kedge.Winch.Settings;

@@ -1,5 +1,4 @@
 using Kedge.Client;
-using Kedge.Client.Domain;
 using Kedge.Client.Domain.Decoded;
 using Kedge.Winch.Proxying;
 
