@@ -79,7 +79,8 @@ internal sealed class DialerCounters(string name, string backend, Histogram<doub
     {
         for (var code = 0; code < counts.Length; code++)
         {
-            if (Volatile.Read(ref counts[code]) is > 0 and var count)
+            // One code is always reported, so that the metric is there before anything has happened.
+            if (Volatile.Read(ref counts[code]) is var count && (count > 0 || code == 0))
             {
                 yield return (code == Codes - 1 ? "other" : code.ToString(), count);
             }

@@ -61,6 +61,18 @@ let tests =
                         let! response = readUntil caller.Stream "nope"
                         Expect.stringStarts response "HTTP/1.1 401 No\r\n" "the response"
                         do! caller.Write(String('b', 1000))
+
+                        do!
+                            soon
+                                patience
+                                "the connection is idle"
+                                (fun () ->
+                                    DebugPort.metric
+                                        kedge
+                                        "kedge_backend_connections"
+                                        [ "protocol", "http"; "state", "idle" ])
+                                ((=) 1.0)
+
                         do! caller.Write "GET / HTTP/1.1\r\nHost: early.example\r\n\r\n"
                         let! response = readUntil caller.Stream "ok"
                         Expect.stringStarts response "HTTP/1.1 200 OK\r\n" "the next response"

@@ -50,7 +50,9 @@ internal static class RequestHead
     {
         foreach (ref readonly var field in fields.AsSpan())
         {
-            if (HeaderName.FindCommon(field.Name) is null && !IsToken(field.Name))
+            if (HeaderName.FindCommon(field.Name) is { } common
+                ? common.Kind is HeaderKind.Status or HeaderKind.OtherPseudo
+                : !IsToken(field.Name))
             {
                 return "a field's name is not a token";
             }
