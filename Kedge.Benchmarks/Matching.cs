@@ -168,8 +168,9 @@ public class HttpConditionMatching
     public int Table()
     {
         var headers = default(NoHeaders);
+        var ports = AuthorityPorts.Of(443);
         return _table.Match(
-            "POST", _host, AuthorityPorts.Of(443), "/api/v1/things/42", "page=3&v=2", ProxyMode.ReverseProxy, in headers);
+            "POST", _host, ports, "/api/v1/things/42", "page=3&v=2", ProxyMode.ReverseProxy, in headers);
     }
 
     private static object Route(int number) => number switch
