@@ -11,7 +11,7 @@ public sealed class ConfigurationStore
     private const int MaxAttempts = 20;
 
     // Of a log line. The journal has more, and the status page shows it.
-    private const int MaxLoggedChanges = 1000;
+    private const int MaxLoggedChanges = 600;
 
     private readonly Action<Configuration> _apply;
     private readonly ILogger _logger;

@@ -1,5 +1,6 @@
 using System.ComponentModel;
 using System.Diagnostics;
+using System.Net.Http.Headers;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
@@ -14,6 +15,9 @@ namespace Kedge.Host.Kubernetes;
 /// <param name="ExpiresAt">Null = not said.</param>
 internal sealed record ExecCredential(string Token, string Certificate, string Key, DateTimeOffset? ExpiresAt)
 {
+    /// <summary>The header with the token; null = it has none.</summary>
+    public AuthenticationHeaderValue? Authorization => Token.Length == 0 ? null : new("Bearer", Token);
+
     /// <summary>Leaves out the credentials, which a record would print.</summary>
     public override string ToString() => $"{nameof(ExecCredential)} {{ ExpiresAt = {ExpiresAt} }}";
 }

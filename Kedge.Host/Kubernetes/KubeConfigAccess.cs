@@ -44,13 +44,12 @@ internal sealed class KubeConfigAccess(KubernetesOptions options) : IKubernetesA
 
     private async Task<KubernetesAccess> FindAsync(string path, CancellationToken stop)
     {
-        var file = await KubernetesClientConfiguration.LoadKubeConfigAsync(new FileInfo(path)).WaitAsync(stop);
+        var (file, more) = await KubeConfigUser.ReadAsync(path, options.KubeConfigUser, stop);
         var users = file.Users ?? [];
         var user = users.FirstOrDefault(u => u.Name == options.KubeConfigUser)
             ?? throw new KubernetesAccessException(
                 $"{path} has no user '{options.KubeConfigUser}' "
                 + $"(available: {string.Join(", ", users.Select(u => u.Name))})");
-        var more = KubeConfigUser.Read(path, options.KubeConfigUser);
         var cluster = options.ApiUrl is { } given
             ? new ClusterEndpoint { Server = given.AbsoluteUri }
             : ClusterOf(file) ?? throw new KubernetesAccessException(
@@ -62,6 +61,11 @@ internal sealed class KubeConfigAccess(KubernetesOptions options) : IKubernetesA
         {
             // The library would run it here, and wait for it on its caller's thread.
             user.UserCredentials!.ExternalExecution = null;
+        }
+        if (plugin is not null || more.TokenFile.Length > 0)
+        {
+            // The library rejects users without credentials that it knows. This one is not sent.
+            user.UserCredentials!.Token = "-";
         }
         var configuration = KubernetesClientConfiguration.BuildConfigFromConfigObject(new K8SConfiguration
         {
@@ -87,9 +91,9 @@ internal sealed class KubeConfigAccess(KubernetesOptions options) : IKubernetesA
             new Uri(configuration.Host),
             options.TlsInsecure || configuration.SkipTlsVerify,
             () => FlagAccess.ReadRoots(options.CaFile) ?? fromCluster,
-            stop => credential is { Token.Length: > 0 }
-                ? Task.FromResult<AuthenticationHeaderValue?>(new("Bearer", credential.Token))
-                : AuthorizationAsync(configuration, tokenFile, stop),
+            stop => credential is null
+                ? AuthorizationAsync(configuration, tokenFile, stop)
+                : Task.FromResult(credential.Authorization),
             credential is { Certificate.Length: > 0 }
                 ? X509Certificate2.CreateFromPem(credential.Certificate, credential.Key)
                 : CertificateOf(configuration))

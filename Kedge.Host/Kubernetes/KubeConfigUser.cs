@@ -1,3 +1,6 @@
+using System.Text;
+using k8s;
+using k8s.KubeConfigModels;
 using YamlDotNet.Core;
 using YamlDotNet.RepresentationModel;
 
@@ -10,16 +13,32 @@ namespace Kedge.Host.Kubernetes;
 internal sealed record KubeConfigUser(
     string TokenFile, string InteractiveMode, IReadOnlyList<KeyValuePair<string, string>> Impersonation)
 {
-    public static KubeConfigUser Read(string path, string name)
+    private const string Extra = "as-user-extra";
+
+    /// <summary>Reads a kubeconfig: as the library understands it, and this user.</summary>
+    public static async Task<(K8SConfiguration File, KubeConfigUser User)> ReadAsync(
+        string path, string name, CancellationToken stop)
     {
         var yaml = new YamlStream();
-        using (var reader = File.OpenText(path))
-        {
-            yaml.Load(new MergingParser(new Parser(reader)));
-        }
+        yaml.Load(new MergingParser(new Parser(new StringReader(await File.ReadAllTextAsync(path, stop)))));
         var root = yaml.Documents.Count == 0 ? null : yaml.Documents[0].RootNode;
-        var entry = Items(root, "users").FirstOrDefault(user => Text(user, "name") == name);
-        var user = Child(entry, "user");
+        var users = Items(root, "users").ToArray();
+        var user = Read(name, Child(users.FirstOrDefault(entry => Text(entry, "name") == name), "user"));
+        foreach (var entry in users)
+        {
+            // The library takes its values for texts, but they are lists.
+            (Child(entry, "user") as YamlMappingNode)?.Children.Remove(new YamlScalarNode(Extra));
+        }
+        using var text = new StringWriter();
+        yaml.Save(text, assignAnchors: false);
+        using var stream = new MemoryStream(Encoding.UTF8.GetBytes(text.ToString()));
+        var file = await KubernetesClientConfiguration.LoadKubeConfigAsync(stream).WaitAsync(stop);
+        file.FileName = Path.GetFullPath(path);
+        return (file, user);
+    }
+
+    private static KubeConfigUser Read(string name, YamlNode? user)
+    {
         var headers = new List<KeyValuePair<string, string>>();
         void Add(string header, string value)
         {
@@ -34,7 +53,7 @@ internal sealed record KubeConfigUser(
         {
             Add("Impersonate-Group", (group as YamlScalarNode)?.Value ?? "");
         }
-        if (Child(user, "as-user-extra") is YamlMappingNode extra)
+        if (Child(user, Extra) is YamlMappingNode extra)
         {
             foreach (var (key, values) in extra.Children)
             {

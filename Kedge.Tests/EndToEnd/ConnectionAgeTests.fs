@@ -33,13 +33,13 @@ let private survives (client: int -> Identity option -> HttpClient) (check: bool
                     DebugPort.metric
                         kedge
                         "net_conntrack_listener_conn_accepted_total"
-                        [ "listener_name", "https_tls" ]
+                        [ "listener_name", "http_tls" ]
             }
 
         do! soon patience "four connections" connections (fun count -> count >= 4.0)
 
         let! aged =
-            DebugPort.metric kedge "kedge_connections_aged_total" [ "listener_name", "https_tls" ]
+            DebugPort.metric kedge "kedge_connections_aged_total" [ "listener_name", "http_tls" ]
 
         Expect.isGreaterThanOrEqual aged 3.0 "the metric"
         check wasAsked
@@ -85,7 +85,7 @@ let tests =
                     let! second = exchange ()
                     Expect.isTrue second "within the grace"
 
-                    let! error =
+                    let! _ =
                         failure<RpcException> "the stream is cut" (fun () ->
                             task {
                                 while true do
@@ -93,6 +93,6 @@ let tests =
                                     do! Task.Delay 20
                             })
 
-                    Expect.isNotNull error.Message "the caller notices"
+                    ()
                 })
         ]

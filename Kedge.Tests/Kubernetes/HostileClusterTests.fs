@@ -259,10 +259,10 @@ let credentials =
                     Expect.hasLength info 1 "runs"
                     use request = Text.Json.JsonDocument.Parse info[0]
                     let root = request.RootElement
-                    Expect.equal (root.GetProperty("kind").GetString()) "ExecCredential" "kind"
+                    Expect.equal (string (root.GetProperty "kind")) "ExecCredential" "kind"
 
                     Expect.equal
-                        (root.GetProperty("apiVersion").GetString())
+                        (string (root.GetProperty "apiVersion"))
                         "client.authentication.k8s.io/v1"
                         "version"
 
@@ -270,7 +270,7 @@ let credentials =
                     Expect.isFalse (spec.GetProperty("interactive").GetBoolean()) "there is no terminal"
 
                     Expect.equal
-                        (Uri(spec.GetProperty("cluster").GetProperty("server").GetString()))
+                        (Uri(string (spec.GetProperty("cluster").GetProperty "server")))
                         stage.Server.Url
                         "the cluster"
                 })
