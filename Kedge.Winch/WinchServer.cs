@@ -72,6 +72,7 @@ internal sealed class WinchServer : IAsyncDisposable
         WinchProxy? proxy = null;
         _app = ListenerHost.Create(
             loggers,
+            gate: null,
             kestrel =>
             {
                 Limits(kestrel);
@@ -120,7 +121,8 @@ internal sealed class WinchServer : IAsyncDisposable
                     $"{WinchFlags.MonitoringAddress}: '{monitoring}' is not an address and a port"
                 );
             }
-            _monitoring = ListenerHost.Create(loggers, kestrel => kestrel.Listen(address), pages.ServeDebugAsync);
+            _monitoring = ListenerHost.Create(
+                loggers, gate: null, kestrel => kestrel.Listen(address), pages.ServeDebugAsync);
         }
     }
 

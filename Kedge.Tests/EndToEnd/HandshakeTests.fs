@@ -202,7 +202,7 @@ let private lines (kedge: Kedge) =
     ]
 
 /// As the server sees it.
-let private addressOf (client: TcpClient) = $"127.0.0.1:{(client.Client.LocalEndPoint :?> IPEndPoint).Port}"
+let private addressOf (client: TcpClient) = $"127.0.0.1:{(nonNull client.Client.LocalEndPoint :?> IPEndPoint).Port}"
 
 /// Opens a connection and sends these bytes as they are.
 let private tcp (port: int) (bytes: string) =

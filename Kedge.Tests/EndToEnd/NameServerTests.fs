@@ -16,9 +16,10 @@ type private Sink() =
     member _.Failed = failed.ToArray()
 
     interface IEndpointSink with
-        member _.Resolved(endpoints) =
+        member _.Resolved(endpoints, _) =
             resolved.Enqueue(String.Join(' ', endpoints |> Seq.map (fun endpoint -> string endpoint.Address)))
 
+        member _.Missing(reason) = failed.Enqueue reason
         member _.Failed(error) = failed.Enqueue error
 
 /// Resolves `web.test` with the name servers of a file, until disposed.

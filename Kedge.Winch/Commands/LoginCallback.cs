@@ -21,7 +21,8 @@ internal sealed class LoginCallback : IAsyncDisposable
     {
         _source = source;
         Redirect = RedirectUri(source.Settings, address.Port);
-        _app = ListenerHost.Create(NullLoggerFactory.Instance, kestrel => kestrel.Listen(address), AnswerAsync);
+        _app = ListenerHost.Create(
+            NullLoggerFactory.Instance, gate: null, kestrel => kestrel.Listen(address), AnswerAsync);
     }
 
     /// <summary>Where the provider is to send the browser.</summary>
