@@ -287,7 +287,9 @@ public sealed class UpstreamPool : IConnectionOwner
     private void OpenForWaiters()
     {
         long waiting = _waiters.Count;
-        var needed = _streams > 0 ? (waiting + _streams - 1) / _streams : waiting > 0 && _open.Count == _retired ? 1 : 0;
+        var needed = _streams > 0 ? (waiting + _streams - 1) / _streams
+            : waiting > 0 && _open.Count == _retired ? 1
+            : 0;
         for (var node = _waiters.First; node is not null && _dialing < needed; node = node.Next)
         {
             if (_open.Count + _dialing >= _options.MaxConnections)
@@ -314,7 +316,7 @@ public sealed class UpstreamPool : IConnectionOwner
             {
                 var streams = Math.Max(1, _streams);
                 var isLimit = e.Kind == FailureKind.Limit;
-                // Those that it was for. If only the limit is reached, they can wait for the connections that there are.
+                // Those that it was for. If only the limit is reached, they can wait for the open connections.
                 var count = !isLimit ? Math.Clamp(_waiters.Count - (long)_dialing * streams, 0, streams)
                     : _open.Count + _dialing > 0 ? 0
                     : _waiters.Count;
