@@ -107,7 +107,6 @@ internal sealed class Exchange : HttpMessageInvoker
                 incoming.BodyReader, replay, Progress, GrpcMessages.OfRequest(Record));
             incoming.Body = body;
             _content = new RequestContent(copying, body, replay);
-            Progress.RequestBodyStarted();
         }
         return _request = new UpstreamRequest
         {

@@ -58,8 +58,12 @@ internal sealed class ExchangeProgress(bool isExempt)
 
     public void NoteProgress() => Volatile.Write(ref _lastProgress, Environment.TickCount64);
 
-    /// <summary>The request has a body, which has not been read yet.</summary>
-    public void RequestBodyStarted() => _isReadingRequest = true;
+    /// <summary>The request body is read from now on.</summary>
+    public void RequestBodyStarted()
+    {
+        NoteProgress();
+        _isReadingRequest = true;
+    }
 
     public void RequestBodyCompleted()
     {
