@@ -107,7 +107,6 @@ internal sealed class Exchange : HttpMessageInvoker
                 incoming.BodyReader, replay, Progress, GrpcMessages.OfRequest(Record));
             incoming.Body = body;
             _content = new RequestContent(copying, body, replay);
-            Progress.RequestBodyStarted();
         }
         return _request = new UpstreamRequest
         {
@@ -354,6 +353,8 @@ internal sealed class Exchange : HttpMessageInvoker
     /// <summary>The reply to a request that got no response; null when the forwarder's findings decide it.</summary>
     private LocalReply? ReplyTo(UpstreamException? failure) => failure switch
     {
+        // The endpoint accepted the connection, and broke it off before HTTP/2 was set up.
+        { Kind: FailureKind.Connect, InnerException: UpstreamException } => null,
         null or { Kind: FailureKind.Connect } or { Sent: SentState.CertainlyNotProcessed } =>
             LocalReply.NoConnection(_destination.Name, ConnectFailure.Reason(failure)),
         { Kind: FailureKind.Limit } => LocalReply.TooManyRequests(_destination.Name),

@@ -79,8 +79,12 @@ internal sealed class ExchangeProgress(bool isExempt)
         NoteProgress();
     }
 
-    /// <summary>The request has a body, which has not been read yet.</summary>
-    public void RequestBodyStarted() => _isReadingRequest = true;
+    /// <summary>The request body is read from now on.</summary>
+    public void RequestBodyStarted()
+    {
+        NoteProgress();
+        _isReadingRequest = true;
+    }
 
     public void RequestBodyCompleted()
     {

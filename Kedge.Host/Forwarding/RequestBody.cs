@@ -38,6 +38,9 @@ internal sealed class RequestBody(
 
     public override bool CanWrite => true;
 
+    /// <summary>The copy loop begins. Until then, the caller is not waited for.</summary>
+    public void Begin() => progress.RequestBodyStarted();
+
     /// <summary>Sets the stream that the body is written to.</summary>
     public void SetTarget(Stream target) => _target = target;
 

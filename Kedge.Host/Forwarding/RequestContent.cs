@@ -40,6 +40,7 @@ internal sealed class RequestContent(HttpContent copying, RequestBody body, Requ
             return ResumeAsync(_copy, stream, cancellationToken);
         }
         // Step 6: the forwarder's loop copies the body through RequestBody.
+        body.Begin();
         replay?.Start(stream);
         return _copy = copying.CopyToAsync(body, context, cancellationToken);
     }

@@ -30,7 +30,7 @@ internal sealed class Http2Output(PipeWriter target) : PipeWriter
 
     public override long UnflushedBytes => target.UnflushedBytes + (_writesAside ? _aside!.WrittenCount : 0);
 
-    /// <summary>Sends whole frames before everything that the server writes from now on. Called by any thread.</summary>
+    /// <summary>Sends whole frames before what the server writes from now on. Called by any thread.</summary>
     /// <returns>False when too much waits for the caller; then they are left out.</returns>
     public bool TryInsert(ReadOnlySpan<byte> frames)
     {

@@ -268,6 +268,58 @@ let tests =
                             Expect.equal ready 1.0 "the endpoint is not ejected"
                         })
 
+            for how in [ "says GOAWAY"; "breaks a rule" ] do
+                case
+                    $"an endpoint that {how} along with its SETTINGS fails calls at once, and is not asked again and again"
+                    (fun () ->
+                        task {
+                            let settings = [| 0uy; 0uy; 0uy; 4uy; 0uy; 0uy; 0uy; 0uy; 0uy |]
+
+                            let last =
+                                if how.StartsWith("says", StringComparison.Ordinal) then
+                                    [|
+                                        0uy
+                                        0uy
+                                        8uy
+                                        7uy
+                                        0uy
+                                        0uy
+                                        0uy
+                                        0uy
+                                        0uy
+                                        0uy
+                                        0uy
+                                        0uy
+                                        0uy
+                                        0uy
+                                        0uy
+                                        0uy
+                                        0uy
+                                    |]
+                                else
+                                    [| 0uy; 0uy; 3uy; 6uy; 0uy; 0uy; 0uy; 0uy; 0uy; 0uy; 0uy; 0uy |]
+
+                            use bad =
+                                new RawPeer(fun stream ->
+                                    task {
+                                        do! stream.WriteAsync((Array.append settings last).AsMemory())
+                                        // It leaves the connection open.
+                                        let! _ = RawPeer.ReadToEnd stream
+                                        ()
+                                    })
+
+                            use! kedge = startGrpc bad.Port ""
+                            use client = Clients.http2 kedge.GrpcPort None
+
+                            for number in 1..3 do
+                                let! answer =
+                                    send client (grpcRequest (new ByteArrayContent(Array.zeroCreate<byte> 5)))
+
+                                Expect.equal (answer.Header "grpc-status") "14" $"call {number}"
+
+                            Expect.isLessThan bad.Accepted 20 "it does not open connections again and again"
+                        })
+
             case "a gRPC response whose trailers exceed the limit ends in UNAVAILABLE" (fun () ->
                 task {
                     use peer =

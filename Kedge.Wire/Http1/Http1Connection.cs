@@ -522,9 +522,10 @@ public sealed class Http1Connection : IUpstreamConnection, IValueTaskSource<int>
     {
         _request = null;
         _requests++;
-        // A cancellation that cannot be taken back might close the connection in the middle of the next exchange.
-        var isCancelable = !_registration.Unregister() && _cancel.CanBeCanceled;
-        if (isCancelable || !_isPersistent || _discardsContent || _readAheadCompleted || _start != _end)
+        // A cancellation that is being carried out might close the connection in the middle of the next exchange. (That
+        // there is nothing to unregister is normal when the exchange has ended before its request.)
+        var isCanceled = !_registration.Unregister() && _cancel.IsCancellationRequested;
+        if (isCanceled || !_isPersistent || _discardsContent || _readAheadCompleted || _start != _end)
         {
             Close();
         }

@@ -47,6 +47,8 @@ public sealed class Http2Connection : IUpstreamConnection
     private bool _isTimerOn;
     private bool _wasAvailable = true;
     private bool _isRetired;
+    // Whether the owner has been given the connection, or will be at once; and whether it knows that it is retired.
+    private bool _isKnown;
     private bool _isRetiredKnown;
     private bool _isClosed;
 
@@ -464,6 +466,7 @@ public sealed class Http2Connection : IUpstreamConnection
         After after;
         int taken;
         bool wasReady;
+        bool isReady;
         lock (_lock)
         {
             wasReady = _session.IsReady;
@@ -474,15 +477,18 @@ public sealed class Http2Connection : IUpstreamConnection
                 GiveTurns();
             }
             isOver = _session.Failure is not null;
+            isReady = _session.IsReady && !isOver;
+            _isKnown |= isReady;
             isIdle = _session.Count == 0;
             after = Settle();
         }
         Flush();
-        if (!wasReady && _session.IsReady)
+        Run(after);
+        if (!wasReady && isReady)
         {
+            // After its owner knows, if it is at its end already.
             _ready.TrySetResult();
         }
-        Run(after);
         return taken;
     }
 
@@ -590,7 +596,7 @@ public sealed class Http2Connection : IUpstreamConnection
         bool isKnown;
         lock (_lock)
         {
-            isKnown = _ready.Task.IsCompletedSuccessfully;
+            isKnown = _isKnown;
         }
         if (isKnown)
         {
@@ -618,23 +624,15 @@ public sealed class Http2Connection : IUpstreamConnection
         {
             _idleSince ??= Environment.TickCount64;
         }
+        _isRetired |= _session.IsDraining || _session.Failure is not null;
         var closes = false;
         if (_isRetired && active == 0 && _session.Failure is null)
         {
             _session.Leave();
             closes = true;
         }
-        var retires = false;
-        if (!_isRetiredKnown && (_isRetired || _session.IsDraining || _session.Failure is not null))
-        {
-            _isRetired = true;
-            _isRetiredKnown = true;
-            retires = true;
-        }
-        else if (_session.IsDraining)
-        {
-            _isRetired = true;
-        }
+        var retires = _isRetired && _isKnown && !_isRetiredKnown;
+        _isRetiredKnown |= retires;
         var isAvailable = Free > 0;
         var becomesAvailable = isAvailable && !_wasAvailable;
         _wasAvailable = isAvailable;

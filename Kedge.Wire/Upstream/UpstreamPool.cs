@@ -26,6 +26,8 @@ public sealed class UpstreamPool : IConnectionOwner
     // Connections that retired (false) or closed (true) before they were added.
     private readonly Dictionary<IUpstreamConnection, bool> _early = [];
     private readonly LinkedList<Waiter> _waiters = new();
+    // Of the open connections, those that take no more requests.
+    private int _retired;
     private int _dialing;
     private int _streams;
     private bool _isRemoved;
@@ -167,11 +169,15 @@ public sealed class UpstreamPool : IConnectionOwner
         lock (_lock)
         {
             _free.Remove(connection);
-            if (!_open.ContainsKey(connection))
+            if (_open.ContainsKey(connection))
+            {
+                _retired++;
+                OpenForWaiters();
+            }
+            else
             {
                 _early[connection] = false;
             }
-            OpenForWaiters();
         }
     }
 
@@ -180,14 +186,18 @@ public sealed class UpstreamPool : IConnectionOwner
         ConnectionObserver? observer;
         lock (_lock)
         {
-            if (!_open.Remove(connection, out observer))
+            if (_open.Remove(connection, out observer))
+            {
+                _retired--;
+            }
+            else
             {
                 _early[connection] = true;
             }
         }
         if (observer is not null)
         {
-            Released(observer);
+            Released(observer, opensAnother: true);
         }
     }
 
@@ -276,7 +286,9 @@ public sealed class UpstreamPool : IConnectionOwner
     private void OpenForWaiters()
     {
         long waiting = _waiters.Count;
-        var needed = _streams > 0 ? (waiting + _streams - 1) / _streams : waiting > 0 && _open.Count == 0 ? 1 : 0;
+        var needed = _streams > 0 ? (waiting + _streams - 1) / _streams
+            : waiting > 0 && _open.Count == _retired ? 1
+            : 0;
         for (var node = _waiters.First; node is not null && _dialing < needed; node = node.Next)
         {
             if (_open.Count + _dialing >= _options.MaxConnections)
@@ -301,14 +313,20 @@ public sealed class UpstreamPool : IConnectionOwner
             Waiter[] failed;
             lock (_lock)
             {
-                // Those that it was for. They can wait for other connections if it is only the limit that is reached.
-                var others = e.Kind == FailureKind.Limit && _open.Count > 0
-                    ? _waiters.Count
-                    : (long)_dialing * Math.Max(1, _streams);
-                failed = [.. _waiters.Take((int)Math.Clamp(_waiters.Count - others, 0, Math.Max(1, _streams)))];
+                var streams = Math.Max(1, _streams);
+                var isLimit = e.Kind == FailureKind.Limit;
+                // Those that it was for. If only the limit is reached, they can wait for the open connections.
+                var count = !isLimit ? Math.Clamp(_waiters.Count - (long)_dialing * streams, 0, streams)
+                    : _open.Count + _dialing > 0 ? 0
+                    : _waiters.Count;
+                failed = [.. _waiters.Take((int)count)];
                 foreach (var waiter in failed)
                 {
                     _waiters.Remove(waiter.Node);
+                }
+                if (!isLimit)
+                {
+                    OpenForWaiters();
                 }
             }
             foreach (var waiter in failed)
@@ -362,17 +380,26 @@ public sealed class UpstreamPool : IConnectionOwner
             throw;
         }
         var isOpen = !isReserved || connection.TryReserve();
-        bool isRemoved, isClosed;
+        bool isRemoved, isClosed, isEarly;
         lock (_lock)
         {
             _dialing--;
             isRemoved = _isRemoved;
-            var isEarly = _early.Remove(connection, out isClosed);
+            isEarly = _early.Remove(connection, out isClosed);
             if (!isClosed)
             {
                 _open.Add(connection, observer);
+            }
+            if (isEarly)
+            {
+                // It takes no requests at all: as if it had not been opened.
+                _retired += isClosed ? 0 : 1;
+                isOpen &= isReserved;
+            }
+            else
+            {
                 _streams = connection.FreeStreams + connection.ActiveStreams;
-                if (!isEarly && connection.FreeStreams > 0)
+                if (connection.FreeStreams > 0)
                 {
                     MakeAvailable(connection);
                     if (connection is Http1Connection { FreeStreams: > 0 } idle)
@@ -387,11 +414,15 @@ public sealed class UpstreamPool : IConnectionOwner
                 // What is left never came to be a connection.
                 _early.Clear();
             }
-            OpenForWaiters();
+            if (isOpen)
+            {
+                OpenForWaiters();
+            }
         }
         if (isClosed)
         {
-            Released(observer);
+            // Those that it was opened for are failed first.
+            Released(observer, opensAnother: isReserved);
         }
         if (isRemoved)
         {
@@ -403,14 +434,17 @@ public sealed class UpstreamPool : IConnectionOwner
     }
 
     /// <summary>A connection has closed.</summary>
-    private void Released(ConnectionObserver observer)
+    private void Released(ConnectionObserver observer, bool opensAnother)
     {
         _budget.Return();
         observer.ConnectionClosed();
-        lock (_lock)
+        if (opensAnother)
         {
-            // There may be room for one that could not be opened before.
-            OpenForWaiters();
+            lock (_lock)
+            {
+                // There may be room for one that could not be opened before.
+                OpenForWaiters();
+            }
         }
     }
 
