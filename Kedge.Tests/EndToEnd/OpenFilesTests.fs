@@ -39,9 +39,9 @@ type private Flood(port: int, count: int) =
                     do! socket.ConnectAsync(IPEndPoint(IPAddress.Loopback, port), stop.Token)
                     Interlocked.Increment &opened |> ignore
                     let! _ = socket.ReceiveAsync(Array.zeroCreate<byte>(1).AsMemory(), stop.Token)
-                    ()
+                    do! Task.Delay 50
                 with
-                | :? SocketException
+                | :? SocketException -> do! Task.Delay 50 // The pace of the attack.
                 | :? OperationCanceledException -> ()
         }
 
