@@ -154,8 +154,8 @@ public sealed class ProxyEngine : IAsyncDisposable
         {
             // Step 11: release, count and log.
             exchange?.End();
-            connection?.RequestEnded(held);
             _telemetry.End(record, context);
+            HeaderBudget.Release(connection, inFlight, context.Request.Headers, held);
         }
     }
 
