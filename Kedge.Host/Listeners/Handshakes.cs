@@ -69,7 +69,7 @@ internal sealed class Handshakes(HandshakeFailures counters, ILogger logger)
     {
         var (reason, detail) = handshake.Outcome();
         counters.Count(kind, reason);
-        // Whoever only looks whether the port is open, as load balancers do, is no event.
+        // Load balancers only check whether the port is open.
         var level = reason == HandshakeFailure.Closed ? LogLevel.Debug : LogLevel.Information;
         if (!logger.IsEnabled(level))
         {

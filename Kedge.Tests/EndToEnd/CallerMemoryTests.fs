@@ -18,16 +18,28 @@ let private remembered =
     field[0] <- 0x40uy
     field
 
-let private request (path: string) =
+let private request =
     HeaderBlock.plain
         [
             ":method", "GET"
             ":scheme", "https"
             ":authority", "held.example"
-            ":path", path
+            ":path", "/"
         ]
 
 let private headers (client: Http2Frames) (id: int) (block: byte array) : Task = client.Send(1uy, 5uy, id, block)
+
+/// A connection with 250 requests to `held.example`, whose headers take 117,000 characters each and 30 bytes on the wire.
+let amplified (port: int) : Task<Http2Frames> =
+    task {
+        let! client = Http2Frames.Connect port
+        do! headers client 1 (Array.append request remembered)
+
+        for i in 1..249 do
+            do! headers client (2 * i + 1) (Array.append request (Array.replicate 30 newest))
+
+        return client
+    }
 
 let private isServed (kedge: Kedge) =
     task {
@@ -49,29 +61,19 @@ let headerMemory =
                     use! kedge =
                         Kedge.Start(
                             Json.director
-                                [ Json.httpRoute "hanging" "held.example"; Json.httpRoute "alpha" "alpha.example" ]
+                                [
+                                    Json.httpRoute "hanging" "held.example"
+                                    Json.httpRoute "alpha" "alpha.example"
+                                ]
                                 [],
-                            Json.pool
-                                [ Json.backend "hanging" hanging.Port; Json.backend "alpha" alpha.Value.Port ]
-                                [],
+                            Json.pool [ Json.backend "hanging" hanging.Port; Json.backend "alpha" alpha.Value.Port ] [],
                             [ "--server_http_max_write_timeout=60s" ]
                         )
 
                     do! isServed kedge
                     let before = kedge.Program.ResidentBytes
 
-                    let attack () =
-                        task {
-                            let! client = Http2Frames.Connect kedge.HttpsPort
-                            do! headers client 1 (Array.append (request "/") remembered)
-
-                            for i in 1..249 do
-                                do! headers client (2 * i + 1) (Array.append (request "/") (Array.replicate 30 newest))
-
-                            return client
-                        }
-
-                    let! clients = Task.WhenAll [ for _ in 1..3 -> attack () ]
+                    let! clients = Task.WhenAll [ for _ in 1..3 -> amplified kedge.HttpsPort ]
                     let rejected = "kedge_proxy_errors_total", [ "type", "too-many-requests" ]
 
                     do!
@@ -123,7 +125,8 @@ let private message (request: EchoRequest) =
         yield! body
     |]
 
-let private call (client: Http2Frames) (id: int) (request: EchoRequest) =
+/// A call to `echo.example` that asks for a stream of replies.
+let call (client: Http2Frames) (id: int) (request: EchoRequest) : Task<unit> =
     task {
         do!
             client.Headers(
@@ -142,6 +145,9 @@ let private call (client: Http2Frames) (id: int) (request: EchoRequest) =
         do! client.Send(0uy, 1uy, id, message request)
     }
 
+/// INITIAL_WINDOW_SIZE 0: no byte of a body may be sent.
+let closeWindow (client: Http2Frames) : Task = client.Send(4uy, 0uy, 0, [| 0uy; 4uy; 0uy; 0uy; 0uy; 0uy |])
+
 let private isReset id event =
     match event with
     | Reset(stream, _) -> stream = id
@@ -153,28 +159,32 @@ let unread =
     testList
         "unread responses"
         [
-            case "a gRPC call whose caller reads nothing of what is due ends after --server_response_unread_timeout" (fun () ->
-                task {
-                    use peer = new GrpcPeer "unread"
+            case
+                "a gRPC call whose caller reads nothing of what is due ends after --server_response_unread_timeout"
+                (fun () ->
+                    task {
+                        use peer = new GrpcPeer "unread"
 
-                    use! kedge =
-                        Kedge.Start(
-                            Json.director [] [ Json.grpcRoute "unread" "echo.example" ],
-                            Json.pool [] [ Json.backend "unread" peer.Port ],
-                            [ "--server_response_unread_timeout=2s" ]
-                        )
+                        use! kedge =
+                            Kedge.Start(
+                                Json.director [] [ Json.grpcRoute "unread" "echo.example" ],
+                                Json.pool [] [ Json.backend "unread" peer.Port ],
+                                [ "--server_response_unread_timeout=2s" ]
+                            )
 
-                    use! client = Http2Frames.Connect kedge.GrpcPort
-                    // INITIAL_WINDOW_SIZE 0: no byte of a body may be sent.
-                    do! client.Send(4uy, 0uy, 0, [| 0uy; 4uy; 0uy; 0uy; 0uy; 0uy |])
-                    let large = ByteString.CopyFrom(Array.zeroCreate<byte> 10_000)
-                    do! call client 1 (EchoRequest(Replies = 1_000u, Payload = large))
-                    let! events = client.ReadUntil(isReset 1)
-                    Expect.exists events (isReset 1) "the stream is reset"
-                    do! finishes "the end of the call at the backend" (Array.exactlyOne peer.Calls).Cancelled
-                    let! ended = DebugPort.metric kedge "kedge_proxy_errors_total" [ "type", "request-timeout" ]
-                    Expect.equal ended 1.0 "counted as the caller's"
-                })
+                        use! client = Http2Frames.Connect kedge.GrpcPort
+                        do! closeWindow client
+                        let large = ByteString.CopyFrom(Array.zeroCreate<byte> 10_000)
+                        do! call client 1 (EchoRequest(Replies = 1_000u, Payload = large))
+                        let! events = client.ReadUntil(isReset 1)
+                        Expect.exists events (isReset 1) "the stream is reset"
+                        do! finishes "the end of the call at the backend" (Array.exactlyOne peer.Calls).Cancelled
+
+                        let! ended =
+                            DebugPort.metric kedge "kedge_proxy_errors_total" [ "type", "request-timeout" ]
+
+                        Expect.equal ended 1.0 "counted as the caller's"
+                    })
 
             case "a gRPC stream to which nothing is due may be silent for any time" (fun () ->
                 task {

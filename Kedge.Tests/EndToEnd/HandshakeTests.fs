@@ -329,7 +329,7 @@ let failures =
                             (lines kedge |> List.exists _.Contains(peer))
                             "who only looks whether the port is open gets no line"
 
-                        // A handshake that succeeds is no failure.
+                        // A handshake that succeeds is not counted.
                         use! good =
                             RawClient.Connect(
                                 port,

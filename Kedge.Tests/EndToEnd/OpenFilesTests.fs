@@ -25,7 +25,7 @@ let private start (openFiles: int) (http: HttpPeer) (flags: string list) =
         }
 
 /// Opens TCP connections, on which it sends nothing, until disposed; one that is closed by the server is replaced.
-type private Flood(port: int, count: int) =
+type Flood(port: int, count: int) =
     let stop = new CancellationTokenSource()
     let mutable opened = 0
 
