@@ -27,7 +27,8 @@ let private start (hanging: RawPeer) =
                     [
                         Json.httpRoute "alpha" "alpha.example"
                         Json.httpRoute "hanging" "held.example"
-                        """{ "backend_name": "beta", "host_matcher": "paths.example", "path_rules": ["/admin/*"], "authorization": { "any_perms": ["admin"] } }"""
+                        """{ "backend_name": "beta", "host_matcher": "paths.example", "path_rules": ["/admin/*"],
+                             "authorization": { "any_perms": ["admin"] } }"""
                         """{ "backend_name": "beta", "host_matcher": "paths.example" }"""
                     ]
                     [ Json.grpcRoute "echo" "echo.example" ]
@@ -93,8 +94,10 @@ let private attacks: (string * (Kedge -> Task<IDisposable>)) list =
             task {
                 for head in
                     [
-                        "POST / HTTP/1.0\r\nHost: alpha.example\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n"
-                        "CONNECT alpha.example:443 HTTP/1.1\r\nHost: alpha.example:443\r\nTransfer-Encoding: gzip, chunked\r\n"
+                        "POST / HTTP/1.0\r\nHost: alpha.example\r\nContent-Type: application/grpc\r\n"
+                        + "Transfer-Encoding: chunked\r\n"
+                        "CONNECT alpha.example:443 HTTP/1.1\r\nHost: alpha.example:443\r\n"
+                        + "Transfer-Encoding: gzip, chunked\r\n"
                     ] do
                     let! answer =
                         ask kedge (head + "\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: alpha.example\r\n\r\n")

@@ -29,7 +29,7 @@ let private request =
 
 let private headers (client: Http2Frames) (id: int) (block: byte array) : Task = client.Send(1uy, 5uy, id, block)
 
-/// A connection with 250 requests to `held.example`, whose headers take 117,000 characters each and 30 bytes on the wire.
+/// A connection with 250 requests to `held.example`, whose headers have 117,000 characters each in 30 bytes.
 let amplified (port: int) : Task<Http2Frames> =
     task {
         let! client = Http2Frames.Connect port
