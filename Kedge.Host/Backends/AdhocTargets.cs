@@ -68,7 +68,7 @@ internal sealed class AdhocTargets(DnsLookup dns, bool allowLoopback)
                 // One forbidden address among others is a sign of DNS rebinding, so the whole name is rejected.
                 return new(EndpointSet.Empty, kind, expiresAt);
             }
-            endpoints.Add(new Endpoint(ResolvedEndpoint.Of(address, port, dnsName), tls: false));
+            endpoints.Add(new Endpoint(ResolvedEndpoint.Of(address, port, dnsName)));
         }
         return new(new EndpointSet([.. endpoints], Balancer.RoundRobin), null, expiresAt);
     }

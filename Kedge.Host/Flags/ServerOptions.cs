@@ -150,6 +150,9 @@ public sealed record ForwardingOptions(
     bool AdhocAllowLoopback,
     bool HttpConnectEnabled,
     TimeSpan FailedTargetBackoff,
+    int MaxBackendConnections,
+    int MaxEndpointConnections,
+    int MaxResponseHeaderBytes,
     bool LogResolution)
 {
     public static ForwardingOptions From(FlagValues flags) => new(
@@ -159,6 +162,9 @@ public sealed record ForwardingOptions(
         flags.Get(FlagCatalogue.AdhocAllowLoopback),
         flags.Get(FlagCatalogue.HttpConnectEnabled),
         flags.Get(FlagCatalogue.FailedTargetBackoff),
+        flags.Get(FlagCatalogue.MaxBackendConnections),
+        flags.Get(FlagCatalogue.MaxEndpointConnections),
+        flags.Get(FlagCatalogue.MaxResponseHeaderBytes),
         flags.Get(FlagCatalogue.LogResolution));
 }
 

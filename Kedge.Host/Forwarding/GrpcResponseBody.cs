@@ -5,27 +5,32 @@ using Kedge.Host.Telemetry;
 namespace Kedge.Host.Forwarding;
 
 /// <summary>
-/// The response body of a gRPC call: reports progress, and counts the messages. When the deadline passes, the stream
-/// ends with DEADLINE_EXCEEDED in its trailers and not with a reset, which the caller would take for an internal error.
+/// The response body of a gRPC call: reports progress, and counts the messages. When the endpoint breaks it off, or the
+/// deadline of the call passes, the stream ends with a status in its trailers and not with a reset, which the caller
+/// would take for an internal error or for its own cancellation.
 /// </summary>
 /// <param name="source">The body as the endpoint sends it.</param>
 /// <param name="context">Of the call.</param>
-/// <param name="progress">Of the exchange.</param>
+/// <param name="exchange">The call.</param>
 /// <param name="messages">Counts the messages; null = not counted.</param>
 internal sealed class GrpcResponseBody(
-    Stream source, HttpContext context, ExchangeProgress progress, GrpcMessages? messages) : ResponseStream(source)
+    Stream source, HttpContext context, Exchange exchange, GrpcMessages? messages) : ResponseStream(source)
 {
+    private bool _hasEnded;
+
     public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
+        if (_hasEnded)
+        {
+            return new(0);
+        }
         // The copy loop does a zero-byte read before each read; the zero-byte one follows a write.
         if (buffer.Length == 0)
         {
-            progress.ResponseWriteCompleted();
+            exchange.Progress.ResponseWriteCompleted();
         }
         var read = Source.ReadAsync(buffer, cancellationToken);
-        return read.IsCompletedSuccessfully
-            ? ValueTask.FromResult(Note(buffer, read.Result))
-            : AwaitAsync(read, buffer);
+        return read.IsCompletedSuccessfully ? new(Note(buffer, read.Result)) : AwaitAsync(read, buffer);
     }
 
     private int Note(Memory<byte> buffer, int count)
@@ -33,7 +38,7 @@ internal sealed class GrpcResponseBody(
         if (count > 0)
         {
             messages?.Note(buffer.Span[..count]);
-            progress.ResponseWriteStarted();
+            exchange.Progress.ResponseWriteStarted();
         }
         return count;
     }
@@ -45,10 +50,9 @@ internal sealed class GrpcResponseBody(
         {
             return Note(buffer, await read);
         }
-        catch (OperationCanceledException) when (progress.DeadlineHasPassed
-            && !context.RequestAborted.IsCancellationRequested)
+        catch (Exception e) when (exchange.TryEndInTrailers(context, e))
         {
-            LocalReply.DeadlineExceeded.SetTrailers(context);
+            _hasEnded = true;
             return 0;
         }
     }

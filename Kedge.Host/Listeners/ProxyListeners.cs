@@ -48,6 +48,10 @@ public static class ProxyListeners
                                 });
                                 Handshakes.EndWatch(listener);
                                 listener.UseHttp1Rules();
+                                if (kind == ListenerKind.HttpTls)
+                                {
+                                    listener.UseHttp2Output();
+                                }
                             });
                         }
                     }
