@@ -1,10 +1,18 @@
 # docker build -t kedge .
-FROM mcr.microsoft.com/dotnet/sdk:10.0 AS build
+#
+# The tags of the base images float on purpose: each build gets the security updates of .NET and of the system. For builds
+# that can be repeated bit by bit, give both by digest: --build-arg SDK=mcr.microsoft.com/dotnet/sdk@sha256:...
+ARG SDK=mcr.microsoft.com/dotnet/sdk:10.0
+ARG RUNTIME=mcr.microsoft.com/dotnet/aspnet:10.0
+
+FROM ${SDK} AS build
 WORKDIR /src
 COPY . .
-RUN dotnet publish Kedge.Host -c Release -r linux-x64 -o /app
+# Packages are exactly those of the lock files, with their hashes.
+RUN dotnet restore Kedge.Host -r linux-x64 --locked-mode
+RUN dotnet publish Kedge.Host -c Release -r linux-x64 --no-restore -o /app
 
-FROM mcr.microsoft.com/dotnet/aspnet:10.0
+FROM ${RUNTIME}
 COPY --from=build /app /app
 USER $APP_UID
 # HTTPS, gRPC over TLS, debug

@@ -26,6 +26,12 @@ type ClientFiles private (mapper: Mapper, sources: Decoded.AuthSource list, warn
         : Result<Decoded.SourcesFile, ConfigError list> =
         ConfigFile.readSecret SourcesJson.sources Ok file json |> Result.map _.Value
 
+    /// The file of auth sources alone, validated, or a line for each error.
+    static member LoadSources(file: string, json: ReadOnlyMemory<byte>) : Loaded<IReadOnlyList<Decoded.AuthSource>> =
+        match ConfigFile.readSecret SourcesJson.sources AuthSources.validate file json with
+        | Ok sources -> Loaded<IReadOnlyList<Decoded.AuthSource>>(sources.Value, [])
+        | Error errors -> Loaded<IReadOnlyList<Decoded.AuthSource>>(null, errors)
+
     /// Both files, or a line for each error. Never throws.
     /// <param name="mapperFile">Its name, for messages.</param>
     /// <param name="sourcesFile">The same for the other file.</param>

@@ -13,7 +13,7 @@ module HostGlob =
         let pattern, text = pattern.ToLowerInvariant(), text.ToLowerInvariant()
         let mutable p = 0
         let mutable t = 0
-        // Where to go on when what follows the last star does not fit: with one more character for the star.
+        // Where to continue when what follows the last star does not fit: with one more character for the star.
         let mutable star = -1
         let mutable taken = 0
         let mutable fits = true

@@ -9,7 +9,7 @@ open Kedge.Domain
 type Decision =
     /// It goes to this kedge.
     | Kedge of route: Route * kedge: KedgeAddress
-    /// A route takes the host, but what the host puts into the route's URL is no kedge's.
+    /// A route takes the host, but what the host puts into the route's URL is not a kedge's.
     | BadMapping of route: Route * reason: string
     /// No route takes the host: it is an address, or no rule is for it.
     | Unmapped of isAddress: bool

@@ -74,7 +74,7 @@ module internal SuffixRule =
     let isPattern (pattern: string) =
         pattern.StartsWith("*.", StringComparison.Ordinal)
         && pattern.Split '.'
-           |> Array.forall (fun label -> label = "*" || (label <> "" && HostName.isName (label.AsSpan())))
+           |> Array.forall (fun label -> label = "*" || HostName.isLabels (label.AsSpan()))
 
     let suffixRule = "must begin with a dot and have two labels or more"
 

@@ -2,7 +2,9 @@ using Kedge.Domain;
 
 namespace Kedge.Client;
 
-/// <summary>Decides which kedge a service is reached through. Called for each request; must be fast and thread-safe.</summary>
+/// <summary>
+/// Decides which kedge a service is reached through. Called for each request; must be fast and thread-safe.
+/// </summary>
 public interface IKedgeMapper
 {
     /// <summary>The route to a service; null = the request goes to the host itself, without credentials.</summary>

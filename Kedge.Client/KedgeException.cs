@@ -5,7 +5,7 @@ namespace Kedge.Client;
 /// <summary>What failed on the way to a service.</summary>
 public enum KedgeFailure
 {
-    /// <summary>A rule is for the host, and what the host puts into the rule's URL is no kedge.</summary>
+    /// <summary>A rule is for the host, and what the host puts into the rule's URL is not a kedge.</summary>
     BadMapping,
 
     /// <summary>No rule is for the host, and such hosts are not called.</summary>
@@ -26,15 +26,24 @@ public enum KedgeFailure
     /// <summary>The response did not begin within the route's limit.</summary>
     Timeout,
 
-    /// <summary>The kedge itself answered, and not the service behind it; <see cref="KedgeException.Error"/> says what.</summary>
+    /// <summary>
+    /// The kedge itself answered, and not the service behind it; <see cref="KedgeException.Error"/> says what.
+    /// </summary>
     KedgeAnswered,
 }
 
-/// <summary>A request that did not reach its service. The message names the kedge and the reason, and has no secrets.</summary>
+/// <summary>
+/// A request that did not reach its service. The message names the kedge and the reason, and has no secrets.
+/// </summary>
 public sealed class KedgeException : HttpRequestException
 {
     /// <inheritdoc/>
-    public KedgeException(KedgeFailure failure, string message, Exception? inner = null, HttpStatusCode? statusCode = null)
+    public KedgeException(
+        KedgeFailure failure,
+        string message,
+        Exception? inner = null,
+        HttpStatusCode? statusCode = null
+    )
         : base(message, inner, statusCode) => Failure = failure;
 
     public KedgeFailure Failure { get; }
@@ -47,7 +56,9 @@ public sealed class KedgeException : HttpRequestException
 }
 
 /// <summary>An answer of a kedge itself, from its response headers.</summary>
-/// <param name="Type">For programs, such as <c>no-route</c>, <c>unauthorized</c> or <c>no-connection-to-all-resolved-addresses</c>.</param>
+/// <param name="Type">
+/// For programs, such as <c>no-route</c>, <c>unauthorized</c> or <c>no-connection-to-all-resolved-addresses</c>.
+/// </param>
 /// <param name="Reason">For people.</param>
 /// <param name="BackendName">The backend that the request was for; null when it was for none.</param>
 /// <param name="RequestId">Under which the kedge logged the request.</param>
@@ -61,7 +72,12 @@ public sealed record KedgeError(string Type, string Reason, string? BackendName,
         var reason = Header(response, "X-Kedge-Error");
         return type is null && reason is null
             ? null
-            : new(type ?? "", reason ?? "", Header(response, "X-Kedge-Backend-Name"), Header(response, "X-Kedge-Request-ID"));
+            : new(
+                type ?? "",
+                reason ?? "",
+                Header(response, "X-Kedge-Backend-Name"),
+                Header(response, "X-Kedge-Request-ID")
+            );
     }
 
     private static string? Header(HttpResponseMessage response, string name) =>

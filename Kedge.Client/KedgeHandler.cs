@@ -13,7 +13,8 @@ public sealed record KedgeHandlerOptions
     public TimeSpan ConnectTimeout { get; init; } = TimeSpan.FromSeconds(5);
 
     /// <summary>
-    /// Whether an answer of a kedge itself (not found, not allowed, no backend) is thrown as a <see cref="KedgeException"/>.
+    /// Whether an answer of a kedge itself (not found, not allowed, no backend) is thrown as a <see
+    /// cref="KedgeException"/>.
     /// Otherwise it is an ordinary response, and <see cref="KedgeError.Of"/> reads it.
     /// </summary>
     public bool ThrowOnKedgeError { get; init; }
@@ -23,11 +24,14 @@ public sealed record KedgeHandlerOptions
 }
 
 /// <summary>
-/// Sends requests for services behind kedges through their kedge, with the credentials of the route, and all others directly. One
-/// handler is enough for a process; its connections are pooled for each kedge. For <see cref="HttpClient"/> and gRPC channels.
+/// Sends requests for services behind kedges through their kedge, with the credentials of the route, and all others
+/// directly. One
+/// handler is enough for a process; its connections are pooled for each kedge. For <see cref="HttpClient"/> and gRPC
+/// channels.
 /// </summary>
 /// <remarks>
-/// The request is not changed: what goes out is a copy with the same content. A header <c>X-Kedge-Request-ID</c> is kept, or made.
+/// The request is not changed: what goes out is a copy with the same content. A header <c>X-Kedge-Request-ID</c> is
+/// kept, or made.
 /// </remarks>
 public sealed class KedgeHandler : HttpMessageHandler
 {
@@ -57,7 +61,10 @@ public sealed class KedgeHandler : HttpMessageHandler
     }
 
     /// <inheritdoc/>
-    protected override async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
+    protected override async Task<HttpResponseMessage> SendAsync(
+        HttpRequestMessage request,
+        CancellationToken cancellationToken
+    )
     {
         ArgumentNullException.ThrowIfNull(request);
         var uri = request.RequestUri is { IsAbsoluteUri: true } absolute
@@ -113,8 +120,10 @@ public sealed class KedgeHandler : HttpMessageHandler
             var status = response.StatusCode;
             response.Dispose();
             throw new KedgeException(
-                KedgeFailure.KedgeAnswered, $"the kedge {route.Kedge.Authority} answered for {authority}: {error.Reason}",
-                statusCode: status)
+                KedgeFailure.KedgeAnswered,
+                $"the kedge {route.Kedge.Authority} answered for {authority}: {error.Reason}",
+                statusCode: status
+            )
             {
                 Error = error,
             };
@@ -185,19 +194,30 @@ public sealed class KedgeHandler : HttpMessageHandler
         {
             throw known;
         }
-        catch (OperationCanceledException e) when (!cancel.IsCancellationRequested && e.InnerException is TimeoutException)
+        catch (OperationCanceledException e)
+            when (!cancel.IsCancellationRequested && e.InnerException is TimeoutException)
         {
             throw KedgeConnector.Unreachable(
-                route.Kedge.IdnHost, route.Kedge.Port, $"no connection within {_options.ConnectTimeout.TotalSeconds:0.#} s", e);
+                route.Kedge.IdnHost,
+                route.Kedge.Port,
+                $"no connection within {_options.ConnectTimeout.TotalSeconds:0.#} s",
+                e
+            );
         }
         catch (OperationCanceledException e) when (!cancel.IsCancellationRequested && limit is not null)
         {
             throw new KedgeException(
                 KedgeFailure.Timeout,
-                $"the kedge {route.Kedge.Authority} did not answer within {route.Timeout!.Value.TotalSeconds:0.#} s", e);
+                $"the kedge {route.Kedge.Authority} did not answer within {route.Timeout!.Value.TotalSeconds:0.#} s",
+                e
+            );
         }
-        catch (HttpRequestException e) when (e.HttpRequestError is
-            HttpRequestError.ConnectionError or HttpRequestError.NameResolutionError or HttpRequestError.SecureConnectionError)
+        catch (HttpRequestException e)
+            when (e.HttpRequestError
+                    is HttpRequestError.ConnectionError
+                        or HttpRequestError.NameResolutionError
+                        or HttpRequestError.SecureConnectionError
+            )
         {
             throw KedgeConnector.Unreachable(
                 route.Kedge.IdnHost, route.Kedge.Port, e.InnerException?.Message ?? e.Message, e);

@@ -12,7 +12,10 @@ public static class KedgeHttpClientBuilderExtensions
 
     /// <summary>As the other, with a mapper from the services.</summary>
     public static IHttpClientBuilder UseKedge(
-        this IHttpClientBuilder builder, Func<IServiceProvider, IKedgeMapper> mapper, KedgeHandlerOptions? options = null) =>
+        this IHttpClientBuilder builder,
+        Func<IServiceProvider, IKedgeMapper> mapper,
+        KedgeHandlerOptions? options = null
+    ) =>
         builder
             .ConfigurePrimaryHttpMessageHandler(services => new KedgeHandler(mapper(services), options))
             // The handler follows DNS by itself, and its connections are worth keeping.

@@ -2,7 +2,8 @@ namespace Kedge.Client;
 
 /// <summary>How a request reaches its service: through which kedge, and with which credentials.</summary>
 /// <param name="Kedge">
-/// The kedge's URL; scheme, host and port count. Credentials are sent to https kedges only: a route with credentials and
+/// The kedge's URL; scheme, host and port count. Credentials are sent to https kedges only: a route with credentials
+/// and
 /// an http URL is an <see cref="ArgumentException"/> when a request uses it.
 /// </param>
 public sealed record KedgeRoute(Uri Kedge)
@@ -10,7 +11,9 @@ public sealed record KedgeRoute(Uri Kedge)
     /// <summary>Sent to the kedge as <c>Proxy-Authorization</c>; null = none.</summary>
     public ITokenSource? ProxyAuth { get; init; }
 
-    /// <summary>Sent to the service as <c>Authorization</c>, in place of the request's own; null = the request's own.</summary>
+    /// <summary>
+    /// Sent to the service as <c>Authorization</c>, in place of the request's own; null = the request's own.
+    /// </summary>
     public ITokenSource? BackendAuth { get; init; }
 
     /// <summary>How the kedge is verified, and the certificate that is presented to it.</summary>

@@ -69,6 +69,7 @@ module Layout =
     let private navigation =
         [
             "/debug/status", "Status"
+            "/debug/routes", "Routes"
             "/debug/explain", "Explain"
             "/debug/requests", "Requests"
             "/debug/flagz", "Flags"

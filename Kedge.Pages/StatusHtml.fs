@@ -1,5 +1,7 @@
 namespace Kedge.Pages
 
+open System
+open System.Globalization
 open Giraffe.ViewEngine
 
 /// `/debug/status`: the current state of kedge, for the person on call.
@@ -90,25 +92,6 @@ module StatusHtml =
     let private heading (id: string) (title: string) =
         h2 [ _id (id + "-heading") ] [ a [ _href ("#" + id + "-heading") ] [ str title ] ]
 
-    let private routeRow (route: RouteView) =
-        tr
-            []
-            [
-                td [] [ str route.Protocol ]
-                td [ _class "number" ] [ str (string route.Index) ]
-                td [ _class "code" ] [ str route.Rule ]
-                td
-                    []
-                    [
-                        str route.Backend
-                        if not route.BackendExists then
-                            Layout.pill Tone.Bad "no such backend"
-                    ]
-                td [] [ str route.Demands ]
-                td [ _class "code" ] [ str route.Owner ]
-                td [ _class "number" ] [ str (Layout.number route.Hits) ]
-            ]
-
     let private adhocRow (rule: RouteView) =
         tr
             []
@@ -131,6 +114,18 @@ module StatusHtml =
                 td [ _class "number" ] [ str (Layout.number endpoint.Requests) ]
                 td [ _class "number" ] [ str (Layout.number endpoint.Failures) ]
             ]
+
+    /// The latest point, in words.
+    let private rates (traffic: TrafficView) =
+        let last (values: float array) = values[values.Length - 1]
+
+        String.Format(
+            CultureInfo.InvariantCulture,
+            "{0:0.#}/s, {1:0.#} errors/s, p99 {2:0.#} ms",
+            last traffic.RequestsPerSecond,
+            last traffic.ErrorsPerSecond,
+            last traffic.P99Ms
+        )
 
     let private backend (view: StatusView) (backend: BackendView) =
         let resolved =
@@ -158,6 +153,8 @@ module StatusHtml =
                         strong [] [ str backend.Name ]
                         Layout.pill Tone.Quiet backend.Protocol
                         Layout.pill backend.Tone (Layout.counted backend.Endpoints.Length "endpoint")
+                        if backend.Traffic.RequestsPerSecond.Length > 0 then
+                            span [ _class "detail" ] [ str (rates backend.Traffic) ]
                         span [ _class "code" ] [ str backend.Target ]
                     ]
                 p
@@ -168,6 +165,8 @@ module StatusHtml =
                         if backend.LastError <> "" then
                             span [ _class "error" ] [ str (" · " + backend.LastError) ]
                     ]
+                if backend.Traffic.RequestsPerSecond.Length > 0 then
+                    Sparkline.traffic backend.Name backend.Traffic
                 Layout.listing
                     $"endpoints of {backend.Name}"
                     [ "endpoint"; "state"; "in flight"; "requests"; "failures" ]
@@ -276,6 +275,7 @@ module StatusHtml =
                                  |> Array.map (fun error -> li [] [ str error ])
                                  |> Array.toList)
                         ]
+                Sparkline.traffic "all backends" view.Traffic
                 ExplainForm.render "GET" "" "" false false
                 section
                     []
@@ -292,10 +292,17 @@ module StatusHtml =
                         heading "routes" "Routes, by hits"
                         Layout.listing
                             "routes"
-                            [ "protocol"; "index"; "matches"; "backend"; "callers"; "defined in"; "hits" ]
+                            RouteRow.columns
                             "No routes: requests are taken by an ad-hoc rule or fail with no-route."
-                            (firstRows routeRow byHits)
-                        yield! moreNote view.Routes
+                            (firstRows RouteRow.render byHits)
+                        if view.Routes.Length > maxRows then
+                            p
+                                [ _class "empty" ]
+                                [
+                                    str $"These are {maxRows} of {Layout.number (int64 view.Routes.Length)}. "
+                                    a [ _href "/debug/routes" ] [ str "Search all of them" ]
+                                    str "."
+                                ]
                         if view.AdhocRules.Length > 0 then
                             h3 [] [ str "Ad-hoc rules" ]
 

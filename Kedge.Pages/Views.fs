@@ -22,6 +22,18 @@ type ServerView =
         Now: DateTimeOffset
     }
 
+/// Traffic of the last 15 minutes, the oldest first; empty without any.
+type TrafficView =
+    {
+        /// How long one point lasts.
+        SecondsPerPoint: int
+        RequestsPerSecond: float array
+        /// Requests that ended with a server's error.
+        ErrorsPerSecond: float array
+        P50Ms: float array
+        P99Ms: float array
+    }
+
 type RouteView =
     {
         /// `http` or `grpc`.
@@ -64,6 +76,11 @@ type BackendView =
         Resolved: Nullable<DateTimeOffset>
         /// Empty when the last lookup succeeded.
         LastError: string
+        /// Completed requests since the start.
+        Requests: int64
+        /// Those of them that ended with a server's error.
+        Errors: int64
+        Traffic: TrafficView
         Endpoints: EndpointView array
     }
 
@@ -123,6 +140,7 @@ type StatusView =
         /// Those of `Failed` that are the caller's mistake: no permission, a malformed request.
         Refused: int64
         InFlight: int
+        Traffic: TrafficView
         Routes: RouteView array
         AdhocRules: RouteView array
         Backends: BackendView array
@@ -153,6 +171,8 @@ type RecentRequestView =
         At: DateTimeOffset
         RequestId: string
         Request: string
+        /// The page that explains where such a request goes now.
+        Explain: string
         Status: string
         Tone: Tone
         Rule: string
@@ -162,6 +182,32 @@ type RecentRequestView =
         FirstByteMs: float
         TotalMs: float
         Error: string
+    }
+
+/// One page of the routes that a search finds.
+type RoutesView =
+    {
+        Server: ServerView
+        /// Words that each route shown has somewhere; empty = all routes.
+        Query: string
+        /// From 1.
+        Page: int
+        Pages: int
+        /// How many routes the search finds, and how many there are.
+        Found: int
+        All: int
+        /// In the order in which requests meet them.
+        Routes: RouteView array
+    }
+
+/// One route, and the latest requests that it took.
+type RouteDetailView =
+    {
+        Server: ServerView
+        /// Empty when there is no such route.
+        Route: RouteView array
+        Traffic: TrafficView
+        Requests: RecentRequestView array
     }
 
 type RequestsView =

@@ -98,6 +98,14 @@ let private checkAuthority (text: string) =
             expect (Char.IsAsciiLetterOrDigit c || ".-_:".Contains c) $"'{c}' in the host '{host}'"
 
         expect (not (host.EndsWith '.') && host.Length <= HostName.MaxLength) $"the host '{host}'"
+
+        if HostName.endsInNumber (host.AsSpan()) && not (host.Contains ':') then
+            expect (host = string (Net.IPAddress.Parse host)) $"the address '{host}'"
+
+        let canonical = parts.Canonical text
+        let mutable again = Unchecked.defaultof<Authority>
+        expect (Authority.TryParse(canonical.AsSpan(), &again)) $"'{canonical}' is not an authority"
+        expect (again.Canonical canonical = canonical && again.Port = parts.Port) $"'{canonical}' is not canonical"
         Some(host, parts.Ports)
     else
         None
@@ -139,9 +147,11 @@ let private checkTables (mutator: Mutator) (configuration: Configuration) (host,
 
     let request: HttpRequest =
         {
+            Method = mutator.Pick [| "GET"; "POST"; "get" |]
             Host = host
             Ports = ports
             Path = path
+            Query = mutator.Pick [| ""; "v=1"; "v=2&v=1"; "a%20b=x+y"; "%zz&&=&v" |]
             Mode =
                 if mutator.Next 2 = 0 then
                     Decoded.ProxyMode.ForwardProxy
@@ -153,7 +163,15 @@ let private checkTables (mutator: Mutator) (configuration: Configuration) (host,
     let view = HeaderList request.Headers
 
     let found =
-        configuration.HttpRouteTable.Match(host.AsSpan(), ports, path.AsSpan(), request.Mode, &view)
+        configuration.HttpRouteTable.Match(
+            request.Method.AsSpan(),
+            host.AsSpan(),
+            ports,
+            path.AsSpan(),
+            request.Query.AsSpan(),
+            request.Mode,
+            &view
+        )
 
     let expected =
         Router.matchHttp director.HttpRoutes request |> Option.defaultValue -1

@@ -9,16 +9,21 @@ internal static class Dialer
     // RFC 8305, 5: the next address is tried when the last has not answered by then.
     private static readonly TimeSpan Stagger = TimeSpan.FromMilliseconds(250);
 
-    /// <summary>The first address of a host that takes the connection, tried in turn and side by side (RFC 8305).</summary>
+    /// <summary>
+    /// The first address of a host that takes the connection, tried in turn and side by side (RFC 8305).
+    /// </summary>
     /// <param name="host">A name or an address.</param>
     /// <param name="port">Of the host.</param>
     /// <param name="allows">Whether a connection may be made to an address.</param>
     /// <param name="cancel">Ends all tries.</param>
-    /// <exception cref="SocketException">No address takes it; the message names the address that was tried last.</exception>
+    /// <exception cref="SocketException">No address takes it; the message names the address that was tried
+    /// last.</exception>
     public static async Task<NetworkStream> ConnectAsync(
         string host, int port, Func<IPEndPoint, bool>? allows, CancellationToken cancel)
     {
-        var addresses = IPAddress.TryParse(host, out var literal) ? [literal] : await Dns.GetHostAddressesAsync(host, cancel);
+        var addresses = IPAddress.TryParse(host, out var literal)
+            ? [literal]
+            : await Dns.GetHostAddressesAsync(host, cancel);
         var endpoints = Interleave(addresses).Select(address => new IPEndPoint(address, port)).ToArray();
         if (allows is not null)
         {
@@ -117,13 +122,15 @@ internal static class Dialer
 }
 
 /// <summary>An address took no connection.</summary>
-internal sealed class AddressException(IPEndPoint endpoint, SocketException inner) : SocketException((int)inner.SocketErrorCode)
+internal sealed class AddressException(IPEndPoint endpoint, SocketException inner)
+    : SocketException((int)inner.SocketErrorCode)
 {
     public override string Message => $"{endpoint}: {base.Message}";
 }
 
 /// <summary>Connections to an address are not allowed.</summary>
-internal sealed class RejectedAddressException(IPEndPoint endpoint) : IOException($"{endpoint} is not a permitted address")
+internal sealed class RejectedAddressException(IPEndPoint endpoint)
+    : IOException($"{endpoint} is not a permitted address")
 {
     public IPEndPoint Endpoint { get; } = endpoint;
 }

@@ -5,10 +5,16 @@ using System.Text;
 
 namespace Kedge.Client.Connections;
 
-/// <summary>The connections to the kedges of one TLS identity: one pool for each kedge, whatever hosts are called through it.</summary>
+/// <summary>
+/// The connections to the kedges of one TLS identity: one pool for each kedge, whatever hosts are called through it.
+/// </summary>
 internal sealed class KedgeClient : IDisposable
 {
-    private static readonly SslApplicationProtocol[] Any = [SslApplicationProtocol.Http2, SslApplicationProtocol.Http11];
+    private static readonly SslApplicationProtocol[] Any =
+    [
+        SslApplicationProtocol.Http2,
+        SslApplicationProtocol.Http11,
+    ];
     private static readonly SslApplicationProtocol[] Http11Only = [SslApplicationProtocol.Http11];
 
     private readonly KedgeConnector _connector;
@@ -45,7 +51,9 @@ internal sealed class KedgeClient : IDisposable
         });
     }
 
-    /// <summary>Sends a request that has its kedge in the URI's host and port and the service in its Host header.</summary>
+    /// <summary>
+    /// Sends a request that has its kedge in the URI's host and port and the service in its Host header.
+    /// </summary>
     /// <param name="request">Its scheme does not count, its version is set here.</param>
     /// <param name="isGrpc">gRPC needs HTTP/2.</param>
     /// <param name="cancel">Ends the request.</param>
@@ -118,5 +126,6 @@ internal sealed class KedgeClient : IDisposable
         throw new Http11KedgeException(host, port);
     }
 
-    private sealed class Http11KedgeException(string host, int port) : IOException($"the kedge {host}:{port} speaks no HTTP/2");
+    private sealed class Http11KedgeException(string host, int port)
+        : IOException($"the kedge {host}:{port} speaks no HTTP/2");
 }

@@ -5,7 +5,9 @@ using System.Security.Cryptography.X509Certificates;
 
 namespace Kedge.Client.Connections;
 
-/// <summary>Opens connections to kedges: TCP, and TLS with the kedge's own name, whatever the request's Host is.</summary>
+/// <summary>
+/// Opens connections to kedges: TCP, and TLS with the kedge's own name, whatever the request's Host is.
+/// </summary>
 internal sealed class KedgeConnector(KedgeTls? tls)
 {
     private readonly TlsMaterial? _material = tls is null ? null : new(tls);
@@ -45,8 +47,15 @@ internal sealed class KedgeConnector(KedgeTls? tls)
             {
                 AuthenticationException => new KedgeException(
                     KedgeFailure.KedgeCertificate,
-                    $"TLS with the kedge {host}:{port} failed: {rejection ?? e.InnerException?.Message ?? e.Message}", e),
-                IOException => Unreachable(host, port, $"the connection broke off during the TLS handshake ({e.Message})", e),
+                    $"TLS with the kedge {host}:{port} failed: {rejection ?? e.InnerException?.Message ?? e.Message}",
+                    e
+                ),
+                IOException => Unreachable(
+                    host,
+                    port,
+                    $"the connection broke off during the TLS handshake ({e.Message})",
+                    e
+                ),
                 _ => e,
             };
         }

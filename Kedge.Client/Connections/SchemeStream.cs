@@ -6,9 +6,12 @@ namespace Kedge.Client.Connections;
 /// Puts <c>:scheme https</c> on the wire of an HTTP/2 connection over TLS where the handler writes <c>:scheme http</c>.
 /// </summary>
 /// <remarks>
-/// <see cref="SocketsHttpHandler"/> keeps a pool for each Host header of https requests, so that five hundred services behind
-/// one kedge would make five hundred connections. Requests are http to it therefore, TLS is ours, and what the handler then
-/// says of the scheme is wrong (RFC 9113, 8.3.1). Its header blocks begin with <c>:method</c> and an indexed <c>:scheme</c>,
+/// <see cref="SocketsHttpHandler"/> keeps a pool for each Host header of https requests, so that five hundred services
+/// behind
+/// one kedge would make five hundred connections. Requests are http to it therefore, TLS is ours, and what the handler
+/// then
+/// says of the scheme is wrong (RFC 9113, 8.3.1). Its header blocks begin with <c>:method</c> and an indexed
+/// <c>:scheme</c>,
 /// one byte; a block that begins otherwise passes as it is.
 /// </remarks>
 internal sealed class SchemeStream(Stream inner) : Stream

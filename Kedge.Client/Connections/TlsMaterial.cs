@@ -9,12 +9,18 @@ namespace Kedge.Client.Connections;
 internal sealed class TlsMaterial(KedgeTls tls)
 {
     private readonly Lock _lock = new();
-    private readonly string[] _files = [.. tls.CaFiles, .. new[] { tls.ClientCertFile, tls.ClientKeyFile }.OfType<string>()];
+    private readonly string[] _files =
+    [
+        .. tls.CaFiles,
+        .. new[] { tls.ClientCertFile, tls.ClientKeyFile }.OfType<string>(),
+    ];
     private string? _stamp;
     private X509Certificate2Collection? _roots;
     private SslStreamCertificateContext? _client;
 
-    /// <summary>For one handshake. <see cref="AuthenticationException"/> when a file is bad and none was good before.</summary>
+    /// <summary>
+    /// For one handshake. <see cref="AuthenticationException"/> when a file is bad and none was good before.
+    /// </summary>
     public SslClientAuthenticationOptions Options(string host, IEnumerable<SslApplicationProtocol> protocols)
     {
         X509Certificate2Collection? roots;

@@ -9,6 +9,7 @@ public sealed class FileMapper : IKedgeMapper
 {
     private readonly IReadOnlyDictionary<string, ITokenSource> _sources;
     private readonly KedgeTls _tls;
+    private readonly KedgeTls[] _tlsByRoute;
 
     /// <param name="files">Loaded and valid.</param>
     /// <param name="sources">
@@ -21,6 +22,7 @@ public sealed class FileMapper : IKedgeMapper
         Files = files;
         _sources = sources;
         _tls = tls ?? KedgeTls.Default;
+        _tlsByRoute = [.. files.Mapper.Routes.Select(TlsOf)];
     }
 
     /// <summary>What the mapper was made of.</summary>
@@ -72,7 +74,7 @@ public sealed class FileMapper : IKedgeMapper
         {
             ProxyAuth = _sources.GetValueOrDefault(route.ProxyAuth),
             BackendAuth = _sources.GetValueOrDefault(route.BackendAuth),
-            Tls = TlsOf(route),
+            Tls = _tlsByRoute[route.Index],
             Timeout = route.Timeout > TimeSpan.Zero ? route.Timeout : null,
             Headers = route.Headers,
         };

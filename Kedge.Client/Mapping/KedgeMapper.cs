@@ -36,8 +36,10 @@ public static class KedgeMapper
     }
 
     /// <summary>
-    /// By the shape of the host: with the pattern <c>*.*.clusters.local</c> and the suffix <c>.clusters.example.com</c>,
-    /// <c>svc.ns.us1.prod.clusters.local</c> is reached through <c>https://us1.prod.clusters.example.com</c>. Other hosts are
+    /// By the shape of the host: with the pattern <c>*.*.clusters.local</c> and the suffix
+    /// <c>.clusters.example.com</c>,
+    /// <c>svc.ns.us1.prod.clusters.local</c> is reached through <c>https://us1.prod.clusters.example.com</c>. Other
+    /// hosts are
     /// called directly.
     /// </summary>
     /// <param name="pattern">Begins with <c>*.</c>; labels are compared from the right.</param>

@@ -1,10 +1,13 @@
 namespace Kedge.Client;
 
 /// <summary>
-/// Keeps the tokens of a source that takes time: one fetch at a time for all who wait, a new token ahead of the old one's end.
+/// Keeps the tokens of a source that takes time: one fetch at a time for all who wait, a new token ahead of the old
+/// one's end.
 /// </summary>
 /// <param name="name">For messages.</param>
-/// <param name="fetch">Fetches a token, or throws <see cref="TokenException"/>. Not cancelled by those who wait.</param>
+/// <param name="fetch">
+/// Fetches a token, or throws <see cref="TokenException"/>. Not cancelled by those who wait.
+/// </param>
 /// <param name="clock">Null = the system's.</param>
 public sealed class CachedTokenSource(
     string name, Func<CancellationToken, Task<AuthToken>> fetch, TimeProvider? clock = null) : ITokenSource

@@ -12,7 +12,9 @@ public sealed record AuthToken(string Value, string Scheme = "Bearer", DateTimeO
     internal string Header => $"{Scheme} {Value}";
 }
 
-/// <summary>Where credentials are from. Called for each request; must be fast once it has a token, and thread-safe.</summary>
+/// <summary>
+/// Where credentials are from. Called for each request; must be fast once it has a token, and thread-safe.
+/// </summary>
 public interface ITokenSource
 {
     /// <summary>For messages.</summary>

@@ -7,7 +7,7 @@ namespace Kedge.Client;
 /// <summary>Makes the sources of credentials that need no login.</summary>
 public static class TokenSources
 {
-    // What a command prints beyond this is no token.
+    // A command that prints more than this prints something other than a token.
     private const int MaxOutput = 1024 * 1024;
 
     /// <summary>The same token always.</summary>
@@ -33,7 +33,8 @@ public static class TokenSources
     });
 
     /// <summary>
-    /// What a command prints: an <c>ExecCredential</c> of client.authentication.k8s.io, as kubectl's plugins print it, or the
+    /// What a command prints: an <c>ExecCredential</c> of client.authentication.k8s.io, as kubectl's plugins print it,
+    /// or the
     /// token alone. Run when the last token has expired; a token without an end is kept until it is rejected.
     /// </summary>
     /// <param name="name">For messages.</param>

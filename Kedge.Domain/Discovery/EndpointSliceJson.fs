@@ -40,6 +40,7 @@ module EndpointSliceJson =
                 | first :: _ -> LenientJson.asText first |> ValueOption.defaultValue ""
                 | [] -> ""
             Ready = condition "ready"
+            Serving = condition "serving"
             Terminating = condition "terminating"
             Pod =
                 match LenientJson.tryField "targetRef" element with

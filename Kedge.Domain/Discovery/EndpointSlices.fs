@@ -24,6 +24,8 @@ type SliceEndpoint =
         Address: string
         /// ValueNone = unknown, which counts as ready.
         Ready: bool voption
+        /// Whether it responds, also while it terminates. ValueNone = unknown, which counts as serving.
+        Serving: bool voption
         Terminating: bool voption
         /// Identifies the pod; empty when it is not a pod. A pod with addresses of two families is in two slices.
         Pod: string
@@ -32,6 +34,10 @@ type SliceEndpoint =
     /// Whether it can take requests.
     member endpoint.IsUsable =
         endpoint.Ready <> ValueSome false && endpoint.Terminating <> ValueSome true
+
+    /// Whether it is about to end, and still takes requests.
+    member endpoint.IsLastResort =
+        endpoint.Serving <> ValueSome false && endpoint.Terminating = ValueSome true
 
 /// What a resolver reads of a `discovery.k8s.io/v1` EndpointSlice.
 type EndpointSlice =
@@ -91,16 +97,24 @@ type Endpoint =
             | :? Endpoint as other -> endpoint.CompareTo other
             | _ -> invalidArg (nameof other) "not an endpoint"
 
+/// Why the slices of a service have no endpoint of a port, ready or not.
+type SelectionFault =
+    /// No slice belongs to the service.
+    | NoSlices
+    /// Its slices have host names (address type `FQDN`), which kedge does not resolve.
+    | OnlyHostNames
+    /// The ports that the slices do have, as `name:number`. Their endpoints may have none.
+    | PortNotFound of available: string array
+
 /// What the slices of a service say about one of its ports.
 type EndpointSelection =
     {
         /// Sorted, each once.
         Endpoints: Endpoint array
-        /// Whether any slice has the port, even without a ready endpoint.
-        PortFound: bool
-        /// When the port was not found: the ports that the slices do have, as `name:number`. If there are any, the
-        /// reference is most likely wrong; if there are none, the service has no pods.
-        OtherPorts: string array
+        /// Whether the endpoints are the last resort: none is ready, and these are about to end.
+        AreTerminating: bool
+        /// ValueNone = a slice has the port, even without a ready endpoint, or the service has no pods.
+        Fault: SelectionFault voption
     }
 
 [<RequireQualifiedAccess>]
@@ -132,20 +146,75 @@ module EndpointSlices =
                     | _ -> ValueSome number
                 ofService (fun port -> port.Port = int number)
             ]
-        | PortName name when generated -> [ ofTarget name; named [ name ] ]
+        | PortName name when generated && ports.IsEmpty -> [ named [ name ] ]
+        // Another port of the service may have this name.
+        | PortName name when generated -> [ ofTarget name ]
         | PortName name -> [ named [ name ]; ofTarget name ]
 
-    /// The ready endpoints of a port. `ports` are those of the service; empty when the service is unknown, and then
-    /// neither its port numbers nor the names of its `targetPort`s can be used.
+    /// The endpoints of a port among those of these slices that satisfy a condition.
+    let private endpointsOf (isUsable: SliceEndpoint -> bool) (chosen: struct (EndpointSlice * uint16) list) =
+        let endpoints = HashSet<Endpoint>()
+        let inIPv4 = HashSet<struct (string * uint16)>()
+
+        let add (addressType: AddressType) =
+            for struct (slice, port) in chosen do
+                if slice.AddressType = addressType then
+                    for endpoint in slice.Endpoints do
+                        if isUsable endpoint && endpoint.Address <> "" then
+                            if addressType = IPv4 then
+                                inIPv4.Add(struct (endpoint.Pod, port)) |> ignore
+
+                            if
+                                addressType = IPv4
+                                || endpoint.Pod = ""
+                                || not (inIPv4.Contains(struct (endpoint.Pod, port)))
+                            then
+                                endpoints.Add
+                                    {
+                                        Address = endpoint.Address
+                                        Port = port
+                                    }
+                                |> ignore
+
+        add IPv4
+        add IPv6
+        let sorted = Seq.toArray endpoints
+        Array.sortInPlace sorted
+        sorted
+
+    let private faultOf (all: EndpointSlice list) (slices: EndpointSlice list) =
+        let ports = slices |> List.collect _.Ports
+
+        if all.IsEmpty then
+            ValueSome NoSlices
+        elif slices.IsEmpty then
+            ValueSome OnlyHostNames
+        elif ports.IsEmpty && slices |> List.forall _.Endpoints.IsEmpty then
+            // What a service without pods has.
+            ValueNone
+        else
+            ports
+            |> Seq.map (fun port ->
+                match port.Number with
+                | ValueSome number -> $"{port.Name}:{number}"
+                | ValueNone -> $"{port.Name}:*")
+            |> Seq.distinct
+            |> Seq.sortWith (fun left right -> String.CompareOrdinal(left, right))
+            |> Seq.toArray
+            |> PortNotFound
+            |> ValueSome
+
+    /// The endpoints of a port: the ready ones, or if there are none, those that are about to end and still take
+    /// requests, as the cluster's own proxies do (KEP-1669). `ports` are those of the service; empty when the service
+    /// is unknown, and then neither its port numbers nor the names of its `targetPort`s can be used.
     ///
     /// A number means an endpoint's port, else the service's. A name means a service's port, else a `targetPort`; in a
-    /// generated backend the `targetPort` comes first. Without a port, the slices must have a single one. A pod with
-    /// addresses of both families counts once, with its IPv4 address. The order of the slices makes no difference.
+    /// generated backend it means a `targetPort` only, unless the service is unknown. Without a port, the slices must
+    /// have a single one. A pod with addresses of both families counts once, with its IPv4 address. The order of the
+    /// slices makes no difference.
     let select (port: K8sPort) (generated: bool) (ports: seq<ServicePort>) (slices: seq<EndpointSlice>) =
-        let slices =
-            slices
-            |> Seq.filter (fun slice -> slice.AddressType <> OtherAddress)
-            |> List.ofSeq
+        let all = List.ofSeq slices
+        let slices = all |> List.filter (fun slice -> slice.AddressType <> OtherAddress)
 
         let found (reading: SlicePort -> uint16 voption) =
             slices
@@ -175,48 +244,16 @@ module EndpointSlices =
                 |> Seq.tryFind (not << List.isEmpty)
                 |> Option.defaultValue []
 
-        let endpoints = HashSet<Endpoint>()
-        let inIPv4 = HashSet<struct (string * uint16)>()
+        let ready = endpointsOf _.IsUsable chosen
 
-        let add (addressType: AddressType) =
-            for struct (slice, port) in chosen do
-                if slice.AddressType = addressType then
-                    for endpoint in slice.Endpoints do
-                        if endpoint.IsUsable && endpoint.Address <> "" then
-                            if addressType = IPv4 then
-                                inIPv4.Add(struct (endpoint.Pod, port)) |> ignore
-
-                            if
-                                addressType = IPv4
-                                || endpoint.Pod = ""
-                                || not (inIPv4.Contains(struct (endpoint.Pod, port)))
-                            then
-                                endpoints.Add
-                                    {
-                                        Address = endpoint.Address
-                                        Port = port
-                                    }
-                                |> ignore
-
-        add IPv4
-        add IPv6
-        let sorted = Seq.toArray endpoints
-        Array.sortInPlace sorted
+        let lastResort =
+            if ready.Length = 0 then
+                endpointsOf _.IsLastResort chosen
+            else
+                [||]
 
         {
-            Endpoints = sorted
-            PortFound = not chosen.IsEmpty
-            OtherPorts =
-                if chosen.IsEmpty then
-                    slices
-                    |> Seq.collect (fun slice -> slice.Ports)
-                    |> Seq.map (fun port ->
-                        match port.Number with
-                        | ValueSome number -> $"{port.Name}:{number}"
-                        | ValueNone -> $"{port.Name}:*")
-                    |> Seq.distinct
-                    |> Seq.sortWith (fun left right -> String.CompareOrdinal(left, right))
-                    |> Seq.toArray
-                else
-                    [||]
+            Endpoints = if ready.Length = 0 then lastResort else ready
+            AreTerminating = lastResort.Length > 0
+            Fault = if chosen.IsEmpty then faultOf all slices else ValueNone
         }

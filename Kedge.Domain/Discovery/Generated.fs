@@ -50,6 +50,8 @@ type IgnoredPort =
             $"service {ignored.Service}: port {ignored.Port}: its name '{ignored.PortName}' is none of http, grpc, httptls, grpctls and does not start with one of them and '-'"
         | NotTcp protocol ->
             $"service {ignored.Service}: port {ignored.Port} ('{ignored.PortName}'): its protocol is {protocol}, only TCP is proxied"
+        | ExternalName ->
+            $"service {ignored.Service}: port {ignored.Port} ('{ignored.PortName}'): a service of the type ExternalName has no endpoints; use a backend with a host resolver in the files"
 
 /// A service that is quarantined, with the reasons.
 type QuarantinedService =

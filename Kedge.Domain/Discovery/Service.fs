@@ -39,6 +39,8 @@ type Service =
         Created: DateTimeOffset
         Labels: Map<string, string>
         Annotations: Map<string, string>
+        /// `spec.type`; empty = `ClusterIP`.
+        Type: string
         Ports: ServicePort list
         ResourceVersion: string
     }

@@ -47,6 +47,7 @@ module ServiceJson =
                         | _ -> DateTimeOffset.MaxValue
                     Labels = LenientJson.texts ours "labels" metadata
                     Annotations = LenientJson.texts ours "annotations" metadata
+                    Type = spec |> ValueOption.map (LenientJson.text "type") |> ValueOption.defaultValue ""
                     Ports =
                         match spec with
                         | ValueSome spec -> LenientJson.items "ports" spec |> List.map readPort

@@ -22,7 +22,7 @@ module AdhocAnalysis =
 
     let private isBackwardName (text: string) =
         let name = backwards text
-        HostName.isHost (name.AsSpan())
+        HostName.isHost (name.AsSpan()) && HostName.canonical name = name
 
     /// The names that a rule matches, reversed.
     let names (rule: AdhocRule) : TextCondition =
@@ -39,8 +39,7 @@ module AdhocAnalysis =
                 | Exactly text
                 | StartingWith text -> text)
 
-        // The last ending completes the end of an IPv6 address to a whole one.
-        let space = TextSpace(mentioned, isBackwardName, [ ""; "x"; "::" ])
+        let space = TextSpace(mentioned, isBackwardName, [ ""; "x" ], [])
 
         fun rule -> space.Representatives rule |> List.map backwards
 

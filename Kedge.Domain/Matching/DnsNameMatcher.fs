@@ -53,8 +53,9 @@ module DnsNameMatcher =
 
         if text = "*" then
             Ok(NameSuffix "")
-        elif HostName.isHost bare then
-            let name = name.ToString().ToLowerInvariant()
-            Ok(if suffix then NameSuffix name else ExactName name)
+        elif suffix && HostName.isLabels bare && not (HostName.endsInNumber bare) then
+            Ok(NameSuffix(name.ToString().ToLowerInvariant()))
+        elif not suffix && HostName.isHost name then
+            Ok(ExactName(HostName.canonical (name.ToString().ToLowerInvariant())))
         else
-            Error "a host name, or `*` and the end of one (`*.pod.cluster.local`)"
+            Error "a host name or IP address, or `*` and the end of a name (`*.pod.cluster.local`)"

@@ -40,6 +40,8 @@ module HostName =
     let private nameCharacters =
         SearchValues.Create "-.0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
 
+    let private hexadecimalDigits = SearchValues.Create "0123456789ABCDEFabcdef"
+
     let private ipv6Characters = SearchValues.Create ".0123456789:ABCDEFabcdef"
 
     /// `a.example.` and `a.example` are the same host: one trailing dot, that of the DNS root, is dropped.
@@ -49,17 +51,66 @@ module HostName =
         else
             host
 
-    /// A DNS name or IPv4 address: ASCII letters, digits, `-`, `_`, and single dots between them. Percent-encoded and
-    /// non-ASCII names are rejected; an internationalised name is written in its `xn--` form. Never allocates.
-    let isName (host: ReadOnlySpan<char>) : bool =
-        host.Length > 0
-        && host.Length <= MaxLength
-        && host[0] <> '.'
-        && host[host.Length - 1] <> '.'
-        && not (host.ContainsAnyExcept nameCharacters)
-        && host.IndexOf("..".AsSpan()) < 0
+    /// Labels of ASCII letters, digits, `-` and `_`, with single dots between them: what names, patterns and IPv4
+    /// addresses consist of. Never allocates.
+    let isLabels (text: ReadOnlySpan<char>) : bool =
+        text.Length > 0
+        && text.Length <= MaxLength
+        && text[0] <> '.'
+        && text[text.Length - 1] <> '.'
+        && not (text.ContainsAnyExcept nameCharacters)
+        && text.IndexOf("..".AsSpan()) < 0
 
-    /// An IPv6 address without brackets and without a zone. Never allocates.
+    /// Whether the last label is a number, decimal or hexadecimal (`0x1f`). URL parsers and C libraries read such a
+    /// host as an IPv4 address, however short it is (WHATWG URL, "ends in a number checker"). Never allocates.
+    let endsInNumber (host: ReadOnlySpan<char>) : bool =
+        let last = host.Slice(host.LastIndexOf '.' + 1)
+
+        if last.Length >= 2 && last[0] = '0' && (last[1] = 'x' || last[1] = 'X') then
+            not ((last.Slice 2).ContainsAnyExcept hexadecimalDigits)
+        else
+            last.Length > 0 && not (last.ContainsAnyExceptInRange('0', '9'))
+
+    /// An IPv4 address in its one spelling: four decimal numbers up to 255, without leading zeros. Never allocates.
+    let isIPv4 (host: ReadOnlySpan<char>) : bool =
+        let mutable octets = 0
+        let mutable sound = host.Length > 0
+        let mutable rest = host
+
+        while sound && rest.Length > 0 do
+            let dot = rest.IndexOf '.'
+            let octet = if dot < 0 then rest else rest.Slice(0, dot)
+            let mutable value = 0
+
+            for c in octet do
+                value <-
+                    if value >= 0 && value < 256 && Char.IsAsciiDigit c then
+                        value * 10 + int c - int '0'
+                    else
+                        -1
+
+            sound <-
+                octet.Length > 0
+                && value >= 0
+                && value < 256
+                && (octet.Length = 1 || octet[0] <> '0')
+
+            octets <- octets + 1
+
+            // A dot with nothing after it is not the end of an address.
+            if dot = rest.Length - 1 then
+                sound <- false
+
+            rest <- if dot < 0 then ReadOnlySpan.Empty else rest.Slice(dot + 1)
+
+        sound && octets = 4
+
+    /// A DNS name, or an IPv4 address in its one spelling: a host whose last label is a number is nothing else.
+    /// Percent-encoded and non-ASCII names are rejected; an internationalised name is written in its `xn--` form. Never
+    /// allocates.
+    let isName (host: ReadOnlySpan<char>) : bool = isLabels host && (not (endsInNumber host) || isIPv4 host)
+
+    /// An IPv6 address without brackets and without a zone, in any spelling. Never allocates.
     let isIPv6 (host: ReadOnlySpan<char>) : bool =
         host.Contains ':'
         && not (host.ContainsAnyExcept ipv6Characters)
@@ -67,6 +118,19 @@ module HostName =
 
     /// A name or an IPv6 address, as above. Never allocates.
     let isHost (host: ReadOnlySpan<char>) : bool = isName host || isIPv6 host
+
+    /// The one spelling of an IPv6 address (RFC 5952). A mapped address (`::ffff:10.0.0.1`) is the IPv4 address that it
+    /// leads to. Any other host is returned as it is.
+    let canonical (host: string) : string =
+        if isIPv6 (host.AsSpan()) then
+            let address = IPAddress.Parse host
+
+            if address.IsIPv4MappedToIPv6 then
+                address.MapToIPv4().ToString()
+            else
+                address.ToString()
+        else
+            host
 
 /// The parts of a request's authority, as positions in the text that it was read from.
 [<Struct>]
@@ -79,6 +143,25 @@ type Authority =
         /// -1 when there is none.
         Port: int
     }
+
+    /// The authority with its host in the one spelling of an IPv6 address (`HostName.canonical`); `text` itself when
+    /// that changes nothing. `text` is what this authority was read from.
+    member authority.Canonical(text: string) : string =
+        if authority.HostStart = 0 then
+            text
+        else
+            let host = text.Substring(authority.HostStart, authority.HostLength)
+            let canonical = HostName.canonical host
+
+            if canonical = host then
+                text
+            else
+                let port = text.Substring(authority.HostStart + authority.HostLength + 1)
+
+                if canonical.Contains ':' then
+                    $"[{canonical}]{port}"
+                else
+                    canonical + port
 
     /// The ports that the authority of a `Host` or `:authority` header means: without a port, both default ports.
     member authority.Ports =
@@ -105,7 +188,8 @@ type Authority =
 
     /// Reads `host`, `host:port`, `[v6]` and `[v6]:port` (RFC 3986, 3.2.2 and 3.2.3, without userinfo). False when
     /// malformed: no host, a character that no host has, an empty label, more than 253 characters, an IPv6 address with
-    /// a zone or without brackets, a port that is not 1 to 65535. Stricter than the RFC in rejecting `host:` (a colon
+    /// a zone or without brackets, an IPv4 address in another spelling than four plain decimal numbers, a port that is
+    /// not 1 to 65535. Stricter than the RFC in rejecting `host:` (a colon
     /// without a port) and ports with leading zeros, so that each authority has one spelling. Never allocates.
     static member TryParse(text: ReadOnlySpan<char>, [<Out>] authority: byref<Authority>) : bool =
         authority <-

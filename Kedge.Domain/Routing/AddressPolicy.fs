@@ -10,61 +10,32 @@ open System.Net.Sockets
 [<RequireQualifiedAccess>]
 module AddressPolicy =
 
-    let private refusalV4 (address: ReadOnlySpan<byte>) (allowLoopback: bool) : string | null =
-        match address[0] with
-        | 127uy -> if allowLoopback then null else "loopback"
-        // RFC 1122, 3.2.1.3: "this host on this network"; connecting to 0.0.0.0 reaches the host itself.
-        | 0uy -> "unspecified"
-        | 169uy when address[1] = 254uy -> "link-local"
-        | first when first >= 224uy && first < 240uy -> "multicast"
-        | 255uy when address[1] = 255uy && address[2] = 255uy && address[3] = 255uy -> "broadcast"
-        | _ -> null
+    // RFC 5214, 6.1: under any prefix, the interface identifier 5efe:a.b.c.d means a tunnel to that IPv4 address.
+    let private isIsatap (octets: byte array) =
+        octets.Length = 16
+        && octets[8] &&& 0xFCuy = 0uy
+        && octets[9] = 0uy
+        && octets[10] = 0x5Euy
+        && octets[11] = 0xFEuy
 
-    let private isZero (octets: ReadOnlySpan<byte>) = not (octets.ContainsAnyExcept 0uy)
-
-    /// The position in an IPv6 address of the IPv4 address that it leads to, or -1: mapped (`::ffff:a.b.c.d`),
-    /// compatible (`::a.b.c.d`), NAT64 (`64:ff9b::a.b.c.d`, RFC 6052) and 6to4 (`2002:aabb:ccdd::`, RFC 3056).
-    let private embeddedV4At (address: ReadOnlySpan<byte>) =
-        if address[0] = 0x20uy && address[1] = 0x02uy then
-            2
-        elif isZero (address.Slice(0, 10)) && address[10] = 0xFFuy && address[11] = 0xFFuy then
-            12
-        elif isZero (address.Slice(0, 12)) then
-            12
-        elif
-            isZero (address.Slice(4, 8))
-            && address[0] = 0uy
-            && address[1] = 0x64uy
-            && address[2] = 0xFFuy
-            && address[3] = 0x9Buy
-        then
-            12
-        else
-            -1
-
-    let private refusalV6 (address: ReadOnlySpan<byte>) (allowLoopback: bool) : string | null =
-        let embedded = embeddedV4At address
-
-        if isZero (address.Slice(0, 15)) && address[15] <= 1uy then
-            if address[15] = 0uy then "unspecified"
-            elif allowLoopback then null
-            else "loopback"
-        elif embedded >= 0 then
-            refusalV4 (address.Slice(embedded, 4)) allowLoopback
-        elif address[0] = 0xFFuy then
-            "multicast"
-        elif address[0] = 0xFEuy && address[1] &&& 0xC0uy = 0x80uy then
-            "link-local"
-        else
-            null
+    /// The IPv4 address that traffic to a mapped, NAT64 or 6to4 address reaches; any other address itself.
+    let destination (address: IPAddress) : IPAddress =
+        match (AddressRanges.find address).Verdict with
+        | LeadsToIPv4 octet -> IPAddress(ReadOnlySpan(address.GetAddressBytes(), octet, 4))
+        | _ -> address
 
     /// The kind of the address, in one word, when it is refused; null when traffic may go there. `allowLoopback`
-    /// permits loopback (127.0.0.0/8, ::1) and nothing else. An IPv6 address that leads to an IPv4 one is judged by the
-    /// latter.
+    /// permits loopback (127.0.0.0/8, ::1) and nothing else.
     let refusal (address: IPAddress) (allowLoopback: bool) : string | null =
-        let octets = ReadOnlySpan(address.GetAddressBytes())
-
-        if address.AddressFamily = AddressFamily.InterNetwork then
-            refusalV4 octets allowLoopback
-        else
-            refusalV6 octets allowLoopback
+        match (AddressRanges.find (destination address)).Verdict with
+        | Refused kind -> kind
+        | Loopback -> if allowLoopback then null else "loopback"
+        | Permitted
+        | LeadsToIPv4 _ ->
+            if
+                address.AddressFamily = AddressFamily.InterNetworkV6
+                && isIsatap (address.GetAddressBytes())
+            then
+                "tunnel"
+            else
+                null

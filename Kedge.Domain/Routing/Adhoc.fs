@@ -33,7 +33,7 @@ module Adhoc =
                 let replaced =
                     name.Replace(replace.Pattern, replace.Substitution, StringComparison.OrdinalIgnoreCase)
 
-                Ok(HostName.withoutTrailingDot(replaced.AsSpan()).ToString().ToLowerInvariant())
+                Ok(HostName.canonical (HostName.withoutTrailingDot(replaced.AsSpan()).ToString().ToLowerInvariant()))
             else
                 Error replace.Pattern
         | _ -> Ok name

@@ -8,73 +8,110 @@ namespace Kedge.Host.Backends;
 
 /// <summary>The result of looking up the name that an ad-hoc rule yields.</summary>
 /// <param name="Endpoints">Empty when the name does not resolve or is rejected.</param>
-/// <param name="Refusal">The kind of address for which the name is rejected; null when it is not.</param>
+/// <param name="Refusal">Why the name is rejected; null when it is not.</param>
 /// <param name="ExpiresAt">By <see cref="Clock"/>.</param>
 internal sealed record AdhocTarget(EndpointSet Endpoints, string? Refusal, long ExpiresAt);
 
 /// <summary>
 /// Looks up the names that ad-hoc rules yield (docs/security.md#ad-hoc-targets), with a short-lived cache.
 /// </summary>
-internal sealed class AdhocTargets(DnsLookup dns, bool allowLoopback)
+/// <param name="lookups">Of names.</param>
+/// <param name="ownPorts">No target is one of these.</param>
+/// <param name="allowLoopback">Whether targets may be on this host, including <paramref name="ownPorts"/>.</param>
+internal sealed class AdhocTargets(SharedLookups lookups, OwnPorts ownPorts, bool allowLoopback)
 {
     private const int MaxCached = 4096;
     private static readonly TimeSpan MinTtl = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan MaxTtl = TimeSpan.FromSeconds(30);
 
-    private readonly ConcurrentDictionary<(string, ushort), Task<AdhocTarget>> _cache = new();
+    private readonly ConcurrentDictionary<string, Answer> _answers = new();
+    private readonly ConcurrentDictionary<(string, ushort), AdhocTarget> _targets = new();
     private ulong _tickets;
+
+    /// <summary>How many lookups are running.</summary>
+    public int Running => lookups.Running;
 
     public ulong NextTicket() => Interlocked.Increment(ref _tickets);
 
-    /// <summary>The endpoints of a name and port. Concurrent lookups of the same name share one query.</summary>
-    public Task<AdhocTarget> ResolveAsync(string dnsName, ushort port)
+    /// <summary>The endpoints of a name and port.</summary>
+    /// <param name="dnsName">In lower case, without a trailing dot.</param>
+    /// <param name="port">Of the endpoints.</param>
+    /// <param name="connection">That of the caller.</param>
+    /// <param name="cancel">Cancelled when the caller no longer waits.</param>
+    /// <returns>Null when too many lookups are running.</returns>
+    public async ValueTask<AdhocTarget?> ResolveAsync(
+        string dnsName, ushort port, ConnectionLookups? connection, CancellationToken cancel)
     {
         var key = (dnsName, port);
-        if (_cache.TryGetValue(key, out var known))
+        if (!_targets.TryGetValue(key, out var target) || Clock.Now >= target.ExpiresAt)
         {
-            if (!known.IsCompletedSuccessfully || Clock.Now < known.Result.ExpiresAt)
+            if (await AnswerAsync(dnsName, connection, cancel) is not { } answer)
             {
-                return known;
+                return null;
             }
-            _cache.TryRemove(new(key, known));
+            target = TargetOf(dnsName, port, answer);
+            Keep(_targets, key, target);
         }
-        if (_cache.Count >= MaxCached)
-        {
-            // The cache must not grow without bound when callers send ever new names: it costs lookups instead.
-            _cache.Clear();
-        }
-        return _cache.GetOrAdd(key, static (k, self) => self.LookUpAsync(k.Item1, k.Item2), this);
+        // Not part of what is cached: the addresses of this host may change meanwhile.
+        return !allowLoopback
+            && Array.Exists(target.Endpoints.Endpoints, endpoint => ownPorts.Contains(endpoint.Resolved.Address))
+            ? target with
+            {
+                Endpoints = EndpointSet.Empty,
+                Refusal = $"the name leads to port {port} of this host, which is one of kedge itself",
+            }
+            : target;
     }
 
-    private async Task<AdhocTarget> LookUpAsync(string dnsName, ushort port)
+    /// <summary>The addresses of a name, whatever the port.</summary>
+    private async ValueTask<Answer?> AnswerAsync(
+        string dnsName, ConnectionLookups? connection, CancellationToken cancel)
     {
-        // Off the caller's thread and without the caller's cancellation: other requests may wait for the same lookup.
-        await Task.Yield();
-        DnsAnswer<IPAddress> answer;
-        try
+        if (_answers.TryGetValue(dnsName, out var known) && Clock.Now < known.ExpiresAt)
         {
-            answer = await dns.AddressesAsync(dnsName, CancellationToken.None);
+            return known;
         }
-        catch (DnsLookupException)
+        if (await lookups.AddressesAsync(dnsName, connection, cancel) is not { } found)
         {
-            return new(EndpointSet.Empty, null, Clock.Now + MinTtl.Ticks);
+            return null;
         }
-        var expiresAt = Clock.Now + Clamp(answer.Ttl).Ticks;
+        var answer = new Answer(found.Records, Clock.Now + Clamp(found.Ttl).Ticks);
+        Keep(_answers, dnsName, answer);
+        return answer;
+    }
+
+    private AdhocTarget TargetOf(string dnsName, ushort port, Answer answer)
+    {
         var endpoints = new List<Endpoint>();
-        foreach (var address in answer.Records)
+        foreach (var address in answer.Addresses)
         {
             if (AddressPolicy.refusal(address, allowLoopback) is { } kind)
             {
                 // One forbidden address among others is a sign of DNS rebinding, so the whole name is rejected.
-                return new(EndpointSet.Empty, kind, expiresAt);
+                return new(EndpointSet.Empty, $"the name resolves to a {kind} address", answer.ExpiresAt);
             }
             endpoints.Add(new Endpoint(ResolvedEndpoint.Of(address, port, dnsName)));
         }
-        return new(new EndpointSet([.. endpoints], Balancer.RoundRobin), null, expiresAt);
+        return new(new EndpointSet([.. endpoints], Balancer.RoundRobin), null, answer.ExpiresAt);
+    }
+
+    private static void Keep<TKey, T>(ConcurrentDictionary<TKey, T> cache, TKey key, T value)
+        where TKey : notnull
+    {
+        if (cache.Count >= MaxCached)
+        {
+            // The cache must not grow without bound when callers send ever new names: it costs lookups instead.
+            cache.Clear();
+        }
+        cache[key] = value;
     }
 
     private static TimeSpan Clamp(TimeSpan ttl) =>
         ttl == Timeout.InfiniteTimeSpan || ttl > MaxTtl ? MaxTtl
         : ttl < MinTtl ? MinTtl
         : ttl;
+
+    /// <param name="Addresses">Empty when the name has none.</param>
+    /// <param name="ExpiresAt">By <see cref="Clock"/>.</param>
+    private sealed record Answer(IReadOnlyList<IPAddress> Addresses, long ExpiresAt);
 }

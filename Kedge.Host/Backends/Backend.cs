@@ -11,6 +11,9 @@ internal sealed class Backend : IEndpointSink, IDisposable
 {
     private static readonly TimeSpan ResolverRestartDelay = TimeSpan.FromSeconds(1);
 
+    // Routes follow a change of services at the latest after a second.
+    private static readonly TimeSpan MissingDelay = TimeSpan.FromSeconds(1.5);
+
     private readonly ILogger _logger;
     private readonly IEndpointResolver _resolver;
     private readonly bool _logsFirstOutcome;
@@ -19,6 +22,8 @@ internal sealed class Backend : IEndpointSink, IDisposable
     private readonly Lock _lock = new();
     private EndpointSet _endpoints = EndpointSet.Empty;
     private string? _lastError;
+    private bool _isMissing;
+    private int _resolutions;
     private ulong _tickets;
     private int _inFlight;
 
@@ -72,6 +77,18 @@ internal sealed class Backend : IEndpointSink, IDisposable
     /// <summary>Why the last lookup failed, or what currently delays the first; null = no error.</summary>
     public string? LastError => _lastError ?? (FirstOutcome.IsCompleted ? null : _resolver.CurrentError);
 
+    /// <summary>Whether what the backend names does not exist, so that it has no endpoints of its own.</summary>
+    public bool IsMissing
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _isMissing;
+            }
+        }
+    }
+
     /// <summary>Completes when the first lookup has succeeded or failed.</summary>
     public Task FirstOutcome => _firstOutcome.Task;
 
@@ -110,14 +127,16 @@ internal sealed class Backend : IEndpointSink, IDisposable
         _stop.Dispose();
     }
 
-    public void Resolved(IReadOnlyList<ResolvedEndpoint> endpoints)
+    public void Resolved(IReadOnlyList<ResolvedEndpoint> endpoints, bool areTerminating = false)
     {
         lock (_lock)
         {
             ResolvedAt = DateTimeOffset.UtcNow;
             _lastError = null;
+            _isMissing = false;
+            _resolutions++;
             var current = _endpoints.Endpoints;
-            if (!IsSame(current, endpoints))
+            if (!IsSame(current, endpoints) || _endpoints.AreTerminating != areTerminating)
             {
                 var known = current.ToDictionary(e => e.Resolved);
                 var next = new List<Endpoint>(endpoints.Count);
@@ -125,15 +144,48 @@ internal sealed class Backend : IEndpointSink, IDisposable
                 {
                     next.Add(known.GetValueOrDefault(resolved) ?? new Endpoint(resolved));
                 }
-                Volatile.Write(ref _endpoints, new EndpointSet([.. next], Info.Balancer));
+                Volatile.Write(ref _endpoints, new EndpointSet([.. next], Info.Balancer, areTerminating));
                 _logger.Log(
                     _logsFirstOutcome && !_firstOutcome.Task.IsCompleted ? LogLevel.Information : LogLevel.Debug,
-                    "backend {Backend} has endpoints {Endpoints}",
+                    "backend {Backend} has {Kind} {Endpoints}",
                     Name,
+                    areTerminating ? "terminating endpoints" : "endpoints",
                     string.Join(", ", next));
             }
         }
         _firstOutcome.TrySetResult();
+    }
+
+    public void Missing(string reason)
+    {
+        Failed(reason);
+        lock (_lock)
+        {
+            ResolvedAt = DateTimeOffset.UtcNow;
+            if (!_isMissing && _endpoints.Endpoints.Length > 0)
+            {
+                _ = EmptyLaterAsync(_resolutions);
+            }
+            _isMissing = true;
+        }
+    }
+
+    /// <summary>
+    /// Serves with the endpoints of the backend that had this backend's routes until now, if this one's are missing so
+    /// far: they arrive independently of the routes.
+    /// </summary>
+    public void Succeed(Backend previous)
+    {
+        var inherited = previous.Endpoints;
+        lock (_lock)
+        {
+            if (_isMissing && _endpoints.Endpoints.Length == 0 && inherited.Endpoints.Length > 0)
+            {
+                Volatile.Write(
+                    ref _endpoints, new EndpointSet(inherited.Endpoints, Info.Balancer, inherited.AreTerminating));
+                _ = EmptyLaterAsync(++_resolutions);
+            }
+        }
     }
 
     public void Failed(string error)
@@ -147,6 +199,19 @@ internal sealed class Backend : IEndpointSink, IDisposable
             _lastError = error;
         }
         _firstOutcome.TrySetResult();
+    }
+
+    private async Task EmptyLaterAsync(int resolution)
+    {
+        await Task.Delay(MissingDelay, Stopping).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        lock (_lock)
+        {
+            // Those of a backend that has stopped stay: its successor may use them.
+            if (resolution == _resolutions && !Stopping.IsCancellationRequested)
+            {
+                Volatile.Write(ref _endpoints, EndpointSet.Empty);
+            }
+        }
     }
 
     private static bool IsSame(Endpoint[] current, IReadOnlyList<ResolvedEndpoint> resolved)

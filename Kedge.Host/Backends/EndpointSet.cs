@@ -12,13 +12,18 @@ public sealed class EndpointSet
 
     private readonly EndpointPicker _picker;
 
-    public EndpointSet(Endpoint[] endpoints, Balancer balancer)
+    /// <param name="areTerminating">Whether the endpoints are about to end, and none is ready.</param>
+    public EndpointSet(Endpoint[] endpoints, Balancer balancer, bool areTerminating = false)
     {
         Endpoints = endpoints;
+        AreTerminating = areTerminating;
         _picker = new EndpointPicker(balancer, Array.ConvertAll(endpoints, e => e.Resolved.Rank));
     }
 
     public Endpoint[] Endpoints { get; }
+
+    /// <summary>Whether they are the last resort: about to end, and in use because none is ready.</summary>
+    public bool AreTerminating { get; }
 
     /// <summary>Picks the endpoint for a request; null when the request has tried all.</summary>
     /// <param name="ticket">From the backend's counter; a request keeps its ticket for all attempts.</param>

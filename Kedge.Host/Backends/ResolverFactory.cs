@@ -5,14 +5,17 @@ using Kedge.Host.Resolvers;
 namespace Kedge.Host.Backends;
 
 /// <summary>Creates the resolver of a backend.</summary>
-internal sealed class ResolverFactory(DnsLookup dns, KubernetesCluster cluster)
+/// <param name="dns">For the backends that have names.</param>
+/// <param name="absenceGrace">See <see cref="DnsPolling"/>.</param>
+/// <param name="cluster">For the backends of Kubernetes.</param>
+internal sealed class ResolverFactory(DnsLookup dns, TimeSpan absenceGrace, KubernetesCluster cluster)
 {
     /// <param name="resolver">From a valid backend.</param>
     /// <param name="generated">Whether discovery generated the backend.</param>
     public IEndpointResolver Create(Resolver resolver, bool generated) => resolver switch
     {
-        Resolver.Host host => new HostResolver(dns, host.dnsName, (ushort)host.port),
-        Resolver.Srv srv => new SrvResolver(dns, srv.dnsName, (ushort)srv.portOverride),
+        Resolver.Host host => new HostResolver(dns, absenceGrace, host.dnsName, (ushort)host.port),
+        Resolver.Srv srv => new SrvResolver(dns, absenceGrace, srv.dnsName, (ushort)srv.portOverride),
         Resolver.K8s k8s => cluster.ResolverOf(k8s.dnsPortName, generated),
         _ => throw new InvalidOperationException($"no resolver for {resolver}"),
     };

@@ -7,6 +7,7 @@ internal sealed class EndpointPrinter(string title, TextWriter output, TextWrite
 {
     private readonly TaskCompletionSource _first = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private HashSet<ResolvedEndpoint>? _known;
+    private bool _areTerminating;
     private DateTimeOffset _resolvedAt;
     private string? _lastError;
 
@@ -17,20 +18,28 @@ internal sealed class EndpointPrinter(string title, TextWriter output, TextWrite
 
     private string Prefix => withTime ? $"{DateTimeOffset.UtcNow:yyyy-MM-ddTHH:mm:ssZ} {title}" : title;
 
-    public void Resolved(IReadOnlyList<ResolvedEndpoint> endpoints)
+    public void Resolved(IReadOnlyList<ResolvedEndpoint> endpoints, bool areTerminating = false)
     {
         var now = new HashSet<ResolvedEndpoint>(endpoints);
         _resolvedAt = DateTimeOffset.UtcNow;
-        if (_known is null || _lastError is not null || !_known.SetEquals(now))
+        if (_known is null || _lastError is not null || areTerminating != _areTerminating || !_known.SetEquals(now))
         {
+            var count = now.Count == 1 ? "1 endpoint" : $"{now.Count} endpoints";
+            var kind = areTerminating ? ", terminating" : "";
             // A single write, because several targets print at the same time.
-            output.Write(
-                $"{Prefix}: {(now.Count == 1 ? "1 endpoint" : $"{now.Count} endpoints")}\n{string.Concat(Lines(now))}");
+            output.Write($"{Prefix}: {count}{kind}\n{string.Concat(Lines(now))}");
             output.Flush();
         }
         _known = now;
+        _areTerminating = areTerminating;
         _lastError = null;
         _first.TrySetResult();
+    }
+
+    public void Missing(string reason)
+    {
+        Resolved([]);
+        Failed(reason);
     }
 
     public void Failed(string reason)

@@ -5,7 +5,7 @@ using Kedge.Host.Flags;
 namespace Kedge.Host.Commands;
 
 /// <summary>Prints what a command does and its flags, by group.</summary>
-public sealed class HelpTextAction(IReadOnlyList<ICommand> commands, ICommand byDefault) : SynchronousCommandLineAction
+public sealed class HelpTextAction(CommandSet set) : SynchronousCommandLineAction
 {
     private const int Width = 100;
     private const string Indent = "      ";
@@ -16,20 +16,21 @@ public sealed class HelpTextAction(IReadOnlyList<ICommand> commands, ICommand by
     {
         var output = parseResult.InvocationConfiguration.Output;
         var name = parseResult.CommandResult.Command.Name;
-        var command = commands.FirstOrDefault(command => command.Name == name);
+        var command = set.Commands.FirstOrDefault(command => command.Name == name);
         if (command is null)
         {
             WriteOverview(output);
         }
         else
         {
-            output.WriteLine($"kedge {command.Name}: {command.Summary}");
+            output.WriteLine($"{set.Name} {command.Name}: {command.Summary}");
             output.WriteLine();
-            var arguments = string.Concat(command.Arguments.Select(argument => $"<{argument}> "));
-            output.WriteLine($"Usage: kedge {command.Name} {arguments}[flags]");
+            var arguments = string.Concat(command.Arguments.Select(argument =>
+                argument.StartsWith('[') || argument.EndsWith('…') ? $"{argument} " : $"<{argument}> "));
+            output.WriteLine($"Usage: {set.Name} {command.Name} {arguments}[flags]");
             WriteMore(output, command);
         }
-        WriteFlags(output, (command ?? byDefault).Flags);
+        WriteFlags(output, (command ?? set.Default).Flags);
         if (command is { TakesServerFlags: true })
         {
             output.WriteLine();
@@ -43,21 +44,22 @@ public sealed class HelpTextAction(IReadOnlyList<ICommand> commands, ICommand by
 
     private void WriteOverview(TextWriter output)
     {
-        output.WriteLine("kedge: Kubernetes edge proxy for HTTP and gRPC");
+        output.WriteLine($"{set.Name}: {set.Description}");
         output.WriteLine();
-        output.WriteLine("Usage: kedge [command] [flags]");
+        output.WriteLine($"Usage: {set.Name} [command] [flags]");
         output.WriteLine();
-        output.WriteLine("Commands (for details: kedge <command> --help)");
-        foreach (var command in commands)
+        output.WriteLine($"Commands (for details: {set.Name} <command> --help)");
+        var column = set.Commands.Max(command => command.Name.Length) + 2;
+        foreach (var command in set.Commands)
         {
-            var note = command == byDefault ? " (the default)" : "";
-            output.WriteLine($"  {command.Name,-10}{command.Summary}{note}");
+            var note = command == set.Default ? " (the default)" : "";
+            output.WriteLine($"  {command.Name.PadRight(column)}{command.Summary}{note}");
         }
         output.WriteLine();
         output.WriteLine(
             "Write flags as --name=value or --name value, and switches also as --name alone. Separate the items of");
         output.WriteLine("a list with commas, or repeat the flag. Durations look like 300ms, 2s, 1m30s or 1h.");
-        WriteExamples(output, commands.SelectMany(command => command.Examples.Take(1)).ToArray());
+        WriteExamples(output, set.Commands.SelectMany(command => command.Examples.Take(1)).ToArray());
     }
 
     private static void WriteMore(TextWriter output, ICommand command)

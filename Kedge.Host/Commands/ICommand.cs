@@ -22,7 +22,10 @@ public interface ICommand
     /// <summary>All flags that may be given to the command.</summary>
     IEnumerable<Flag> AcceptedFlags => TakesServerFlags ? Flags.Concat(FlagCatalogue.All).Distinct() : Flags;
 
-    /// <summary>The names of its positional arguments, in order, as the help text shows them.</summary>
+    /// <summary>
+    /// The names of its positional arguments, in order, as the help text shows them. One in brackets is optional, and
+    /// one that ends in an ellipsis takes all words that are left.
+    /// </summary>
     IReadOnlyList<string> Arguments => [];
 
     /// <summary>Full sentences for the help text, for example about exit codes.</summary>
@@ -38,6 +41,9 @@ public interface ICommand
 /// <summary>The flags and the output streams of one run of a command.</summary>
 public sealed record Invocation(FlagValues Flags, TextWriter Output, TextWriter Error)
 {
+    /// <summary>The name of the executable, for messages.</summary>
+    public string Program { get; init; } = "kedge";
+
     /// <summary>The positional arguments, one for each of <see cref="ICommand.Arguments"/>.</summary>
     public IReadOnlyList<string> Arguments { get; init; } = [];
 
@@ -53,7 +59,7 @@ public sealed record Invocation(FlagValues Flags, TextWriter Output, TextWriter 
     {
         foreach (var error in errors)
         {
-            Error.WriteLine($"kedge: {error}");
+            Error.WriteLine($"{Program}: {error}");
         }
         return ExitCodes.Usage;
     }

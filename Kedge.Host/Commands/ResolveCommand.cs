@@ -11,6 +11,8 @@ namespace Kedge.Host.Commands;
 /// <summary>Resolves endpoints as the server would, prints them, and follows changes.</summary>
 public sealed class ResolveCommand : ICommand
 {
+    private const int MaxQueries = 64;
+
     private static readonly Flag<bool> Once = new()
     {
         Name = "once",
@@ -34,6 +36,7 @@ public sealed class ResolveCommand : ICommand
         .. FlagCatalogue.Of(FlagGroup.Configuration),
         .. FlagCatalogue.Of(FlagGroup.Kubernetes),
         FlagCatalogue.DnsNameservers,
+        FlagCatalogue.DnsAbsenceGrace,
         Once,
         FirstAnswerTimeout.Flag,
     ];
@@ -65,7 +68,10 @@ public sealed class ResolveCommand : ICommand
         }
         using var logging = new LogOutput(LoggingOptions.From(invocation.Flags) with { Level = LogVerbosity.Error });
         await using var cluster = new KubernetesCluster(KubernetesOptions.From(invocation.Flags), logging.Loggers);
-        var resolvers = new ResolverFactory(new DnsLookup(invocation.Flags.Get(FlagCatalogue.DnsNameservers)), cluster);
+        using var nameServers = new NameServers(invocation.Flags.Get(FlagCatalogue.DnsNameservers));
+        using var queries = new SemaphoreSlim(MaxQueries);
+        var resolvers = new ResolverFactory(
+            new DnsLookup(nameServers, queries), invocation.Flags.Get(FlagCatalogue.DnsAbsenceGrace), cluster);
         var once = invocation.Flags.Get(Once);
         var printers = new List<EndpointPrinter>();
         using var stop = new CancellationTokenSource();

@@ -10,6 +10,9 @@ public sealed class ConfigurationStore
 {
     private const int MaxAttempts = 20;
 
+    // Of a log line. The journal has more, and the status page shows it.
+    private const int MaxLoggedChanges = 600;
+
     private readonly Action<Configuration> _apply;
     private readonly ILogger _logger;
     private readonly TimeProvider _time;
@@ -117,11 +120,19 @@ public sealed class ConfigurationStore
         var lines = number == 1 ? [ConfigurationChanges.Size(next!)] : ConfigurationChanges.Describe(before, next!);
         AddToJournal(status, new(number, now, source, lines));
         _logger.LogInformation(
-            "configuration {Generation} active ({Source}): {Changes}", number, source, string.Join("; ", lines));
+            "configuration {Generation} active ({Source}): {Changes}", number, source, Logged(lines));
         foreach (var warning in ConfigurationWarnings.Of(next!))
         {
             _logger.LogWarning("{Warning}", warning);
         }
+    }
+
+    private static string Logged(IReadOnlyList<string> lines)
+    {
+        var length = 0;
+        var fitting = lines.TakeWhile(line => (length += line.Length + 2) <= MaxLoggedChanges).ToList();
+        var more = lines.Count - fitting.Count;
+        return string.Join("; ", more == 0 ? fitting : [.. fitting, $"{more} more on /debug/status"]);
     }
 
     private void AddToJournal(ConfigurationStatus status, ConfigurationAttempt attempt) =>

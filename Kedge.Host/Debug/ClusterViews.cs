@@ -34,6 +34,7 @@ internal static class ClusterViews
     private static (string Name, Tone Tone) StateOf(WatchHealth watch) => watch switch
     {
         { Error: not null } => ("failing", Tone.Bad),
+        { IsSilent: true } => ("silent", Tone.Warning),
         { IsSynced: true } => ("live", Tone.Good),
         _ => ("starting", Tone.Warning),
     };

@@ -16,6 +16,8 @@ public sealed class DebugFacts
 
     public required ProxyTelemetry Telemetry { get; init; }
 
+    public required TrafficHistory History { get; init; }
+
     public required ServerHealth Health { get; init; }
 
     /// <summary>Null when both TLS listeners are off.</summary>

@@ -23,6 +23,8 @@ internal static class DebugPages
         pages.AddRange(
         [
             new StatusPage(facts),
+            new RoutesPage(facts),
+            new RoutePage(facts),
             new ExplainPage(facts),
             new RequestsPage(facts),
             new FlagsPage(facts, flags),

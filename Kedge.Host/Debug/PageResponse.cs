@@ -7,7 +7,8 @@ namespace Kedge.Host.Debug;
 /// <summary>The formats of the debug pages.</summary>
 public static class PageResponse
 {
-    private static readonly JsonSerializerOptions SnakeCase = new()
+    /// <summary>The JSON form of the view models.</summary>
+    public static readonly JsonSerializerOptions SnakeCase = new()
     {
         PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
         Converters = { new JsonStringEnumConverter(JsonNamingPolicy.SnakeCaseLower) },

@@ -13,6 +13,8 @@ public sealed class ReadyzPage(ServerHealth health) : IDebugPage
         {
             { IsReady: true } => (StatusCodes.Status200OK, "kedge is ready"),
             { IsDraining: true } => (StatusCodes.Status503ServiceUnavailable, "kedge is draining"),
+            { WaitsFor: { Length: > 0 } reason } =>
+                (StatusCodes.Status503ServiceUnavailable, $"kedge is starting: {reason}"),
             _ => (StatusCodes.Status503ServiceUnavailable, "kedge is starting"),
         };
         return PageResponse.TextAsync(context, status, text);

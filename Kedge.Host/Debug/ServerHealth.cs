@@ -11,6 +11,9 @@ public sealed class ServerHealth
 
     public bool IsDraining => _draining;
 
+    /// <summary>What the server waits for before it is ready; empty = nothing in particular.</summary>
+    public string WaitsFor { get; set; } = "";
+
     /// <summary>The state has changed.</summary>
     public event Action? Changed;
 

@@ -68,6 +68,13 @@ public static class FlagCatalogue
         "how long exchanges in flight may take to finish after SIGTERM or SIGINT");
     public static readonly Flag<int> MaxConnections = Count("server_max_connections", FlagGroup.Listeners, 16 * 1024,
         "maximum number of open connections per proxy listener; further ones are closed at once. 0 = no limit");
+    public static readonly Flag<TimeSpan> MaxConnectionAge = Duration(
+        "server_max_connection_age", FlagGroup.Listeners, 0,
+        "ends a caller's connection at this age, give or take a tenth: GOAWAY over HTTP/2, Connection: close over "
+        + "HTTP/1.1. 0 = never");
+    public static readonly Flag<TimeSpan> ConnectionAgeGrace = Duration(
+        "server_max_connection_age_grace", FlagGroup.Listeners, 60,
+        "how long exchanges in flight may continue on a connection that is too old; then it is aborted. 0 = no limit");
     public static readonly Flag<int> MaxStreams = Positive("server_http2_max_streams", FlagGroup.Listeners, 250, 1,
         "maximum number of concurrent requests on one HTTP/2 connection");
     public static readonly Flag<TimeSpan> HeaderTimeout = Duration("server_header_timeout", FlagGroup.Listeners, 10,
@@ -138,8 +145,12 @@ public static class FlagCatalogue
         DefaultHelp = "from /etc/resolv.conf",
         Help = "DNS servers that resolve backends and ad-hoc names",
     });
+    public static readonly Flag<TimeSpan> DnsAbsenceGrace = Duration("dns_absence_grace", FlagGroup.Forwarding, 30,
+        "how long a backend keeps its endpoints while DNS answers that its name does not exist");
     public static readonly Flag<bool> AdhocAllowLoopback = Switch("adhoc_allow_loopback", FlagGroup.Forwarding,
         "lets ad-hoc rules reach loopback addresses; for trying things out only");
+    public static readonly Flag<int> AdhocMaxLookups = Positive("adhoc_max_lookups", FlagGroup.Forwarding, 64, 1,
+        "maximum number of ad-hoc names that are looked up at the same time; requests for further ones get 503");
     public static readonly Flag<bool> HttpConnectEnabled = Switch("http_connect_enabled", FlagGroup.Forwarding,
         "lets clients open tunnels with CONNECT to targets that an ad-hoc rule allows");
     public static readonly Flag<TimeSpan> FailedTargetBackoff = Duration(
@@ -168,7 +179,8 @@ public static class FlagCatalogue
         "{service}.{suffix}");
     public static readonly Flag<TimeSpan> DiscoveryResync = Duration(
         "discovery_resync_timeout", FlagGroup.Discovery, 15 * 60,
-        "restarts a watch of services that has been silent for this long", alias: "discovery_resync_timouet");
+        "restarts a watch of services that has been silent for this long, or for 3 minutes",
+        alias: "discovery_resync_timouet");
 
     public static readonly Flag<Uri?> KubeApiUrl = Add(new Flag<Uri?>
     {
@@ -195,7 +207,8 @@ public static class FlagCatalogue
         "how long it may take to obtain credentials");
     public static readonly Flag<TimeSpan> KubeResolverResync = Duration(
         "k8sresolver_resync_timeout", FlagGroup.Kubernetes, 30 * 60,
-        "restarts a watch of endpoints that has been silent for this long", alias: "k8sresolver_resync_timouet");
+        "restarts a watch of endpoints that has been silent for this long, or for 3 minutes",
+        alias: "k8sresolver_resync_timouet");
 
     public static readonly Flag<LogVerbosity> LogLevel = Add(new Flag<LogVerbosity>
     {

@@ -45,6 +45,10 @@ public sealed record ListenerOptions(
     /// <summary>Whether any listener needs a certificate.</summary>
     public bool HasTls => GrpcTlsPort != 0 || HttpTlsPort != 0;
 
+    /// <summary>The ports of all listeners.</summary>
+    public IReadOnlySet<int> Ports =>
+        new HashSet<int> { GrpcTlsPort, HttpTlsPort, HttpPort, GrpcHealthPort };
+
     public static ListenerOptions From(FlagValues flags) => new(
         flags.Get(FlagCatalogue.BindAddress),
         flags.Get(FlagCatalogue.GrpcTlsPort),
@@ -62,15 +66,25 @@ public sealed record ListenerOptions(
 /// <summary>Limits on the callers of a proxy listener.</summary>
 /// <param name="MaxConnections">Zero = no limit.</param>
 /// <param name="HeaderTimeout">Zero = no limit.</param>
+/// <param name="MaxConnectionAge">Zero = no limit.</param>
+/// <param name="ConnectionAgeGrace">Zero = no limit.</param>
 public sealed record ListenerLimits(
-    int MaxConnections, int MaxStreams, TimeSpan HeaderTimeout, int MaxHeaderBytes, int MaxHeaderCount)
+    int MaxConnections,
+    int MaxStreams,
+    TimeSpan HeaderTimeout,
+    int MaxHeaderBytes,
+    int MaxHeaderCount,
+    TimeSpan MaxConnectionAge,
+    TimeSpan ConnectionAgeGrace)
 {
     public static ListenerLimits From(FlagValues flags) => new(
         flags.Get(FlagCatalogue.MaxConnections),
         flags.Get(FlagCatalogue.MaxStreams),
         flags.Get(FlagCatalogue.HeaderTimeout),
         flags.Get(FlagCatalogue.MaxHeaderBytes),
-        flags.Get(FlagCatalogue.MaxHeaderCount));
+        flags.Get(FlagCatalogue.MaxHeaderCount),
+        flags.Get(FlagCatalogue.MaxConnectionAge),
+        flags.Get(FlagCatalogue.ConnectionAgeGrace));
 }
 
 /// <summary>
@@ -146,8 +160,10 @@ public sealed record ConfigurationOptions(string Director, string DirectorPath, 
 public sealed record ForwardingOptions(
     IReadOnlyList<IPNetwork> TrustedProxies,
     IReadOnlyList<IPEndPoint> DnsNameservers,
+    TimeSpan DnsAbsenceGrace,
     bool ForwardClientCert,
     bool AdhocAllowLoopback,
+    int AdhocMaxLookups,
     bool HttpConnectEnabled,
     TimeSpan FailedTargetBackoff,
     int MaxBackendConnections,
@@ -158,8 +174,10 @@ public sealed record ForwardingOptions(
     public static ForwardingOptions From(FlagValues flags) => new(
         flags.Get(FlagCatalogue.TrustedProxies),
         flags.Get(FlagCatalogue.DnsNameservers),
+        flags.Get(FlagCatalogue.DnsAbsenceGrace),
         flags.Get(FlagCatalogue.ForwardClientCert),
         flags.Get(FlagCatalogue.AdhocAllowLoopback),
+        flags.Get(FlagCatalogue.AdhocMaxLookups),
         flags.Get(FlagCatalogue.HttpConnectEnabled),
         flags.Get(FlagCatalogue.FailedTargetBackoff),
         flags.Get(FlagCatalogue.MaxBackendConnections),

@@ -40,6 +40,14 @@ public static class GrpcStatuses
     public static string NameOf(int code) => Names[IsDefined(code) ? code : Unknown];
 
     /// <summary>
+    /// Whether the code is an error of the server rather than of the caller, as OpenTelemetry's conventions for gRPC
+    /// divide them.
+    /// </summary>
+    public static bool IsServerError(int code) => (GrpcStatus)code
+        is GrpcStatus.Unknown or GrpcStatus.DeadlineExceeded or GrpcStatus.Unimplemented or GrpcStatus.Internal
+        or GrpcStatus.Unavailable or GrpcStatus.DataLoss;
+
+    /// <summary>
     /// Whether outlier detection counts the status as a failure of the endpoint: UNKNOWN, INTERNAL and UNAVAILABLE. The
     /// other codes are answers of a healthy server.
     /// </summary>

@@ -45,6 +45,8 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
     public static readonly LocalReply ServerOptions = new(204, GrpcStatus.OK, "", "");
     public static readonly LocalReply BrokenOff =
         new(502, GrpcStatus.Unavailable, "transport-unknown-error", "the backend closed the connection early");
+    public static readonly LocalReply TooManyLookups =
+        new(503, GrpcStatus.ResourceExhausted, "too-many-requests", "too many ad-hoc names are being looked up");
     public static readonly LocalReply BadRequestBody = BadFraming("the request body is malformed or incomplete");
     /// <summary>The requests in flight on one connection hold as many headers as they may.</summary>
     public static readonly LocalReply TooManyHeaders =

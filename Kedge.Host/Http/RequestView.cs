@@ -15,6 +15,7 @@ internal readonly struct RequestView
     private readonly int _hostLength;
 
     private RequestView(
+        string method,
         string authority,
         Authority parts,
         AuthorityPorts ports,
@@ -23,6 +24,7 @@ internal readonly struct RequestView
         Protocol protocol,
         bool isForward)
     {
+        Method = method;
         Authority = authority;
         _hostStart = parts.HostStart;
         _hostLength = parts.HostLength;
@@ -33,13 +35,23 @@ internal readonly struct RequestView
         IsForward = isForward;
     }
 
-    /// <summary>The authority as the caller sent it; empty when there is none.</summary>
+    /// <summary>
+    /// The method that routes are matched with: that of the request, but GET for a WebSocket over HTTP/2 (RFC 8441).
+    /// </summary>
+    public string Method { get; }
+
+    /// <summary>
+    /// The authority as the caller sent it, but with an IPv6 address in its one spelling; empty when there is none.
+    /// </summary>
     public string Authority { get; }
 
     public AuthorityPorts Ports { get; }
 
     /// <summary>The canonical path: the one that is matched and the one that is forwarded.</summary>
     public string Path { get; }
+
+    /// <summary>The query without its <c>?</c>.</summary>
+    public ReadOnlySpan<char> BareQuery => Query.Length == 0 ? default : Query.AsSpan(1);
 
     /// <summary>The query as the caller sent it, with its leading <c>?</c>; empty when there is none.</summary>
     public string Query { get; }
@@ -63,7 +75,7 @@ internal readonly struct RequestView
         var isHttp2 = ReferenceEquals(request.Protocol, HttpProtocol.Http2) || HttpProtocol.IsHttp2(request.Protocol);
         var isGrpc = GrpcContent.IsGrpc(request.ContentType);
         var protocol = isGrpc && isHttp2 ? Protocol.Grpc : Protocol.Http;
-        view = new RequestView("", default, default, "", "", protocol, false);
+        view = new RequestView("", "", default, default, "", "", protocol, false);
         // The framing first: any other reply would keep the connection open, and with it what may be a request that was
         // smuggled behind this one.
         if (request.Headers.TransferEncoding is { Count: > 0 } coding)
@@ -114,7 +126,7 @@ internal readonly struct RequestView
             : request.Headers.Host.ToString();
         var parts = default(Authority);
         AuthorityPorts ports;
-        if (Domain.Authority.TryParse(authority, out parts))
+        if (TryParse(ref authority, out parts))
         {
             ports = form.PortsOf(parts);
         }
@@ -152,7 +164,8 @@ internal readonly struct RequestView
         var query = form.QueryLength == 0
             ? ""
             : Text(target, form.QueryStart, form.QueryLength, request.QueryString.Value);
-        view = new RequestView(authority, parts, ports, canonical.ResultValue, query, protocol, isForward);
+        var method = HttpMethods.IsConnect(request.Method) ? HttpMethods.Get : request.Method;
+        view = new RequestView(method, authority, parts, ports, canonical.ResultValue, query, protocol, isForward);
         return null;
     }
 
@@ -168,12 +181,31 @@ internal readonly struct RequestView
         {
             return LocalReply.ConnectNotSupported;
         }
-        if (!Domain.Authority.TryParse(target, out var parts) || parts.Port < 0)
+        if (!TryParse(ref target, out var parts) || parts.Port < 0)
         {
             return LocalReply.MalformedAuthority;
         }
-        view = new RequestView(target, parts, parts.Ports, "", "", Protocol.Http, isForward: true) { IsTunnel = true };
+        view = new RequestView("", target, parts, parts.Ports, "", "", Protocol.Http, isForward: true)
+        {
+            IsTunnel = true,
+        };
         return null;
+    }
+
+    /// <summary>Reads an authority and replaces it by its canonical form.</summary>
+    private static bool TryParse(ref string text, out Authority parts)
+    {
+        if (!Domain.Authority.TryParse(text, out parts))
+        {
+            return false;
+        }
+        var canonical = parts.Canonical(text);
+        if (!ReferenceEquals(canonical, text))
+        {
+            text = canonical;
+            return Domain.Authority.TryParse(text, out parts);
+        }
+        return true;
     }
 
     /// <summary>

@@ -169,11 +169,15 @@ internal sealed class EndpointSliceIndex(Func<ServiceKey, IEnumerable<ServicePor
     {
         IEnumerable<EndpointSlice> slices = _slices.TryGetValue(subscription.Key, out var found) ? found.Values : [];
         var ports = portsOf(subscription.Key);
+        if (subscription.IsOrphaned(ports is not null))
+        {
+            subscription.Lost();
+            return;
+        }
         var selection = EndpointSlices.select(subscription.Target.Port, subscription.Generated, ports ?? [], slices)!;
         var isPreliminary = !subscription.Generated
             && ports is null
-            && !selection.PortFound
-            && selection.OtherPorts.Length > 0
+            && selection.Fault is { IsSome: true, Value: SelectionFault.PortNotFound { available.Length: > 0 } }
             && !needPorts();
         if (!isPreliminary)
         {
@@ -191,12 +195,29 @@ internal sealed class EndpointSliceIndex(Func<ServiceKey, IEnumerable<ServicePor
         EndpointSliceIndex index, ServiceKey key, K8sTarget target, bool generated, IEndpointSink sink) : IDisposable
     {
         private EndpointSelection? _last;
+        private bool _hadPorts;
 
         public ServiceKey Key => key;
 
         public K8sTarget Target => target;
 
         public bool Generated => generated;
+
+        /// <summary>
+        /// Whether the service of a generated backend is no longer exposed. Without the service's ports, its backend's
+        /// port name could be taken for that of another port.
+        /// </summary>
+        public bool IsOrphaned(bool hasPorts)
+        {
+            _hadPorts |= hasPorts;
+            return generated && _hadPorts && !hasPorts;
+        }
+
+        public void Lost()
+        {
+            _last = null;
+            sink.Missing($"service {key} is no longer exposed");
+        }
 
         public void Notify(EndpointSelection selection)
         {
@@ -205,6 +226,11 @@ internal sealed class EndpointSliceIndex(Func<ServiceKey, IEnumerable<ServicePor
                 return;
             }
             _last = selection;
+            if (selection.Fault is { IsSome: true, Value: var fault })
+            {
+                sink.Missing(Describe(fault));
+                return;
+            }
             // Found by its address; TLS verifies the service's name in the cluster.
             var name = $"{key.Name}.{key.Namespace}.svc";
             var endpoints = new List<ResolvedEndpoint>(selection.Endpoints.Length);
@@ -216,13 +242,7 @@ internal sealed class EndpointSliceIndex(Func<ServiceKey, IEnumerable<ServicePor
                     endpoints.Add(ResolvedEndpoint.Of(address, endpoint.Port, name));
                 }
             }
-            sink.Resolved(endpoints);
-            if (!selection.PortFound && selection.OtherPorts.Length > 0)
-            {
-                sink.Failed(
-                    $"no endpoint of service {key} has the port {Describe(target.Port)} "
-                    + $"(available: {string.Join(", ", selection.OtherPorts)})");
-            }
+            sink.Resolved(endpoints, selection.AreTerminating);
         }
 
         public void Dispose()
@@ -235,6 +255,18 @@ internal sealed class EndpointSliceIndex(Func<ServiceKey, IEnumerable<ServicePor
                 }
             }
         }
+
+        private string Describe(SelectionFault fault) => fault switch
+        {
+            SelectionFault.PortNotFound { available: { Length: > 0 } available } =>
+                $"no endpoint of service {key} has the port {Describe(target.Port)} "
+                + $"(available: {string.Join(", ", available)})",
+            SelectionFault.PortNotFound =>
+                $"no endpoint of service {key} has the port {Describe(target.Port)}, or any other",
+            { IsOnlyHostNames: true } =>
+                $"the endpoints of service {key} are host names, which kedge does not resolve; use a host resolver",
+            _ => $"service {key} has no endpoint slices: it does not exist, or it has no selector",
+        };
 
         private static string Describe(K8sPort port) => port switch
         {

@@ -16,7 +16,11 @@ internal sealed class FlagAccess(KubernetesOptions options) : IKubernetesAccessS
             "no API server: k8sclient_kubeapi_url is not given and kedge is not running in a pod "
             + "(KUBERNETES_SERVICE_HOST is not set)");
         return Task.FromResult(new KubernetesAccess(
-            server, options.TlsInsecure, () => ReadRoots(options.CaFile), ReadTokenAsync, ClientCertificate: null));
+            server,
+            options.TlsInsecure,
+            () => ReadRoots(options.CaFile),
+            stop => ReadTokenAsync(options.TokenFile, stop),
+            ClientCertificate: null));
     }
 
     /// <summary>The certificates of a PEM bundle; null when the file does not exist.</summary>
@@ -31,13 +35,14 @@ internal sealed class FlagAccess(KubernetesOptions options) : IKubernetesAccessS
         return roots;
     }
 
-    private async Task<AuthenticationHeaderValue?> ReadTokenAsync(CancellationToken stop)
+    /// <summary>The token in a file; null when the file does not exist or is empty.</summary>
+    public static async Task<AuthenticationHeaderValue?> ReadTokenAsync(string file, CancellationToken stop)
     {
-        if (options.TokenFile.Length == 0 || !File.Exists(options.TokenFile))
+        if (file.Length == 0 || !File.Exists(file))
         {
             return null;
         }
-        var token = (await File.ReadAllTextAsync(options.TokenFile, stop)).Trim();
+        var token = (await File.ReadAllTextAsync(file, stop)).Trim();
         return token.Length == 0 ? null : new AuthenticationHeaderValue("Bearer", token);
     }
 }

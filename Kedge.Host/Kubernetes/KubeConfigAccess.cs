@@ -4,27 +4,31 @@ using System.Text;
 using k8s;
 using k8s.KubeConfigModels;
 using Kedge.Host.Flags;
+using Kedge.Host.Timing;
 
 namespace Kedge.Host.Kubernetes;
 
 /// <summary>
-/// Access as a user of a kubeconfig: token, client certificate, password, exec plugin or OIDC. The server is that of
-/// <c>k8sclient_kubeapi_url</c>, else that of the current context if it has this user, else that of the first context
-/// with this user.
+/// Access as a user of a kubeconfig: token, client certificate, password, credential plugin or OIDC. The server is
+/// that of <c>k8sclient_kubeapi_url</c>, else that of the current context if it has this user, else that of the first
+/// context with this user.
 /// </summary>
 internal sealed class KubeConfigAccess(KubernetesOptions options) : IKubernetesAccessSource
 {
     // The library finds a user through a context. This names the context, and its cluster, that are made up for it.
     private const string SyntheticContext = "kedge";
 
+    // A plugin that fails may be expensive, or may lock an account when it is called too often.
+    private readonly Backoff _pluginBackoff = new(TimeSpan.FromSeconds(1), TimeSpan.FromSeconds(15));
+    private DateTimeOffset _nextPluginRun;
+    private string _pluginError = "";
+
     public async Task<KubernetesAccess> FindAsync(CancellationToken stop)
     {
         var path = options.KubeConfigPath;
-        KubernetesClientConfiguration.ExecTimeout = options.AuthTimeout;
         try
         {
-            // An exec plugin is a process that may hang, and the library waits for it on its caller's thread.
-            return await Task.Run(() => FindAsync(path), stop).WaitAsync(options.AuthTimeout, stop);
+            return await FindAsync(path, stop);
         }
         catch (TimeoutException e)
         {
@@ -38,21 +42,31 @@ internal sealed class KubeConfigAccess(KubernetesOptions options) : IKubernetesA
         }
     }
 
-    private async Task<KubernetesAccess> FindAsync(string path)
+    private async Task<KubernetesAccess> FindAsync(string path, CancellationToken stop)
     {
-        var file = await KubernetesClientConfiguration.LoadKubeConfigAsync(new FileInfo(path));
+        var (file, more) = await KubeConfigUser.ReadAsync(path, options.KubeConfigUser, stop);
         var users = file.Users ?? [];
-        if (!users.Any(u => u.Name == options.KubeConfigUser))
-        {
-            throw new KubernetesAccessException(
+        var user = users.FirstOrDefault(u => u.Name == options.KubeConfigUser)
+            ?? throw new KubernetesAccessException(
                 $"{path} has no user '{options.KubeConfigUser}' "
                 + $"(available: {string.Join(", ", users.Select(u => u.Name))})");
-        }
         var cluster = options.ApiUrl is { } given
             ? new ClusterEndpoint { Server = given.AbsoluteUri }
             : ClusterOf(file) ?? throw new KubernetesAccessException(
                 $"no API server: k8sclient_kubeapi_url is not given and no context of {path} has the user "
                 + $"'{options.KubeConfigUser}'");
+        var directory = Path.GetDirectoryName(Path.GetFullPath(path))!;
+        var plugin = user.UserCredentials?.ExternalExecution;
+        if (plugin is not null)
+        {
+            // The library would run it here, and wait for it on its caller's thread.
+            user.UserCredentials!.ExternalExecution = null;
+        }
+        if (plugin is not null || more.TokenFile.Length > 0)
+        {
+            // The library rejects users without credentials that it knows. This one is not sent.
+            user.UserCredentials!.Token = "-";
+        }
         var configuration = KubernetesClientConfiguration.BuildConfigFromConfigObject(new K8SConfiguration
         {
             FileName = file.FileName,
@@ -68,13 +82,55 @@ internal sealed class KubeConfigAccess(KubernetesOptions options) : IKubernetesA
             Clusters = [new Cluster { Name = SyntheticContext, ClusterEndpoint = cluster }],
             Users = users,
         });
+        var credential = plugin is null
+            ? null
+            : await RunPluginAsync(plugin, more.InteractiveMode, directory, cluster, stop);
         var fromCluster = configuration.SslCaCerts;
+        var tokenFile = more.TokenFile.Length == 0 ? "" : Path.GetFullPath(more.TokenFile, directory);
         return new KubernetesAccess(
             new Uri(configuration.Host),
             options.TlsInsecure || configuration.SkipTlsVerify,
             () => FlagAccess.ReadRoots(options.CaFile) ?? fromCluster,
-            stop => AuthorizationAsync(configuration, stop),
-            CertificateOf(configuration));
+            stop => credential is null
+                ? AuthorizationAsync(configuration, tokenFile, stop)
+                : Task.FromResult(credential.Authorization),
+            credential is { Certificate.Length: > 0 }
+                ? X509Certificate2.CreateFromPem(credential.Certificate, credential.Key)
+                : CertificateOf(configuration))
+        {
+            Impersonation = more.Impersonation,
+            ExpiresAt = credential?.ExpiresAt,
+        };
+    }
+
+    private async Task<ExecCredential> RunPluginAsync(
+        ExternalExecution exec,
+        string interactiveMode,
+        string directory,
+        ClusterEndpoint cluster,
+        CancellationToken stop)
+    {
+        if (interactiveMode == "Always")
+        {
+            throw new KubernetesAccessException(
+                $"credential plugin {exec.Command}: its interactiveMode is Always, but there is no terminal");
+        }
+        if (DateTimeOffset.UtcNow < _nextPluginRun)
+        {
+            throw new KubernetesAccessException(_pluginError);
+        }
+        try
+        {
+            var credential = await new ExecPlugin(exec, directory, cluster, options.AuthTimeout).RunAsync(stop);
+            _pluginBackoff.Reset();
+            return credential;
+        }
+        catch (KubernetesAccessException e)
+        {
+            _pluginError = e.Message;
+            _nextPluginRun = DateTimeOffset.UtcNow + _pluginBackoff.Next();
+            throw;
+        }
     }
 
     private ClusterEndpoint? ClusterOf(K8SConfiguration file)
@@ -86,8 +142,14 @@ internal sealed class KubeConfigAccess(KubernetesOptions options) : IKubernetesA
     }
 
     private async Task<AuthenticationHeaderValue?> AuthorizationAsync(
-        KubernetesClientConfiguration configuration, CancellationToken stop)
+        KubernetesClientConfiguration configuration, string tokenFile, CancellationToken stop)
     {
+        if (tokenFile.Length > 0)
+        {
+            return await FlagAccess.ReadTokenAsync(tokenFile, stop)
+                ?? throw new KubernetesAccessException(
+                    $"kubeconfig user '{options.KubeConfigUser}': its tokenFile {tokenFile} is absent or empty");
+        }
         if (configuration.TokenProvider is { } provider)
         {
             return await provider.GetAuthenticationHeaderAsync(stop).WaitAsync(options.AuthTimeout, stop);

@@ -12,10 +12,18 @@ internal sealed record KubernetesAccess(
     bool Insecure,
     Func<X509Certificate2Collection?> Trusted,
     Func<CancellationToken, Task<AuthenticationHeaderValue?>> Authorization,
-    X509Certificate2? ClientCertificate);
+    X509Certificate2? ClientCertificate)
+{
+    /// <summary>The headers that name whom the user acts as.</summary>
+    public IReadOnlyList<KeyValuePair<string, string>> Impersonation { get; init; } = [];
 
-/// <summary>Finds the access. Called again after the API server has rejected it.</summary>
+    /// <summary>When the credentials expire; null = unknown.</summary>
+    public DateTimeOffset? ExpiresAt { get; init; }
+}
+
+/// <summary>Finds the access. Called again after the API server has rejected it, and when it has expired.</summary>
 internal interface IKubernetesAccessSource
 {
+    /// <exception cref="KubernetesAccessException">There is none, with the reason.</exception>
     Task<KubernetesAccess> FindAsync(CancellationToken stop);
 }

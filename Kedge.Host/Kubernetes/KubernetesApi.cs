@@ -1,71 +1,39 @@
 using System.Net;
-using System.Net.Security;
-using System.Net.Sockets;
-using System.Security.Cryptography.X509Certificates;
 using System.Text.Json;
 using Kedge.Host.Flags;
-using Kedge.Host.Http;
-using Kedge.Wire.Sockets;
 
 namespace Kedge.Host.Kubernetes;
 
 /// <summary>Reads from the API server, with the credentials that are valid at the time.</summary>
 internal sealed class KubernetesApi : IDisposable
 {
-    // A server that comes back must be noticed within seconds.
-    private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(5);
-    private static readonly TimeSpan KeepAlive = TimeSpan.FromSeconds(15);
-
     private readonly IKubernetesAccessSource _source;
     private readonly SemaphoreSlim _finding = new(1);
-    private readonly HttpClient _client;
-    private KubernetesAccess? _access;
-    private bool _isRejected;
-    private string _trustError = "";
+    private ApiSession? _current;
+
+    // Not disposed at once: a request may be about to use it.
+    private ApiSession? _previous;
 
     public KubernetesApi(KubernetesOptions options)
+        : this(options.KubeConfigUser.Length == 0 ? new FlagAccess(options) : new KubeConfigAccess(options))
     {
-        _source = options.KubeConfigUser.Length == 0 ? new FlagAccess(options) : new KubeConfigAccess(options);
-        _client = new HttpClient(new SocketsHttpHandler
-        {
-            ConnectTimeout = ConnectTimeout,
-            ConnectCallback = ConnectAsync,
-            PooledConnectionLifetime = TimeSpan.FromMinutes(15),
-            EnableMultipleHttp2Connections = true,
-            KeepAlivePingPolicy = HttpKeepAlivePingPolicy.WithActiveRequests,
-            KeepAlivePingDelay = TimeSpan.FromSeconds(15),
-            KeepAlivePingTimeout = TimeSpan.FromSeconds(10),
-            AutomaticDecompression = DecompressionMethods.GZip,
-            AllowAutoRedirect = false,
-            UseCookies = false,
-            SslOptions =
-            {
-                RemoteCertificateValidationCallback = IsTrusted,
-                LocalCertificateSelectionCallback = (_, _, _, _, _) => Volatile.Read(ref _access)?.ClientCertificate!,
-            },
-        })
-        {
-            // For the headers; the reader of a body sets its own limit.
-            Timeout = TimeSpan.FromSeconds(30),
-            DefaultRequestVersion = HttpVersion.Version20,
-            DefaultVersionPolicy = HttpVersionPolicy.RequestVersionOrLower,
-        };
-        _client.DefaultRequestHeaders.UserAgent.ParseAdd("kedge");
-        _client.DefaultRequestHeaders.Accept.ParseAdd("application/json");
     }
+
+    public KubernetesApi(IKubernetesAccessSource source) => _source = source;
 
     /// <summary>Sends a GET request. Returns when the headers have arrived; the body can be streamed.</summary>
     /// <exception cref="KubernetesApiException">The status is not 200.</exception>
     /// <exception cref="KubernetesAccessException">The server cannot be reached.</exception>
     public async Task<HttpResponseMessage> GetAsync(string pathAndQuery, CancellationToken stop)
     {
-        var access = await AccessAsync(stop);
+        var session = await SessionAsync(stop);
+        var access = session.Access;
         using var request = new HttpRequestMessage(
             HttpMethod.Get, access.Server.AbsoluteUri.TrimEnd('/') + pathAndQuery)
         {
             Headers = { Authorization = await access.Authorization(stop) },
         };
-        var response = await SendAsync(request, stop);
+        var response = await session.SendAsync(request, stop);
         if (response.StatusCode == HttpStatusCode.OK)
         {
             return response;
@@ -74,7 +42,7 @@ internal sealed class KubernetesApi : IDisposable
         {
             if (response.StatusCode == HttpStatusCode.Unauthorized)
             {
-                Volatile.Write(ref _isRejected, true);
+                session.Reject();
             }
             var isAnonymous = response.StatusCode is HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden
                 && request.Headers.Authorization is null && access.ClientCertificate is null;
@@ -86,49 +54,56 @@ internal sealed class KubernetesApi : IDisposable
         }
     }
 
-    private async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken stop)
+    /// <summary>Leaves the connections as they are, and opens another one for the next request.</summary>
+    public async Task ReconnectAsync(CancellationToken stop)
     {
+        await _finding.WaitAsync(stop);
         try
         {
-            return await _client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, stop);
+            if (_current is { } session)
+            {
+                Replace(new ApiSession(session.Access));
+            }
         }
-        catch (HttpRequestException e)
+        finally
         {
-            var reason = e.HttpRequestError == HttpRequestError.SecureConnectionError
-                && Volatile.Read(ref _trustError) is { Length: > 0 } error
-                ? $"its certificate is not trusted: {error}"
-                : e.GetBaseException().Message;
-            throw new KubernetesAccessException(
-                $"the API server {request.RequestUri!.Authority} cannot be reached: {reason}", e);
+            _finding.Release();
         }
     }
 
     public void Dispose()
     {
-        _client.Dispose();
+        _current?.Dispose();
+        _previous?.Dispose();
         _finding.Dispose();
     }
 
-    private async Task<KubernetesAccess> AccessAsync(CancellationToken stop)
+    private async Task<ApiSession> SessionAsync(CancellationToken stop)
     {
-        if (Volatile.Read(ref _access) is { } known && !Volatile.Read(ref _isRejected))
+        if (Volatile.Read(ref _current) is { IsOver: false } known)
         {
             return known;
         }
         await _finding.WaitAsync(stop);
         try
         {
-            if (_access is null || _isRejected)
+            if (_current is null or { IsOver: true })
             {
-                Volatile.Write(ref _access, await _source.FindAsync(stop));
-                Volatile.Write(ref _isRejected, false);
+                Replace(new ApiSession(await _source.FindAsync(stop)));
             }
-            return _access!;
+            return _current!;
         }
         finally
         {
             _finding.Release();
         }
+    }
+
+    private void Replace(ApiSession next)
+    {
+        _previous?.Dispose();
+        _previous = _current;
+        Volatile.Write(ref _current, next);
     }
 
     /// <summary>The <c>message</c> of a Status object, or the reason phrase.</summary>
@@ -145,48 +120,5 @@ internal sealed class KubernetesApi : IDisposable
         {
             return response.ReasonPhrase ?? "";
         }
-    }
-
-    private static async ValueTask<Stream> ConnectAsync(SocketsHttpConnectionContext context, CancellationToken stop)
-    {
-        // HTTP/1.1 has no pings: TCP keep-alive is what ends a watch on a dead connection.
-        var socket = await TcpConnection.ConnectAsync(context.DnsEndPoint, KeepAlive, stop);
-        return new NetworkStream(socket, ownsSocket: true);
-    }
-
-    private bool IsTrusted(object sender, X509Certificate? certificate, X509Chain? presented, SslPolicyErrors errors)
-    {
-        var access = Volatile.Read(ref _access);
-        if (access is { Insecure: true })
-        {
-            return true;
-        }
-        if (certificate is not X509Certificate2 server || errors.HasFlag(SslPolicyErrors.RemoteCertificateNameMismatch))
-        {
-            Volatile.Write(
-                ref _trustError,
-                certificate is null ? "it has none" : $"it is for another host ({certificate.Subject})");
-            return false;
-        }
-        if (access?.Trusted() is not { } roots)
-        {
-            Volatile.Write(
-                ref _trustError,
-                errors == SslPolicyErrors.None ? "" : "no root of the system signed it, and there is no CA file");
-            return errors == SslPolicyErrors.None;
-        }
-        using var chain = new X509Chain();
-        chain.ChainPolicy.TrustMode = X509ChainTrustMode.CustomRootTrust;
-        chain.ChainPolicy.CustomTrustStore.AddRange(roots);
-        chain.ChainPolicy.RevocationMode = X509RevocationMode.NoCheck;
-        if (presented is not null)
-        {
-            chain.ChainPolicy.ExtraStore.AddRange(presented.ChainPolicy.ExtraStore);
-        }
-        var isTrusted = chain.Build(server);
-        Volatile.Write(
-            ref _trustError,
-            isTrusted ? "" : string.Join("; ", chain.ChainStatus.Select(status => status.StatusInformation.Trim())));
-        return isTrusted;
     }
 }

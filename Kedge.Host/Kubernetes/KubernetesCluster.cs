@@ -27,7 +27,8 @@ public sealed class KubernetesCluster : IAsyncDisposable
     private readonly List<Task> _running = [];
     private readonly List<WatchHealth> _watches = [];
     private WatchHealth? _slicesHealth;
-    private bool _watchesAllServices;
+    private WatchHealth? _allServicesHealth;
+    private bool _discovers;
     private readonly HashSet<string> _reported = [];
 
     public KubernetesCluster(KubernetesOptions options, ILoggerFactory loggers, TimeProvider? time = null)
@@ -59,6 +60,30 @@ public sealed class KubernetesCluster : IAsyncDisposable
         }
     }
 
+    /// <summary>
+    /// What the first complete lists are still missing, one line for each watch; empty once nothing is.
+    /// </summary>
+    /// <remarks>
+    /// With discovery everything depends on the lists. Without it, only some backends of the files do: then a watch
+    /// that fails is not waited for, because the other backends can serve.
+    /// </remarks>
+    public IReadOnlyList<string> Pending
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return
+                [
+                    .. from watch in _watches
+                       where !watch.IsSynced && (watch.Error is null || (_discovers && watch != _allServicesHealth))
+                       let error = watch.Error is { } text ? $": {text}" : ""
+                       select $"waiting for the first list of {watch.Name}{error}",
+                ];
+            }
+        }
+    }
+
     /// <summary>The resolver of a <c>k8s</c> backend.</summary>
     /// <param name="dnsPortName">A valid target: those of a configuration have been validated.</param>
     /// <param name="generated">
@@ -83,6 +108,7 @@ public sealed class KubernetesCluster : IAsyncDisposable
         var source = new DiscoverySource(options, _time, _logger);
         lock (_lock)
         {
+            _discovers = true;
             Begin(
                 new WatchTarget("exposed services", "/api/v1/services", options.ExposedLabel, silenceTimeout),
                 ServiceReader(options.Prefix),
@@ -130,10 +156,9 @@ public sealed class KubernetesCluster : IAsyncDisposable
     {
         lock (_lock)
         {
-            if (!_watchesAllServices)
+            if (_allServicesHealth is null)
             {
-                _watchesAllServices = true;
-                Begin(
+                _allServicesHealth = Begin(
                     new WatchTarget("all services", "/api/v1/services", "", _options.ResolverResyncTimeout),
                     // Only the ports matter here: no label begins with this prefix.
                     ServiceReader("\0"),

@@ -11,12 +11,21 @@ namespace Kedge.Host.Kubernetes;
 /// <param name="Name">Its name in messages and metrics.</param>
 /// <param name="Path">The path of the collection over all namespaces, such as <c>/api/v1/services</c>.</param>
 /// <param name="LabelSelector">Empty = all objects.</param>
-/// <param name="SilenceTimeout">A watch without an event for this long, bookmarks included, is considered dead.</param>
+/// <param name="SilenceTimeout">
+/// A watch without an event for this long, bookmarks included, is considered dead. At most
+/// <see cref="MaxSilence"/>.
+/// </param>
 /// <param name="WhenMissing">
 /// The likely reason when the API server does not have the collection; empty = unknown.
 /// </param>
 internal sealed record WatchTarget(
-    string Name, string Path, string LabelSelector, TimeSpan SilenceTimeout, string WhenMissing = "");
+    string Name, string Path, string LabelSelector, TimeSpan SilenceTimeout, string WhenMissing = "")
+{
+    /// <summary>Three bookmarks: the API server sends one about once a minute.</summary>
+    public static readonly TimeSpan MaxSilence = TimeSpan.FromMinutes(3);
+
+    public TimeSpan SilenceTimeout { get; } = SilenceTimeout < MaxSilence ? SilenceTimeout : MaxSilence;
+}
 
 /// <summary>
 /// Lists a collection, then watches it from that version on, until stopped. No change is lost: a watch resumes from the
@@ -63,7 +72,10 @@ internal sealed class ResourceWatch<T>(
     // The last version that was seen; null = a list is needed.
     private string? _version;
 
-    public WatchHealth Health { get; } = new(target.Name);
+    // Whether the last attempt was a list that began at once, because the version before it was gone.
+    private bool _hasRelisted;
+
+    public WatchHealth Health { get; } = new(target.Name, target.SilenceTimeout);
 
     public async Task RunAsync(CancellationToken stop)
     {
@@ -92,6 +104,13 @@ internal sealed class ResourceWatch<T>(
                 retryAfter = e.RetryAfter;
                 // After 410, and after every other error too: the server may not know the version any more.
                 _version = null;
+                if (e.IsGone && !_hasRelisted)
+                {
+                    // An answer in good order: the list is requested at once, unless the one before led nowhere.
+                    _hasRelisted = true;
+                    Health.NoteRestart();
+                    continue;
+                }
             }
             catch (Exception e) when (e is HttpIOException or IOException)
             {
@@ -110,6 +129,7 @@ internal sealed class ResourceWatch<T>(
                 _version = null;
             }
             Health.NoteRestart();
+            _hasRelisted = false;
             if (Environment.TickCount64 - begun > StablePeriod.TotalMilliseconds)
             {
                 _backoff.Reset();
@@ -190,6 +210,7 @@ internal sealed class ResourceWatch<T>(
             ("allowWatchBookmarks", "true"),
             ("timeoutSeconds", seconds.ToString(CultureInfo.InvariantCulture)));
         using var response = await api.GetAsync(target.Path + query, stop);
+        Health.NoteHeard();
         await using var body = await response.Content.ReadAsStreamAsync(stop);
         var reader = PipeReader.Create(body);
         var begun = Environment.TickCount64;
@@ -233,6 +254,8 @@ internal sealed class ResourceWatch<T>(
         {
             logger.LogInformation("watch of {Watch}: no event for too long, restarting", target.Name);
             Health.NoteRestart();
+            // A proxy before the API server may keep a connection that leads nowhere.
+            await api.ReconnectAsync(stop);
             return true;
         }
         finally
@@ -260,6 +283,7 @@ internal sealed class ResourceWatch<T>(
         }
         Health.NoteEvent();
         _backoff.Reset();
+        _hasRelisted = false;
         if (type != "BOOKMARK" && Read(@object) is { } item)
         {
             if (type == "DELETED")

@@ -10,9 +10,13 @@ namespace Kedge.Host.Listeners;
 /// </summary>
 public static class ListenerHost
 {
+    /// <param name="loggers">Where the server logs.</param>
+    /// <param name="gate">Bounds the number of connections; null = they are not bounded here.</param>
+    /// <param name="listeners">Sets the addresses and their protocols.</param>
+    /// <param name="handler">Answers every request.</param>
     public static WebApplication Create(
         ILoggerFactory loggers,
-        ConnectionGate gate,
+        ConnectionGate? gate,
         Action<KestrelServerOptions> listeners,
         RequestDelegate handler) =>
         Create(loggers, gate, listeners, static _ => { }, app => app.Run(handler));
@@ -25,7 +29,7 @@ public static class ListenerHost
     /// <summary>A host with services and a request pipeline instead of the one delegate.</summary>
     public static WebApplication Create(
         ILoggerFactory loggers,
-        ConnectionGate gate,
+        ConnectionGate? gate,
         Action<KestrelServerOptions> listeners,
         Action<IServiceCollection> services,
         Action<WebApplication> pipeline)
@@ -35,8 +39,11 @@ public static class ListenerHost
         builder.Services.Replace(ServiceDescriptor.Singleton<IHostLifetime, NoLifetime>());
         builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = Timeout.InfiniteTimeSpan);
         builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().ConfigureKestrel(listeners);
-        builder.Services.RemoveAll<IConnectionListenerFactory>();
-        builder.Services.AddSingleton<IConnectionListenerFactory>(new GatedListenerFactory(gate, loggers));
+        if (gate is not null)
+        {
+            builder.Services.RemoveAll<IConnectionListenerFactory>();
+            builder.Services.AddSingleton<IConnectionListenerFactory>(new GatedListenerFactory(gate, loggers));
+        }
         services(builder.Services);
         var app = builder.Build();
         pipeline(app);

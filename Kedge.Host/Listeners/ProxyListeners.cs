@@ -40,6 +40,8 @@ public static class ProxyListeners
                                 listener.Protocols = protocols;
                                 listener.Count(telemetry.CountersOf(kind));
                                 handshakes.Watch(listener, kind);
+                                listener.LimitLookups();
+                                listener.EndWhenOld(options.Limits, telemetry.CountersOf(kind));
                                 listener.UseHttps(new TlsHandshakeCallbackOptions
                                 {
                                     OnConnection = handshake => new(

@@ -1,11 +1,9 @@
 using System.Net;
 using DnsClient;
 using DnsClient.Protocol;
+using Kedge.Domain;
 
 namespace Kedge.Host.Resolvers;
-
-/// <summary>A lookup without a result; the message says why.</summary>
-public sealed class DnsLookupException(string message) : Exception(message);
 
 /// <param name="Ttl">How long the answer is valid.</param>
 public readonly record struct DnsAnswer<T>(IReadOnlyList<T> Records, TimeSpan Ttl);
@@ -17,37 +15,26 @@ public readonly record struct SrvTarget(string Target, ushort Port, ushort Prior
 /// Resolves names like the system's resolver, but with their TTLs: /etc/hosts first, then the name servers and search
 /// list of /etc/resolv.conf. Does not cache; callers decide how long they keep an answer.
 /// </summary>
-public sealed class DnsLookup
+/// <param name="servers">Where to send the queries.</param>
+/// <param name="queries">
+/// Has room for the queries in flight, each of which has a socket. Further ones wait.
+/// </param>
+public sealed class DnsLookup(NameServers servers, SemaphoreSlim queries)
 {
     // For answers without a TTL: /etc/hosts and localhost.
     private static readonly TimeSpan LocalTtl = TimeSpan.FromSeconds(5);
 
-    private readonly Lazy<LookupClient> _client;
-    private readonly ResolvConf _resolvConf;
-    private readonly HostsFile _hosts;
+    private readonly HostsFile _hosts = new("/etc/hosts");
 
-    /// <param name="nameservers">Empty = those of /etc/resolv.conf.</param>
-    public DnsLookup(IReadOnlyList<IPEndPoint> nameservers)
-    {
-        _resolvConf = ResolvConf.Read("/etc/resolv.conf");
-        _hosts = new HostsFile("/etc/hosts");
-        _client = new Lazy<LookupClient>(() =>
-        {
-            var options = nameservers.Count > 0 ? new LookupClientOptions([.. nameservers]) : new LookupClientOptions();
-            options.UseCache = false;
-            options.Timeout = TimeSpan.FromSeconds(2);
-            options.Retries = 1;
-            options.ThrowDnsErrors = false;
-            options.ContinueOnDnsError = true;
-            return new LookupClient(options);
-        });
-    }
+    /// <summary>Completes when the name servers or the search list change.</summary>
+    public Task ServersChanged => servers.Changed;
 
     /// <summary>The addresses of a name, A and AAAA. An IP address resolves to itself, with an infinite TTL.</summary>
     /// <exception cref="DnsLookupException">There are none.</exception>
     public async Task<DnsAnswer<IPAddress>> AddressesAsync(string name, CancellationToken cancel)
     {
-        if (IPAddress.TryParse(name, out var literal))
+        // The parser also takes other spellings of IPv4 addresses, such as 10.1, which are not addresses here.
+        if (IPAddress.TryParse(name, out var literal) && (name.Contains(':') || HostName.isIPv4(name)))
         {
             return new([literal], Timeout.InfiniteTimeSpan);
         }
@@ -60,10 +47,10 @@ public sealed class DnsLookup
         {
             return new([IPAddress.Loopback], LocalTtl);
         }
-        return await SearchAsync(name, async candidate =>
+        return await SearchAsync(name, async (client, candidate) =>
         {
-            var v4 = QueryAsync(candidate, QueryType.A, cancel);
-            var v6 = QueryAsync(candidate, QueryType.AAAA, cancel);
+            var v4 = QueryAsync(client, candidate, QueryType.A, cancel);
+            var v6 = QueryAsync(client, candidate, QueryType.AAAA, cancel);
             var answers = await Task.WhenAll(OutcomeAsync(v4), OutcomeAsync(v6));
             var addresses = new List<IPAddress>();
             var ttl = uint.MaxValue;
@@ -82,34 +69,47 @@ public sealed class DnsLookup
             {
                 return new DnsAnswer<IPAddress>(addresses, TimeSpan.FromSeconds(ttl));
             }
-            throw new DnsLookupException($"{candidate}: {answers[0].Error ?? answers[1].Error ?? "no address"}");
+            var (ipv4, ipv6) = (answers[0].Failure, answers[1].Failure);
+            throw new DnsLookupException(
+                (ipv4 ?? ipv6)?.Message ?? $"{candidate}: no address",
+                isAbsent: ipv4 is null or { IsAbsent: true } && ipv6 is null or { IsAbsent: true });
         });
     }
 
     /// <summary>The SRV records of a name.</summary>
-    /// <exception cref="DnsLookupException">There are none.</exception>
+    /// <exception cref="DnsLookupException">There are none, or the service is not available.</exception>
     public Task<DnsAnswer<SrvTarget>> ServicesAsync(string name, CancellationToken cancel) =>
-        SearchAsync(name, async candidate =>
+        SearchAsync(name, async (client, candidate) =>
         {
-            var records = await QueryAsync(candidate, QueryType.SRV, cancel);
+            var records = await QueryAsync(client, candidate, QueryType.SRV, cancel);
             var targets = new List<SrvTarget>();
             var ttl = uint.MaxValue;
+            var isUnavailable = false;
             foreach (var record in records)
             {
                 if (record is SrvRecord srv)
                 {
                     ttl = Math.Min(ttl, (uint)srv.InitialTimeToLive);
                     var target = srv.Target.Value.TrimEnd('.');
-                    // RFC 2782: "." means that the service is not available at this domain.
                     if (target.Length > 0)
                     {
                         targets.Add(new SrvTarget(target, srv.Port, srv.Priority, srv.Weight));
+                    }
+                    else
+                    {
+                        isUnavailable = true;
                     }
                 }
             }
             return targets.Count > 0
                 ? new DnsAnswer<SrvTarget>(targets, TimeSpan.FromSeconds(ttl))
-                : throw new DnsLookupException($"{candidate}: no SRV record");
+                : throw (isUnavailable
+                    // RFC 2782: the target "." says so.
+                    ? new DnsLookupException($"{candidate}: the service is not available (its SRV target is \".\")")
+                    {
+                        IsServiceUnavailable = true,
+                    }
+                    : new DnsLookupException($"{candidate}: no SRV record", isAbsent: true));
         });
 
     private static bool IsLocalhost(string name)
@@ -120,32 +120,41 @@ public sealed class DnsLookup
     }
 
     /// <summary>
-    /// Looks up the candidates of the search list in the order of resolv.conf(5); the first answer wins.
+    /// Looks up the candidates of the search list in the order of resolv.conf(5); the first answer wins. The name is
+    /// absent when all of them are.
     /// </summary>
-    private async Task<DnsAnswer<T>> SearchAsync<T>(string name, Func<string, Task<DnsAnswer<T>>> lookUp)
+    private async Task<DnsAnswer<T>> SearchAsync<T>(
+        string name, Func<LookupClient, string, Task<DnsAnswer<T>>> lookUp)
     {
+        var current = servers.Current;
+        var client = current.RequireClient(name);
         DnsLookupException? first = null;
-        foreach (var candidate in _resolvConf.Candidates(name))
+        var isAbsent = true;
+        foreach (var candidate in current.Conf.Candidates(name))
         {
             try
             {
-                return await lookUp(candidate);
+                return await lookUp(client, candidate);
             }
-            catch (DnsLookupException e)
+            catch (DnsLookupException e) when (!e.IsServiceUnavailable)
             {
                 first ??= e;
+                isAbsent &= e.IsAbsent;
             }
         }
-        throw first ?? new DnsLookupException($"{name}: not a valid name");
+        throw first is null
+            ? new DnsLookupException($"{name}: not a valid name")
+            : new DnsLookupException(first.Message, isAbsent);
     }
 
     private async Task<IReadOnlyList<DnsResourceRecord>> QueryAsync(
-        string name, QueryType type, CancellationToken cancel)
+        LookupClient client, string name, QueryType type, CancellationToken cancel)
     {
         IDnsQueryResponse response;
+        await queries.WaitAsync(cancel);
         try
         {
-            response = await _client.Value.QueryAsync(name, type, cancellationToken: cancel);
+            response = await client.QueryAsync(name, type, cancellationToken: cancel);
         }
         catch (DnsResponseException e)
         {
@@ -155,12 +164,18 @@ public sealed class DnsLookup
         {
             throw new DnsLookupException($"{name}: {e.Message}");
         }
+        finally
+        {
+            queries.Release();
+        }
         return response.HasError
-            ? throw new DnsLookupException($"{name}: {response.ErrorMessage}")
+            ? throw new DnsLookupException(
+                $"{name}: {response.ErrorMessage}",
+                response.Header.ResponseCode == DnsHeaderResponseCode.NotExistentDomain)
             : response.Answers;
     }
 
-    private static async Task<(IReadOnlyList<DnsResourceRecord> Records, string? Error)> OutcomeAsync(
+    private static async Task<(IReadOnlyList<DnsResourceRecord> Records, DnsLookupException? Failure)> OutcomeAsync(
         Task<IReadOnlyList<DnsResourceRecord>> query)
     {
         try
@@ -169,7 +184,7 @@ public sealed class DnsLookup
         }
         catch (DnsLookupException e)
         {
-            return ([], e.Message);
+            return ([], e);
         }
     }
 }

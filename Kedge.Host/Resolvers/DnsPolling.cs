@@ -1,12 +1,16 @@
+using System.Diagnostics;
 using Kedge.Host.Timing;
 
 namespace Kedge.Host.Resolvers;
 
 /// <summary>
-/// Looks up a name, and again whenever its TTL expires. A failed lookup is retried with an exponential back-off and
-/// jitter, so that a DNS server that comes back is not flooded.
+/// Looks up a name, and again whenever its TTL expires or the name servers change. A failed lookup is retried with an
+/// exponential back-off and jitter, so that a DNS server that comes back is not flooded. It keeps the last answer,
+/// unless DNS says that there is no such service, or for longer than the grace that there is no such name.
 /// </summary>
-public abstract class DnsPolling : IEndpointResolver
+/// <param name="dns">Where to look names up.</param>
+/// <param name="absenceGrace">How long the last answer is kept when DNS answers that the name does not exist.</param>
+public abstract class DnsPolling(DnsLookup dns, TimeSpan absenceGrace) : IEndpointResolver
 {
     // A TTL of 0 must not cause a flood of lookups.
     private static readonly TimeSpan MinInterval = TimeSpan.FromSeconds(1);
@@ -14,14 +18,19 @@ public abstract class DnsPolling : IEndpointResolver
     private static readonly TimeSpan FirstBackoff = TimeSpan.FromMilliseconds(500);
     private static readonly TimeSpan MaxBackoff = TimeSpan.FromSeconds(30);
 
+    protected DnsLookup Dns => dns;
+
     /// <summary>One lookup. An infinite TTL means that the answer never changes.</summary>
     protected abstract Task<DnsAnswer<ResolvedEndpoint>> LookUpAsync(CancellationToken stop);
 
     public async Task RunAsync(IEndpointSink sink, CancellationToken stop)
     {
         var backoff = new Backoff(FirstBackoff, MaxBackoff);
+        var hasAnswer = false;
+        long? absentSince = null;
         while (!stop.IsCancellationRequested)
         {
+            var changed = dns.ServersChanged;
             TimeSpan wait;
             try
             {
@@ -33,23 +42,48 @@ public abstract class DnsPolling : IEndpointResolver
                 }
                 wait = answer.Ttl < MinInterval ? MinInterval : answer.Ttl > MaxInterval ? MaxInterval : answer.Ttl;
                 backoff.Reset();
+                hasAnswer = true;
+                absentSince = null;
             }
             catch (DnsLookupException e)
             {
-                sink.Failed(e.Message);
                 wait = backoff.Next();
+                if (hasAnswer)
+                {
+                    var left = TimeSpan.MaxValue;
+                    if (e.IsAbsent)
+                    {
+                        absentSince ??= Stopwatch.GetTimestamp();
+                        left = absenceGrace - Stopwatch.GetElapsedTime(absentSince.Value);
+                    }
+                    if (e.IsServiceUnavailable || left <= TimeSpan.Zero)
+                    {
+                        sink.Resolved([]);
+                        hasAnswer = false;
+                    }
+                    else if (left < wait)
+                    {
+                        wait = left > FirstBackoff ? left : FirstBackoff;
+                    }
+                }
+                sink.Failed(e.Message);
             }
-            await Task.Delay(wait, stop);
+            await changed.WaitAsync(wait, stop).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            if (changed.IsCompleted)
+            {
+                backoff.Reset();
+            }
         }
     }
 }
 
 /// <summary>Resolver <c>host</c>: the addresses of a name, all with the same port.</summary>
-public sealed class HostResolver(DnsLookup dns, string dnsName, ushort port) : DnsPolling
+public sealed class HostResolver(DnsLookup dns, TimeSpan absenceGrace, string dnsName, ushort port)
+    : DnsPolling(dns, absenceGrace)
 {
     protected override async Task<DnsAnswer<ResolvedEndpoint>> LookUpAsync(CancellationToken stop)
     {
-        var answer = await dns.AddressesAsync(dnsName, stop);
+        var answer = await Dns.AddressesAsync(dnsName, stop);
         var endpoints = new ResolvedEndpoint[answer.Records.Count];
         for (var i = 0; i < endpoints.Length; i++)
         {
@@ -62,12 +96,16 @@ public sealed class HostResolver(DnsLookup dns, string dnsName, ushort port) : D
 /// <summary>
 /// Resolver <c>srv</c>: the addresses of all targets of a name, with their ports, priorities and weights.
 /// </summary>
+/// <param name="dns">Where to look names up.</param>
+/// <param name="absenceGrace">See <see cref="DnsPolling"/>.</param>
+/// <param name="dnsName">The name with the SRV records.</param>
 /// <param name="portOverride">Replaces the ports of the records; 0 = does not.</param>
-public sealed class SrvResolver(DnsLookup dns, string dnsName, ushort portOverride) : DnsPolling
+public sealed class SrvResolver(DnsLookup dns, TimeSpan absenceGrace, string dnsName, ushort portOverride)
+    : DnsPolling(dns, absenceGrace)
 {
     protected override async Task<DnsAnswer<ResolvedEndpoint>> LookUpAsync(CancellationToken stop)
     {
-        var services = await dns.ServicesAsync(dnsName, stop);
+        var services = await Dns.ServicesAsync(dnsName, stop);
         var lookups = new Task<DnsAnswer<ResolvedEndpoint>>[services.Records.Count];
         for (var i = 0; i < lookups.Length; i++)
         {
@@ -76,6 +114,7 @@ public sealed class SrvResolver(DnsLookup dns, string dnsName, ushort portOverri
         var endpoints = new List<ResolvedEndpoint>();
         var ttl = services.Ttl;
         DnsLookupException? failure = null;
+        var areAbsent = true;
         foreach (var lookup in lookups)
         {
             try
@@ -91,18 +130,26 @@ public sealed class SrvResolver(DnsLookup dns, string dnsName, ushort portOverri
             {
                 // The other targets stay usable when one has no address.
                 failure = e;
+                areAbsent &= e.IsAbsent;
             }
         }
-        return endpoints.Count == 0 && failure is not null ? throw failure : new(endpoints, ttl);
+        return endpoints.Count == 0 && failure is not null
+            ? throw new DnsLookupException(failure.Message, areAbsent)
+            : new(endpoints, ttl);
     }
 
     private async Task<DnsAnswer<ResolvedEndpoint>> AddressesOfAsync(SrvTarget target, CancellationToken stop)
     {
-        var answer = await dns.AddressesAsync(target.Target, stop);
+        var port = portOverride == 0 ? target.Port : portOverride;
+        if (port == 0)
+        {
+            throw new DnsLookupException(
+                $"{dnsName}: the SRV record of {target.Target} has port 0, to which nothing can connect");
+        }
+        var answer = await Dns.AddressesAsync(target.Target, stop);
         var endpoints = new ResolvedEndpoint[answer.Records.Count];
         for (var i = 0; i < endpoints.Length; i++)
         {
-            var port = portOverride == 0 ? target.Port : portOverride;
             endpoints[i] = ResolvedEndpoint.Of(answer.Records[i], port, target.Target) with
             {
                 Rank = new Domain.EndpointRank(target.Priority, target.Weight),

@@ -4,7 +4,18 @@ namespace Kedge.Host.Resolvers;
 public interface IEndpointSink
 {
     /// <summary>The current endpoints, which replace the previous ones.</summary>
-    void Resolved(IReadOnlyList<ResolvedEndpoint> endpoints);
+    /// <param name="endpoints">Empty = none is ready.</param>
+    /// <param name="areTerminating">
+    /// Whether they are the last resort: none is ready, and these are about to end.
+    /// </param>
+    void Resolved(IReadOnlyList<ResolvedEndpoint> endpoints, bool areTerminating = false);
+
+    /// <summary>
+    /// What the backend names does not exist, or not any more. As the parts of such a change can arrive one after the
+    /// other, the previous endpoints may stay in use for a moment.
+    /// </summary>
+    /// <param name="reason">What is missing.</param>
+    void Missing(string reason);
 
     /// <summary>A lookup or watch failed. The last successful result stays in use.</summary>
     void Failed(string error);

@@ -1,34 +1,45 @@
+using System.Net;
 
 namespace Kedge.Host.Resolvers;
 
 /// <summary>
-/// The search list of resolv.conf(5), which in a pod expands <c>svc</c> to <c>svc.namespace.svc.cluster.local</c>.
+/// resolv.conf(5): the name servers, and the search list, which in a pod expands <c>svc</c> to
+/// <c>svc.namespace.svc.cluster.local</c>.
 /// </summary>
-internal sealed class ResolvConf(IReadOnlyList<string> search, int ndots)
+internal sealed class ResolvConf
 {
-    public static ResolvConf Read(string path)
+    // The C library uses no more, and so nobody expects more to be used.
+    private const int MaxNameServers = 3;
+
+    private readonly IReadOnlyList<string> _search;
+    private readonly int _ndots;
+
+    private ResolvConf(IReadOnlyList<IPAddress> nameServers, IReadOnlyList<string> search, int ndots)
     {
-        string[] lines;
-        try
-        {
-            lines = File.ReadAllLines(path);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            lines = [];
-        }
-        return Parse(lines);
+        NameServers = nameServers;
+        _search = search;
+        _ndots = ndots;
     }
 
-    public static ResolvConf Parse(IEnumerable<string> lines)
+    public static ResolvConf Empty { get; } = Parse("");
+
+    /// <summary>In the order of the file.</summary>
+    public IReadOnlyList<IPAddress> NameServers { get; }
+
+    public static ResolvConf Parse(string text)
     {
+        var nameServers = new List<IPAddress>();
         string[] search = [];
         var ndots = 1;
-        foreach (var line in lines)
+        foreach (var line in text.Split('\n'))
         {
-            var words = line.Split((char[])[' ', '\t'], StringSplitOptions.RemoveEmptyEntries);
+            var words = line.Split((char[])[' ', '\t', '\r'], StringSplitOptions.RemoveEmptyEntries);
             switch (words)
             {
+                case ["nameserver", var server, ..]
+                    when nameServers.Count < MaxNameServers && IPAddress.TryParse(server, out var address):
+                    nameServers.Add(address);
+                    break;
                 case ["search" or "domain", .. var domains]:
                     search = domains;
                     break;
@@ -44,7 +55,7 @@ internal sealed class ResolvConf(IReadOnlyList<string> search, int ndots)
                     break;
             }
         }
-        return new ResolvConf(search, ndots);
+        return new ResolvConf(nameServers, search, ndots);
     }
 
     /// <summary>The absolute names to look up, in order. A name with a trailing dot is absolute already.</summary>
@@ -55,12 +66,12 @@ internal sealed class ResolvConf(IReadOnlyList<string> search, int ndots)
             yield return name;
             yield break;
         }
-        var asIsFirst = name.AsSpan().Count('.') >= ndots;
+        var asIsFirst = name.AsSpan().Count('.') >= _ndots;
         if (asIsFirst)
         {
             yield return name + ".";
         }
-        foreach (var domain in search)
+        foreach (var domain in _search)
         {
             yield return $"{name}.{domain.TrimEnd('.')}.";
         }

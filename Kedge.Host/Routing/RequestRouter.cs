@@ -47,6 +47,9 @@ public sealed class RequestRouter : IDisposable
     /// <summary>The connections to backends.</summary>
     internal IEnumerable<UpstreamClient> Clients => _backends.Clients.All;
 
+    /// <summary>How many ad-hoc names are being looked up.</summary>
+    public int AdhocLookups => _adhoc.Running;
+
     internal IEnumerable<Backend> LiveBackends => Serving.Backends.Http.Concat(Serving.Backends.Grpc);
 
     /// <summary>
@@ -57,7 +60,9 @@ public sealed class RequestRouter : IDisposable
     {
         lock (_applying)
         {
-            Volatile.Write(ref _state, new ServingState(configuration, _backends.Apply(configuration), _state));
+            var next = new ServingState(configuration, _backends.Apply(configuration), _state);
+            BackendSuccession.Arrange(_state, next);
+            Volatile.Write(ref _state, next);
         }
     }
 
@@ -93,7 +98,7 @@ public sealed class RequestRouter : IDisposable
         }
         return match switch
         {
-            { Adhoc: { } decision } => await ToAdhocTargetAsync(decision, view, record, context.RequestAborted),
+            { Adhoc: { } decision } => await ToAdhocTargetAsync(decision, view, record, context),
             { Rule: { } route } => await ToBackendAsync(route.Info, state, record, context.RequestAborted),
             _ => view.Protocol.IsGrpc ? LocalReply.NoGrpcRoute : LocalReply.NoRoute,
         };
@@ -126,7 +131,7 @@ public sealed class RequestRouter : IDisposable
     }
 
     private async ValueTask<RoutingResult> ToAdhocTargetAsync(
-        AdhocDecision decision, RequestView view, RequestRecord record, CancellationToken cancel)
+        AdhocDecision decision, RequestView view, RequestRecord record, HttpContext context)
     {
         switch (decision)
         {
@@ -137,10 +142,15 @@ public sealed class RequestRouter : IDisposable
             case AdhocDecision.NotAName:
                 return LocalReply.BadRequest("the ad-hoc rule turns the name into one that is not valid");
             case AdhocDecision.Target target:
-                var found = await _adhoc.ResolveAsync(target.dnsName, target.port).WaitAsync(cancel);
-                if (found.Refusal is { } kind)
+                var found = await _adhoc.ResolveAsync(
+                    target.dnsName, target.port, context.Features.Get<ConnectionLookups>(), context.RequestAborted);
+                if (found is null)
                 {
-                    return LocalReply.BadRequest($"the name resolves to a {kind} address");
+                    return LocalReply.TooManyLookups;
+                }
+                if (found.Refusal is { } reason)
+                {
+                    return LocalReply.BadRequest(reason);
                 }
                 if (found.Endpoints.Endpoints.Length == 0)
                 {

@@ -26,8 +26,8 @@ internal static class ClusterMetrics
     {
         meter.CreateObservableGauge("kedge_watch_up",
             () => from watch in cluster.Watches
-                  select new Measurement<int>(watch is { Error: null, IsSynced: true } ? 1 : 0, Label(watch)),
-            description: "1 = a watch on the API server is up and has received a complete list.");
+                  select new Measurement<int>(watch.IsLive ? 1 : 0, Label(watch)),
+            description: "1 = a watch on the API server has a complete list and hears from the API server.");
         meter.CreateObservableCounter("kedge_watch_restarts_total",
             () => from watch in cluster.Watches select new Measurement<long>(watch.Restarts, Label(watch)),
             description: "How often a watch was restarted.");

@@ -25,6 +25,12 @@ public sealed class KedgeServer : IAsyncDisposable
     // The debug and health ports serve nothing that is worth waiting for.
     private static readonly TimeSpan CloseTimeout = TimeSpan.FromSeconds(1);
 
+    // At 64 sockets, thousands of backends are resolved within seconds.
+    private const int MaxBackendQueries = 64;
+
+    // How often the server looks whether it is ready, while it is not.
+    private static readonly TimeSpan ReadinessInterval = TimeSpan.FromMilliseconds(50);
+
     private readonly ListenerOptions _options;
     private readonly ILogger<KedgeServer> _logger;
     private readonly ServerHealth _health = new();
@@ -33,12 +39,14 @@ public sealed class KedgeServer : IAsyncDisposable
     private readonly TracerProvider? _traces;
     private readonly Authorizer _authorizer;
     private readonly KubernetesCluster _cluster;
+    private readonly NameServers _nameServers;
     private readonly RequestRouter _router;
     private readonly ProxyEngine _engine;
     private readonly DiscoveryPublisher? _discovery;
     private readonly FileReload<LoadedFiles> _configurationReload;
     private readonly FileReload<ServerIdentity>? _certificateReload;
     private readonly ProxyServer? _proxy;
+    private readonly TrafficHistory? _history;
     private readonly WebApplication? _debug;
     private readonly WebApplication? _grpcHealth;
 
@@ -61,6 +69,7 @@ public sealed class KedgeServer : IAsyncDisposable
 
         _authorizer = Authorizer.Create(options.Authorization, loggers);
         _cluster = new(options.Kubernetes, loggers);
+        _nameServers = new(options.Forwarding.DnsNameservers);
         _router = CreateRouter(options.Forwarding, loggers);
         _engine = new(options.Forwarding, _options, _router, _telemetry, loggers);
 
@@ -89,11 +98,13 @@ public sealed class KedgeServer : IAsyncDisposable
         }
         if (_options.HttpPort != 0)
         {
+            _history = new TrafficHistory(_telemetry);
             var facts = new DebugFacts
             {
                 Router = _router,
                 Store = store,
                 Telemetry = _telemetry,
+                History = _history,
                 Health = _health,
                 Certificates = certificates,
                 Cluster = _cluster,
@@ -137,13 +148,9 @@ public sealed class KedgeServer : IAsyncDisposable
         }
         _configurationReload.Start();
         _certificateReload?.Start();
-        if (_discovery is null)
+        if (!HasCluster())
         {
-            _health.MarkReady();
-        }
-        else
-        {
-            _ = _discovery.First.ContinueWith(_ => _health.MarkReady(), TaskScheduler.Default);
+            _ = WaitForClusterAsync();
         }
     }
 
@@ -181,7 +188,9 @@ public sealed class KedgeServer : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await DisposeAsync(_configurationReload, _certificateReload, _proxy, _grpcHealth, _debug, _engine);
+        _history?.Dispose();
         _router.Dispose();
+        _nameServers.Dispose();
         await DisposeAsync(_cluster, _authorizer);
         _traces?.Dispose();
         _metrics?.Dispose();
@@ -217,6 +226,29 @@ public sealed class KedgeServer : IAsyncDisposable
         return files.CallerConnections;
     }
 
+    /// <summary>Marks the server ready if the first lists of the cluster, as far as it needs them, are in.</summary>
+    private bool HasCluster()
+    {
+        var reason = _cluster.Pending is [var first, ..] ? first
+            : _discovery is { First.IsCompleted: false } ? "waiting for the first routes of discovery"
+            : "";
+        _health.WaitsFor = reason;
+        if (reason.Length == 0)
+        {
+            _health.MarkReady();
+        }
+        return reason.Length == 0;
+    }
+
+    private async Task WaitForClusterAsync()
+    {
+        using var timer = new PeriodicTimer(ReadinessInterval);
+        while (!_health.IsDraining && !HasCluster())
+        {
+            await timer.WaitForNextTickAsync();
+        }
+    }
+
     private DiscoveryPublisher? Discover(
         ServiceDiscoveryOptions options, ConfigurationStore store, ILoggerFactory loggers)
     {
@@ -231,10 +263,19 @@ public sealed class KedgeServer : IAsyncDisposable
 
     private RequestRouter CreateRouter(ForwardingOptions options, ILoggerFactory loggers)
     {
-        var dns = new DnsLookup(options.DnsNameservers);
+        // Each with queries of its own: neither callers nor a long list of backends may starve the other.
+        var backendDns = new DnsLookup(_nameServers, new SemaphoreSlim(MaxBackendQueries));
+        var adhocDns = new DnsLookup(_nameServers, new SemaphoreSlim(2 * options.AdhocMaxLookups));
         var backends = new BackendRegistry(
-            options, new ResolverFactory(dns, _cluster), _telemetry, loggers.CreateLogger("kedge.backends"));
-        return new(options, _authorizer, backends, new AdhocTargets(dns, options.AdhocAllowLoopback), _telemetry);
+            options,
+            new ResolverFactory(backendDns, options.DnsAbsenceGrace, _cluster),
+            _telemetry,
+            loggers.CreateLogger("kedge.backends"));
+        var adhoc = new AdhocTargets(
+            new SharedLookups(adhocDns, options.AdhocMaxLookups),
+            new OwnPorts(_options.Ports),
+            options.AdhocAllowLoopback);
+        return new(options, _authorizer, backends, adhoc, _telemetry);
     }
 
     private void LogAddress(ListenerKind listener, string address) =>

@@ -65,9 +65,14 @@ public static class ServerMetrics
     {
         meter.CreateObservableCounter("kedge_requests_total",
             () => from backend in telemetry.Backends
-                  from entry in backend.Codes()
+                  from entry in backend.Codes.All()
                   select new Measurement<long>(entry.Count, [.. backend.Labels, new("code", entry.Code)]),
             description: "Completed requests, by HTTP status or gRPC code.");
+        meter.CreateObservableCounter("kedge_route_requests_total",
+            () => from route in telemetry.Routes
+                  from entry in route.Codes.All()
+                  select new Measurement<long>(entry.Count, [.. route.Labels, new("code", entry.Code)]),
+            description: "Completed requests of each named route, by HTTP status or gRPC code.");
         meter.CreateObservableCounter("kedge_proxy_errors_total",
             () => from error in telemetry.Errors
                   select new Measurement<long>(
@@ -85,6 +90,10 @@ public static class ServerMetrics
             () => from listener in telemetry.Listeners
                   select new Measurement<long>(listener.Closed, ListenerLabel(listener)),
             description: "Closed connections of a listener.");
+        meter.CreateObservableCounter("kedge_connections_aged_total",
+            () => from listener in telemetry.Listeners
+                  select new Measurement<long>(listener.Aged, ListenerLabel(listener)),
+            description: "Connections of a listener that were asked to end because of their age.");
     }
 
     private static void Handshakes(Meter meter, HandshakeFailures failures) =>
@@ -196,20 +205,26 @@ public static class ServerMetrics
 
     private static void Endpoints(Meter meter, RequestRouter router)
     {
+        meter.CreateObservableGauge("kedge_adhoc_lookups", () => router.AdhocLookups,
+            description: "Ad-hoc names that are being looked up.");
         var readiness = new EndpointReadiness(router);
         meter.CreateObservableGauge("kedge_backend_endpoints",
             () => router.LiveBackends.SelectMany(backend =>
             {
                 var now = Clock.Now;
-                var all = backend.Endpoints.Endpoints;
-                var ready = all.Count(endpoint => endpoint.Health.IsAvailable(now));
+                var all = backend.Endpoints;
+                var available = all.Endpoints.Count(endpoint => endpoint.Health.IsAvailable(now));
+                var aside = all.Endpoints.Length - available;
+                var (ready, terminating) = all.AreTerminating ? (0, available) : (available, 0);
                 return new[]
                 {
                     new Measurement<int>(ready, [.. backend.Counters.Labels, new("state", "ready")]),
-                    new Measurement<int>(all.Length - ready, [.. backend.Counters.Labels, new("state", "aside")]),
+                    new Measurement<int>(aside, [.. backend.Counters.Labels, new("state", "aside")]),
+                    new Measurement<int>(terminating, [.. backend.Counters.Labels, new("state", "terminating")]),
                 };
             }),
-            description: "Endpoints of a backend that get requests (ready), or are left out for a while (aside).");
+            description: "Endpoints of a backend that get requests (ready), are left out for a while (aside), or get "
+                + "requests while they terminate, because none is ready (terminating).");
         meter.CreateObservableGauge("kedge_backend_endpoint_ready", readiness.Measure,
             description: "1 = an endpoint gets requests, 0 = it is left out or gone.");
         meter.CreateObservableGauge("kedge_backend_resolution_age_seconds",

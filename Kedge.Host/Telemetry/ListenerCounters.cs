@@ -7,6 +7,7 @@ public sealed class ListenerCounters(ListenerKind listener)
 {
     private long _accepted;
     private long _closed;
+    private long _aged;
 
     public ListenerKind Listener { get; } = listener;
 
@@ -16,7 +17,12 @@ public sealed class ListenerCounters(ListenerKind listener)
 
     public long Closed => Volatile.Read(ref _closed);
 
+    /// <summary>Connections that were asked to end because of their age.</summary>
+    public long Aged => Volatile.Read(ref _aged);
+
     public void Accept() => Interlocked.Increment(ref _accepted);
 
     public void Close() => Interlocked.Increment(ref _closed);
+
+    public void Age() => Interlocked.Increment(ref _aged);
 }

@@ -35,7 +35,9 @@ public sealed class ProxyTelemetry : IDisposable
     private readonly ConcurrentDictionary<(Protocol, string), BackendCounters> _backends = new();
     private readonly ConcurrentDictionary<(string, string), StrongBox<long>> _errors = new();
     private readonly ConcurrentDictionary<(Protocol, string), DialerCounters> _dialers = new();
+    private readonly ConcurrentDictionary<(Protocol, string), RouteCounters> _routes = new();
     private readonly Histogram<double> _duration;
+    private readonly Histogram<double> _routeDuration;
     private readonly Histogram<double> _handshakes;
     private readonly Counter<long> _failedDials;
     private readonly PerProtocol<Counter<long>> _backendChanges;
@@ -50,14 +52,10 @@ public sealed class ProxyTelemetry : IDisposable
     {
         _log = log;
         Meter = new Meter(MeterName);
-        _duration = Meter.CreateHistogram(
-            "kedge_request_duration_seconds",
-            description: "Time from a request's arrival to the end of its response.",
-            advice: new InstrumentAdvice<double>
-            {
-                HistogramBucketBoundaries =
-                    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
-            });
+        _duration = DurationOf(
+            "kedge_request_duration_seconds", "Time from a request's arrival to the end of its response.");
+        _routeDuration = DurationOf(
+            "kedge_route_request_duration_seconds", "The same for the requests of each named route.");
         _handshakes = Meter.CreateHistogram(
             "kedge_backend_handshake_duration_seconds",
             description: "Time to open a connection to a backend, with its TLS handshake and HTTP/2 settings.",
@@ -109,6 +107,9 @@ public sealed class ProxyTelemetry : IDisposable
     internal DialerCounters AdhocDialer { get; }
 
     internal IEnumerable<DialerCounters> Dialers => _dialers.Values.Prepend(AdhocDialer);
+
+    /// <summary>The counters of the named routes.</summary>
+    public IEnumerable<RouteCounters> Routes => _routes.Values;
 
     public IEnumerable<(string Backend, string Type, long Count)> Errors =>
         _errors.Select(error => (error.Key.Item1, error.Key.Item2, Volatile.Read(ref error.Value.Value)));
@@ -242,7 +243,8 @@ public sealed class ProxyTelemetry : IDisposable
     {
         Interlocked.Increment(ref _requests);
         var counters = record.Backend ?? _noBackend[record.Protocol];
-        counters.Count(record.Status);
+        counters.Codes.Count(record.Status);
+        counters.Traffic.Record(record.Total, IsServerError(record));
         if (record.IsCountedHttp)
         {
             HttpServer.Of(record.Method).Complete(record.Status);
@@ -254,6 +256,7 @@ public sealed class ProxyTelemetry : IDisposable
         record.GrpcServer?.Handle(record.Status);
         record.GrpcClient?.Handle(record.Status);
         _duration.Record(record.Total.TotalSeconds, counters.Labels[0], counters.Labels[1]);
+        CountRoute(record);
         Requests.Add(record);
         if (record.Failure is { } failure)
         {
@@ -284,6 +287,31 @@ public sealed class ProxyTelemetry : IDisposable
             _ => text,
         };
     }
+
+    /// <summary>Whether it ended with an error that is not the caller's.</summary>
+    private static bool IsServerError(RequestRecord record) =>
+        record.Protocol.IsGrpc
+            ? GrpcStatuses.IsServerError(record.Status)
+            : record.Status >= StatusCodes.Status500InternalServerError;
+
+    private void CountRoute(RequestRecord record)
+    {
+        if (record.Rule is { Info.Name.Length: > 0 } rule)
+        {
+            var route = _routes.GetOrAdd(
+                (record.Protocol, rule.Info.Name), static key => new RouteCounters(key.Item1, key.Item2));
+            route.Codes.Count(record.Status);
+            _routeDuration.Record(record.Total.TotalSeconds, route.Labels[0], route.Labels[1]);
+        }
+    }
+
+    private Histogram<double> DurationOf(string name, string description) => Meter.CreateHistogram(
+        name,
+        description: description,
+        advice: new InstrumentAdvice<double>
+        {
+            HistogramBucketBoundaries = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
+        });
 
     private static int HttpStatusOf(RequestRecord record, HttpContext context) =>
         record.CallerLeft && !context.Response.HasStarted ? ClientClosedRequest : context.Response.StatusCode;

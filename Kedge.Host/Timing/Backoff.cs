@@ -21,6 +21,9 @@ public sealed class Backoff
     /// <summary>A random time between half of <paramref name="limit"/> and all of it.</summary>
     public static TimeSpan Jitter(TimeSpan limit) => limit * (0.5 + (Random.Shared.NextDouble() / 2));
 
+    /// <summary>A random time between nine and eleven tenths of <paramref name="time"/>.</summary>
+    public static TimeSpan Spread(TimeSpan time) => time * (0.9 + (Random.Shared.NextDouble() / 5));
+
     /// <summary>An attempt has succeeded: the next pause is a first one again.</summary>
     public void Reset() => _limit = _first;
 

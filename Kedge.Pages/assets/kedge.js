@@ -22,7 +22,7 @@
   const refresh = async () => {
     if (!document.hidden && !window.getSelection()?.toString()) {
       try {
-        const answer = await fetch(location.pathname, { headers: { accept: "text/html" } });
+        const answer = await fetch(location.pathname + location.search, { headers: { accept: "text/html" } });
         if (answer.ok) adopt(new DOMParser().parseFromString(await answer.text(), "text/html"));
       } catch {
         // The server is unreachable. The page keeps its last state and tries again.

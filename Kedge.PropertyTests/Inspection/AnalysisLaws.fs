@@ -1,5 +1,6 @@
 module Kedge.PropertyTests.AnalysisLaws
 
+open System
 open System.Collections.Generic
 open Expecto
 open FsCheck.FSharp
@@ -199,7 +200,7 @@ let private findings =
                         | _ -> ())
 
             law
-                "a shorter prefix that takes calls of a later route's longer prefix is reported, for any host and for the same host"
+                "a shorter prefix is reported when it takes calls of a later route's longer prefix, for all of its hosts"
                 (table grpcRoute)
                 4
                 (fun routes ->
@@ -217,6 +218,13 @@ let private findings =
                         | MethodPrefix prefix -> Some prefix
                         | _ -> None
 
+                    let takesHostsOf wide narrow =
+                        match wide, narrow with
+                        | AnyHost, _ -> true
+                        | HostBelow parent, (ExactHost name | HostBelow name) ->
+                            wide = narrow || name.EndsWith("." + parent, System.StringComparison.Ordinal)
+                        | _ -> wide = narrow
+
                     let isTaken route earlier =
                         TableGenerators.grpcUniverse
                         |> Array.exists (fun request ->
@@ -233,8 +241,7 @@ let private findings =
                                         | Some shorter ->
                                             shorter.Length < longer.Length
                                             && longer.StartsWith(shorter, System.StringComparison.Ordinal)
-                                            && (routes[earlier].Host = AnyHost
-                                                || routes[earlier].Host = routes[route].Host)
+                                            && takesHostsOf routes[earlier].Host routes[route].Host
                                             && routes[earlier].Outcome.Action <> routes[route].Outcome.Action
                                             && isTaken route earlier
                                         | None -> false
@@ -252,6 +259,104 @@ let private findings =
                             | _ -> None)
 
                     Expect.equal told expected "the routes that are overlapped")
+
+            law
+                "a prefix that misses its root is reported with a request for the root that goes elsewhere"
+                (table httpRoute)
+                30
+                (fun routes -> http routes |> List.exists _.IsPrefixMissesRoot)
+                (fun routes ->
+                    let reach = Analysis.reach RouteSemantics.http routes
+                    let winner request = Router.matchHttp routes request
+
+                    let isElsewhere route request =
+                        match winner request with
+                        | None -> true
+                        | Some other -> routes[other].Outcome <> routes[route].Outcome
+
+                    let reported =
+                        [
+                            for finding in http routes do
+                                match finding with
+                                | PrefixMissesRoot(route, rule, taken, other) ->
+                                    Expect.equal (ValueOption.toOption other) (winner taken) "goes there"
+                                    Expect.isTrue (isElsewhere route taken) "another outcome"
+                                    Expect.isFalse (Router.httpRouteHolds routes[route] taken) "the route misses it"
+                                    let text = routes[route].Paths[rule].Text
+                                    Expect.equal (taken.Path + "/*") text "the root of the rule"
+                                    route, rule
+                                | _ -> ()
+                        ]
+
+                    for route in 0 .. routes.Length - 1 do
+                        for rule in 0 .. routes[route].Paths.Length - 1 do
+                            match routes[route].Paths[rule] with
+                            | PathPrefix "/a/" when reach[route].IsReached ->
+                                let atRoot =
+                                    { routes[route] with
+                                        Paths = [| ExactPath "/a" |]
+                                    }
+
+                                let requests =
+                                    httpUniverse
+                                    |> Array.filter (fun request -> Router.httpRouteHolds atRoot request)
+
+                                let takesRoot = routes[route].Paths |> Array.exists _.Holds("/a".AsSpan())
+
+                                if not takesRoot && Array.forall (isElsewhere route) requests then
+                                    Expect.contains reported (route, rule) "is reported"
+                            | _ -> ())
+
+            law
+                "a wildcard that comes before a host is reported exactly when it takes requests of the host's route"
+                (table httpRoute)
+                10
+                (fun routes -> http routes |> List.exists _.IsWildcardFirst)
+                (fun routes ->
+                    let reach = Analysis.reach RouteSemantics.http routes
+
+                    let takes route earlier =
+                        httpUniverse
+                        |> Array.exists (fun request ->
+                            Router.httpRouteHolds routes[route] request
+                            && Router.matchHttp routes request = Some earlier)
+
+                    let isWider earlier route =
+                        match routes[earlier].Host, routes[route].Host with
+                        | HostBelow _, AnyHost -> false
+                        | HostBelow _ as wide, (ExactHost name | HostBelow name) ->
+                            wide <> routes[route].Host && wide.Holds(name.AsSpan())
+                        | _ -> false
+
+                    let expected =
+                        [
+                            for route in 0 .. routes.Length - 1 do
+                                let isReported =
+                                    reach[route].IsReached
+                                    && Seq.exists
+                                        (fun earlier ->
+                                            isWider earlier route
+                                            && routes[earlier].Outcome <> routes[route].Outcome
+                                            && takes route earlier)
+                                        (seq { 0 .. route - 1 })
+
+                                if isReported then
+                                    route
+                        ]
+
+                    let reported =
+                        [
+                            for finding in http routes do
+                                match finding with
+                                | WildcardFirst(route, earlier, taken) ->
+                                    Expect.isTrue (isWider earlier route) "a wider wildcard"
+                                    Expect.isTrue (Router.httpRouteHolds routes[route] taken) "a request of the route"
+                                    Expect.equal (Router.matchHttp routes taken) (Some earlier) "goes to the wildcard"
+                                    route
+                                | _ -> ()
+                        ]
+
+                    Expect.equal reported expected "the routes after a wildcard")
 
             law
                 "a backend is unused exactly when no route names it"
@@ -335,7 +440,16 @@ let private examples =
             testCase "two values of one header are not a contradiction"
             <| fun () ->
                 let both: HeaderMatcher array =
-                    [| { Name = "x"; Value = "1" }; { Name = "x"; Value = "2" } |]
+                    [|
+                        {
+                            Name = "x"
+                            Condition = Decoded.HeaderCondition.Is "1"
+                        }
+                        {
+                            Name = "x"
+                            Condition = Decoded.HeaderCondition.Is "2"
+                        }
+                    |]
 
                 Expect.all (Analysis.reach RouteSemantics.http [| { anyHttp with Headers = both } |]) _.IsReached ""
 
@@ -360,6 +474,7 @@ let tests =
         "analysis"
         [
             reachLaws TableGenerators.http
+            reachLaws TableGenerators.conditions
             reachLaws TableGenerators.grpc
             findings
             examples

@@ -21,6 +21,12 @@ let private shape =
         RegexOptions.CultureInvariant
     )
 
+/// A last label that URL parsers take for a number, and the only numbers that are taken.
+let private number = Regex @"(?:\A|\.)(?:[0-9]+|0[xX][0-9A-Fa-f]*)\z"
+
+let private quad =
+    Regex @"\A(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(?:\.(?!\z)|\z)){4}\z"
+
 /// Another reader of the same grammar.
 let private oracle (text: string) =
     let found = shape.Match text
@@ -33,6 +39,7 @@ let private oracle (text: string) =
     if
         not found.Success
         || name.Length > 253
+        || (number.IsMatch name && not (quad.IsMatch name))
         || (name = "" && not isV6)
         || (port <> "" && int port > 65535)
     then
@@ -65,6 +72,12 @@ let private authorities =
             "[2001:db8::7]"
             "[::ffff:10.0.0.1]"
             "10.0.0.1"
+            "10"
+            ".1"
+            ".256"
+            ".01"
+            ".0x1F"
+            "0x"
             ":80"
             ":443"
             ":65535"
@@ -149,7 +162,9 @@ let tests =
                     HostMatcher.tryParseAuthority text |> ignore
                     DnsNameMatcher.tryParse text |> ignore
                     ServiceMatcher.tryParse text |> ignore
-                    HeaderMatcher.tryParse (text, text) |> ignore)
+                    HeaderMatcher.tryParse (text, Decoded.HeaderCondition.Is text) |> ignore
+                    MethodMatcher.tryParse text |> ignore
+                    QueryMatcher.tryParse (text, text) |> ignore)
 
             Law.test
                 "a target's parts are its whole text"
@@ -179,6 +194,82 @@ let tests =
                         Expect.equal (form = TargetForm.Absolute) (scheme <> "") "absolute form has a scheme"
                         Expect.equal (form = TargetForm.Asterisk) (path = "*") "asterisk form")
 
+            Law.test
+                "an IPv4 address has one spelling"
+                5_000
+                [ "another spelling", 2500 ]
+                (Arb.fromGen (Gen.zip (Gen.choose (0, Int32.MaxValue)) (Gen.choose (0, 8))))
+                (fun seen (number, form) ->
+                    let octet index = (number >>> (24 - 8 * index)) &&& 0xFF
+                    let plain = String.Join('.', Seq.init 4 octet)
+
+                    let text =
+                        match form with
+                        | 0 -> string number
+                        | 1 -> $"0x%x{number}"
+                        | 2 -> $"{octet 0}.{number &&& 0xFFFFFF}"
+                        | 3 -> $"{octet 0}.{octet 1}.{number &&& 0xFFFF}"
+                        | 4 -> $"0x%x{octet 0}.{octet 1}.{octet 2}.{octet 3}"
+                        | 5 -> $"{octet 0}.{octet 1}.{octet 2}.0%o{octet 3}"
+                        | 6 -> $"{octet 0}.{octet 1}.{octet 2}.%03i{octet 3 % 100}"
+                        | 7 -> $"{plain}.0"
+                        | _ -> plain
+
+                    if text <> plain then
+                        seen.Count "another spelling"
+                        Expect.isNone (read text) text
+                        Expect.isNone (read (text + ".:80")) text
+                    else
+                        Expect.equal (read text) (Some(plain, -1)) text
+
+                    Expect.equal (HostName.canonical $"::ffff:{plain}") plain "a mapped address")
+
+            Law.test
+                "the spellings of an IPv6 address have one canonical form, which is an authority"
+                5_000
+                [ "changed", 1000; "with a port", 1000 ]
+                (Arb.fromGen (
+                    Gen.zip
+                        (Gen.arrayOfLength
+                            8
+                            (Gen.frequency [ (2, Gen.constant 0); (1, Gen.choose (0, 0xFFFF)); (1, Gen.choose (0, 9)) ]))
+                        (Gen.zip (Gen.elements [ ""; ":1"; ":65535" ]) (Gen.choose (0, 3)))
+                ))
+                (fun seen (groups, (port, form)) ->
+                    let address =
+                        groups
+                        |> Array.collect (fun group -> [| byte (group >>> 8); byte group |])
+                        |> IPAddress
+
+                    let whole (format: int -> string) = String.Join(':', Array.map format groups)
+
+                    let host =
+                        match form with
+                        | 0 -> string address
+                        | 1 -> whole (sprintf "%x")
+                        | 2 -> whole (sprintf "%04x")
+                        | _ -> whole (sprintf "%X")
+
+                    let canonicalOf (text: string) =
+                        let mutable authority = Unchecked.defaultof<Authority>
+                        Expect.isTrue (Authority.TryParse(text.AsSpan(), &authority)) text
+                        authority.Canonical text
+
+                    let text = $"[{host}]{port}"
+                    let canonical = canonicalOf text
+                    seen.When("changed", canonical <> text)
+                    seen.When("with a port", port <> "")
+
+                    let expected =
+                        if address.IsIPv4MappedToIPv6 then
+                            $"{address.MapToIPv4()}{port}"
+                        else
+                            $"[{address}]{port}"
+
+                    Expect.equal canonical expected "the address, written by the base library"
+                    Expect.equal (canonicalOf canonical) canonical "canonical already"
+                    Expect.equal (read canonical |> Option.map snd) (read text |> Option.map snd) "the same port")
+
             testCase "the longest name has 253 characters, not counting a trailing dot"
             <| fun () ->
                 for length in 1..300 do
@@ -198,6 +289,21 @@ let tests =
                     "a.example.:8443", Some("a.example", 8443)
                     "[::1]:443", Some("::1", 443)
                     "10.0.0.1:1", Some("10.0.0.1", 1)
+                    "10.0.0.1.", Some("10.0.0.1", -1)
+                    "0.0.0.0", Some("0.0.0.0", -1)
+                    "255.255.255.255", Some("255.255.255.255", -1)
+                    "10-1.example", Some("10-1.example", -1)
+                    "1.2.3.4.example", Some("1.2.3.4.example", -1)
+                    "a.0b1", Some("a.0b1", -1)
+                    "10.77.1", None
+                    "10.0.0.256", None
+                    "10.0.0.01", None
+                    "10.0.0.0.1", None
+                    "0x0a4d0001", None
+                    "172818433", None
+                    "a.1", None
+                    "a.0x", None
+                    "a.0XfF", None
                     "", None
                     ".", None
                     "a..", None

@@ -249,9 +249,9 @@ let tests =
                     "255.255.255.255", "broadcast", "broadcast"
                     "10.0.0.1", "permitted", "permitted"
                     "8.8.8.8", "permitted", "permitted"
-                    "240.0.0.1", "permitted", "permitted"
+                    "240.0.0.1", "reserved", "reserved"
                     "fd00::1", "permitted", "permitted"
-                    "fec0::1", "permitted", "permitted"
+                    "fec0::1", "site-local", "site-local"
                     "2001:db8::1", "permitted", "permitted"
                 ]
             <| fun (address, byDefault, withLoopback) ->
@@ -270,6 +270,11 @@ let tests =
                     "**.b", None
                     "*.", None
                     "*..b", None
+                    "127.0.0.1", Some(ExactName "127.0.0.1")
+                    "2001:DB8:0::1", Some(ExactName "2001:db8::1")
+                    "127.1", None
+                    "*.0.0.1", None
+                    "*1", None
                     "a:80", None
                 ]
             <| fun (text, expected) -> Expect.equal (DnsNameMatcher.tryParse text |> Result.toOption) expected text

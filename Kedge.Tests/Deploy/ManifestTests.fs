@@ -200,6 +200,69 @@ let tests =
                         ]
                         "rules")
 
+            yield!
+                inBoth "outgoing connections reach the cluster and HTTPS, but no metadata service" (fun objects ->
+                    let policy = (one<V1NetworkPolicy> objects).Spec
+                    Expect.equal (List.ofSeq policy.PolicyTypes) [ "Ingress"; "Egress" ] "both directions"
+
+                    let blocks =
+                        [
+                            for rule in policy.Egress do
+                                for peer in rule.To do
+                                    if not (isNull peer.IpBlock) then
+                                        peer.IpBlock,
+                                        rule.Ports |> Seq.map (fun port -> string port.Port) |> List.ofSeq
+                        ]
+
+                    for block, ports in blocks do
+                        Expect.isNonEmpty ports $"{block.Cidr}: ports"
+
+                    let cut =
+                        blocks
+                        |> List.collect (fun (block, _) ->
+                            match block.Except with
+                            | null -> []
+                            | cut -> List.ofSeq cut)
+
+                    for metadata in [ "169.254.0.0/16"; "fd00:ec2::/32" ] do
+                        Expect.contains cut metadata "cut out"
+
+                    Expect.exists
+                        policy.Egress
+                        (fun rule ->
+                            rule.To
+                            |> Seq.exists (fun peer ->
+                                not (isNull peer.NamespaceSelector)
+                                && isNull peer.NamespaceSelector.MatchLabels
+                                && isNull rule.Ports))
+                        "pods of every namespace, on every port")
+
+            yield!
+                inBoth "the namespace admits restricted pods only, and the pod is one" (fun objects ->
+                    let labels = (one<V1Namespace> objects).Metadata.Labels
+                    Expect.equal labels["pod-security.kubernetes.io/enforce"] "restricted" "the label"
+                    let pod = (one<V1Deployment> objects).Spec.Template.Spec
+                    let context = (container objects).SecurityContext
+                    Expect.isTrue (pod.SecurityContext.RunAsNonRoot.GetValueOrDefault()) "not as root"
+                    Expect.equal pod.SecurityContext.SeccompProfile.Type "RuntimeDefault" "seccomp"
+                    Expect.isFalse (context.AllowPrivilegeEscalation.GetValueOrDefault true) "no escalation"
+                    Expect.equal (List.ofSeq context.Capabilities.Drop) [ "ALL" ] "capabilities"
+                    Expect.isTrue (isNull context.Capabilities.Add) "and none is added")
+
+            yield!
+                inBoth "the pod has a token of the API server exactly with discovery" (fun objects ->
+                    let pod = (one<V1Deployment> objects).Spec.Template.Spec
+
+                    let discovers =
+                        (container objects).Args |> Seq.contains "--kedge_dynamic_routings_enabled"
+
+                    Expect.equal pod.AutomountServiceAccountToken (Nullable discovers) "the pod"
+
+                    Expect.equal
+                        (one<V1ServiceAccount> objects).AutomountServiceAccountToken
+                        (Nullable false)
+                        "the account's other pods")
+
             case "kedge takes the flags, and answers the probes" (fun () ->
                 task {
                     let! help = Shell.run "kedge --help"
@@ -222,6 +285,8 @@ let tests =
                 let ci = File.ReadAllText(SourceTree.path ".ci/run")
                 let publish = Regex.Match(text, @"RUN (dotnet publish .*) -o /app").Groups[1].Value
                 Expect.stringContains ci $"must {publish} " "the command"
+                Expect.isMatch text "(?m)^RUN dotnet restore .* --locked-mode$" "packages of the lock files"
+                Expect.stringContains publish "--no-restore" "and no others"
                 Expect.isMatch text "(?m)^COPY --from=build /app /app$" "its outcome"
                 Expect.isMatch text "(?m)^ENTRYPOINT \\[\"/app/kedge\"\\]$" "is what runs"
                 Expect.isMatch text "(?m)^EXPOSE 8443 8444 8080$" "ports"

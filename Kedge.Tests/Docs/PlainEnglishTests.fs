@@ -9,11 +9,27 @@ open Kedge.Tests.Core
 open Kedge.Tests.Docs.Documents
 
 /// Folders of sources whose comments and messages must be in plain English.
-let private roots = [ "Kedge.Pages"; "Kedge.Host"; "Kedge.Wire"; "bench"; "misc" ]
+let private roots =
+    [
+        "Kedge.Pages"
+        "Kedge.Host"
+        "Kedge.Wire"
+        "Kedge.Client"
+        "Kedge.Client.Domain"
+        "Kedge.Winch"
+        "bench"
+        "misc"
+    ]
 
 /// Folders of sources that must cite only what exists: the roots, and the tests.
 let private citing =
-    roots @ [ "Kedge.Tests"; "Kedge.PropertyTests"; "Kedge.Benchmarks" ]
+    roots
+    @ [
+        "Kedge.Tests"
+        "Kedge.PropertyTests"
+        "Kedge.Benchmarks"
+        "Kedge.Client.Tests"
+    ]
 
 /// Words and phrases that a native technical writer does not use in this sense: a pattern, a text that it finds, and
 /// what to write instead.

@@ -5,6 +5,7 @@ open System.Diagnostics
 open System.IO
 open System.Net
 open System.Net.Http
+open System.Net.NetworkInformation
 open System.Text.Json
 open Expecto
 open Grpc.Core
@@ -226,6 +227,99 @@ let tests =
                     do! bad open'.Value "[fe80::1]:8080" "link-local"
                 })
 
+            case
+                "addresses of tunnels and translators, metadata services and reserved ranges are refused, too"
+                (fun () ->
+                    task {
+                        for authority, kind in
+                            [
+                                "[fd00:ec2::254]:8080", "metadata"
+                                "100.100.100.200:8080", "metadata"
+                                "[64:ff9b:1::7f00:1]:8080", "translated"
+                                "[::ffff:0:127.0.0.1]:8080", "translated"
+                                "[64:ff9b::127.0.0.1]:8080", "loopback"
+                                "[2002:7f00:1::]:8080", "loopback"
+                                "[2001:0:102:304::1]:8080", "tunnel"
+                                "[fd00::5efe:127.0.0.1]:8080", "tunnel"
+                                "[fec0::1]:8080", "site-local"
+                                "[4000::1]:8080", "reserved"
+                                "240.0.0.1:8080", "reserved"
+                                "192.0.0.8:8080", "reserved"
+                            ] do
+                            do! bad closed.Value authority $"resolves to a {kind} address"
+                    })
+
+            case "an address has one spelling, in requests and in rules" (fun () ->
+                task {
+                    use! kedge =
+                        Kedge.Start(
+                            Json.directorWithAdhoc
+                                []
+                                []
+                                [
+                                    """{ "dns_name_matcher": "127.0.0.1", "port": { "allowed": [1] } }"""
+                                    """{ "dns_name_matcher": "2001:DB8:0::7", "port": { "allowed": [1] } }"""
+                                    """{ "dns_name_matcher": "*", "port": { "allowed_ranges": [{ "from": 1, "to": 65535 }] } }"""
+                                ],
+                            Json.pool [] [],
+                            [ "--adhoc_allow_loopback" ]
+                        )
+
+                    let port = alpha.Value.Port
+
+                    for host in [ "127.1"; "0x7f000001"; "2130706433"; "127.0.0.01"; "0177.0.0.1" ] do
+                        let! answer = viaHttp kedge $"{host}:{port}"
+                        Expect.equal (answer.Status, answer.Body.Trim()) (400, "malformed authority") host
+
+                    for host in
+                        [
+                            "127.0.0.1"
+                            "127.0.0.1."
+                            "[::ffff:127.0.0.1]"
+                            "[::FFFF:7f00:1]"
+                            "[2001:db8::7]"
+                            "[2001:db8:0:0:0:0:0:7]"
+                        ] do
+                        let! answer = viaHttp kedge $"{host}:{port}"
+                        Expect.equal answer.Status 400 host
+                        Expect.stringContains answer.Body $"port {port} is not allowed" host
+                })
+
+            case "no rule leads to kedge's own ports by the addresses of its host" (fun () ->
+                task {
+                    let own =
+                        [
+                            for nic in NetworkInterface.GetAllNetworkInterfaces() do
+                                if
+                                    nic.OperationalStatus = OperationalStatus.Up
+                                    && nic.NetworkInterfaceType <> NetworkInterfaceType.Loopback
+                                then
+                                    for address in nic.GetIPProperties().UnicastAddresses do
+                                        if not address.Address.IsIPv6LinkLocal then
+                                            address.Address
+                        ]
+
+                    Expect.isNonEmpty own "an interface other than loopback, which this test needs"
+                    let kedge = closed.Value
+
+                    for address in own do
+                        let host =
+                            if address.ToString().Contains ':' then
+                                $"[{address}]"
+                            else
+                                string address
+
+                        for port in [ kedge.DebugPort; kedge.HttpsPort; kedge.GrpcPort ] do
+                            do! bad kedge $"{host}:{port}" "one of kedge itself"
+
+                        // On another port of the same address there may be anybody.
+                        use peer =
+                            new HttpPeer("neighbour", HttpProtocols.Http1, None, IPEndPoint(address, 0))
+
+                        let! answer = viaHttp kedge $"{host}:{peer.Port}"
+                        Expect.equal (answer.Status, answer.Body) (200, "neighbour") host
+                })
+
             case "one bad address among good ones spoils the name" (fun () ->
                 task { do! bad open'.Value "mixed.pod.cluster.local:80" "link-local" })
 
@@ -256,6 +350,110 @@ let tests =
 
                     Expect.equal error.StatusCode StatusCode.Unavailable "status"
                     Expect.isLessThan watch.Elapsed (TimeSpan.FromSeconds 15.0) "long before the deadline"
+                })
+
+            case "look-ups that nobody answers are bounded, shared by name, and end with the last that waits" (fun () ->
+                task {
+                    use dns = new RawDns(fun _ -> Silence)
+
+                    use! kedge =
+                        Kedge.Start(
+                            Json.directorWithAdhoc
+                                []
+                                []
+                                [ """{ "dns_name_matcher": "*", "port": { "allowed": [80] } }""" ],
+                            Json.pool [] [],
+                            [ $"--dns_nameservers=127.0.0.1:{dns.Port}"; "--adhoc_max_lookups=4" ]
+                        )
+
+                    let running () = DebugPort.metric kedge "kedge_adhoc_lookups" []
+
+                    let ask (client: Http2Frames) stream name =
+                        client.Headers(
+                            stream,
+                            [
+                                ":method", "GET"
+                                ":scheme", "https"
+                                ":path", "/"
+                                ":authority", $"{name}.silent.test.:80"
+                            ],
+                            true
+                        )
+
+                    use! first = Http2Frames.Connect kedge.HttpsPort
+                    use! second = Http2Frames.Connect kedge.HttpsPort
+
+                    // Ten requests, four names.
+                    for stream in 0..9 do
+                        do! ask first (2 * stream + 1) $"n{stream % 4}"
+
+                    do! soon patience "four look-ups" running (fun count -> count = 4.0)
+
+                    let! answer = viaHttp kedge "other.silent.test:80"
+
+                    Expect.equal
+                        (answer.Status, answer.Header "X-Kedge-Error-Type")
+                        (503, "too-many-requests")
+                        "the fifth name"
+
+                    // A known name joins its look-up.
+                    do! ask second 1 "n3"
+
+                    for stream in 0..9 do
+                        do! first.Reset(2 * stream + 1)
+
+                    do! soon patience "one look-up is left" running (fun count -> count = 1.0)
+                    do! second.Reset 1
+                    do! soon patience "no look-up is left" running (fun count -> count = 0.0)
+
+                    Expect.equal (Array.distinct dns.Questions |> Array.length) 4 "names asked for"
+                    dns.Answers(fun _ -> Addresses(60, [ "127.0.0.1" ]))
+                    do! bad kedge "other.silent.test:80" "loopback"
+                })
+
+            case "the requests of one connection wait for sixteen names at most" (fun () ->
+                task {
+                    use dns = new RawDns(fun _ -> Silence)
+
+                    use! kedge =
+                        Kedge.Start(
+                            Json.directorWithAdhoc
+                                []
+                                []
+                                [ """{ "dns_name_matcher": "*", "port": { "allowed": [80] } }""" ],
+                            Json.pool [] [],
+                            [ $"--dns_nameservers=127.0.0.1:{dns.Port}" ]
+                        )
+
+                    use! client = Http2Frames.Connect kedge.HttpsPort
+
+                    for stream in 1..20 do
+                        do!
+                            client.Headers(
+                                2 * stream + 1,
+                                [
+                                    ":method", "GET"
+                                    ":scheme", "https"
+                                    ":path", "/"
+                                    ":authority", $"n{stream}.silent.test.:80"
+                                ],
+                                true
+                            )
+
+                    let mutable refused = 0
+
+                    let! _ =
+                        client.ReadUntil(function
+                            | Status(_, 503) ->
+                                refused <- refused + 1
+                                refused = 4
+                            | _ -> false)
+
+                    Expect.equal refused 4 "beyond sixteen"
+                    let! running = DebugPort.metric kedge "kedge_adhoc_lookups" []
+                    Expect.equal running 16.0 "look-ups"
+                    dns.Answers(fun _ -> Addresses(60, [ "127.0.0.1" ]))
+                    do! bad kedge "other.silent.test:80" "loopback"
                 })
 
             case "no rule: no route" (fun () ->

@@ -19,66 +19,23 @@ let private startSrv (dns: Dns) (portOverride: string) =
     let backend = srvBackend portOverride
     startMany dns backend backend []
 
-/// A DNS server of one answer: every name has the address 127.0.0.1 with a TTL of 0. Counts the questions.
-type private ZeroTtlDns() =
-    let socket = new UdpClient(new IPEndPoint(IPAddress.Loopback, 0))
+/// A kedge with one HTTP backend `many`, at `many.example`.
+let private startAt (dns: RawDns) (backend: string) (flags: string list) =
+    Kedge.Start(
+        Json.director [ Json.httpRoute "many" "many.example" ] [],
+        Json.pool [ backend ] [],
+        $"--dns_nameservers=127.0.0.1:{dns.Port}" :: flags
+    )
 
-    let mutable questions = 0
+/// What the status page has about the backend's last lookup.
+let private lastError (kedge: Kedge) =
+    task {
+        let! status = DebugPort.json kedge "/debug/status"
+        return status.ToString()
+    }
 
-    let serve: Task =
-        task {
-            try
-                while true do
-                    let! question = socket.ReceiveAsync()
-                    Interlocked.Increment &questions |> ignore
-                    let message = question.Buffer
-                    // The name ends with a zero byte; behind it stand type and class.
-                    let nameEnd = Array.IndexOf(message, 0uy, 12)
-                    let isA = message[nameEnd + 2] = 1uy
-                    let head = Array.sub message 0 (nameEnd + 5)
-                    head[2] <- 0x85uy
-                    head[3] <- 0x80uy
-                    // One question, one answer or none, nothing else.
-                    for at in 6..11 do
-                        head[at] <- 0uy
-
-                    head[7] <- if isA then 1uy else 0uy
-
-                    let answer =
-                        [|
-                            0xC0uy
-                            12uy
-                            0uy
-                            1uy
-                            0uy
-                            1uy
-                            0uy
-                            0uy
-                            0uy
-                            0uy
-                            0uy
-                            4uy
-                            127uy
-                            0uy
-                            0uy
-                            1uy
-                        |]
-
-                    let reply = if isA then Array.append head answer else head
-                    let! _ = socket.SendAsync(reply, reply.Length, question.RemoteEndPoint)
-                    ()
-            with
-            | :? SocketException
-            | :? ObjectDisposedException -> ()
-        }
-
-    member _.Port = (nonNull socket.Client.LocalEndPoint :?> IPEndPoint).Port
-    member _.Questions = Volatile.Read &questions
-
-    interface IDisposable with
-        member _.Dispose() =
-            socket.Dispose()
-            serve.Wait()
+let private isUnresolved (answer: Response) =
+    (answer.Status, answer.Header "X-Kedge-Error-Type") = (503, "no-resolution-available")
 
 [<Tests>]
 let resolvers =
@@ -168,21 +125,16 @@ let resolvers =
             case "a TTL of 0 does not make a storm of lookups, and requests make none" (fun () ->
                 task {
                     use peer = new HttpPeer "peer"
-                    use dns = new ZeroTtlDns()
+                    use dns = new RawDns(fun _ -> Addresses(0, [ "127.0.0.1" ]))
 
                     use! kedge =
-                        Kedge.Start(
-                            Json.director [ Json.httpRoute "zero" "many.example" ] [],
-                            Json.pool
-                                [
-                                    $$"""{ "name": "zero", "host": { "dns_name": "zero.test.", "port": {{peer.Port}} } }"""
-                                ]
-                                [],
-                            [ $"--dns_nameservers=127.0.0.1:{dns.Port}" ]
-                        )
+                        startAt
+                            dns
+                            $$"""{ "name": "many", "host": { "dns_name": "zero.test.", "port": {{peer.Port}} } }"""
+                            []
 
                     use client = Clients.http2 kedge.HttpsPort None
-                    let before = dns.Questions
+                    let before = dns.Questions.Length
                     let mutable requests = 0
 
                     // A and AAAA, once a second.
@@ -192,12 +144,113 @@ let resolvers =
                                 let! answers = bodies client 1
                                 Expect.equal answers [ "peer" ] "answer"
                                 requests <- requests + 1
-                                return dns.Questions - before > 10
+                                return dns.Questions.Length - before > 10
                             })
 
                     Expect.isGreaterThan requests 20 "enough requests to tell"
-                    do! eventually "it is looked up again" (fun () -> dns.Questions - before > 1)
+                    do! eventually "it is looked up again" (fun () -> dns.Questions.Length - before > 1)
                 })
+
+            case "SRV: the target `.` takes the endpoints away at once, and another answer brings them back" (fun () ->
+                task {
+                    use peer = new HttpPeer "peer"
+
+                    let up (name: string) =
+                        if name.StartsWith '_' then
+                            Services(1, [ peer.Port, "a.test" ])
+                        else
+                            Addresses(1, [ "127.0.0.1" ])
+
+                    let down (name: string) =
+                        if name.StartsWith '_' then
+                            Services(1, [ 0, "." ])
+                        else
+                            up name
+
+                    use dns = new RawDns(up)
+                    use! kedge = startAt dns (srvBackend "") []
+                    use client = Clients.http1 kedge.HttpsPort None
+                    let next () = get client "https://many.example/" []
+                    let! answer = next ()
+                    Expect.equal answer.Body "peer" "at first"
+                    dns.Answers down
+                    do! soon (TimeSpan.FromSeconds 10.0) "no endpoint" next isUnresolved
+
+                    do!
+                        soon
+                            (TimeSpan.FromSeconds 5.0)
+                            "the reason"
+                            (fun () -> lastError kedge)
+                            _.Contains("not available")
+
+                    dns.Answers up
+                    do! soon (TimeSpan.FromSeconds 20.0) "the endpoint again" next (fun answer -> answer.Body = "peer")
+                })
+
+            case "SRV: a record with port 0 is an error that names it; other targets are used" (fun () ->
+                task {
+                    use peer = new HttpPeer "peer"
+
+                    let records (services: (int * string) list) (name: string) =
+                        if name.StartsWith '_' then
+                            Services(1, services)
+                        else
+                            Addresses(1, [ "127.0.0.1" ])
+
+                    use dns = new RawDns(records [ 0, "a.test" ])
+                    use! kedge = startAt dns (srvBackend "") []
+                    use client = Clients.http1 kedge.HttpsPort None
+                    let next () = get client "https://many.example/" []
+                    let! answer = next ()
+                    Expect.isTrue (isUnresolved answer) $"{answer.Status}"
+
+                    do!
+                        soon
+                            (TimeSpan.FromSeconds 5.0)
+                            "the reason"
+                            (fun () -> lastError kedge)
+                            _.Contains("a.test has port 0")
+
+                    dns.Answers(records [ 0, "a.test"; peer.Port, "b.test" ])
+                    do! soon (TimeSpan.FromSeconds 20.0) "the other target" next (fun answer -> answer.Body = "peer")
+                })
+
+            case
+                "a name that no longer exists loses its endpoints after the grace; a server that fails does not matter"
+                (fun () ->
+                    task {
+                        use peer = new HttpPeer "peer"
+                        let up _ = Addresses(1, [ "127.0.0.1" ])
+                        use dns = new RawDns(up)
+
+                        use! kedge =
+                            startAt
+                                dns
+                                $$"""{ "name": "many", "host": { "dns_name": "gone.test.", "port": {{peer.Port}} } }"""
+                                [ "--dns_absence_grace=2s" ]
+
+                        use client = Clients.http1 kedge.HttpsPort None
+                        let next () = get client "https://many.example/" []
+
+                        dns.Answers(fun _ -> Failure 2)
+                        let before = dns.Questions.Length
+
+                        do!
+                            Absence.during (TimeSpan.FromSeconds 3.0) "another answer" (fun () ->
+                                task {
+                                    let! answer = next ()
+                                    return answer.Body <> "peer"
+                                })
+
+                        Expect.isGreaterThan dns.Questions.Length before "it was asked"
+                        dns.Answers(fun _ -> Failure 3)
+                        do! soon (TimeSpan.FromSeconds 60.0) "no endpoint" next isUnresolved
+                        dns.Answers up
+
+                        do!
+                            soon (TimeSpan.FromSeconds 60.0) "the endpoint again" next (fun answer ->
+                                answer.Body = "peer")
+                    })
 
             case "log_backend_resolution_on_addition logs the endpoints of a new backend" (fun () ->
                 task {

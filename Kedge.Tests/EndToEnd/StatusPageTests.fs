@@ -5,10 +5,24 @@ open System.Collections.Concurrent
 open Expecto
 open Kedge.Tests.EndToEnd.Stage
 open Kedge.Tests.Harness
+open Deque.AxeCore.Playwright
 open Microsoft.Playwright
 
 /// Debian's Chromium; `.ci/run` installs it.
 let private chromium = "/usr/bin/chromium"
+
+/// What axe-core finds on the page: rule, and the elements that break it.
+let private violations (page: IPage) =
+    task {
+        let! found = page.RunAxe()
+
+        return
+            [
+                for violation in found.Violations do
+                    for node in violation.Nodes do
+                        $"{violation.Id} ({violation.Help}): {node.Html}"
+            ]
+    }
 
 let private screenshots = Path.Combine(Executable.root, "artifacts", "screenshots")
 
@@ -102,6 +116,8 @@ let tests =
                                 )
                             )
 
+                        let! found = violations page
+                        Expect.isEmpty found $"{name}: barriers on the status page"
                         do! page.FillAsync("#url", "https://api.example:8443/v1/items")
                         do! page.ClickAsync "form.explain button"
                         let! _ = page.WaitForSelectorAsync ".verdict"
@@ -116,13 +132,184 @@ let tests =
                                 )
                             )
 
-                        for other in [ "/debug/requests"; "/debug/flagz" ] do
+                        for other in
+                            [
+                                "/debug/route?protocol=http&index=0"
+                                "/debug/routes"
+                                "/debug/requests"
+                                "/debug/explain?method=GET&url=https%3A%2F%2Fshop.example%2F"
+                                "/debug/flagz"
+                            ] do
                             let! answer = page.GotoAsync(kedge.DebugUrl other)
                             Expect.equal (nonNull answer).Status 200 other
+                            let! found = violations page
+                            Expect.isEmpty found $"{name}: barriers on {other}"
+
+                            if other.Contains "/route?" then
+                                let! _ =
+                                    page.ScreenshotAsync(
+                                        PageScreenshotOptions(
+                                            Path = Path.Combine(screenshots, $"route-{name}.png"),
+                                            FullPage = true
+                                        )
+                                    )
+
+                                ()
 
                         do! page.CloseAsync()
 
                     do! browser.CloseAsync()
                     Expect.isEmpty errors "the console"
+                })
+
+            case "a route's page: its conditions, its demands, its latest requests, and where they go now" (fun () ->
+                task {
+                    use peer = new HttpPeer "paged"
+
+                    use! kedge =
+                        Kedge.Start(
+                            Json.director
+                                [ Json.httpRoute "shop" "shop.example"; Json.httpRoute "ghost" "ghost.example" ]
+                                [],
+                            Json.pool [ Json.backend "shop" peer.Port ] [],
+                            []
+                        )
+
+                    use client = Clients.http1 kedge.HttpsPort None
+                    let! _ = get client "https://shop.example/one" []
+                    let! _ = get client "https://ghost.example/two" []
+                    let! page = DebugPort.json kedge "/debug/route?protocol=http&index=0"
+                    let route = page.GetProperty("route")[0]
+                    Expect.equal (string (route.GetProperty "rule")) "host=shop.example" "conditions"
+                    Expect.equal ((route.GetProperty "hits").GetInt64()) 1L "hits"
+                    let requests = page.GetProperty "requests"
+                    Expect.equal (requests.GetArrayLength()) 1 "requests of this route alone"
+                    let explain = string (requests[0].GetProperty "explain")
+                    let! explained = DebugPort.text kedge explain
+                    Expect.stringContains explained "goes to backend shop" explain
+                    let! missing = DebugPort.text kedge "/debug/route?protocol=http&index=99"
+                    Expect.stringContains missing "no route at this place" "no such route"
+                    let! wrong = DebugPort.text kedge "/debug/route?protocol=http&index=-1"
+                    Expect.stringContains wrong "no route at this place" "not an index"
+                })
+
+            case "the search finds routes by words, page by page" (fun () ->
+                task {
+                    let host i = $"host-{i}.example"
+
+                    use! kedge =
+                        Kedge.Start(
+                            Json.director [ for i in 1..250 -> Json.httpRoute $"backend-{i % 7}" (host i) ] [],
+                            Json.pool [] [],
+                            []
+                        )
+
+                    let rules (page: System.Text.Json.JsonElement) =
+                        [
+                            for route in page.GetProperty("routes").EnumerateArray() ->
+                                string (route.GetProperty "rule")
+                        ]
+
+                    let! third = DebugPort.json kedge "/debug/routes?page=3"
+                    Expect.equal (rules third) [ for i in 201..250 -> $"host={host i}" ] "the last page, in order"
+                    Expect.equal ((third.GetProperty "pages").GetInt32()) 3 "pages"
+                    let! found = DebugPort.json kedge "/debug/routes?q=HOST-24+backend-3"
+
+                    Expect.equal
+                        (rules found)
+                        [
+                            for i in 1..250 do
+                                if (string i).StartsWith "24" && i % 7 = 3 then
+                                    $"host={host i}"
+                        ]
+                        "all words, in any case"
+
+                    let! none = DebugPort.text kedge "/debug/routes?q=%3Cscript%3E&page=abc"
+                    Expect.stringContains none "No route has all these words" "nothing found"
+                    Expect.isFalse (none.Contains "<script>") "the query is escaped"
+                })
+
+            case "kedge top: backends and routes with their rates, in a pipe" (fun () ->
+                task {
+                    use peer = new HttpPeer "top"
+
+                    use! kedge =
+                        Kedge.Start(
+                            Json.director
+                                [ Json.httpRoute "shop" "shop.example"; Json.httpRoute "ghost" "ghost.example" ]
+                                [],
+                            Json.pool [ Json.backend "shop" peer.Port ] [],
+                            []
+                        )
+
+                    use client = Clients.http1 kedge.HttpsPort None
+
+                    for _ in 1..3 do
+                        let! _ = get client "https://shop.example/" []
+                        ()
+
+                    let root = kedge.DebugUrl "/"
+
+                    let! outcome =
+                        Shell.run $"kedge top --from={root} --count=2 --interval=200ms --rows=1"
+
+                    Expect.equal (outcome.Code, outcome.Errors) (0, "") "ends by itself"
+
+                    let pictures =
+                        outcome.Output.Split("kedge ", System.StringSplitOptions.RemoveEmptyEntries)
+
+                    Expect.equal pictures.Length 2 outcome.Output
+                    Expect.isMatch pictures[0] @"(?m)^http shop +1/1 +- +- +\S+ +\S+ +3$" "no rate yet"
+                    Expect.isMatch pictures[1] @"(?m)^http shop +1/1 +0\.0 +0\.0 +\S+ +\S+ +3$" "a rate"
+                    Expect.isMatch pictures[1] @"(?m)^http +0 host=shop\.example +shop +0\.0 +3$" "the route"
+                    Expect.stringContains pictures[1] "and 1 more routes; --rows shows more" "what is left out"
+                    Expect.isFalse (outcome.Output.Contains '\u001b') "no colours in a pipe"
+
+                    let! away = Shell.run $"kedge top --from=http://127.0.0.1:{Ports.free ()}"
+                    Expect.equal away.Code 1 "nobody there"
+                    Expect.stringContains away.Errors "/debug/status: Connection refused" "why"
+                })
+
+            case "traffic of the last minutes: rate, errors and p99 of the whole and of each backend" (fun () ->
+                task {
+                    use peer = new HttpPeer "traffic"
+
+                    use! kedge =
+                        Kedge.Start(
+                            Json.director
+                                [ Json.httpRoute "shop" "shop.example"; Json.httpRoute "ghost" "ghost.example" ]
+                                [],
+                            Json.pool [ Json.backend "shop" peer.Port ] [],
+                            []
+                        )
+
+                    use client = Clients.http1 kedge.HttpsPort None
+
+                    for host in [ "shop"; "shop"; "shop"; "ghost" ] do
+                        let! _ = get client $"https://{host}.example/" []
+                        ()
+
+                    let sum (traffic: System.Text.Json.JsonElement) (name: string) =
+                        let seconds = (traffic.GetProperty "seconds_per_point").GetDouble()
+
+                        traffic.GetProperty(name).EnumerateArray()
+                        |> Seq.sumBy (fun p -> p.GetDouble() * seconds)
+
+                    do!
+                        eventually "the point of these requests" (fun () ->
+                            let status = (DebugPort.json kedge "/debug/status").GetAwaiter().GetResult()
+                            sum (status.GetProperty "traffic") "requests_per_second" > 3.5)
+
+                    let! status = DebugPort.json kedge "/debug/status"
+                    let all = status.GetProperty "traffic"
+                    Expect.floatClose Accuracy.medium (sum all "requests_per_second") 4.0 "all requests"
+                    Expect.floatClose Accuracy.medium (sum all "errors_per_second") 1.0 "no backend of that name: 502"
+                    let shop = status.GetProperty("backends").[0].GetProperty "traffic"
+                    Expect.floatClose Accuracy.medium (sum shop "requests_per_second") 3.0 "those of the backend"
+                    Expect.equal (sum shop "errors_per_second") 0.0 "none failed"
+                    Expect.isGreaterThan (sum shop "p99_ms") 0.0 "a duration"
+                    let! page = DebugPort.text kedge "/debug/status"
+                    Expect.stringContains page "requests in the last 15 minutes: now" "the chart has words"
+                    Expect.stringContains page "<polyline points=" "and a line"
                 })
         ]

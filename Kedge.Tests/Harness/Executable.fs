@@ -17,13 +17,16 @@ module Executable =
 
         climb (DirectoryInfo AppContext.BaseDirectory)
 
-    /// The `kedge` under test: the one that `KEDGE_EXECUTABLE` names, else the one built in the configuration of the tests.
-    let path: string =
-        match Environment.GetEnvironmentVariable "KEDGE_EXECUTABLE" with
+    /// The executable that the variable names, else the one of that project, built in the configuration of the tests.
+    let find (variable: string) (project: string) (name: string) : string =
+        match Environment.GetEnvironmentVariable variable with
         | null
         | "" ->
             let configuration =
                 DirectoryInfo(AppContext.BaseDirectory.TrimEnd(Path.DirectorySeparatorChar)).Name
 
-            Path.Combine(root, "artifacts", "bin", "Kedge.Host", configuration, "kedge")
+            Path.Combine(root, "artifacts", "bin", project, configuration, name)
         | given -> Path.GetFullPath(given, root)
+
+    /// The `kedge` under test.
+    let path: string = find "KEDGE_EXECUTABLE" "Kedge.Host" "kedge"

@@ -14,10 +14,11 @@ module private Posix =
     [<DllImport "libc">]
     extern int kill(int pid, int signal)
 
-/// A `kedge` that was started with any arguments: its output, its end, signals. Killed on dispose.
-/// With a limit on open files other than that of the tests, unless `openFiles` is 0.
+/// A `kedge`, or another executable of the project, that was started with any arguments: its output, its end, signals.
+/// Killed on dispose. With a limit on open files other than that of the tests, unless `openFiles` is 0.
 type KedgeProgram
     (
+        executable: string,
         arguments: string list,
         workingDirectory: string,
         environment: (string * string) list,
@@ -30,10 +31,10 @@ type KedgeProgram
     // `exec` keeps the process id.
     let command, words =
         if openFiles = 0 then
-            Executable.path, arguments
+            executable, arguments
         else
             "bash",
-            [ "-c"; $"ulimit -n {openFiles} && exec \"$0\" \"$@\""; Executable.path ]
+            [ "-c"; $"ulimit -n {openFiles} && exec \"$0\" \"$@\""; executable ]
             @ arguments
 
     let info =
@@ -75,7 +76,15 @@ type KedgeProgram
 
     let mutable disposed = 0
 
-    new(arguments, workingDirectory, environment) = new KedgeProgram(arguments, workingDirectory, environment, true, 0)
+    new(arguments, workingDirectory, environment, readsErrors, openFiles) =
+        new KedgeProgram(Executable.path, arguments, workingDirectory, environment, readsErrors, openFiles)
+
+    new(executable, arguments, workingDirectory, environment, readsErrors) =
+        new KedgeProgram(executable, arguments, workingDirectory, environment, readsErrors, 0)
+
+    new(arguments, workingDirectory, environment) =
+        new KedgeProgram(Executable.path, arguments, workingDirectory, environment, true, 0)
+
     new(arguments) = new KedgeProgram(arguments, Executable.root, [])
 
     /// Runs it to its end, away from all files: exit code, lines on standard output and on standard error.
@@ -106,7 +115,7 @@ type KedgeProgram
             try
                 do! started.WaitForExitAsync limit.Token
             with :? OperationCanceledException ->
-                failwithf "kedge %s did not end\n%s" (String.Join(' ', arguments)) this.Output
+                failwithf "%s %s did not end\n%s" executable (String.Join(' ', arguments)) this.Output
 
             return started.ExitCode
         }

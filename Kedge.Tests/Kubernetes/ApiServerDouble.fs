@@ -237,6 +237,23 @@ type ApiServerDouble(identity: Identity) =
     /// Answers every request with this status instead. 0 = does not.
     member val RefuseWith = 0 with get, set
 
+    /// Answers every watch with 410, whatever its version.
+    member val IsForgetful = false with get, set
+
+    /// The `Retry-After` of an answer 410 to a watch, in seconds. 0 = none.
+    member val RetryAfterGone = 0 with get, set
+
+    /// What it speaks from the next start on.
+    member val Protocols = HttpProtocols.Http1AndHttp2 with get, set
+
+    /// The subject of the only client certificate that lets callers in. Empty = every certificate does.
+    member val CertifiedSubject = "" with get, set
+
+    /// The headers of the last request that was let in, but for `Authorization`.
+    member val LastHeaders: (string * string) list = [] with get, set
+
+    member _.Port = port
+
     member _.Url = Uri $"https://127.0.0.1:{port}"
 
     /// Path and query of each request that was let in.
@@ -320,7 +337,7 @@ type ApiServerDouble(identity: Identity) =
                 lock sync (fun () ->
                     let from = Int64.Parse(query "resourceVersion")
 
-                    if from < forgotten then
+                    if from < forgotten || this.IsForgetful then
                         true
                     else
                         for change in history do
@@ -332,6 +349,9 @@ type ApiServerDouble(identity: Identity) =
                         false)
 
             let gone = Objects.status 410 "Expired" "too old resource version"
+
+            if isGone && this.RetryAfterGone > 0 then
+                context.Response.Headers["Retry-After"] <- string this.RetryAfterGone
 
             if isGone && this.Gone = HttpStatus then
                 do! answer context 410 gone
@@ -364,7 +384,12 @@ type ApiServerDouble(identity: Identity) =
 
     member private this.Handle(context: HttpContext) : Task =
         let request = context.Request
-        let isCertified = not (isNull context.Connection.ClientCertificate)
+
+        let isCertified =
+            match context.Connection.ClientCertificate with
+            | null -> false
+            | certificate -> this.CertifiedSubject = "" || certificate.Subject = this.CertifiedSubject
+
         let authorization = string request.Headers.Authorization
 
         if not isCertified && authorization <> $"Bearer {this.Token}" then
@@ -376,6 +401,14 @@ type ApiServerDouble(identity: Identity) =
         else
             requests.Enqueue(string request.Path + string request.QueryString)
 
+            this.LastHeaders <-
+                [
+                    for header in request.Headers do
+                        if header.Key <> "Authorization" then
+                            for value in header.Value do
+                                header.Key, string value
+                ]
+
             match kindOf (string request.Path) with
             | Some "EndpointSlice" when not this.HasSlices ->
                 answer context 404 (Objects.status 404 "NotFound" "the server could not find the requested resource")
@@ -386,7 +419,7 @@ type ApiServerDouble(identity: Identity) =
 
     member this.Start() =
         let host =
-            PeerHost(ignore, HttpProtocols.Http1AndHttp2, Some identity, IPEndPoint(IPAddress.Loopback, port))
+            PeerHost(ignore, this.Protocols, Some identity, IPEndPoint(IPAddress.Loopback, port))
 
         app <- Some(host.Start(fun app -> app.Run(RequestDelegate(fun context -> this.Handle context))))
 

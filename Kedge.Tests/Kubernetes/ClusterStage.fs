@@ -51,6 +51,25 @@ module Manifest =
         Put
             $"""{{"kind":"EndpointSlice","apiVersion":"discovery.k8s.io/v1","metadata":{{"namespace":"{space}","name":"{name}","labels":{{"kubernetes.io/service-name":"{service}"}}}},"addressType":"IPv4","ports":[{{"name":"{portName}","port":{port},"protocol":"TCP"}}],"endpoints":[{endpoints}]}}"""
 
+    /// As the cluster makes it of pods that lack the target port.
+    let sliceWithoutPorts space name service (addresses: string list) =
+        let endpoints =
+            addresses
+            |> List.map (fun address -> $"""{{"addresses":["{address}"],"conditions":{{"ready":true}}}}""")
+
+        let endpoints = String.Join(",", endpoints)
+
+        Put
+            $"""{{"kind":"EndpointSlice","apiVersion":"discovery.k8s.io/v1","metadata":{{"namespace":"{space}","name":"{name}","labels":{{"kubernetes.io/service-name":"{service}"}}}},"addressType":"IPv4","ports":null,"endpoints":[{endpoints}]}}"""
+
+    /// A slice of host names.
+    let sliceOfHosts space name service (portName: string) (port: int) (host: string) =
+        Put
+            $"""{{"kind":"EndpointSlice","apiVersion":"discovery.k8s.io/v1","metadata":{{"namespace":"{space}","name":"{name}","labels":{{"kubernetes.io/service-name":"{service}"}}}},"addressType":"FQDN","ports":[{{"name":"{portName}","port":{port},"protocol":"TCP"}}],"endpoints":[{{"addresses":["{host}"]}}]}}"""
+
+    /// The conditions of a pod that is about to end and still serves.
+    let terminating = "\"ready\":false,\"serving\":true,\"terminating\":true"
+
     let ready = "\"ready\":true"
     let unready = "\"ready\":false"
 
@@ -58,6 +77,10 @@ module Manifest =
 type RecordingSink() =
     let answers = ConcurrentQueue<string list>()
     let errors = ConcurrentQueue<string>()
+    let mutable terminating = false
+
+    /// Whether the last endpoints are the last resort.
+    member _.AreTerminating = terminating
 
     /// Each answer: the endpoints in order, `address:port`.
     member _.Answers = List.ofSeq answers
@@ -65,8 +88,13 @@ type RecordingSink() =
     member _.Last = Seq.tryLast answers
 
     interface IEndpointSink with
-        member _.Resolved(endpoints: IReadOnlyList<ResolvedEndpoint>) =
+        member _.Resolved(endpoints: IReadOnlyList<ResolvedEndpoint>, areTerminating: bool) =
+            terminating <- areTerminating
             answers.Enqueue(endpoints |> Seq.map (fun e -> string e.Address) |> List.ofSeq)
+
+        member _.Missing(reason: string) =
+            answers.Enqueue []
+            errors.Enqueue reason
 
         member _.Failed(error: string) = errors.Enqueue error
 

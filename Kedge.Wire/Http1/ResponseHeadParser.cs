@@ -1,4 +1,3 @@
-using System.Text;
 using Kedge.Wire.Upstream;
 
 namespace Kedge.Wire.Http1;

@@ -1,5 +1,4 @@
 using Kedge.Wire.Http1;
-using Kedge.Wire.Sockets;
 
 namespace Kedge.Wire.Upstream;
 

@@ -1,0 +1,177 @@
+using System.Net.Http.Headers;
+using System.Text.Json;
+using Kedge.Host.Debug;
+using Kedge.Host.Flags;
+using Kedge.Pages;
+
+namespace Kedge.Host.Commands;
+
+/// <summary>Shows the traffic of a running kedge, refreshed like the top of Unix.</summary>
+public sealed class TopCommand : ICommand
+{
+    private static readonly Flag<Uri?> From = new()
+    {
+        Name = "from",
+        Group = FlagGroup.Command,
+        Type = FlagTypes.Url,
+        Default = new Uri("http://localhost:8080"),
+        Help = "the debug port of the kedge to watch",
+    };
+
+    private static readonly Flag<TimeSpan> Interval = new()
+    {
+        Name = "interval",
+        Group = FlagGroup.Command,
+        Type = FlagTypes.Duration,
+        Default = TimeSpan.FromSeconds(2),
+        Help = "time between two pictures, at least 100ms",
+    };
+
+    private static readonly Flag<int> Count = new()
+    {
+        Name = "count",
+        Group = FlagGroup.Command,
+        Type = FlagTypes.Count,
+        Default = 0,
+        Help = "ends after this many pictures; 0 = runs until Ctrl-C",
+    };
+
+    private static readonly Flag<int> Rows = new()
+    {
+        Name = "rows",
+        Group = FlagGroup.Command,
+        Type = FlagTypes.AtLeast(1),
+        Default = 15,
+        Help = "maximum number of backends and of routes, those with the most traffic first",
+    };
+
+    private static readonly Flag<string> TokenFile = new()
+    {
+        Name = "token_file",
+        Group = FlagGroup.Command,
+        Type = FlagTypes.File,
+        Default = "",
+        Help = "file with the bearer token for debug pages that require one",
+    };
+
+    private static readonly TimeSpan ShortestInterval = TimeSpan.FromMilliseconds(100);
+
+    public string Name => "top";
+
+    public string Summary => "shows the traffic of a running kedge by backend and route, and refreshes it";
+
+    public string Notes =>
+        "Rates are those between two pictures; p50 and p99 are those of the last ten seconds. "
+        + "On a terminal each picture replaces the one before; in a pipe they follow one another. "
+        + "Exits with 1 if kedge cannot be asked.";
+
+    public IReadOnlyList<string> Examples =>
+    [
+        "kedge top",
+        "kedge top --from=http://10.1.2.3:8080 --count=2 | tail -n 30",
+    ];
+
+    public IEnumerable<Flag> Flags => [From, Interval, Count, Rows, TokenFile];
+
+    public async Task<int> RunAsync(Invocation invocation)
+    {
+        var flags = invocation.Flags;
+        var interval = flags.Get(Interval);
+        List<string> errors = [];
+        if (interval < ShortestInterval)
+        {
+            errors.Add($"{Interval}: must be at least 100ms");
+        }
+        if (flags.Get(From) is not { } from)
+        {
+            errors.Add($"{From}: is missing");
+            return invocation.Refuse(errors);
+        }
+        using var client = new HttpClient { Timeout = TimeSpan.FromSeconds(5) };
+        client.DefaultRequestHeaders.Accept.Add(new MediaTypeWithQualityHeaderValue("application/json"));
+        var path = flags.Get(TokenFile);
+        if (path.Length > 0)
+        {
+            try
+            {
+                client.DefaultRequestHeaders.Authorization =
+                    new AuthenticationHeaderValue("Bearer", (await File.ReadAllTextAsync(path)).Trim());
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                errors.Add($"{TokenFile}: {e.Message}");
+            }
+        }
+        return errors.Count > 0
+            ? invocation.Refuse(errors)
+            : await WatchAsync(invocation, client, new Uri(from, "/debug/status"), interval);
+    }
+
+    private static async Task<int> WatchAsync(Invocation invocation, HttpClient client, Uri page, TimeSpan interval)
+    {
+        using var signal = new ShutdownSignal();
+        var rows = invocation.Flags.Get(Rows);
+        var pictures = invocation.Flags.Get(Count);
+        StatusView? before = null;
+        for (var picture = 1; ; picture++)
+        {
+            var (status, problem) = await AskAsync(client, page);
+            if (status is null)
+            {
+                if (before is null)
+                {
+                    invocation.Error.WriteLine($"kedge: {page}: {problem}");
+                    return ExitCodes.Failure;
+                }
+                invocation.Output.WriteLine($"{page}: {problem}; asking again");
+            }
+            else
+            {
+                var text = TopText.Of(status, before, rows, invocation.Paint);
+                // One write, so that a picture never appears in parts: home, the picture, and no rest of the one before.
+                invocation.Output.Write(
+                    invocation.Colours
+                        ? $"\u001b[H{text.Replace("\n", "\u001b[K\n", StringComparison.Ordinal)}\u001b[J"
+                        : (before is null ? text : "\n" + text));
+                before = status;
+            }
+            invocation.Output.Flush();
+            if (picture == pictures
+                || await Task.WhenAny(signal.Requested, Task.Delay(interval)) == signal.Requested)
+            {
+                return ExitCodes.Success;
+            }
+        }
+    }
+
+    private static async Task<(StatusView? Status, string Problem)> AskAsync(HttpClient client, Uri page)
+    {
+        try
+        {
+            using var answer = await client.GetAsync(page);
+            if (!answer.IsSuccessStatusCode)
+            {
+                var hint = (int)answer.StatusCode is 401 or 403
+                    ? $" (the debug pages require a token: give {TokenFile})"
+                    : "";
+                return (null, $"answered {(int)answer.StatusCode}{hint}");
+            }
+            var text = await answer.Content.ReadAsStringAsync();
+            return JsonSerializer.Deserialize<StatusView>(text, PageResponse.SnakeCase) is { } status
+                ? (status, "")
+                : (null, "is not the status page of kedge");
+        }
+        catch (JsonException)
+        {
+            return (null, "is not the status page of kedge, or of another version");
+        }
+        catch (HttpRequestException e)
+        {
+            return (null, e.InnerException?.Message ?? e.Message);
+        }
+        catch (TaskCanceledException)
+        {
+            return (null, $"no answer within {(int)client.Timeout.TotalSeconds} s");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+/// `--server_max_connection_age`: connections of callers end in good order when they are old.
+module Kedge.Tests.EndToEnd.ConnectionAgeTests
+
+open System
+open System.Net.Http
+open System.Threading.Tasks
+open Expecto
+open Grpc.Core
+open Kedge.Tests.Harness
+open Kedge.Tests.Peers
+
+let private flags =
+    [
+        "--server_max_connection_age=500ms"
+        "--server_max_connection_age_grace=500ms"
+    ]
+
+/// Sends one request after the other until kedge has accepted four connections; none may fail.
+let private survives (client: int -> Identity option -> HttpClient) (check: bool -> unit) =
+    task {
+        use peer = new HttpPeer "web"
+        use! kedge = serving "web" peer.Port flags
+        use client = client kedge.HttpsPort None
+        let mutable wasAsked = false
+
+        let connections () =
+            task {
+                use! response = client.GetAsync "https://web.example/"
+                Expect.equal (int response.StatusCode) 200 "each request"
+                wasAsked <- wasAsked || response.Headers.ConnectionClose.GetValueOrDefault()
+
+                return!
+                    DebugPort.metric
+                        kedge
+                        "net_conntrack_listener_conn_accepted_total"
+                        [ "listener_name", "http_tls" ]
+            }
+
+        do! soon patience "four connections" connections (fun count -> count >= 4.0)
+
+        let! aged =
+            DebugPort.metric kedge "kedge_connections_aged_total" [ "listener_name", "http_tls" ]
+
+        Expect.isGreaterThanOrEqual aged 3.0 "the metric"
+        check wasAsked
+    }
+
+[<Tests>]
+let tests =
+    testList
+        "connection age"
+        [
+            case "an HTTP/1.1 connection is closed after a response that says so; no request fails" (fun () ->
+                survives Clients.http1 (fun wasAsked -> Expect.isTrue wasAsked "Connection: close"))
+
+            case "an HTTP/2 connection gets GOAWAY; no request fails" (fun () -> survives Clients.http2 ignore)
+
+            case "a stream has the grace, and no longer" (fun () ->
+                task {
+                    use peer = new GrpcPeer "rpc"
+
+                    use! kedge =
+                        Kedge.Start(
+                            Json.director [] [ Json.grpcRoute "rpc" "rpc.example" ],
+                            Json.pool [] [ Json.backend "rpc" peer.Port ],
+                            flags
+                        )
+
+                    use channel = Clients.grpc kedge.GrpcPort None "rpc.example"
+                    use call = Echo.EchoClient(channel).Bidi()
+
+                    let exchange () =
+                        task {
+                            do! call.RequestStream.WriteAsync(EchoRequest(Text = "hi"))
+                            return! call.ResponseStream.MoveNext()
+                        }
+
+                    let! first = exchange ()
+                    Expect.isTrue first "before"
+
+                    let aged () =
+                        DebugPort.metric kedge "kedge_connections_aged_total" [ "listener_name", "grpc_tls" ]
+
+                    do! soon patience "the connection is old" aged (fun count -> count >= 1.0)
+                    let! second = exchange ()
+                    Expect.isTrue second "within the grace"
+
+                    let! _ =
+                        failure<RpcException> "the stream is cut" (fun () ->
+                            task {
+                                while true do
+                                    let! _ = exchange ()
+                                    do! Task.Delay 20
+                            })
+
+                    ()
+                })
+        ]

@@ -1,0 +1,49 @@
+using Kedge.Host.Commands;
+using Kedge.Host.Flags;
+using Kedge.Winch.Settings;
+
+namespace Kedge.Winch.Commands;
+
+/// <summary>Judges the files.</summary>
+public sealed class CheckCommand : ICommand
+{
+    private static readonly Flag<bool> Strict = new()
+    {
+        Name = "strict",
+        Group = FlagGroup.Command,
+        Type = FlagTypes.Switch,
+        Default = false,
+        Help = "treats warnings as errors",
+    };
+
+    public string Name => "check";
+
+    public string Summary => "checks the files, and says what in them is probably not meant";
+
+    public IEnumerable<Flag> Flags => [Strict, .. WinchFlags.OfFiles];
+
+    public string Notes => "Exit codes: 0 when the files are good, 1 when they are not, 2 for a usage error.";
+
+    public IReadOnlyList<string> Examples => ["winch check --server_mapper_config_path=winch_mapper.json"];
+
+    public Task<int> RunAsync(Invocation invocation)
+    {
+        if (WinchSetup.Load(invocation.Flags, out var errors) is not { } files)
+        {
+            foreach (var error in errors)
+            {
+                invocation.Output.WriteLine($"error: {error}");
+            }
+            return Task.FromResult(ExitCodes.Failure);
+        }
+        foreach (var warning in files.Warnings)
+        {
+            invocation.Output.WriteLine($"warning: {warning}");
+        }
+        invocation.Output.WriteLine(
+            $"{files.Mapper.Routes.Count} routes, {files.Sources.Count} auth sources, {files.Warnings.Count} warnings"
+        );
+        var isGood = files.Warnings.Count == 0 || !invocation.Flags.Get(Strict);
+        return Task.FromResult(isGood ? ExitCodes.Success : ExitCodes.Failure);
+    }
+}

@@ -1,0 +1,39 @@
+using Kedge.Client;
+using Kedge.Host.Commands;
+using Kedge.Host.Flags;
+using Kedge.Winch.Settings;
+
+namespace Kedge.Winch.Commands;
+
+/// <summary>Prints a token, for scripts.</summary>
+public sealed class TokenCommand : ICommand
+{
+    public string Name => "token";
+
+    public string Summary => "prints the token of an auth source";
+
+    public IEnumerable<Flag> Flags => WinchFlags.OfSources;
+
+    public IReadOnlyList<string> Arguments => ["[source]"];
+
+    public string Notes =>
+        "Exit codes: 0 with the token, 1 when there is none (the reason is on standard error), 2 for a usage error.";
+
+    public async Task<int> RunAsync(Invocation invocation)
+    {
+        if (SourceLookup.Find(invocation, onlyLogins: false, out var errors) is not { } source)
+        {
+            return invocation.Refuse(errors);
+        }
+        try
+        {
+            invocation.Output.WriteLine((await source.GetTokenAsync(CancellationToken.None)).Value);
+            return ExitCodes.Success;
+        }
+        catch (TokenException e)
+        {
+            invocation.Error.WriteLine($"winch: {e.Message}");
+            return ExitCodes.Failure;
+        }
+    }
+}
