@@ -169,8 +169,8 @@ public sealed class ProxyEngine : IAsyncDisposable
         {
             // Step 11: release, count and log.
             exchange?.End();
-            connection?.RequestEnded(held);
             _telemetry.End(record, context);
+            HeaderBudget.Release(connection, inFlight, context.Request.Headers, held);
         }
         if (exchange is { IsCut: true })
         {

@@ -4,7 +4,7 @@ namespace Kedge.Host.Http;
 internal static class HeaderBudget
 {
     // The first few are bounded by the limit on the headers of one request.
-    private const int FreeRequests = 16;
+    private const int FreeRequests = 8;
 
     /// <param name="connection">Null = unknown, and without a budget.</param>
     /// <param name="inFlight">Requests of the connection, this one included.</param>
@@ -25,6 +25,21 @@ internal static class HeaderBudget
         }
         held = size;
         return true;
+    }
+
+    /// <summary>Gives back what a request holds.</summary>
+    /// <param name="connection">Null = unknown.</param>
+    /// <param name="inFlight">As when it was charged.</param>
+    /// <param name="headers">Of the request.</param>
+    /// <param name="held">What it was charged.</param>
+    public static void Release(ICallerConnection? connection, int inFlight, IHeaderDictionary headers, long held)
+    {
+        if (inFlight > FreeRequests)
+        {
+            // The server keeps a stream for some seconds after its end, and some streams for later requests.
+            headers.Clear();
+        }
+        connection?.RequestEnded(held);
     }
 
     /// <summary>In bytes of UTF-16, with the overhead of RFC 7541, 4.1, for each field.</summary>

@@ -1,4 +1,3 @@
-using System.Security.Authentication;
 using Kedge.Host.Certificates;
 using Kedge.Host.Http;
 using Kedge.Host.Telemetry;
@@ -28,7 +27,15 @@ internal sealed class Handshakes(HandshakeFailures counters, ILogger logger)
             var handshake = new Handshake();
             connection.Features.Set(handshake);
             Current.Value = handshake;
-            await next(connection);
+            try
+            {
+                await next(connection);
+            }
+            catch (Exception e) when (!handshake.IsDone)
+            {
+                // The TLS stream throws exceptions of other types, too, when messages come in the wrong order.
+                handshake.Cause = e;
+            }
             if (!handshake.IsDone)
             {
                 Report(kind, connection, handshake);
@@ -62,7 +69,7 @@ internal sealed class Handshakes(HandshakeFailures counters, ILogger logger)
     {
         var (reason, detail) = handshake.Outcome();
         counters.Count(kind, reason);
-        // Whoever only looks whether the port is open, as load balancers do, is no event.
+        // Load balancers only check whether the port is open.
         var level = reason == HandshakeFailure.Closed ? LogLevel.Debug : LogLevel.Information;
         if (!logger.IsEnabled(level))
         {
@@ -112,8 +119,7 @@ internal sealed class Handshakes(HandshakeFailures counters, ILogger logger)
             : message.Contains("alert", StringComparison.OrdinalIgnoreCase) ? HandshakeFailure.Alert
             : message.Contains("frame", StringComparison.Ordinal)
                 || message.Contains("http request", StringComparison.Ordinal) ? HandshakeFailure.NotTls
-            : cause is AuthenticationException ? HandshakeFailure.Protocol
-            : HandshakeFailure.Other;
+            : HandshakeFailure.Protocol;
 
         private static Exception Innermost(Exception e) => e.InnerException is { } inner ? Innermost(inner) : e;
     }

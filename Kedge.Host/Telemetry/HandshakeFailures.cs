@@ -27,8 +27,6 @@ public enum HandshakeFailure
 
     /// <summary>The caller closed the connection.</summary>
     Closed,
-
-    Other,
 }
 
 /// <summary>Counts failed handshakes by listener and reason.</summary>
@@ -60,7 +58,6 @@ public static class HandshakeFailureNames
         HandshakeFailure.Protocol => "protocol",
         HandshakeFailure.Alert => "alert",
         HandshakeFailure.Timeout => "timeout",
-        HandshakeFailure.Closed => "closed",
-        _ => "other",
+        _ => "closed",
     };
 }

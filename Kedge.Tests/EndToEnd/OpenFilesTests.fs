@@ -25,7 +25,7 @@ let private start (openFiles: int) (http: HttpPeer) (flags: string list) =
         }
 
 /// Opens TCP connections, on which it sends nothing, until disposed; one that is closed by the server is replaced.
-type private Flood(port: int, count: int) =
+type Flood(port: int, count: int) =
     let stop = new CancellationTokenSource()
     let mutable opened = 0
 
@@ -39,9 +39,9 @@ type private Flood(port: int, count: int) =
                     do! socket.ConnectAsync(IPEndPoint(IPAddress.Loopback, port), stop.Token)
                     Interlocked.Increment &opened |> ignore
                     let! _ = socket.ReceiveAsync(Array.zeroCreate<byte>(1).AsMemory(), stop.Token)
-                    ()
+                    do! Task.Delay 50
                 with
-                | :? SocketException
+                | :? SocketException -> do! Task.Delay 50 // The pace of the attack.
                 | :? OperationCanceledException -> ()
         }
 
