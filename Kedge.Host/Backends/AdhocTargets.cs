@@ -90,7 +90,7 @@ internal sealed class AdhocTargets(SharedLookups lookups, OwnPorts ownPorts, boo
                 // One forbidden address among others is a sign of DNS rebinding, so the whole name is rejected.
                 return new(EndpointSet.Empty, $"the name resolves to a {kind} address", answer.ExpiresAt);
             }
-            endpoints.Add(new Endpoint(ResolvedEndpoint.Of(address, port, dnsName), tls: false));
+            endpoints.Add(new Endpoint(ResolvedEndpoint.Of(address, port, dnsName)));
         }
         return new(new EndpointSet([.. endpoints], Balancer.RoundRobin), null, answer.ExpiresAt);
     }

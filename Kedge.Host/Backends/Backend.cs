@@ -2,6 +2,7 @@ using Kedge.Domain;
 using Kedge.Host.Backends.Connections;
 using Kedge.Host.Resolvers;
 using Kedge.Host.Telemetry;
+using Kedge.Wire.Upstream;
 
 namespace Kedge.Host.Backends;
 
@@ -29,6 +30,7 @@ internal sealed class Backend : IEndpointSink, IDisposable
         IEndpointResolver resolver,
         bool logsFirstOutcome,
         BackendCounters counters,
+        ConnectionObserver connections,
         ILogger logger)
     {
         Info = info;
@@ -36,6 +38,7 @@ internal sealed class Backend : IEndpointSink, IDisposable
         Client = client;
         Policy = policy;
         Counters = counters;
+        Connections = connections;
         Stopping = _stop.Token;
         _resolver = resolver;
         _logsFirstOutcome = logsFirstOutcome;
@@ -47,6 +50,9 @@ internal sealed class Backend : IEndpointSink, IDisposable
     public string Name { get; }
 
     public BackendCounters Counters { get; }
+
+    /// <summary>Observes the connections that are opened for its requests.</summary>
+    public ConnectionObserver Connections { get; }
 
     public Protocol Protocol => Client.Protocol;
 
@@ -117,7 +123,7 @@ internal sealed class Backend : IEndpointSink, IDisposable
                 var next = new List<Endpoint>(endpoints.Count);
                 foreach (var resolved in endpoints.Distinct())
                 {
-                    next.Add(known.GetValueOrDefault(resolved) ?? new Endpoint(resolved, Client.IsTls));
+                    next.Add(known.GetValueOrDefault(resolved) ?? new Endpoint(resolved));
                 }
                 Volatile.Write(ref _endpoints, new EndpointSet([.. next], Info.Balancer));
                 _logger.Log(

@@ -9,20 +9,15 @@ namespace Kedge.Host.Backends;
 /// </summary>
 public sealed class Endpoint
 {
-    // The path is canonical already, and the path that was matched is the one that is forwarded.
-    private static readonly UriCreationOptions Verbatim = new() { DangerousDisablePathAndQueryCanonicalization = true };
-
-    private readonly string _uriPrefix;
     private EndpointHealth _health = EndpointHealth.Initial!;
     private int _inFlight;
     private long _requests;
     private long _failures;
 
-    public Endpoint(ResolvedEndpoint resolved, bool tls)
+    public Endpoint(ResolvedEndpoint resolved)
     {
         Resolved = resolved;
         Name = resolved.Address.ToString();
-        _uriPrefix = (tls ? "https://" : "http://") + Name;
     }
 
     public ResolvedEndpoint Resolved { get; }
@@ -39,10 +34,6 @@ public sealed class Endpoint
 
     /// <summary>The number of connection attempts that failed.</summary>
     public long Failures => Volatile.Read(ref _failures);
-
-    /// <summary>The URI of a request to this endpoint, with path and query exactly as given.</summary>
-    /// <param name="query">With its leading <c>?</c>, or empty.</param>
-    public Uri UriOf(string path, string query) => new(string.Concat(_uriPrefix, path, query), Verbatim);
 
     public void RequestStarted()
     {

@@ -140,6 +140,15 @@ public static class FlagCatalogue
     public static readonly Flag<TimeSpan> FailedTargetBackoff = Duration(
         "lbtransport_failed_target_backoff_duration", FlagGroup.Forwarding, 2,
         "how long an endpoint that refused a connection is left out; 0 = not at all");
+    public static readonly Flag<int> MaxBackendConnections =
+        Positive("backend_max_connections", FlagGroup.Forwarding, 16 * 1024, 1,
+        "maximum number of open connections to all backends together; beyond it, idle ones are closed to make room");
+    public static readonly Flag<int> MaxEndpointConnections =
+        Positive("backend_max_connections_per_endpoint", FlagGroup.Forwarding, 4 * 1024, 1,
+        "maximum number of open connections to one endpoint; beyond it, requests wait for one that becomes free");
+    public static readonly Flag<int> MaxResponseHeaderBytes =
+        Positive("backend_max_header_bytes", FlagGroup.Forwarding, 64 * 1024, 1024,
+        "maximum total size of a response's headers, and of its trailers, in bytes; larger ones are answered with 502");
     public static readonly Flag<bool> LogResolution = Switch("log_backend_resolution_on_addition", FlagGroup.Forwarding,
         "resolves each new backend once and logs its endpoints");
 

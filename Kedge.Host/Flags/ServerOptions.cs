@@ -131,6 +131,9 @@ public sealed record ForwardingOptions(
     int AdhocMaxLookups,
     bool HttpConnectEnabled,
     TimeSpan FailedTargetBackoff,
+    int MaxBackendConnections,
+    int MaxEndpointConnections,
+    int MaxResponseHeaderBytes,
     bool LogResolution)
 {
     public static ForwardingOptions From(FlagValues flags) => new(
@@ -142,6 +145,9 @@ public sealed record ForwardingOptions(
         flags.Get(FlagCatalogue.AdhocMaxLookups),
         flags.Get(FlagCatalogue.HttpConnectEnabled),
         flags.Get(FlagCatalogue.FailedTargetBackoff),
+        flags.Get(FlagCatalogue.MaxBackendConnections),
+        flags.Get(FlagCatalogue.MaxEndpointConnections),
+        flags.Get(FlagCatalogue.MaxResponseHeaderBytes),
         flags.Get(FlagCatalogue.LogResolution));
 }
 

@@ -1,11 +1,12 @@
-using System.Net.Http.Headers;
 using Kedge.Domain;
 using Kedge.Host.Backends;
 using Kedge.Host.Backends.Connections;
 using Kedge.Host.Http;
 using Kedge.Host.Routing;
 using Kedge.Host.Telemetry;
+using Kedge.Wire.Upstream;
 using Microsoft.AspNetCore.Http.Features;
+using Microsoft.Net.Http.Headers;
 using Endpoint = Kedge.Host.Backends.Endpoint;
 
 namespace Kedge.Host.Forwarding;
@@ -23,7 +24,8 @@ internal sealed class Exchange : HttpMessageInvoker
     private readonly string _query;
     private readonly ILogger _logger;
     private readonly ProxyTelemetry _telemetry;
-    private HttpContent? _content;
+    private UpstreamRequest? _request;
+    private RequestContent? _content;
     private Endpoint? _endpoint;
     private LocalReply? _failure;
 
@@ -50,6 +52,9 @@ internal sealed class Exchange : HttpMessageInvoker
 
     public RequestRecord Record { get; }
 
+    /// <summary>Whether the request asks for a WebSocket.</summary>
+    public bool IsUpgrade { get; init; }
+
     public ExchangeProgress Progress { get; }
 
     public Protocol Protocol => Record.Protocol;
@@ -61,111 +66,161 @@ internal sealed class Exchange : HttpMessageInvoker
 
     /// <summary>Why the exchange was ended, or got no response; null when the forwarder reports the cause.</summary>
     public LocalReply? Failure =>
-        Progress.CallerFault is not null ? LocalReply.BadRequestBody
+        HasResponded ? _failure
+        : Progress.CallerFault is not null ? LocalReply.BadRequestBody
         : Progress.CallerStalled ? LocalReply.RequestTimeout
         : _failure ?? (Progress.IsInactive ? LocalReply.Inactive : null);
+
+    /// <summary>
+    /// Whether the response has been forwarded to its end. What becomes of the rest of the request is not a failure
+    /// then.
+    /// </summary>
+    public bool HasResponded { get; set; }
+
+    /// <summary>Whether an HTTP/1.1 response has started and will not be completed.</summary>
+    public bool IsCut { get; private set; }
+
+    /// <summary>Whether a part of the request is still to be forwarded.</summary>
+    public bool IsSendingRequest => _content is { IsSending: true };
 
     /// <summary>The exception behind <see cref="Failure"/>, if there was one.</summary>
     public Exception? Cause { get; private set; }
 
-    /// <summary>The headers that belong to the content, whether or not there is any.</summary>
-    public HttpContentHeaders ContentHeaders => (_content ??= new NoContent()).Headers;
-
-    private bool HasBody => _content is RequestContent;
-
     /// <summary>Whether the whole request can be sent, for the first time or again.</summary>
-    private bool IsReplayable => _content is not RequestContent { IsReplayable: false };
+    private bool IsReplayable => _content is not { IsReplayable: false };
+
+    // RFC 8441: the caller takes any success for the start of a tunnel.
+    private bool IsExtendedConnect => HttpMethods.IsConnect(_context.Request.Method);
 
     private bool DetectsOutliers => _destination.Policy.EjectAfter > 0;
 
-    /// <summary>Replaces the forwarder's content by one that can be observed and sent again.</summary>
-    /// <param name="copying">Null when the request has no body.</param>
-    public void PrepareContent(HttpContent? copying)
+    /// <summary>Prepares the request to the endpoint, without its fields.</summary>
+    /// <param name="message">The forwarder's, with its content if the request has a body.</param>
+    public UpstreamRequest Prepare(HttpRequestMessage message)
     {
-        if (copying is null)
+        var incoming = _context.Request;
+        if (!IsUpgrade && message.Content is { } copying)
         {
-            _content = null;
-            return;
+            // Plain text is HTTP/1.1, which processes whatever it receives.
+            var replay = Client.Protocol.IsGrpc || Client.IsTls ? new RequestReplay() : null;
+            var body = new RequestBody(
+                incoming.BodyReader, replay, Progress, GrpcMessages.OfRequest(Record));
+            incoming.Body = body;
+            _content = new RequestContent(copying, body, replay);
+            Progress.RequestBodyStarted();
         }
-        // Step 4: the body of the request.
-        var request = _context.Request;
-        // Only HTTP/2 endpoints refuse streams.
-        var replay = Client.Protocol.IsGrpc || Client.IsTls ? new RequestReplay() : null;
-        var body = new RequestBody(
-            request.Body,
-            request.ContentLength,
-            replay,
-            mayUseHttp11: !Client.Protocol.IsGrpc,
-            Progress,
-            GrpcMessages.OfRequest(Record));
-        request.Body = body;
-        _content = new RequestContent(copying, body, replay);
-        Progress.RequestBodyStarted();
+        return _request = new UpstreamRequest
+        {
+            // The forwarder's would be GET for everything that asks for an upgrade.
+            Method = IsExtendedConnect ? HttpMethods.Get : incoming.Method,
+            Target = _query.Length == 0 ? Record.Path : string.Concat(Record.Path, _query),
+            Scheme = Client.Scheme,
+            Authority = Record.Authority,
+            Content = _content,
+            ContentLength = incoming.ContentLength,
+            ExpectsContinue = _content is not null
+                && string.Equals(incoming.Headers.Expect, "100-continue", StringComparison.OrdinalIgnoreCase),
+            Trailers = _content is not null && incoming.ContentLength is null ? ReadTrailers : null,
+            // gRPC has none.
+            OnInformational = Protocol.IsGrpc ? null : SendInformationalAsync,
+            ContentUnwanted = _content is null ? null : _content.Stop,
+        };
     }
 
     public override async Task<HttpResponseMessage> SendAsync(
-        HttpRequestMessage request, CancellationToken cancellationToken)
+        HttpRequestMessage message, CancellationToken cancellationToken)
     {
-        if (_content is not null)
+        var request = _request!;
+        if (IsUpgrade)
         {
-            request.Content = _content;
+            TakeUpgrade(message, request);
         }
+        var attempts = new Attempts(HasIdempotentHead);
+        var observer = _destination.Backend?.Connections ?? _telemetry.AdhocDialer;
         List<Endpoint>? tried = null;
-        Exception? refusal = null;
-        var invoker = Client.Pooled;
         var next = Pick(null);
+        UpstreamException? failure = null;
         while (next is { } endpoint)
         {
             // Step 5: send the request to an endpoint. docs/matching.md#attempts lists when it is sent again.
             BeginAttempt(endpoint);
-            request.RequestUri = endpoint.UriOf(Record.Path, _query);
-            if (Client.IsTls)
+            if (Record.Authority.Length == 0)
             {
-                request.Options.Set(Connector.EndpointOption, endpoint);
+                request.Authority = endpoint.Name;
             }
             try
             {
-                var response = await invoker.SendAsync(request, cancellationToken);
-                (_content as RequestContent)?.ResponseReceived();
+                var response = await Client.SendAsync(
+                    endpoint, request, attempts.OnNewConnection, observer, cancellationToken);
+                _content?.ResponseReceived();
+                if (IsExtendedConnect && response.IsSuccessStatusCode)
+                {
+                    response.Dispose();
+                    throw new UpstreamException(
+                        FailureKind.MalformedResponse, SentState.MayHaveBeenProcessed, "it does not switch protocols");
+                }
                 RecordOutcome(endpoint, response);
+                response.RequestMessage = message;
                 return response;
             }
-            catch (Exception e) when (!cancellationToken.IsCancellationRequested
-                && IsReplayable && ConnectFailure.Is(e))
+            catch (UpstreamException e) when (!cancellationToken.IsCancellationRequested)
             {
-                // Nothing was sent: try another endpoint.
-                refusal = e;
-                endpoint.ConnectFailed(_destination.Policy, Clock.Now);
-                _telemetry.DialFailed(BackendName, endpoint.Name);
-                _logger.LogDebug(
-                    "no connection to {Endpoint} of {Target}: {Reason}",
-                    endpoint,
-                    _destination.Name,
-                    ConnectFailure.Reason(e));
-                (tried ??= []).Add(endpoint);
-                next = Pick(tried);
-            }
-            catch (Exception e) when (!cancellationToken.IsCancellationRequested
-                && IsReplayable && ConnectFailure.IsRefusedStream(e))
-            {
-                // Not processed: try another endpoint. This one remains healthy.
-                refusal = e;
-                (tried ??= []).Add(endpoint);
-                next = Pick(tried);
-            }
-            catch (Exception e) when (!cancellationToken.IsCancellationRequested
-                && invoker == Client.Pooled && MayRetry(e))
-            {
-                invoker = Client.NewConnection;
+                failure = e;
+                switch (attempts.Next(e, IsReplayable))
+                {
+                    case NextAttempt.OtherEndpoint:
+                        if (e.Kind == FailureKind.Connect)
+                        {
+                            ConnectFailed(endpoint, e);
+                        }
+                        (tried ??= []).Add(endpoint);
+                        next = Pick(tried);
+                        break;
+                    case NextAttempt.OtherOrSameEndpoint:
+                        (tried ??= []).Add(endpoint);
+                        next = Pick(tried) ?? endpoint;
+                        break;
+                    case NextAttempt.SameEndpoint:
+                        break;
+                    default:
+                        next = null;
+                        break;
+                }
             }
         }
-        _failure ??= LocalReply.NoConnection(_destination.Name, ConnectFailure.Reason(refusal));
-        throw refusal!;
+        _failure ??= ReplyTo(failure);
+        throw failure ?? new UpstreamException(FailureKind.Connect, SentState.NothingSent, "no endpoint");
+    }
+
+    /// <summary>Ends a gRPC response that has started and failed in its trailers, where that is still possible.
+    /// </summary>
+    /// <returns>Whether the response ends there.</returns>
+    public bool TryEndInTrailers(HttpContext context, Exception e)
+    {
+        if (context.RequestAborted.IsCancellationRequested)
+        {
+            return false;
+        }
+        if (e is OperationCanceledException)
+        {
+            if (!Progress.DeadlineHasPassed)
+            {
+                return false;
+            }
+            _failure = LocalReply.DeadlineExceeded;
+        }
+        else
+        {
+            _failure = Failure ?? LocalReply.BrokenOff;
+        }
+        Cause = e;
+        _failure.SetTrailers(context);
+        return true;
     }
 
     /// <summary>
-    /// Ends an exchange whose endpoint failed after the response had started: resets the stream or closes the
-    /// connection, so that the caller notices that the body is incomplete.
+    /// Ends an exchange whose endpoint failed after the response had started, so that the caller notices that the body
+    /// is incomplete: resets the stream, or has the connection closed (<see cref="IsCut"/>).
     /// </summary>
     public void BreakOff(Exception cause)
     {
@@ -174,20 +229,26 @@ internal sealed class Exchange : HttpMessageInvoker
             _failure = LocalReply.BrokenOff;
         }
         Cause = cause;
-        RecordFailure();
         if (_context.Features.Get<IHttpResetFeature>() is { } reset)
         {
+            // RFC 9113, 7. Clients take it for a failure of the server; CANCEL, they would take for their own.
             const int internalError = 2;
             reset.Reset(internalError);
         }
+        else if (HttpProtocol.IsHttp11(_context.Request.Protocol))
+        {
+            IsCut = true;
+            _content?.Stop();
+        }
         else
         {
+            // HTTP/1.0: the end of the connection alone could be the end of the body.
             _context.Abort();
         }
     }
 
     /// <summary>Records the outcome of a gRPC response that has its status in the trailers.</summary>
-    public void RecordOutcome(HttpResponseHeaders trailers)
+    public void RecordOutcome(FieldList trailers)
     {
         if (Protocol.IsGrpc
             && DetectsOutliers
@@ -218,7 +279,7 @@ internal sealed class Exchange : HttpMessageInvoker
         Progress.End();
     }
 
-    private void RecordOutcome(Endpoint endpoint, HttpResponseMessage response)
+    private void RecordOutcome(Endpoint endpoint, UpstreamResponse response)
     {
         if (!DetectsOutliers)
         {
@@ -275,23 +336,66 @@ internal sealed class Exchange : HttpMessageInvoker
         }
     }
 
-    /// <summary>
-    /// Whether the request may be sent once more, on a new connection: nothing was sent, or it is idempotent without a
-    /// body (RFC 9110, 9.2.2) and the connection, which had been used before, closed.
-    /// </summary>
-    private bool MayRetry(Exception e) =>
-        ConnectionLostException.In(e) is { } lost
-        && IsReplayable
-        && (lost.NothingSent || (lost.Reused && !HasBody && IsIdempotent(_context.Request.Method)));
+    /// <summary>RFC 9110, 9.2.2; without a body, so that nothing is lost when it is sent again.</summary>
+    private bool HasIdempotentHead =>
+        _content is null
+        && _context.Request.Method is { } method
+        && (HttpMethods.IsGet(method) || HttpMethods.IsHead(method) || HttpMethods.IsPut(method)
+            || HttpMethods.IsDelete(method) || HttpMethods.IsOptions(method) || HttpMethods.IsTrace(method));
 
-    private static bool IsIdempotent(string method) =>
-        HttpMethods.IsGet(method) || HttpMethods.IsHead(method) || HttpMethods.IsPut(method)
-        || HttpMethods.IsDelete(method) || HttpMethods.IsOptions(method) || HttpMethods.IsTrace(method);
+    private void ConnectFailed(Endpoint endpoint, UpstreamException e)
+    {
+        endpoint.ConnectFailed(_destination.Policy, Clock.Now);
+        _telemetry.DialFailed(BackendName, endpoint.Name);
+        _logger.LogDebug(
+            "no connection to {Endpoint} of {Target}: {Reason}", endpoint, _destination.Name, ConnectFailure.Reason(e));
+    }
+
+    /// <summary>The reply to a request that got no response; null when the forwarder's findings decide it.</summary>
+    private LocalReply? ReplyTo(UpstreamException? failure) => failure switch
+    {
+        // The endpoint accepted the connection, and broke it off before HTTP/2 was set up.
+        { Kind: FailureKind.Connect, InnerException: UpstreamException } => null,
+        null or { Kind: FailureKind.Connect } or { Sent: SentState.CertainlyNotProcessed } =>
+            LocalReply.NoConnection(_destination.Name, ConnectFailure.Reason(failure)),
+        { Kind: FailureKind.Limit } => LocalReply.TooManyRequests(_destination.Name),
+        { Kind: FailureKind.InvalidRequest } => LocalReply.BadRequest(failure.Message),
+        { Kind: FailureKind.HeadTooLarge } => LocalReply.BrokenOff with { Reason = failure.Message },
+        { Kind: FailureKind.MalformedResponse } => LocalReply.BrokenOff with
+        {
+            Reason = $"the response of the backend is invalid: {failure.Message}",
+        },
+        _ => null,
+    };
+
+    /// <summary>
+    /// The forwarder adds the fields of an upgrade to its own message, and compares the key in it with the response.
+    /// </summary>
+    private static void TakeUpgrade(HttpRequestMessage message, UpstreamRequest request)
+    {
+        foreach (var (name, values) in message.Headers.NonValidated)
+        {
+            var value = values.ToString();
+            if (!request.Fields.TryGet(name, out _))
+            {
+                request.Fields.Add(name, value);
+            }
+            if (name.Equals(HeaderNames.Upgrade, StringComparison.OrdinalIgnoreCase))
+            {
+                request.Upgrade = value;
+            }
+        }
+    }
+
+    private FieldList? ReadTrailers() => RequestTrailers.Read(_context);
+
+    private ValueTask SendInformationalAsync(int status, FieldList fields) =>
+        _request!.ExpectsContinue ? default : InformationalResponse.SendAsync(_context, status, fields);
 
     private sealed class NoHandler : HttpMessageHandler
     {
         protected override Task<HttpResponseMessage> SendAsync(
             HttpRequestMessage request, CancellationToken cancellationToken) =>
-            throw new NotSupportedException("an exchange sends through the handlers of its client");
+            throw new NotSupportedException("an exchange sends through the connections of its client");
     }
 }

@@ -1,8 +1,8 @@
 using System.Diagnostics;
 using System.Net;
-using System.Net.Http.Headers;
 using Kedge.Host.Http;
 using Kedge.Host.Telemetry;
+using Kedge.Wire.Upstream;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Extensions.Primitives;
 using Microsoft.Net.Http.Headers;
@@ -13,8 +13,8 @@ namespace Kedge.Host.Forwarding;
 /// <summary>Copies the headers of an exchange in both directions, each in a single pass.</summary>
 internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders forwarded) : HttpTransformer
 {
-    // Replaced by that of the endpoint in each attempt.
-    private static readonly Uri Undecided = new("http://kedge/");
+    // Not used: an exchange knows where it sends the request.
+    private static readonly Uri Unused = new("http://kedge/");
 
     public override ValueTask TransformRequestAsync(
         HttpContext httpContext,
@@ -23,10 +23,10 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
         CancellationToken cancellationToken)
     {
         // Step 4: the headers of the request to the endpoint.
-        proxyRequest.RequestUri = Undecided;
+        proxyRequest.RequestUri = Unused;
         var incoming = httpContext.Request.Headers;
-        var outgoing = proxyRequest.Headers;
-        exchange.PrepareContent(proxyRequest.Content);
+        var request = exchange.Prepare(proxyRequest);
+        var outgoing = request.Fields;
 
         var connection = incoming.Connection;
         var namesOthers = connection.Count > 0 && HeaderRules.NamesOthers(connection);
@@ -35,13 +35,13 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
         {
             switch (HeaderRules.OfRequest(name))
             {
-                case HeaderAction.Drop or HeaderAction.Connection:
+                case HeaderAction.Drop or HeaderAction.Connection or HeaderAction.Length:
                     continue;
                 case HeaderAction.Te:
                     // `trailers` is the only value of TE that HTTP/2 allows; gRPC servers require it.
                     if (exchange.Protocol.IsGrpc)
                     {
-                        outgoing.TryAddWithoutValidation(HeaderNames.TE, "trailers");
+                        outgoing.Add(HeaderNames.TE, "trailers");
                     }
                     continue;
                 case HeaderAction.Forwarded when !isTrusted || ForwardedHeaders.Sets(name):
@@ -51,54 +51,36 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
             {
                 continue;
             }
-            Add(outgoing, name, values);
+            foreach (var value in values)
+            {
+                outgoing.Add(name, value ?? "");
+            }
         }
         var record = exchange.Record;
         forwarded.Add(outgoing, httpContext, record.Authority, isTrusted);
-        outgoing.TryAddWithoutValidation(ProxyHeaders.RequestId, record.RequestId);
+        outgoing.Add(ProxyHeaders.RequestId, record.RequestId);
         Tracing.Inject(record, outgoing);
-        if (record.Authority.Length > 0)
+        if (exchange.IsUpgrade && outgoing.TryGet(HeaderNames.SecWebSocketKey, out var key))
         {
-            outgoing.TryAddWithoutValidation(HeaderNames.Host, record.Authority);
+            // Where the forwarder looks for it before it generates one.
+            proxyRequest.Headers.TryAddWithoutValidation(HeaderNames.SecWebSocketKey, key);
         }
         return default;
-    }
-
-    private void Add(HttpRequestHeaders outgoing, string name, StringValues values)
-    {
-        if (values.Count == 1)
-        {
-            if (!outgoing.TryAddWithoutValidation(name, values[0]))
-            {
-                exchange.ContentHeaders.TryAddWithoutValidation(name, values[0]);
-            }
-        }
-        else
-        {
-            string?[] all = values.ToArray();
-            if (!outgoing.TryAddWithoutValidation(name, all))
-            {
-                exchange.ContentHeaders.TryAddWithoutValidation(name, all);
-            }
-        }
     }
 
     public override async ValueTask<bool> TransformResponseAsync(
         HttpContext httpContext, HttpResponseMessage? proxyResponse, CancellationToken cancellationToken)
     {
-        if (proxyResponse is null)
+        if (proxyResponse is not UpstreamResponse upstream)
         {
             return false;
         }
         // Step 7: the headers of the response.
         exchange.Record.FirstByte = Stopwatch.GetTimestamp();
         var response = httpContext.Response;
-        CopyHeaders(proxyResponse, response.Headers);
-        if (!AcceptsTrailers(httpContext))
-        {
-            // Trailers are sent to HTTP/2 callers only, so they are not announced to others.
-            response.Headers.Remove(HeaderNames.Trailer);
-        }
+        CopyHeaders(upstream, response.Headers);
+        // Only where it applies (RFC 9110, 8.6), and not where kedge may have to end the response before its end.
+        response.Headers.ContentLength = exchange.Protocol.IsGrpc ? null : upstream.ContentLength;
         response.Headers[ProxyHeaders.RequestId] = exchange.Record.RequestId;
         if (exchange.BackendName is { } backend)
         {
@@ -106,18 +88,20 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
         }
         var progress = exchange.Progress;
         progress.NoteProgress();
-        if (IsUpgraded(proxyResponse))
+        if (upstream.StatusCode == HttpStatusCode.SwitchingProtocols)
         {
             progress.IsExempt = true;
             return true;
         }
+        var sendsTrailers = PrepareTrailers(httpContext, upstream);
 
-        // When the first byte of the body has not arrived yet, the headers are sent at once. When it has, or when the
-        // body is empty, they are sent together with it or with the end: a trailers-only gRPC response must stay one.
-        var body = proxyResponse.Content.ReadAsStream(cancellationToken);
+        // When the first byte of the body has not arrived yet, the headers are sent at once. When it has, or when there
+        // will be none, they are sent together with it or with the end: a trailers-only gRPC response must stay one.
+        var body = upstream.Content.ReadAsStream(cancellationToken);
         var first = body.ReadAsync(Memory<byte>.Empty, cancellationToken);
-        if (first.IsCompletedSuccessfully)
+        if (first.IsCompleted)
         {
+            // Throws if the body has failed already: then nothing was sent to the caller.
             _ = first.Result;
         }
         else
@@ -127,9 +111,8 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
                 await response.Body.FlushAsync(cancellationToken);
                 await first;
             }
-            catch (OperationCanceledException) when (progress.DeadlineHasPassed)
+            catch (Exception e) when (exchange.Protocol.IsGrpc && exchange.TryEndInTrailers(httpContext, e))
             {
-                LocalReply.DeadlineExceeded.SetTrailers(httpContext);
                 return false;
             }
             catch (Exception e)
@@ -139,17 +122,20 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
                 return false;
             }
         }
-        // Step 8: the forwarder copies the body, observed where there is a time limit or messages are counted.
-        if (!progress.IsExempt)
+        if (sendsTrailers)
         {
-            proxyResponse.Content = new ResponseContent(
-                proxyResponse.Content, new ResponseBody(body, progress));
+            response.Body = new ChunkedResponseBody(response.Body);
         }
-        else if (GrpcMessages.OfResponse(exchange.Record) is var messages
-            && (messages is not null || progress.HasDeadline))
+        // Step 8: the forwarder copies the body through a stream that observes it.
+        if (exchange.Protocol.IsGrpc)
         {
-            proxyResponse.Content = new ResponseContent(
-                proxyResponse.Content, new GrpcResponseBody(body, httpContext, progress, messages));
+            upstream.Content = new ResponseContent(
+                upstream.Content,
+                new GrpcResponseBody(body, httpContext, exchange, GrpcMessages.OfResponse(exchange.Record)));
+        }
+        else if (!progress.IsExempt)
+        {
+            upstream.Content = new ResponseContent(upstream.Content, new ResponseBody(body, httpContext, exchange));
         }
         return true;
     }
@@ -158,76 +144,82 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
         HttpContext httpContext, HttpResponseMessage proxyResponse, CancellationToken cancellationToken)
     {
         // Step 9: the trailers of the response.
-        if (!AcceptsTrailers(httpContext))
+        if (exchange.IsCut)
         {
             return default;
         }
-        exchange.RecordOutcome(proxyResponse.TrailingHeaders);
+        exchange.HasResponded = true;
+        var ended = EndResponseAsync(httpContext, ((UpstreamResponse)proxyResponse).Trailers, cancellationToken);
+        return exchange.IsSendingRequest ? CompleteAsync(ended, httpContext.Response) : ended;
+    }
+
+    /// <summary>Ends the response before the request has ended, so that the caller need not wait for that.</summary>
+    private static async ValueTask CompleteAsync(ValueTask ended, HttpResponse response)
+    {
+        await ended;
+        await response.CompleteAsync();
+    }
+
+    private ValueTask EndResponseAsync(HttpContext httpContext, FieldList? fields, CancellationToken cancellationToken)
+    {
+        if (httpContext.Response.Body is ChunkedResponseBody chunked)
+        {
+            return chunked.EndAsync(fields, cancellationToken);
+        }
+        if (fields is null || !HttpProtocol.IsHttp2(httpContext.Request.Protocol))
+        {
+            return default;
+        }
+        exchange.RecordOutcome(fields);
         if (httpContext.Features.Get<IHttpResponseTrailersFeature>()?.Trailers is { IsReadOnly: false } trailers)
         {
-            foreach (var (name, values) in proxyResponse.TrailingHeaders.NonValidated)
+            foreach (ref readonly var field in fields.AsSpan())
             {
-                if (HeaderRules.OfResponse(name) == HeaderAction.Pass)
+                if (HeaderRules.OfResponse(field.Name) == HeaderAction.Pass)
                 {
-                    trailers[name] = Text(values);
+                    Append(trailers, field);
                 }
             }
         }
         return default;
     }
 
-    // Cheaper than looking for the feature, which searches those of the connection.
-    private static bool AcceptsTrailers(HttpContext context) => HttpProtocol.IsHttp2(context.Request.Protocol);
-
-    private static void CopyHeaders(HttpResponseMessage from, IHeaderDictionary to)
+    /// <summary>An HTTP/1.1 caller gets trailers if it says that it accepts them (RFC 9110, 6.5.1).</summary>
+    /// <returns>Whether the body must be sent in the chunked transfer coding by kedge itself.</returns>
+    private static bool PrepareTrailers(HttpContext context, UpstreamResponse upstream)
     {
-        var connection = default(StringValues);
-        if (from.Headers.NonValidated.TryGetValues(HeaderNames.Connection, out var values))
+        var request = context.Request;
+        var headers = context.Response.Headers;
+        if (HttpProtocol.IsHttp2(request.Protocol))
         {
-            connection = Text(values);
+            return false;
         }
-        var namesOthers = connection.Count > 0 && HeaderRules.NamesOthers(connection);
-        Copy(from.Headers, to, connection, namesOthers);
-        Copy(from.Content.Headers, to, connection, namesOthers);
-        // RFC 9112, 6.3: Transfer-Encoding overrides Content-Length. RFC 9110, 8.6: no length where there can be no
-        // body.
-        if (to.ContentLength is { } length
-            && (from.Headers.NonValidated.Contains(HeaderNames.TransferEncoding)
-                || (length == 0 && (int)from.StatusCode is < 200 or 204 or 205)))
+        if (HttpProtocol.IsHttp11(request.Protocol)
+            && HeaderRules.AcceptsTrailers(request.Headers.TE)
+            && !upstream.HasNoContent
+            && headers.ContentLength is null)
         {
-            to.ContentLength = null;
+            headers.TransferEncoding = "chunked";
+            return true;
         }
+        headers.Remove(HeaderNames.Trailer);
+        return false;
     }
 
-    private static void Copy(HttpHeaders from, IHeaderDictionary to, StringValues connection, bool namesOthers)
+    private static void CopyHeaders(UpstreamResponse from, IHeaderDictionary to)
     {
-        foreach (var (name, values) in from.NonValidated)
+        var rules = new ResponseFields(from.Fields);
+        foreach (ref readonly var field in from.Fields.AsSpan())
         {
-            if (HeaderRules.OfResponse(name) == HeaderAction.Pass
-                && !(namesOthers && HeaderRules.IsNamedBy(connection, name)))
+            if (rules.IsForwarded(field.Name))
             {
-                to[name] = Text(values);
+                Append(to, field);
             }
         }
     }
 
-    private static StringValues Text(HeaderStringValues values)
-    {
-        if (values.Count <= 1)
-        {
-            return values.ToString();
-        }
-        var all = new string[values.Count];
-        var i = 0;
-        foreach (var value in values)
-        {
-            all[i++] = value;
-        }
-        return all;
-    }
-
-    /// <summary>Whether it is a 101 (HTTP/1.1), or a 200 to an extended CONNECT (HTTP/2, RFC 8441).</summary>
-    private static bool IsUpgraded(HttpResponseMessage response) =>
-        response.StatusCode == HttpStatusCode.SwitchingProtocols
-        || (response.StatusCode == HttpStatusCode.OK && response.RequestMessage?.Method == HttpMethod.Connect);
+    private static void Append(IHeaderDictionary to, Field field) =>
+        to[field.Name] = to.TryGetValue(field.Name, out var values)
+            ? StringValues.Concat(values, field.Value)
+            : field.Value;
 }

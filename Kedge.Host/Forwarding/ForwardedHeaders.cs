@@ -1,7 +1,7 @@
 using System.Net;
-using System.Net.Http.Headers;
 using Kedge.Host.Flags;
 using Kedge.Host.Http;
+using Kedge.Wire.Upstream;
 using Microsoft.Extensions.Primitives;
 
 namespace Kedge.Host.Forwarding;
@@ -42,7 +42,7 @@ internal sealed class ForwardedHeaders(ForwardingOptions options)
     /// <param name="context">Of the caller's request.</param>
     /// <param name="authority">As the caller sent it.</param>
     /// <param name="isTrusted">See <see cref="IsTrusted"/>.</param>
-    public void Add(HttpRequestHeaders outgoing, HttpContext context, string authority, bool isTrusted)
+    public void Add(FieldList outgoing, HttpContext context, string authority, bool isTrusted)
     {
         var incoming = context.Request.Headers;
         var peer = context.Connection.RemoteIpAddress is { } address ? Unmapped(address).ToString() : "unknown";
@@ -52,14 +52,14 @@ internal sealed class ForwardedHeaders(ForwardingOptions options)
         {
             peer = $"{string.Join(", ", (string?[])chain!)}, {peer}";
         }
-        outgoing.TryAddWithoutValidation(ProxyHeaders.ForwardedFor, peer);
-        outgoing.TryAddWithoutValidation(ProxyHeaders.ForwardedHost, Kept(ProxyHeaders.ForwardedHost) ?? authority);
-        outgoing.TryAddWithoutValidation(
+        outgoing.Add(ProxyHeaders.ForwardedFor, peer);
+        outgoing.Add(ProxyHeaders.ForwardedHost, Kept(ProxyHeaders.ForwardedHost) ?? authority);
+        outgoing.Add(
             ProxyHeaders.ForwardedProto, Kept(ProxyHeaders.ForwardedProto) ?? Uri.UriSchemeHttps);
 
         if (options.ForwardClientCert && context.Connection.ClientCertificate is { } certificate)
         {
-            outgoing.TryAddWithoutValidation(ProxyHeaders.ForwardedClientCert, ForwardedClientCert.Of(certificate));
+            outgoing.Add(ProxyHeaders.ForwardedClientCert, ForwardedClientCert.Of(certificate));
         }
 
         string? Kept(string name) =>

@@ -5,18 +5,25 @@ using Kedge.Host.Telemetry;
 namespace Kedge.Host.Forwarding;
 
 /// <summary>
-/// The response body of a gRPC call: counts its messages. When the deadline passes, the stream ends with
-/// DEADLINE_EXCEEDED in its trailers and not with a reset, which the caller would take for an internal error.
+/// The response body of a gRPC call: counts its messages. When the endpoint breaks it off, or the deadline of the call
+/// passes, the stream ends with a status in its trailers and not with a reset, which the caller would take for an
+/// internal error or for its own cancellation.
 /// </summary>
 /// <param name="source">The body as the endpoint sends it.</param>
 /// <param name="context">Of the call.</param>
-/// <param name="progress">Of the exchange.</param>
+/// <param name="exchange">The call.</param>
 /// <param name="messages">Counts the messages; null = not counted.</param>
 internal sealed class GrpcResponseBody(
-    Stream source, HttpContext context, ExchangeProgress progress, GrpcMessages? messages) : ResponseStream(source)
+    Stream source, HttpContext context, Exchange exchange, GrpcMessages? messages) : ResponseStream(source)
 {
+    private bool _hasEnded;
+
     public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
+        if (_hasEnded)
+        {
+            return new(0);
+        }
         var read = Source.ReadAsync(buffer, cancellationToken);
         if (!read.IsCompletedSuccessfully)
         {
@@ -24,7 +31,7 @@ internal sealed class GrpcResponseBody(
         }
         var count = read.Result;
         messages?.Note(buffer.Span[..count]);
-        return ValueTask.FromResult(count);
+        return new(count);
     }
 
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
@@ -36,10 +43,9 @@ internal sealed class GrpcResponseBody(
             messages?.Note(buffer.Span[..count]);
             return count;
         }
-        catch (OperationCanceledException) when (progress.DeadlineHasPassed
-            && !context.RequestAborted.IsCancellationRequested)
+        catch (Exception e) when (exchange.TryEndInTrailers(context, e))
         {
-            LocalReply.DeadlineExceeded.SetTrailers(context);
+            _hasEnded = true;
             return 0;
         }
     }

@@ -1,3 +1,4 @@
+using System.Net;
 using Kedge.Host.Flags;
 using Kedge.Host.Http;
 using Kedge.Host.Routing;
@@ -11,10 +12,10 @@ namespace Kedge.Host.Forwarding;
 // The way of a request. The two bodies are streamed at the same time:
 //
 //   request    caller ──▶ Kestrel ──▶ RequestBody ──▶ RequestReplay ──▶ connection ──▶ endpoint
-//                                     (step 6)        (HTTP/2 only)     of the handler
+//                                     (step 6)        (HTTP/2 only)
 //
 //   response   caller ◀── Kestrel ◀── ResponseBody (HTTP)         ◀──── connection ◀── endpoint
-//                                     GrpcResponseBody (step 8)         of the handler
+//                                     GrpcResponseBody (step 8)
 //
 // Step 1:  Read the request: authority, canonical path, protocol (RequestView).
 // Step 2:  Route it: match, authorize, find the endpoints (RequestRouter). The result is a reply, a tunnel or a
@@ -33,6 +34,18 @@ namespace Kedge.Host.Forwarding;
 /// <summary>Handles the requests of the proxy listeners. One for the process.</summary>
 public sealed class ProxyEngine : IAsyncDisposable
 {
+    // Of no effect: an exchange sends the request as it decides itself. The forwarder only wants a scheme here.
+    private const string DestinationPrefix = "http://kedge";
+
+    // HTTP/1.1 makes the forwarder prepare an upgrade for that version, whatever the version of the caller. Its own
+    // timeout would cut quiet streams; exchanges have their own.
+    private static readonly ForwarderRequestConfig RequestConfig = new()
+    {
+        ActivityTimeout = Timeout.InfiniteTimeSpan,
+        Version = HttpVersion.Version11,
+        VersionPolicy = HttpVersionPolicy.RequestVersionExact,
+    };
+
     private readonly RequestRouter _router;
     private readonly ProxyTelemetry _telemetry;
     private readonly ILogger _logger;
@@ -62,7 +75,8 @@ public sealed class ProxyEngine : IAsyncDisposable
         _monitor = new InactivityMonitor(listeners.MaxReadTimeout, listeners.MaxWriteTimeout);
     }
 
-    /// <summary>Handles one request. Never throws.</summary>
+    /// <summary>Handles one request.</summary>
+    /// <exception cref="ResponseCutException">The response has started and cannot be completed.</exception>
     public async Task HandleAsync(HttpContext context, ListenerKind listener)
     {
         var record = _telemetry.Begin(context, RequestId.KeepOrCreate(context.Request.Headers[ProxyHeaders.RequestId]));
@@ -93,29 +107,30 @@ public sealed class ProxyEngine : IAsyncDisposable
                 }
                 else
                 {
-                    exchange = new Exchange(context, query, result.Destination, record, _telemetry, _logger);
+                    exchange = new Exchange(context, query, result.Destination, record, _telemetry, _logger)
+                    {
+                        IsUpgrade = AllowUpgrade(context),
+                    };
                 }
             }
             if (exchange is not null)
             {
                 // Inline: in a method of its own it would cost each request another state machine on the heap.
                 Tracing.StartForwarding(record);
-                AllowWebSocketOnly(context);
                 // Step 3: arm the timeouts.
                 ArmTimeouts(exchange, context);
-                var client = exchange.Client;
                 // Steps 4 to 9 are called by the forwarder.
                 var error = await _forwarder.SendAsync(
                     context,
-                    client.DestinationPrefix,
+                    DestinationPrefix,
                     exchange,
-                    client.ConfigFor(client.IsTls && IsUpgrade(context)),
+                    RequestConfig,
                     new ExchangeTransformer(exchange, _forwardedHeaders),
                     exchange.Progress.Cancellation?.Token ?? CancellationToken.None);
                 // Step 10: reply on failure.
-                if (error != ForwarderError.None)
+                if (error != ForwarderError.None || exchange.Failure is not null)
                 {
-                    await FailAsync(context, exchange);
+                    await FailAsync(context, exchange, error);
                 }
             }
             else if (reply is not null)
@@ -148,6 +163,10 @@ public sealed class ProxyEngine : IAsyncDisposable
             exchange?.End();
             _telemetry.End(record, context);
         }
+        if (exchange is { IsCut: true })
+        {
+            throw new ResponseCutException();
+        }
     }
 
     public ValueTask DisposeAsync()
@@ -173,11 +192,24 @@ public sealed class ProxyEngine : IAsyncDisposable
         }
     }
 
-    private static Task FailAsync(HttpContext context, Exchange exchange)
+    private static Task FailAsync(HttpContext context, Exchange exchange, ForwarderError error)
     {
+        if (exchange.HasResponded
+            && exchange.Failure is null
+            && error is ForwarderError.RequestBodyCanceled
+                or ForwarderError.RequestBodyClient
+                or ForwarderError.RequestBodyDestination)
+        {
+            // An early response is a response, whatever becomes of the rest of the request.
+            return Task.CompletedTask;
+        }
         var failure = exchange.Progress.DeadlineHasPassed
             ? LocalReply.DeadlineExceeded
             : exchange.Failure ?? LocalReply.BrokenOff;
+        if (context.Response.Body is ChunkedResponseBody chunked)
+        {
+            context.Response.Body = chunked.Target;
+        }
         var record = exchange.Record;
         // A caller that leaves within its body makes reading fail, too.
         if (context.RequestAborted.IsCancellationRequested
@@ -191,7 +223,7 @@ public sealed class ProxyEngine : IAsyncDisposable
             record.Failure = failure;
             record.Cause = exchange.Cause ?? context.GetForwarderErrorFeature()?.Exception;
         }
-        if (ReferenceEquals(failure, LocalReply.BrokenOff))
+        if (failure.Type == LocalReply.BrokenOff.Type)
         {
             exchange.RecordFailure();
         }
@@ -206,21 +238,22 @@ public sealed class ProxyEngine : IAsyncDisposable
     }
 
     /// <summary>
-    /// Withdraws the possibility of an upgrade from everything except WebSocket handshakes (RFC 6455, 4.1). None of
-    /// kedge's rules holds in any other protocol that a backend might agree to with 101.
+    /// Whether the request is a WebSocket handshake (RFC 6455, 4.1; RFC 8441). Withdraws the possibility of any other
+    /// upgrade: none of kedge's rules holds in another protocol that a backend might agree to with 101.
     /// </summary>
-    private static void AllowWebSocketOnly(HttpContext context)
+    private static bool AllowUpgrade(HttpContext context)
     {
         var request = context.Request;
-        if (request.Headers.Upgrade is { Count: > 0 } protocol
-            && !(HttpMethods.IsGet(request.Method)
-                && string.Equals(protocol, "websocket", StringComparison.OrdinalIgnoreCase)))
+        if (request.Headers.Upgrade is { Count: > 0 } protocol)
         {
+            if (HttpMethods.IsGet(request.Method)
+                && string.Equals(protocol, "websocket", StringComparison.OrdinalIgnoreCase))
+            {
+                return context.Features.Get<IHttpUpgradeFeature>() is { IsUpgradableRequest: true };
+            }
             context.Features.Set<IHttpUpgradeFeature>(null);
         }
+        return HttpMethods.IsConnect(request.Method)
+            && context.Features.Get<IHttpExtendedConnectFeature>() is { IsExtendedConnect: true };
     }
-
-    private static bool IsUpgrade(HttpContext context) =>
-        context.Features.Get<IHttpUpgradeFeature>() is { IsUpgradableRequest: true }
-        || context.Features.Get<IHttpExtendedConnectFeature>() is { IsExtendedConnect: true };
 }

@@ -1,5 +1,6 @@
+using System.Buffers;
+using System.IO.Pipelines;
 using System.Runtime.CompilerServices;
-using Kedge.Host.Backends.Connections;
 using Kedge.Host.Http;
 using Kedge.Host.Telemetry;
 
@@ -7,78 +8,80 @@ namespace Kedge.Host.Forwarding;
 
 // The way of a request body:
 //
-//   caller ──▶ server's ──▶ RequestBody ──▶ copy loop of ──▶ RequestBody ──▶ RequestReplay ──▶ handler's ──▶ endpoint
-//              stream       .ReadAsync      the forwarder    .WriteAsync     (HTTP/2 only)     stream
+//   caller ──▶ server's ──▶ RequestBody ──▶ copy loop of ──▶ RequestBody ──▶ RequestReplay ──▶ connection ──▶ endpoint
+//              reader       .ReadAsync      the forwarder    .WriteAsync     (HTTP/2 only)
 //
-// RequestContent is what the handler knows as the content of the request. When the handler has a connection, it calls
-// RequestContent.SerializeToStreamAsync with the stream to write to; that starts the copy loop, which reads the
-// caller's bytes from RequestBody and writes them back to it. On HTTP/1.1, the stream of the handler ends in a
-// TrackedConnection.
+// RequestContent is the content of the request that is sent. Each attempt calls its SerializeToStreamAsync with the
+// stream to write to; the first one starts the copy loop, which reads the caller's bytes from RequestBody and writes
+// them back to it.
 
 /// <summary>
 /// Both ends of the copy loop of a request body. It sits at both because each end needs to know about the other: what
 /// was written is flushed only when the next read has to wait, so that a chunk is forwarded as soon as it arrives, yet
-/// a body that has arrived already is sent in few packets; and when the endpoint has closed the connection, the rest is
-/// no longer read from the caller. Each byte that is read counts as progress of the exchange.
+/// a body that has arrived already is sent in few packets; and when the endpoint takes no more, the loop ends. Each
+/// byte that is read counts as progress of the exchange.
 /// </summary>
-/// <param name="source">The server's stream.</param>
-/// <param name="length">The Content-Length; null = unknown.</param>
+/// <param name="source">The server's reader.</param>
 /// <param name="replay">Not null when the body may have to be sent again.</param>
-/// <param name="mayUseHttp11">Whether it may be sent on an HTTP/1.1 connection.</param>
 /// <param name="progress">Of the exchange.</param>
 /// <param name="messages">Counts the messages of a gRPC call; null = not counted.</param>
 internal sealed class RequestBody(
-    Stream source,
-    long? length,
-    RequestReplay? replay,
-    bool mayUseHttp11,
-    ExchangeProgress progress,
-    GrpcMessages? messages) : AsyncStream
+    PipeReader source, RequestReplay? replay, ExchangeProgress progress, GrpcMessages? messages) : AsyncStream
 {
+    private readonly Lock _lock = new();
     private Stream? _target;
     private bool _needsFlush;
-    private long _read;
-    // The endpoint has closed the connection, perhaps after an early response. The rest of the body is not needed.
-    private bool _isUnwanted;
+    private bool _isReading;
+    private bool _canceledRead;
+    // The endpoint has responded and takes no more, so the rest is not needed.
+    private volatile bool _isUnwanted;
 
     public override bool CanWrite => true;
 
     /// <summary>Sets the stream that the body is written to.</summary>
     public void SetTarget(Stream target) => _target = target;
 
+    /// <summary>Ends the copy loop, as if the body had ended. Called by any thread.</summary>
+    public void Stop()
+    {
+        lock (_lock)
+        {
+            _isUnwanted = true;
+            if (_isReading && !_canceledRead)
+            {
+                _canceledRead = true;
+                source.CancelPendingRead();
+            }
+        }
+    }
+
     public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
         if (_isUnwanted)
         {
-            return ValueTask.FromResult(Fill(buffer.Length));
+            progress.RequestBodyCompleted();
+            return new(0);
         }
-        ValueTask<int> read;
         try
         {
-            read = source.ReadAsync(buffer, cancellationToken);
+            var read = source.ReadAsync(cancellationToken);
+            return read.IsCompletedSuccessfully
+                ? new(Take(read.Result, buffer))
+                : FlushAndAwaitAsync(read, buffer, cancellationToken);
         }
         catch (Exception e) when (e is not OperationCanceledException)
         {
             progress.CallerFault = e;
             throw;
         }
-        if (read.IsCompletedSuccessfully)
-        {
-            var count = read.Result;
-            messages?.Note(buffer.Span[..count]);
-            NoteRead(count, buffer.Length);
-            return ValueTask.FromResult(count);
-        }
-        return FlushAndAwaitAsync(read, buffer, cancellationToken);
     }
 
     public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
     {
         _needsFlush = true;
-        var write = replay is { IsPossible: true }
+        return replay is { IsPossible: true }
             ? replay.WriteAsync(buffer, cancellationToken)
             : _target!.WriteAsync(buffer, cancellationToken);
-        return write.IsCompletedSuccessfully || !mayUseHttp11 ? write : AwaitWriteAsync(write);
     }
 
     /// <summary>
@@ -92,7 +95,7 @@ internal sealed class RequestBody(
 
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     private async ValueTask<int> FlushAndAwaitAsync(
-        ValueTask<int> read, Memory<byte> buffer, CancellationToken cancel)
+        ValueTask<ReadResult> read, Memory<byte> buffer, CancellationToken cancel)
     {
         if (_needsFlush)
         {
@@ -107,57 +110,77 @@ internal sealed class RequestBody(
                 // or the failure of the response ends the exchange first.
             }
         }
+        lock (_lock)
+        {
+            _isReading = true;
+            if (_isUnwanted && !_canceledRead)
+            {
+                _canceledRead = true;
+                source.CancelPendingRead();
+            }
+        }
         progress.IsAwaitingCaller = true;
-        int count;
+        ReadResult result;
+        bool wasCanceled;
         try
         {
-            count = await read;
+            result = await read;
         }
         catch (Exception e) when (e is not OperationCanceledException)
         {
             progress.CallerFault = e;
             throw;
         }
+        finally
+        {
+            lock (_lock)
+            {
+                _isReading = false;
+                wasCanceled = _canceledRead;
+                _canceledRead = false;
+            }
+        }
         progress.IsAwaitingCaller = false;
-        messages?.Note(buffer.Span[..count]);
-        NoteRead(count, buffer.Length);
-        return count;
-    }
-
-    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
-    private async ValueTask AwaitWriteAsync(ValueTask write)
-    {
-        try
+        if (wasCanceled && !result.IsCanceled)
         {
-            await write;
+            // The bytes were first. The server must not find the cancellation in its own next read.
+            source.AdvanceTo(result.Buffer.Start);
+            if (source.TryRead(out result))
+            {
+                source.AdvanceTo(result.Buffer.Start);
+            }
+            progress.RequestBodyCompleted();
+            return 0;
         }
-        catch (ConnectionLostException e) when (!_isUnwanted && e.DiscardWrites is not null)
+        return Take(result, buffer);
+    }
+
+    private int Take(ReadResult result, Memory<byte> buffer)
+    {
+        var bytes = result.Buffer;
+        if (result.IsCanceled)
         {
-            // The endpoint may have responded early and closed the connection. The handler reads the response only
-            // after it has sent the whole body, so the rest of the body is discarded to let it get there.
-            e.DiscardWrites();
-            _isUnwanted = true;
+            source.AdvanceTo(bytes.Start);
+            progress.RequestBodyCompleted();
+            return 0;
         }
-    }
-
-    /// <summary>Instead of the caller's bytes: arbitrary ones, as many as were announced.</summary>
-    private int Fill(int wanted)
-    {
-        var count = (int)Math.Min(wanted, Math.Max(0, (length ?? 0) - _read));
-        NoteRead(count, wanted);
-        return count;
-    }
-
-    private void NoteRead(int count, int wanted)
-    {
+        var count = (int)Math.Min(bytes.Length, buffer.Length);
         if (count > 0)
         {
-            _read += count;
+            bytes = bytes.Slice(0, count);
+            bytes.CopyTo(buffer.Span);
+            messages?.Note(buffer.Span[..count]);
+            source.AdvanceTo(bytes.End);
             progress.NoteProgress();
         }
-        else if (wanted > 0)
+        else
         {
-            progress.RequestBodyCompleted();
+            source.AdvanceTo(bytes.Start);
+            if (buffer.Length > 0)
+            {
+                progress.RequestBodyCompleted();
+            }
         }
+        return count;
     }
 }

@@ -1,18 +1,20 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Runtime.CompilerServices;
-using Kedge.Host.Backends.Connections;
+using Kedge.Wire.Upstream;
 
 namespace Kedge.Host.Forwarding;
 
 /// <summary>
-/// Sends a request body again when the HTTP/2 stream that it was sent on is refused (RFC 9113, 8.7: a refused stream
-/// was not processed). It keeps a copy of what was sent until a response comes or the body exceeds 64 KiB.
+/// Sends a request body again when the endpoint did not process the attempt that it was sent with (RFC 9113, 8.7). It
+/// keeps a copy of what was sent until a response comes or more than 64 KiB were sent: about what an endpoint accepts
+/// before it opens its window.
 /// </summary>
 /// <remarks>
 /// The copy loop that reads from the caller runs only once. It passes each chunk to <see cref="WriteAsync"/>, which
-/// records it and writes it to the current stream. When that stream is refused, the write does not fail but waits; for
-/// the next stream, the exchange calls <see cref="ResumeAsync"/>, which sends what was recorded, including the chunk
-/// that waits, and lets the loop continue. <see cref="_gate"/> keeps the two apart, so that chunks stay in order.
+/// writes it to the current stream and then records it. When that stream fails, the write does not fail but waits; for
+/// the next attempt, <see cref="ResumeAsync"/> sends what was recorded, and then the write sends its chunk again,
+/// whole. So a chunk that waits for the window of the endpoint does not count as sent, however large it is. The gate
+/// keeps the two apart, so that chunks stay in order.
 /// </remarks>
 [SuppressMessage("Design", "CA1001", Justification = "A semaphore holds no resource unless its wait handle is used.")]
 internal sealed class RequestReplay
@@ -37,34 +39,31 @@ internal sealed class RequestReplay
     /// <summary>Sets the first stream.</summary>
     public void Start(Stream target) => _target = target;
 
-    /// <summary>Writes a chunk. Waits through refusals while the body can be sent again.</summary>
-
+    /// <summary>Writes a chunk. Waits through failed attempts while the body can be sent again.</summary>
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
     public async ValueTask WriteAsync(ReadOnlyMemory<byte> chunk, CancellationToken cancel)
     {
-        int resumptions;
-        await _gate.WaitAsync(cancel);
-        try
+        while (true)
         {
-            Record(chunk.Span);
-            resumptions = _resumptions;
+            var resumptions = 0;
+            await _gate.WaitAsync(cancel);
             try
             {
+                resumptions = _resumptions;
                 await _target!.WriteAsync(chunk, cancel);
+                Record(chunk.Span);
                 return;
             }
-            catch (Exception e) when (IsPossible && !cancel.IsCancellationRequested && e is not ConnectionLostException)
+            catch (UpstreamException) when (IsPossible && !cancel.IsCancellationRequested)
             {
-                // An HTTP/2 stream was refused, or it broke off: the exchange learns which. If it was refused, this
-                // chunk is sent again with the others; if it broke off, the copy loop is cancelled. (On HTTP/1.1
-                // nothing is refused, and the handler waits for the end of this write.)
+                // Whether the body may be sent again, the exchange decides. If it may not, the loop is canceled.
             }
+            finally
+            {
+                _gate.Release();
+            }
+            await ResumedAfterAsync(resumptions).WaitAsync(cancel);
         }
-        finally
-        {
-            _gate.Release();
-        }
-        await ResumedAfterAsync(resumptions).WaitAsync(cancel);
     }
 
     public Task FlushAsync(CancellationToken cancel) => _target!.FlushAsync(cancel);

@@ -1,21 +1,51 @@
 using System.Net;
+using System.Runtime.CompilerServices;
 using Kedge.Host.Http;
+using Kedge.Wire.Upstream;
 
 namespace Kedge.Host.Forwarding;
 
 /// <summary>
 /// The response body of an HTTP request. Reports progress: a read begins when the previous write has completed.
 /// </summary>
-internal sealed class ResponseBody(Stream source, ExchangeProgress progress) : ResponseStream(source)
+internal sealed class ResponseBody(Stream source, HttpContext context, Exchange exchange) : ResponseStream(source)
 {
+    private bool _isCut;
+
     public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
+        if (_isCut)
+        {
+            return new(0);
+        }
         // The copy loop does a zero-byte read before each read; the zero-byte one follows a write.
         if (buffer.Length == 0)
         {
-            progress.NoteProgress();
+            exchange.Progress.NoteProgress();
         }
-        return Source.ReadAsync(buffer, cancellationToken);
+        var read = Source.ReadAsync(buffer, cancellationToken);
+        return read.IsCompletedSuccessfully ? read : AwaitAsync(read);
+    }
+
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    private async ValueTask<int> AwaitAsync(ValueTask<int> read)
+    {
+        try
+        {
+            return await read;
+        }
+        catch (UpstreamException e) when (context.Response.HasStarted)
+        {
+            // Before the forwarder does: its reset would say that the caller canceled the request, and its abort would
+            // discard what has not been sent yet.
+            exchange.BreakOff(e);
+            if (!exchange.IsCut)
+            {
+                throw;
+            }
+            _isCut = true;
+            return 0;
+        }
     }
 }
 

@@ -4,6 +4,7 @@ using System.Net.Sockets;
 using Kedge.Host.Backends.Connections;
 using Kedge.Host.Http;
 using Kedge.Host.Routing;
+using Kedge.Wire.Sockets;
 using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core.Features;
@@ -50,7 +51,7 @@ internal static class Tunnel
     private static async Task<Socket> ConnectAsync(EndPoint address, CancellationToken cancel)
     {
         using var timeout = CancellationTokenSource.CreateLinkedTokenSource(cancel);
-        timeout.CancelAfter(Connector.ConnectTimeout);
+        timeout.CancelAfter(UpstreamClient.ConnectTimeout);
         return await TcpConnection.ConnectAsync(address, TcpConnection.DefaultKeepAlive, timeout.Token);
     }
 

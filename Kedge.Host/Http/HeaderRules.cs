@@ -1,3 +1,4 @@
+using System.Collections.Frozen;
 using Microsoft.Extensions.Primitives;
 using Microsoft.Net.Http.Headers;
 
@@ -20,6 +21,9 @@ internal enum HeaderAction : byte
 
     /// <summary>Do not forward it, except for the value <c>trailers</c> of a gRPC call.</summary>
     Te,
+
+    /// <summary>Forward the length that the server has read from it.</summary>
+    Length,
 }
 
 /// <summary>
@@ -28,6 +32,17 @@ internal enum HeaderAction : byte
 /// </summary>
 internal static class HeaderRules
 {
+    private static readonly FrozenSet<string> NoTrailers = new[]
+    {
+        HeaderNames.Age, HeaderNames.Authorization, HeaderNames.CacheControl, HeaderNames.ContentEncoding,
+        HeaderNames.ContentLength, HeaderNames.ContentRange, HeaderNames.ContentType, HeaderNames.Cookie,
+        HeaderNames.Date, HeaderNames.Expect, HeaderNames.Expires, HeaderNames.Host, HeaderNames.IfMatch,
+        HeaderNames.IfModifiedSince, HeaderNames.IfNoneMatch, HeaderNames.IfRange, HeaderNames.IfUnmodifiedSince,
+        HeaderNames.Location, HeaderNames.MaxForwards, HeaderNames.Pragma, HeaderNames.Range, HeaderNames.RetryAfter,
+        HeaderNames.SetCookie, HeaderNames.TE, HeaderNames.Trailer, HeaderNames.TransferEncoding, HeaderNames.Vary,
+        HeaderNames.WWWAuthenticate,
+    }.ToFrozenSet(StringComparer.OrdinalIgnoreCase);
+
     public static HeaderAction OfRequest(string name) =>
         name.Contains('_') && HasReservedMeaning(name.Replace('_', '-')) ? HeaderAction.Drop : OfPlainRequest(name);
 
@@ -38,7 +53,6 @@ internal static class HeaderRules
     /// </summary>
     private static bool HasReservedMeaning(string name) =>
         OfPlainRequest(name) != HeaderAction.Pass
-        || Is(name, HeaderNames.ContentLength)
         || Is(name, HeaderNames.ContentType);
 
     private static HeaderAction OfPlainRequest(string name)
@@ -54,7 +68,7 @@ internal static class HeaderRules
                 // CGI turns it into HTTP_PROXY, which many programs use as their own proxy.
                 return Is(name, "Proxy") ? HeaderAction.Drop : HeaderAction.Pass;
             case 7:
-                // Request trailers are not forwarded, so their announcement is not either.
+                // Trailers are forwarded without their announcement, which is optional (RFC 9110, 6.6.2).
                 return Is(name, HeaderNames.Upgrade) || Is(name, HeaderNames.Trailer)
                     ? HeaderAction.Drop
                     : HeaderAction.Pass;
@@ -72,7 +86,8 @@ internal static class HeaderRules
                 // paths.
                 return Is(name, "X-Rewrite-URL") ? HeaderAction.Drop : ByPrefix(name);
             case 14:
-                return Is(name, "HTTP2-Settings") || Is(name, "X-Original-URL") ? HeaderAction.Drop
+                return Is(name, HeaderNames.ContentLength) ? HeaderAction.Length
+                    : Is(name, "HTTP2-Settings") || Is(name, "X-Original-URL") ? HeaderAction.Drop
                     : Is(name, "True-Client-IP") ? HeaderAction.Forwarded
                     : ByPrefix(name);
             case 15:
@@ -142,6 +157,28 @@ internal static class HeaderRules
         }
         return false;
     }
+
+    /// <summary>Whether the TE header allows trailers (RFC 9110, 10.1.4).</summary>
+    public static bool AcceptsTrailers(StringValues te)
+    {
+        foreach (var value in te)
+        {
+            for (var rest = value.AsSpan(); TryTake(ref rest, out var member);)
+            {
+                if (Is(member, "trailers"))
+                {
+                    return true;
+                }
+            }
+        }
+        return false;
+    }
+
+    /// <summary>
+    /// Whether a field may be sent as a trailer: not what controls the framing, the routing, the authentication or the
+    /// processing of a message, which has been decided when trailers arrive (RFC 9110, 6.5.1).
+    /// </summary>
+    public static bool IsTrailer(string name) => !NoTrailers.Contains(name);
 
     /// <summary>Removes the first member of a comma-separated list.</summary>
     private static bool TryTake(ref ReadOnlySpan<char> list, out ReadOnlySpan<char> member)

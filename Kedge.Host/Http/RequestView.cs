@@ -151,7 +151,7 @@ internal readonly struct RequestView
         {
             return LocalReply.BadRequest("the path has a `;`, which no gRPC method has");
         }
-        var query = form.QueryLength <= 1
+        var query = form.QueryLength == 0
             ? ""
             : Text(target, form.QueryStart, form.QueryLength, request.QueryString.Value);
         view = new RequestView(authority, parts, ports, canonical.ResultValue, query, protocol, isForward);

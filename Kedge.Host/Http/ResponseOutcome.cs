@@ -1,6 +1,6 @@
 using System.Net;
-using System.Net.Http.Headers;
 using Kedge.Domain;
+using Kedge.Wire.Upstream;
 
 namespace Kedge.Host.Http;
 
@@ -11,14 +11,14 @@ namespace Kedge.Host.Http;
 internal static class ResponseOutcome
 {
     /// <returns>Null when it is decided by the trailers.</returns>
-    public static bool? FromHeaders(HttpResponseMessage response, Protocol protocol) =>
+    public static bool? FromHeaders(UpstreamResponse response, Protocol protocol) =>
         protocol.IsHttp ? (int)response.StatusCode >= 500
         : response.StatusCode != HttpStatusCode.OK ? true
-        : FromTrailers(response.Headers);
+        : FromTrailers(response.Fields);
 
     /// <returns>Null when they contain no status.</returns>
-    public static bool? FromTrailers(HttpResponseHeaders headers) =>
-        headers.NonValidated.TryGetValues(GrpcHeaders.Status, out var status)
-            ? GrpcStatuses.CountsAsFailure(status.ToString())
+    public static bool? FromTrailers(FieldList fields) =>
+        fields.TryGet(GrpcHeaders.Status, out var status)
+            ? GrpcStatuses.CountsAsFailure(status)
             : null;
 }

@@ -5,6 +5,7 @@ using System.Security.Cryptography.X509Certificates;
 using System.Text.Json;
 using Kedge.Host.Flags;
 using Kedge.Host.Http;
+using Kedge.Wire.Sockets;
 
 namespace Kedge.Host.Kubernetes;
 

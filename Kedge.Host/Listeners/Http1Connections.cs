@@ -1,5 +1,3 @@
-using System.IO.Pipelines;
-using System.Net.Security;
 using System.Net.Sockets;
 using Kedge.Host.Http;
 using Microsoft.AspNetCore.Connections;
@@ -18,27 +16,16 @@ internal static class Http1Connections
     /// <summary>To be added after TLS.</summary>
     public static void UseHttp1Rules(this ListenOptions listener) =>
         listener.Use(next => connection =>
-            IsHttp2(connection) ? next(connection) : RunAsync(connection, next));
-
-    private static bool IsHttp2(ConnectionContext connection) =>
-        connection.Features.Get<ITlsApplicationProtocolFeature>() is { } tls
-        && tls.ApplicationProtocol.Span.SequenceEqual(SslApplicationProtocol.Http2.Protocol.Span);
+            Http2Connections.IsHttp2(connection) ? next(connection) : RunAsync(connection, next));
 
     private static async Task RunAsync(ConnectionContext connection, ConnectionDelegate next)
     {
         var transport = connection.Transport;
         var input = new ChunkedInput(transport.Input);
         connection.Features.Set(input);
-        connection.Transport = new Duplex(input, transport.Output);
+        connection.Transport = new DuplexPipe(input, transport.Output);
         using var halfClose = HalfClose.Watch(connection);
         await next(connection);
-    }
-
-    private sealed class Duplex(PipeReader input, PipeWriter output) : IDuplexPipe
-    {
-        public PipeReader Input => input;
-
-        public PipeWriter Output => output;
     }
 
     /// <summary>

@@ -42,6 +42,10 @@ public static class ProxyListeners
                                     HandshakeTimeout = OrInfinite(options.Limits.HeaderTimeout),
                                 });
                                 listener.UseHttp1Rules();
+                                if (kind == ListenerKind.HttpTls)
+                                {
+                                    listener.UseHttp2Output();
+                                }
                             });
                         }
                     }

@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Sockets;
 using System.Threading.Channels;
 using Kedge.Host.Flags;
+using Kedge.Host.Http;
 using Kedge.Host.Timing;
 using Microsoft.Extensions.Logging.Abstractions;
 
@@ -177,6 +178,10 @@ public sealed class LogShipper : ILoggerProvider
             Exception? exception,
             Func<TState, Exception?, string> formatter)
         {
+            if (exception is ResponseCutException)
+            {
+                return;
+            }
             var entry = new LogEntry<TState>(logLevel, category, eventId, state, exception, formatter);
             shipper.Ship(LogLine.ToLogstash(entry, DateTimeOffset.UtcNow, shipper._tags));
         }

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using Kedge.Host.Flags;
+using Kedge.Host.Http;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Kedge.Host.Logging;
@@ -119,7 +120,12 @@ public sealed class StandardErrorLog : ILoggerProvider
             EventId eventId,
             TState state,
             Exception? exception,
-            Func<TState, Exception?, string> formatter) =>
-            log.Add(log.Format(new LogEntry<TState>(logLevel, category, eventId, state, exception, formatter)));
+            Func<TState, Exception?, string> formatter)
+        {
+            if (exception is not ResponseCutException)
+            {
+                log.Add(log.Format(new LogEntry<TState>(logLevel, category, eventId, state, exception, formatter)));
+            }
+        }
     }
 }

@@ -1,6 +1,7 @@
 using Kedge.Domain;
 using Kedge.Host.Authorization;
 using Kedge.Host.Backends;
+using Kedge.Host.Backends.Connections;
 using Kedge.Host.Flags;
 using Kedge.Host.Http;
 using Kedge.Host.Telemetry;
@@ -42,6 +43,9 @@ public sealed class RequestRouter : IDisposable
 
     /// <summary>The active configuration, with its live backends and the hits of its rules.</summary>
     internal ServingState Serving => Volatile.Read(ref _state);
+
+    /// <summary>The connections to backends.</summary>
+    internal IEnumerable<UpstreamClient> Clients => _backends.Clients.All;
 
     /// <summary>How many ad-hoc names are being looked up.</summary>
     public int AdhocLookups => _adhoc.Running;
@@ -151,7 +155,7 @@ public sealed class RequestRouter : IDisposable
                     return LocalReply.NoResolution(target.dnsName);
                 }
                 var destination = new Destination(
-                    _backends.PlainClients[view.Protocol],
+                    _backends.Clients.Plain(view.Protocol),
                     found.Endpoints,
                     _adhocPolicy,
                     target.dnsName,

@@ -1,5 +1,6 @@
 using System.Diagnostics.Metrics;
 using System.Security.Cryptography.X509Certificates;
+using Kedge.Domain;
 using Kedge.Host.Backends;
 using Kedge.Host.Certificates;
 using Kedge.Host.Configurations;
@@ -34,6 +35,7 @@ public static class ServerMetrics
         Grpc(meter, "grpc_server", "answered by the proxy", telemetry.GrpcServer);
         Grpc(meter, "grpc_client", "sent to backends with the prometheus interceptor", telemetry.GrpcClient);
         Endpoints(meter, router);
+        Connections(meter, telemetry, router);
         Configuration(meter, store);
         if (certificates is not null)
         {
@@ -115,6 +117,62 @@ public static class ServerMetrics
 
     private static KeyValuePair<string, object?>[] GrpcLabels(GrpcMethodCounters method) =>
         [GrpcType, new("grpc_service", method.Service), new("grpc_method", method.Method)];
+
+    private static void Connections(Meter meter, ProxyTelemetry telemetry, RequestRouter router)
+    {
+        meter.CreateObservableCounter("net_conntrack_dialer_conn_attempted_total",
+            () => from dialer in telemetry.Dialers select new Measurement<long>(dialer.Attempted, DialerLabel(dialer)),
+            description: "Connections to a backend that were attempted.");
+        meter.CreateObservableCounter("net_conntrack_dialer_conn_established_total",
+            () => from dialer in telemetry.Dialers
+                  select new Measurement<long>(dialer.Established, DialerLabel(dialer)),
+            description: "Connections to a backend that were opened.");
+        meter.CreateObservableCounter("net_conntrack_dialer_conn_failed_total",
+            () => from dialer in telemetry.Dialers
+                  from entry in dialer.Failed()
+                  select new Measurement<long>(entry.Count, DialerLabel(dialer), new("reason", entry.Reason)),
+            description: "Connections to a backend that could not be opened.");
+        meter.CreateObservableCounter("net_conntrack_dialer_conn_closed_total",
+            () => from dialer in telemetry.Dialers select new Measurement<long>(dialer.Closed, DialerLabel(dialer)),
+            description: "Connections to a backend that were opened and have closed.");
+        meter.CreateObservableCounter("kedge_backend_stream_resets_total",
+            () => from dialer in telemetry.Dialers
+                  from entry in dialer.Resets()
+                  select new Measurement<long>(
+                      entry.Count, new("backend_name", dialer.Backend), new("code", entry.Code), new("by", entry.By)),
+            description: "HTTP/2 streams to a backend that were reset, by the error code.");
+        meter.CreateObservableCounter("kedge_backend_goaways_total",
+            () => from dialer in telemetry.Dialers
+                  from entry in dialer.GoAways()
+                  select new Measurement<long>(
+                      entry.Count, new("backend_name", dialer.Backend), new("code", entry.Code)),
+            description: "HTTP/2 connections that a backend ended, by the error code.");
+        meter.CreateObservableGauge("kedge_backend_connections",
+            () => from client in router.Clients
+                  group client.Count() by client.Protocol into counts
+                  from entry in new[]
+                  {
+                      (State: "idle", Count: counts.Sum(count => count.Idle)),
+                      (State: "in_use", Count: counts.Sum(count => count.Open - count.Idle)),
+                  }
+                  select new Measurement<int>(entry.Count, ProtocolLabel(counts.Key), new("state", entry.State)),
+            description: "Open connections to backends.");
+        meter.CreateObservableGauge("kedge_backend_streams",
+            () => from client in router.Clients
+                  group client.Count() by client.Protocol into counts
+                  from entry in new[]
+                  {
+                      (State: "open", Count: counts.Sum(count => count.Streams)),
+                      (State: "waiting", Count: counts.Sum(count => count.Waiting)),
+                  }
+                  select new Measurement<int>(entry.Count, ProtocolLabel(counts.Key), new("state", entry.State)),
+            description: "Requests on connections to backends (open), and requests that wait for one (waiting).");
+    }
+
+    private static KeyValuePair<string, object?> DialerLabel(DialerCounters dialer) => new("dialer_name", dialer.Name);
+
+    private static KeyValuePair<string, object?> ProtocolLabel(Protocol protocol) =>
+        new("protocol", protocol.Section);
 
     private static void Endpoints(Meter meter, RequestRouter router)
     {

@@ -34,7 +34,9 @@ public sealed class ProxyTelemetry : IDisposable
 
     private readonly ConcurrentDictionary<(Protocol, string), BackendCounters> _backends = new();
     private readonly ConcurrentDictionary<(string, string), StrongBox<long>> _errors = new();
+    private readonly ConcurrentDictionary<(Protocol, string), DialerCounters> _dialers = new();
     private readonly Histogram<double> _duration;
+    private readonly Histogram<double> _handshakes;
     private readonly Counter<long> _failedDials;
     private readonly PerProtocol<Counter<long>> _backendChanges;
     private readonly PerProtocol<BackendCounters> _noBackend;
@@ -56,6 +58,14 @@ public sealed class ProxyTelemetry : IDisposable
                 HistogramBucketBoundaries =
                     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
             });
+        _handshakes = Meter.CreateHistogram(
+            "kedge_backend_handshake_duration_seconds",
+            description: "Time to open a connection to a backend, with its TLS handshake and HTTP/2 settings.",
+            advice: new InstrumentAdvice<double>
+            {
+                HistogramBucketBoundaries = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
+            });
+        AdhocDialer = new DialerCounters(AdhocBackend, AdhocBackend, _handshakes);
         _failedDials = Meter.CreateCounter<long>(
             "kedge_http_lbtransport_failed_dials", description: "Connections to endpoints that could not be made.");
         _backendChanges = PerProtocol.Init(protocol => Meter.CreateCounter<long>(
@@ -93,11 +103,24 @@ public sealed class ProxyTelemetry : IDisposable
 
     public IEnumerable<BackendCounters> Backends => _backends.Values;
 
+    /// <summary>Counts the connections to ad-hoc targets.</summary>
+    internal DialerCounters AdhocDialer { get; }
+
+    internal IEnumerable<DialerCounters> Dialers => _dialers.Values.Prepend(AdhocDialer);
+
     public IEnumerable<(string Backend, string Type, long Count)> Errors =>
         _errors.Select(error => (error.Key.Item1, error.Key.Item2, Volatile.Read(ref error.Value.Value)));
 
     public BackendCounters CountersOf(Protocol protocol, string backend) =>
         _backends.GetOrAdd((protocol, backend), static key => new BackendCounters(key.Item1, key.Item2));
+
+    /// <summary>Counts the connections that are opened for a backend.</summary>
+    internal DialerCounters DialerOf(Protocol protocol, string backend) =>
+        _dialers.GetOrAdd(
+            (protocol, backend),
+            static (key, handshakes) => new DialerCounters(
+                $"{key.Item1.Section}_backend_{key.Item2}", key.Item2, handshakes),
+            _handshakes);
 
     public ListenerCounters CountersOf(ListenerKind listener) =>
         Listeners.First(counters => counters.Listener == listener);

@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using System.Diagnostics.CodeAnalysis;
-using System.Net.Http.Headers;
 using Kedge.Host.Http;
+using Kedge.Wire.Upstream;
 using OpenTelemetry;
 using OpenTelemetry.Resources;
 using OpenTelemetry.Trace;
@@ -87,19 +87,19 @@ public static class Tracing
     /// Replaces the caller's trace headers by the context of the span of forwarding or, when the request is not
     /// sampled, of the request. Does nothing when tracing is off.
     /// </summary>
-    public static void Inject(RequestRecord record, HttpRequestHeaders headers)
+    public static void Inject(RequestRecord record, FieldList fields)
     {
         if ((record.Forwarding ?? record.Activity) is not { } span)
         {
             return;
         }
-        headers.Remove(TraceParent);
-        headers.TryAddWithoutValidation(TraceParent, span.Id ?? NotSampled(span.TraceId));
+        fields.Remove(TraceParent);
+        fields.Add(TraceParent, span.Id ?? NotSampled(span.TraceId));
         // Also when the span has no state: the caller's belongs to the trace that its traceparent failed to name.
-        headers.Remove(TraceState);
+        fields.Remove(TraceState);
         if (span.TraceStateString is { Length: > 0 } state)
         {
-            headers.TryAddWithoutValidation(TraceState, state);
+            fields.Add(TraceState, state);
         }
     }
 

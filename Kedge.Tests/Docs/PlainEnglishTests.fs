@@ -9,7 +9,7 @@ open Kedge.Tests.Core
 open Kedge.Tests.Docs.Documents
 
 /// Folders of sources whose comments and messages must be in plain English.
-let private roots = [ "Kedge.Pages"; "Kedge.Host"; "bench"; "misc" ]
+let private roots = [ "Kedge.Pages"; "Kedge.Host"; "Kedge.Wire"; "bench"; "misc" ]
 
 /// Folders of sources that must cite only what exists: the roots, and the tests.
 let private citing =

@@ -1,70 +1,55 @@
 using System.Net;
 using System.Net.Security;
-using System.Net.Sockets;
 using System.Security.Authentication;
 using System.Security.Cryptography.X509Certificates;
 using Kedge.Domain;
-using Kedge.Host.Http;
+using Kedge.Wire.Sockets;
 
 namespace Kedge.Host.Backends.Connections;
 
-/// <summary>
-/// Opens the connections of one handler. It also does the TLS handshake, because the handler would take the name for
-/// SNI and verification from the request's Host header, which is the caller's.
-/// </summary>
+/// <summary>Opens the connections of backends with the same TLS settings.</summary>
 /// <param name="tls">Null for plain text.</param>
-/// <param name="http2Only">Whether ALPN offers HTTP/2 only.</param>
-internal sealed class Connector(UpstreamTls? tls, bool http2Only)
+internal sealed class Connector(UpstreamTls? tls)
 {
-    /// <summary>The time limit for a connection, including the TLS handshake.</summary>
-    public static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(5);
-
-    /// <summary>The endpoint of a request.</summary>
-    public static readonly HttpRequestOptionsKey<Endpoint> EndpointOption = new("kedge-endpoint");
-
     private readonly TlsMaterial? _material = tls is null ? null : new TlsMaterial(tls);
 
-    public async ValueTask<Stream> ConnectAsync(SocketsHttpConnectionContext context, CancellationToken cancel)
+    /// <summary>The name for SNI and verification, unless the settings name another one.</summary>
+    /// <param name="endpointName">The DNS name of the endpoint; empty when it has none.</param>
+    public string NameFor(IPEndPoint address, string endpointName)
     {
-        var address = new IPEndPoint(IPAddress.Parse(context.DnsEndPoint.Host), context.DnsEndPoint.Port);
-        // HTTP/2 pings alone do not replace TCP keep-alive: common gRPC servers treat frequent pings as abuse.
-        var socket = await TcpConnection.ConnectAsync(address, TcpConnection.DefaultKeepAlive, cancel);
-        var stream = new NetworkStream(socket, ownsSocket: true);
-        return tls is null ? stream : await SecureAsync(stream, context, cancel);
+        var name = tls is null ? "" : tls.ServerName.Length > 0 ? tls.ServerName : endpointName;
+        return tls is null || name.Length > 0 ? name.TrimEnd('.') : address.Address.ToString();
     }
 
-    private async Task<Stream> SecureAsync(
-        NetworkStream stream, SocketsHttpConnectionContext context, CancellationToken cancel)
+    /// <summary>Opens a connection, with its TLS handshake.</summary>
+    /// <param name="name">See <see cref="NameFor"/>.</param>
+    /// <param name="offerHttp2">Whether ALPN offers HTTP/2.</param>
+    /// <param name="offerHttp11">Whether ALPN offers HTTP/1.1.</param>
+    /// <exception cref="IOException">No connection could be made.</exception>
+    /// <exception cref="AuthenticationException">The TLS handshake failed; the message says why.</exception>
+    public async ValueTask<ByteChannel> OpenAsync(
+        IPEndPoint address, string name, bool offerHttp2, bool offerHttp11, CancellationToken cancel)
     {
-        string? rejection = null;
-        var secure = new SslStream(stream, leaveInnerStreamOpen: false, (_, certificate, chain, errors) =>
+        var channel = await SocketChannel.ConnectAsync(address, cancel);
+        if (tls is null)
         {
-            rejection = tls!.InsecureSkipVerify ? null : RejectionOf(certificate, chain, errors);
-            return rejection is null;
-        });
+            return channel;
+        }
+        string? rejection = null;
         try
         {
-            var request = context.InitialRequestMessage;
-            var name = tls!.ServerName;
-            if (name.Length == 0 && request.Options.TryGetValue(EndpointOption, out var endpoint))
+            var options = _material!.Options(name, offerHttp2, offerHttp11);
+            options.RemoteCertificateValidationCallback = (_, certificate, chain, errors) =>
             {
-                name = endpoint.Resolved.DnsName;
-            }
-            var options = _material!.Options(
-                name.Length == 0 ? context.DnsEndPoint.Host : name.TrimEnd('.'),
-                offerHttp2: request.Version.Major >= 2,
-                offerHttp11: !http2Only);
-            await secure.AuthenticateAsClientAsync(options, cancel);
-            return secure;
-        }
-        catch (Exception e)
-        {
-            await secure.DisposeAsync();
-            throw e switch
-            {
-                AuthenticationException => new AuthenticationException(rejection ?? e.Message, e),
-                _ => e,
+                rejection = tls.InsecureSkipVerify ? null : RejectionOf(certificate, chain, errors);
+                return rejection is null;
             };
+            return await TlsChannel.ConnectAsync(channel, options, cancel);
+        }
+        catch (AuthenticationException e)
+        {
+            channel.Abort();
+            throw new AuthenticationException(rejection ?? e.Message, e);
         }
     }
 

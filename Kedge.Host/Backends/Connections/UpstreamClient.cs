@@ -1,170 +1,134 @@
+using System.Collections.Concurrent;
 using System.Net;
-using System.Text;
 using Kedge.Domain;
-using Yarp.ReverseProxy.Forwarder;
+using Kedge.Wire.Http2;
+using Kedge.Wire.Upstream;
 
 namespace Kedge.Host.Backends.Connections;
 
-/// <summary>The connections to all endpoints of the backends that have the same TLS settings and protocol.</summary>
+/// <summary>
+/// The connections to all endpoints of the backends that have the same TLS settings and protocol: one pool for each
+/// endpoint, whatever hosts the requests are for.
+/// </summary>
 internal sealed class UpstreamClient : IDisposable
 {
-    // The forwarder's own timeout would cut quiet streams; exchanges have their own.
-    private static readonly ForwarderRequestConfig Http11 = new()
-    {
-        ActivityTimeout = Timeout.InfiniteTimeSpan,
-        Version = HttpVersion.Version11,
-        VersionPolicy = HttpVersionPolicy.RequestVersionExact,
-    };
+    /// <summary>The time limit for a connection, including the TLS handshake.</summary>
+    public static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(5);
 
-    private static readonly ForwarderRequestConfig Http2 = Http11 with { Version = HttpVersion.Version20 };
+    private static readonly TimeSpan TrimInterval = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan MaxUnused = TimeSpan.FromSeconds(60);
 
-    private static readonly ForwarderRequestConfig Negotiated =
-        Http2 with { VersionPolicy = HttpVersionPolicy.RequestVersionOrLower };
-
-    private readonly Lazy<HttpMessageInvoker> _newConnection;
+    private readonly Connector _connector;
+    private readonly UpstreamLimits _limits;
+    private readonly ConcurrentDictionary<PoolKey, UpstreamPool> _pools = new();
+    private readonly Timer _trimming;
+    private volatile bool _isDisposed;
 
     /// <param name="tls">Null for plain text.</param>
     /// <param name="protocol">The protocol of its requests.</param>
-    public UpstreamClient(UpstreamTls? tls, Protocol protocol)
+    /// <param name="limits">Shared by all clients.</param>
+    public UpstreamClient(UpstreamTls? tls, Protocol protocol, UpstreamLimits limits)
     {
         IsTls = tls is not null;
         Protocol = protocol;
-        Pooled = new HttpMessageInvoker(CreateHandler(tls, protocol));
-        _newConnection = new Lazy<HttpMessageInvoker>(() =>
-        {
-            var handler = CreateHandler(tls, protocol);
-            handler.PooledConnectionLifetime = TimeSpan.Zero;
-            return new HttpMessageInvoker(handler);
-        });
+        _connector = new Connector(tls);
+        _limits = limits;
+        _trimming = new Timer(static client => ((UpstreamClient)client!).Trim(), this, TrimInterval, TrimInterval);
     }
 
     public bool IsTls { get; }
 
     public Protocol Protocol { get; }
 
-    /// <summary>Sends requests on pooled connections.</summary>
-    public HttpMessageInvoker Pooled { get; }
+    /// <summary>The scheme of requests to the backends.</summary>
+    public string Scheme => IsTls ? "https" : "http";
 
-    /// <summary>Sends each request on a new connection.</summary>
-    public HttpMessageInvoker NewConnection => _newConnection.Value;
-
-    /// <summary>Gives the forwarder the scheme. The authority is replaced in each attempt.</summary>
-    public string DestinationPrefix => IsTls ? "https://kedge" : "http://kedge";
+    /// <summary>What is open now, for metrics.</summary>
+    public PoolCounts Count() =>
+        _pools.Values.Aggregate(default(PoolCounts), static (sum, pool) => sum + pool.Count());
 
     /// <summary>
-    /// The HTTP version: for gRPC always HTTP/2; for HTTP in plain text HTTP/1.1; over TLS what ALPN negotiates, but
-    /// HTTP/1.1 for an upgrade.
+    /// Sends a request to an endpoint: gRPC over HTTP/2; HTTP in plain text over HTTP/1.1, over TLS over what ALPN
+    /// negotiates, but an upgrade over HTTP/1.1.
     /// </summary>
-    public ForwarderRequestConfig ConfigFor(bool isUpgrade) =>
-        Protocol.IsGrpc ? Http2 : IsTls && !isUpgrade ? Negotiated : Http11;
-
-    public void Dispose()
+    /// <param name="onNewConnection">Whether it must be a connection that has not carried a request.</param>
+    /// <param name="observer">Of a connection that is opened for this request.</param>
+    /// <inheritdoc cref="IUpstreamConnection.SendAsync"/>
+    public async Task<UpstreamResponse> SendAsync(
+        Endpoint endpoint,
+        UpstreamRequest request,
+        bool onNewConnection,
+        ConnectionObserver observer,
+        CancellationToken cancel)
     {
-        Pooled.Dispose();
-        if (_newConnection.IsValueCreated)
+        var address = endpoint.Resolved.Address;
+        var key = new PoolKey(
+            address, _connector.NameFor(address, endpoint.Resolved.DnsName), IsTls && request.Upgrade is not null);
+        while (true)
         {
-            _newConnection.Value.Dispose();
+            var pool = _pools.TryGetValue(key, out var known) ? known : Add(key);
+            if (await pool.SendAsync(request, onNewConnection, observer, cancel) is { } response)
+            {
+                return response;
+            }
+            // It was removed at the same time.
+            _pools.TryRemove(new(key, pool));
         }
     }
 
-    private static SocketsHttpHandler CreateHandler(UpstreamTls? tls, Protocol protocol)
+    /// <summary>Closes idle connections; those with requests close when these have ended.</summary>
+    public void Dispose()
     {
-        var handler = new SocketsHttpHandler
+        _isDisposed = true;
+        _trimming.Dispose();
+        foreach (var (key, pool) in _pools)
         {
-            UseProxy = false,
-            UseCookies = false,
-            AllowAutoRedirect = false,
-            AutomaticDecompression = DecompressionMethods.None,
-            // Trace headers are forwarded, or replaced by the exchange, not by the handler.
-            ActivityHeadersPropagator = null,
-            EnableMultipleHttp2Connections = true,
-            ConnectTimeout = Connector.ConnectTimeout,
-            PooledConnectionIdleTimeout = TimeSpan.FromSeconds(90),
-            // Longer than the 5 minutes that grpc-go servers require between pings by default.
-            KeepAlivePingDelay = TimeSpan.FromSeconds(310),
-            KeepAlivePingTimeout = TimeSpan.FromSeconds(20),
-            KeepAlivePingPolicy = HttpKeepAlivePingPolicy.WithActiveRequests,
-            // Non-ASCII bytes are forwarded unchanged.
-            RequestHeaderEncodingSelector = static (_, _) => Encoding.Latin1,
-            ResponseHeaderEncodingSelector = static (_, _) => Encoding.Latin1,
-            ConnectCallback = new Connector(tls, http2Only: protocol.IsGrpc).ConnectAsync,
-            PlaintextStreamFilter = static (context, _) => ValueTask.FromResult(
-                context.NegotiatedHttpVersion.Major == 1
-                    ? new TrackedConnection(context.PlaintextStream)
-                    : context.PlaintextStream),
+            _pools.TryRemove(key, out _);
+            pool.Retire();
+        }
+    }
+
+    private UpstreamPool Add(PoolKey key)
+    {
+        ObjectDisposedException.ThrowIf(_isDisposed, this);
+        return _pools.GetOrAdd(key, Create);
+    }
+
+    private UpstreamPool Create(PoolKey key)
+    {
+        var mayBeHttp2 = Protocol.IsGrpc || (IsTls && !key.IsUpgrade);
+        var opener = new ConnectionOpener
+        {
+            Open = cancel => _connector.OpenAsync(
+                key.Address, key.TlsName, offerHttp2: mayBeHttp2, offerHttp11: Protocol.IsHttp, cancel),
+            StartHttp2 = mayBeHttp2 ? StartHttp2Async : null,
+            IsHttp2Only = Protocol.IsGrpc,
+            Http1 = _limits.Http1,
         };
-        return handler;
-    }
-}
-
-/// <summary>
-/// Shares clients, one for each TLS configuration and protocol, and disposes of those that are no longer used.
-/// </summary>
-internal sealed class UpstreamClients : IDisposable
-{
-    // An exchange may have chosen a client just before the last backend that uses it was removed.
-    private static readonly TimeSpan Linger = TimeSpan.FromSeconds(60);
-
-    private readonly Lock _lock = new();
-    private readonly Dictionary<(UpstreamTls?, Protocol), Entry> _entries = [];
-
-    public UpstreamClient Acquire(UpstreamTls? tls, Protocol protocol)
-    {
-        var key = (tls, protocol);
-        lock (_lock)
-        {
-            if (!_entries.TryGetValue(key, out var entry))
-            {
-                _entries[key] = entry = new Entry(new UpstreamClient(tls, protocol));
-            }
-            entry.Holders++;
-            return entry.Client;
-        }
+        return new UpstreamPool(opener, _limits.Pool, _limits.Budget);
     }
 
-    public void Release(UpstreamTls? tls, Protocol protocol)
+    private async ValueTask<IUpstreamConnection> StartHttp2Async(
+        Wire.Sockets.ByteChannel channel,
+        IConnectionOwner owner,
+        ConnectionObserver observer,
+        CancellationToken cancel) =>
+        await Http2Connection.StartAsync(channel, _limits.Http2, owner, observer, cancel);
+
+    private void Trim()
     {
-        var key = (tls, protocol);
-        lock (_lock)
+        foreach (var (key, pool) in _pools)
         {
-            var entry = _entries[key];
-            if (--entry.Holders == 0)
+            pool.Trim();
+            if (pool.TryRemove(MaxUnused))
             {
-                _ = DisposeLaterAsync(key, entry);
+                _pools.TryRemove(new(key, pool));
             }
         }
     }
 
-    public void Dispose()
-    {
-        lock (_lock)
-        {
-            foreach (var entry in _entries.Values)
-            {
-                entry.Client.Dispose();
-            }
-            _entries.Clear();
-        }
-    }
-
-    private async Task DisposeLaterAsync((UpstreamTls?, Protocol) key, Entry entry)
-    {
-        await Task.Delay(Linger);
-        lock (_lock)
-        {
-            if (entry.Holders == 0 && _entries.GetValueOrDefault(key) == entry)
-            {
-                _entries.Remove(key);
-                // Closes idle connections only; open streams can finish.
-                entry.Client.Dispose();
-            }
-        }
-    }
-
-    private sealed class Entry(UpstreamClient client)
-    {
-        public UpstreamClient Client { get; } = client;
-
-        public int Holders { get; set; }
-    }
+    /// <summary>What makes connections interchangeable.</summary>
+    /// <param name="TlsName">Empty for plain text.</param>
+    /// <param name="IsUpgrade">Whether HTTP/2 must not be negotiated.</param>
+    private readonly record struct PoolKey(IPEndPoint Address, string TlsName, bool IsUpgrade);
 }

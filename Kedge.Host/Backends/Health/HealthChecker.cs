@@ -11,7 +11,7 @@ internal sealed class HealthChecker(Backend backend, HealthCheck check, ILogger 
 
     private readonly TimeSpan _interval = check.Interval > TimeSpan.Zero ? check.Interval : TimeSpan.FromSeconds(10);
     private readonly TimeSpan _timeout = check.Timeout > TimeSpan.Zero ? check.Timeout : TimeSpan.FromSeconds(1);
-    private readonly HealthProbe _probe = new(backend.Client, check);
+    private readonly HealthProbe _probe = new(backend.Client, check, backend.Connections);
 
     /// <summary>Runs until cancelled, then returns.</summary>
     public async Task RunAsync(CancellationToken stop)

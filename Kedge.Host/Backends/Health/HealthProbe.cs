@@ -1,15 +1,15 @@
 using System.Buffers.Binary;
 using System.Net;
-using System.Net.Http.Headers;
 using System.Text;
 using Kedge.Domain.Decoded;
 using Kedge.Host.Backends.Connections;
 using Kedge.Host.Http;
+using Kedge.Wire.Upstream;
 
 namespace Kedge.Host.Backends.Health;
 
 /// <summary>A health check of an endpoint: a GET request, or a call of grpc.health.v1's Check.</summary>
-internal sealed class HealthProbe(UpstreamClient client, HealthCheck check)
+internal sealed class HealthProbe(UpstreamClient client, HealthCheck check, ConnectionObserver observer)
 {
     private const int MaxReplyBytes = 1024;
 
@@ -26,55 +26,50 @@ internal sealed class HealthProbe(UpstreamClient client, HealthCheck check)
         {
             try
             {
-                return await ProbeAsync(endpoint, client.Pooled, limit.Token);
+                return await ProbeAsync(endpoint, onNewConnection: false, limit.Token);
             }
-            catch (Exception e) when (ConnectionLostException.In(e) is { Reused: true } or { NothingSent: true })
+            catch (UpstreamException e) when (e is { ConnectionWasReused: true, BeforeAnyResponseByte: true })
             {
                 // The endpoint closed an idle connection, which says nothing about its health.
-                return await ProbeAsync(endpoint, client.NewConnection, limit.Token);
+                return await ProbeAsync(endpoint, onNewConnection: true, limit.Token);
             }
         }
         catch (OperationCanceledException) when (!stop.IsCancellationRequested)
         {
             return "no response within the timeout";
         }
-        catch (Exception e) when (!stop.IsCancellationRequested)
+        catch (UpstreamException e) when (!stop.IsCancellationRequested)
         {
-            return ConnectFailure.Is(e)
+            return e.Kind == FailureKind.Connect
                 ? $"no connection: {ConnectFailure.Reason(e)}"
                 : "the endpoint closed the connection early";
         }
     }
 
-    private async Task<string?> ProbeAsync(Endpoint endpoint, HttpMessageInvoker invoker, CancellationToken cancel)
+    private async Task<string?> ProbeAsync(Endpoint endpoint, bool onNewConnection, CancellationToken cancel)
     {
-        var config = client.ConfigFor(isUpgrade: false);
-        var path = client.Protocol.IsGrpc ? "/grpc.health.v1.Health/Check" : check.HttpPath;
-        using var request = new HttpRequestMessage(
-            client.Protocol.IsGrpc ? HttpMethod.Post : HttpMethod.Get, endpoint.UriOf(path, ""))
+        var request = new UpstreamRequest
         {
-            Version = config.Version!,
-            VersionPolicy = config.VersionPolicy!.Value,
+            Method = client.Protocol.IsGrpc ? "POST" : "GET",
+            Target = client.Protocol.IsGrpc ? "/grpc.health.v1.Health/Check" : check.HttpPath,
+            Scheme = client.Scheme,
+            Authority = endpoint.Resolved.DnsName.Length > 0 ? endpoint.Resolved.DnsName : endpoint.Name,
         };
-        request.Options.Set(Connector.EndpointOption, endpoint);
-        request.Headers.TryAddWithoutValidation("User-Agent", "kedge-health-check");
-        if (endpoint.Resolved.DnsName.Length > 0)
-        {
-            request.Headers.TryAddWithoutValidation("Host", endpoint.Resolved.DnsName);
-        }
+        request.Fields.Add("User-Agent", "kedge-health-check");
         if (client.Protocol.IsGrpc)
         {
-            request.Headers.TryAddWithoutValidation("TE", "trailers");
+            request.Fields.Add("TE", "trailers");
+            request.Fields.Add("Content-Type", "application/grpc");
             request.Content = new ByteArrayContent(_message);
-            request.Content.Headers.ContentType = new MediaTypeHeaderValue("application/grpc");
         }
-        using var response = await invoker.SendAsync(request, cancel);
+        using var response = await client.SendAsync(
+            endpoint, request, onNewConnection, observer, cancel);
         return client.Protocol.IsGrpc
             ? await GrpcProblemAsync(response, cancel)
             : (int)response.StatusCode is >= 200 and < 400 ? null : $"HTTP {(int)response.StatusCode}";
     }
 
-    private static async Task<string?> GrpcProblemAsync(HttpResponseMessage response, CancellationToken cancel)
+    private static async Task<string?> GrpcProblemAsync(UpstreamResponse response, CancellationToken cancel)
     {
         if (response.StatusCode != HttpStatusCode.OK)
         {
@@ -84,13 +79,11 @@ internal sealed class HealthProbe(UpstreamClient client, HealthCheck check)
         var reply = new byte[MaxReplyBytes];
         var length = await body.ReadAtLeastAsync(reply, reply.Length, throwOnEndOfStream: false, cancel);
         // A trailers-only response has the status in its headers.
-        var headers = response.Headers.NonValidated;
-        if (!headers.TryGetValues(GrpcHeaders.Status, out var values)
-            && !response.TrailingHeaders.NonValidated.TryGetValues(GrpcHeaders.Status, out values))
+        if (!response.Fields.TryGet(GrpcHeaders.Status, out var status)
+            && response.Trailers?.TryGet(GrpcHeaders.Status, out status) is not true)
         {
             return "no gRPC status";
         }
-        var status = values.ToString();
         if (status != "0")
         {
             return $"gRPC status {status}";

@@ -1,10 +1,10 @@
 using System.Net;
 using System.Net.Sockets;
 
-namespace Kedge.Host.Http;
+namespace Kedge.Wire.Sockets;
 
 /// <summary>Opens outgoing TCP connections.</summary>
-internal static class TcpConnection
+public static class TcpConnection
 {
     /// <summary>The keep-alive of connections to backends.</summary>
     public static readonly TimeSpan DefaultKeepAlive = TimeSpan.FromSeconds(30);

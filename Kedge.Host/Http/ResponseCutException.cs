@@ -1,0 +1,8 @@
+namespace Kedge.Host.Http;
+
+/// <summary>
+/// Thrown to the server when a response has started and cannot be completed. Over HTTP/1.1, the server then sends what
+/// it has and closes the connection without the end of the body, by which the caller notices. (An abort would also
+/// discard what has not been sent yet.) The request has been logged, so log outputs drop the server's report of it.
+/// </summary>
+internal sealed class ResponseCutException() : IOException("the response was cut");

@@ -1,0 +1,583 @@
+using System.Runtime.CompilerServices;
+using System.Threading.Tasks.Sources;
+using Kedge.Wire.Sockets;
+using Kedge.Wire.Upstream;
+
+namespace Kedge.Wire.Http1;
+
+// One exchange after the other. Each has two halves, which proceed at the same time and end in either order:
+//
+//   request    SendAsync ──▶ content (SendContentAsync) ──▶ Http1RequestStream ──▶ OutputBuffer ──▶ channel
+//   response   SendAsync ◀── Http1ResponseStream ◀── input buffer ◀── channel
+//
+// When both have ended, the connection is idle again. While it is idle, a read is pending: it notices when the peer
+// closes the connection, and becomes the first read of the next response.
+
+/// <summary>An HTTP/1.1 connection to an endpoint.</summary>
+public sealed class Http1Connection : IUpstreamConnection, IValueTaskSource<int>
+{
+    private const int BufferSize = 4096;
+    private const int MaxInformational = 64;
+
+    private readonly IConnectionOwner _owner;
+    private readonly Http1Options _options;
+    private readonly ResponseHeadParser _parser;
+    private readonly Action _completeReadAhead;
+    private ManualResetValueTaskSourceCore<int> _readAhead;
+    private ConfiguredValueTaskAwaitable<int>.ConfiguredValueTaskAwaiter _readAheadAwaiter;
+    private bool _readAheadPending;
+    private volatile bool _readAheadCompleted;
+    private byte[] _input = new byte[BufferSize];
+    private int _start;
+    private int _end;
+    private int _state;
+    private int _closed;
+    private volatile bool _isRetired;
+    private long _idleSince = Environment.TickCount64;
+    private long _requests;
+
+    // Of the current exchange.
+    private UpstreamRequest? _request;
+    private CancellationToken _cancel;
+    private CancellationTokenRegistration _registration;
+    private int _openHalves;
+    private bool _receivedAny;
+    private bool _isPersistent;
+    private volatile bool _requestEnded;
+    private volatile bool _discardsContent;
+    private volatile Exception? _contentError;
+
+    public Http1Connection(ByteChannel channel, Http1Options options, IConnectionOwner owner)
+    {
+        Channel = channel;
+        _options = options;
+        _owner = owner;
+        _parser = new ResponseHeadParser(options.MaxHeadBytes);
+        _completeReadAhead = CompleteReadAhead;
+    }
+
+    private enum State
+    {
+        Idle,
+        Busy,
+        Closed,
+    }
+
+    public int FreeStreams => Volatile.Read(ref _state) == (int)State.Idle && !_isRetired ? 1 : 0;
+
+    public int ActiveStreams => Volatile.Read(ref _state) == (int)State.Busy ? 1 : 0;
+
+    public long? IdleSince => Volatile.Read(ref _state) == (int)State.Idle ? Volatile.Read(ref _idleSince) : null;
+
+    public long? MaxIdle { get; private set; }
+
+    internal ByteChannel Channel { get; }
+
+    internal OutputBuffer Output { get; } = new(BufferSize);
+
+    /// <summary>What was received and not consumed.</summary>
+    internal ReadOnlySpan<byte> Buffered => _input.AsSpan(_start, _end - _start);
+
+    /// <summary>The endpoint takes no more of the content: writes of it are ignored.</summary>
+    internal bool DiscardsContent => _discardsContent;
+
+    internal Http1Options Options => _options;
+
+    public bool TryReserve() =>
+        !_isRetired
+        && !_readAheadCompleted
+        && Interlocked.CompareExchange(ref _state, (int)State.Busy, (int)State.Idle) == (int)State.Idle;
+
+    public async Task<UpstreamResponse> SendAsync(UpstreamRequest request, CancellationToken cancel)
+    {
+        if (_readAheadCompleted)
+        {
+            // It closed between being reserved and being used.
+            Close();
+            throw Failure(FailureKind.Closed, SentState.NothingSent, "the connection was closed");
+        }
+        Begin(request, cancel);
+        try
+        {
+            RequestHeadEncoder.Encode(request, Output);
+        }
+        catch (UpstreamException)
+        {
+            Output.Clear();
+            _isPersistent = true;
+            EndHalf();
+            EndHalf();
+            throw;
+        }
+        try
+        {
+            var waitsForContinue = false;
+            if (request.Content is null)
+            {
+                await FlushAsync();
+                _requestEnded = true;
+                EndHalf();
+            }
+            else if (request.ExpectsContinue)
+            {
+                await FlushAsync();
+                waitsForContinue = true;
+            }
+            else
+            {
+                _ = SendContentAsync(request);
+            }
+            for (var informational = 0; ; informational++)
+            {
+                waitsForContinue = await ReadHeadAsync(request, waitsForContinue);
+                var status = _parser.StatusCode;
+                if (status == 101 || status >= 200)
+                {
+                    break;
+                }
+                if (informational == MaxInformational)
+                {
+                    throw Failure(FailureKind.MalformedResponse, "it has too many informational responses");
+                }
+                if (status != 100)
+                {
+                    if (request.OnInformational is { } pass)
+                    {
+                        await pass(status, _parser.Fields);
+                    }
+                }
+                else if (waitsForContinue)
+                {
+                    waitsForContinue = false;
+                    _ = SendContentAsync(request);
+                }
+            }
+            if (waitsForContinue)
+            {
+                // The endpoint does not want the content, and would take the next request for it.
+                _requestEnded = true;
+                EndHalf();
+            }
+            return Respond(request, mayPersist: !waitsForContinue);
+        }
+        catch (Exception e)
+        {
+            throw Fail(e);
+        }
+    }
+
+    public void Retire()
+    {
+        _isRetired = true;
+        if (Interlocked.CompareExchange(ref _state, (int)State.Closed, (int)State.Idle) == (int)State.Idle)
+        {
+            Close();
+        }
+    }
+
+    int IValueTaskSource<int>.GetResult(short token) => _readAhead.GetResult(token);
+
+    ValueTaskSourceStatus IValueTaskSource<int>.GetStatus(short token) => _readAhead.GetStatus(token);
+
+    void IValueTaskSource<int>.OnCompleted(
+        Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) =>
+        _readAhead.OnCompleted(continuation, state, token, flags);
+
+    /// <summary>
+    /// Keeps a read pending while the connection is idle. Called once for a new connection that is not used at once.
+    /// </summary>
+    internal void ReadAhead()
+    {
+        if (_input.Length > BufferSize)
+        {
+            _input = new byte[BufferSize];
+        }
+        _start = _end = 0;
+        _readAhead.Reset();
+        _readAheadPending = true;
+        var read = Channel.ReadAsync(_input);
+        _readAheadAwaiter = read.ConfigureAwait(false).GetAwaiter();
+        if (_readAheadAwaiter.IsCompleted)
+        {
+            CompleteReadAhead();
+        }
+        else
+        {
+            _readAheadAwaiter.UnsafeOnCompleted(_completeReadAhead);
+        }
+    }
+
+    /// <summary>Reads more input. The buffer grows as the parsers allow.</summary>
+    /// <returns>Whether there was any before the end of the stream.</returns>
+    internal async ValueTask<bool> FillAsync()
+    {
+        int count;
+        if (_readAheadPending)
+        {
+            _readAheadPending = false;
+            count = await new ValueTask<int>(this, _readAhead.Version);
+            _readAheadCompleted = false;
+        }
+        else
+        {
+            MakeRoom();
+            count = await Channel.ReadAsync(_input.AsMemory(_end));
+        }
+        _end += count;
+        _receivedAny |= count > 0;
+        return count > 0;
+    }
+
+    internal void Consume(int count) => _start += count;
+
+    /// <summary>Puts back what was read into another buffer. There must be no input in the buffer.</summary>
+    internal void Unread(ReadOnlySpan<byte> bytes)
+    {
+        _start = 0;
+        _end = bytes.Length;
+        if (_input.Length < bytes.Length)
+        {
+            _input = new byte[bytes.Length];
+        }
+        bytes.CopyTo(_input);
+    }
+
+    /// <summary>Sends what has been collected. Errors are left to the response.</summary>
+    internal ValueTask FlushAsync()
+    {
+        if (Output.Count == 0)
+        {
+            return default;
+        }
+        if (_discardsContent)
+        {
+            Output.Clear();
+            return default;
+        }
+        var write = Channel.WriteAsync(Output.Memory);
+        if (!write.IsCompletedSuccessfully)
+        {
+            return AwaitAsync(write);
+        }
+        Output.Clear();
+        return default;
+
+        async ValueTask AwaitAsync(ValueTask write)
+        {
+            await AwaitWriteAsync(write);
+            Output.Clear();
+        }
+    }
+
+    /// <summary>Sends the bytes. Errors are left to the response.</summary>
+    internal ValueTask WriteAsync(ReadOnlyMemory<byte> bytes) => AwaitWriteAsync(Channel.WriteAsync(bytes));
+
+    /// <summary>The response has been received to its end.</summary>
+    internal void EndResponse()
+    {
+        if (!_isPersistent && !_requestEnded)
+        {
+            StopContent();
+            Close();
+        }
+        EndHalf();
+    }
+
+    /// <summary>The exception for a response that broke off, or for what went wrong with it. Closes the connection.
+    /// </summary>
+    internal Exception Fail(Exception e)
+    {
+        Close();
+        _registration.Unregister();
+        return _cancel.IsCancellationRequested ? new OperationCanceledException(_cancel)
+            : _contentError is { } content ? new UpstreamException(
+                FailureKind.ContentFailed, SentState.MayHaveBeenProcessed, "the content of the request failed", content)
+            : e is UpstreamException ? e
+            : Failure(FailureKind.Closed, SentState.MayHaveBeenProcessed, "the connection was closed", e);
+    }
+
+    internal UpstreamException Failure(FailureKind kind, string message) =>
+        Failure(kind, SentState.MayHaveBeenProcessed, message);
+
+    internal UpstreamException Ended() => Failure(FailureKind.Closed, "the connection ended before the response");
+
+    /// <summary>Closes the connection after it was used for another protocol.</summary>
+    internal void EndUpgrade()
+    {
+        _registration.Unregister();
+        Close();
+    }
+
+    internal void Close()
+    {
+        if (Interlocked.Exchange(ref _closed, 1) != 0)
+        {
+            return;
+        }
+        Volatile.Write(ref _state, (int)State.Closed);
+        Channel.Abort();
+        _ = DisposeChannelAsync();
+        _owner.Retired(this);
+        _owner.Closed(this);
+    }
+
+    private async Task DisposeChannelAsync()
+    {
+        try
+        {
+            await Channel.DisposeAsync();
+        }
+        catch (Exception e) when (e is IOException or ObjectDisposedException or InvalidOperationException)
+        {
+            // It was of no further use.
+        }
+    }
+
+    private void Begin(UpstreamRequest request, CancellationToken cancel)
+    {
+        _request = request;
+        _cancel = cancel;
+        _openHalves = 2;
+        _receivedAny = _isPersistent = _requestEnded = _discardsContent = false;
+        _contentError = null;
+        _registration = cancel.UnsafeRegister(static self => ((Http1Connection)self!).Close(), this);
+    }
+
+    private void CompleteReadAhead()
+    {
+        var count = 0;
+        Exception? error = null;
+        try
+        {
+            count = _readAheadAwaiter.GetResult();
+        }
+        catch (Exception e)
+        {
+            error = e;
+        }
+        _readAheadCompleted = true;
+        if (Interlocked.CompareExchange(ref _state, (int)State.Closed, (int)State.Idle) == (int)State.Idle)
+        {
+            // The peer closed it, or sent what nobody asked for.
+            Close();
+        }
+        if (error is null)
+        {
+            _readAhead.SetResult(count);
+        }
+        else
+        {
+            _readAhead.SetException(error);
+        }
+    }
+
+    /// <summary>Reads the head of a response. While the request waits for a 100, only for a time.</summary>
+    /// <returns>Whether it still waits for a 100.</returns>
+    private async ValueTask<bool> ReadHeadAsync(UpstreamRequest request, bool waitsForContinue)
+    {
+        _parser.Reset();
+        while (true)
+        {
+            switch (_parser.Parse(Buffered, out var consumed))
+            {
+                case ParseStatus.Complete:
+                    Consume(consumed);
+                    return waitsForContinue;
+                case ParseStatus.Malformed:
+                    throw Failure(FailureKind.MalformedResponse, _parser.Error!);
+                case ParseStatus.TooLarge:
+                    throw Failure(
+                        FailureKind.HeadTooLarge, $"the response header exceeds {_options.MaxHeadBytes} bytes");
+                default:
+                    Consume(consumed);
+                    break;
+            }
+            bool hasMore;
+            if (waitsForContinue)
+            {
+                var fill = FillAsync().AsTask();
+                if (await Task.WhenAny(fill, Task.Delay(_options.ContinueTimeout)) != fill)
+                {
+                    waitsForContinue = false;
+                    _ = SendContentAsync(request);
+                }
+                hasMore = await fill;
+            }
+            else
+            {
+                hasMore = await FillAsync();
+            }
+            if (!hasMore)
+            {
+                throw Ended();
+            }
+        }
+    }
+
+    private UpstreamResponse Respond(UpstreamRequest request, bool mayPersist)
+    {
+        var status = _parser.StatusCode;
+        var fields = _parser.Fields;
+        if (status == 101)
+        {
+            return Switch(request, fields);
+        }
+        var framing = ResponseFraming.Of(request.Method, status, _parser.IsHttp10, fields);
+        if (framing.Error is { } error)
+        {
+            throw Failure(FailureKind.MalformedResponse, error);
+        }
+        _isPersistent = mayPersist && framing.IsPersistent;
+        MaxIdle = framing.KeepAliveSeconds is { } seconds ? Math.Max(0, 1000L * seconds - 1000) : null;
+        var response = new UpstreamResponse(status, fields)
+        {
+            ContentLength = framing.ContentLength,
+            HasNoContent = framing.Framing == ContentFraming.None,
+        };
+        if (IsAscii(_parser.ReasonPhrase))
+        {
+            response.ReasonPhrase = _parser.ReasonPhrase;
+        }
+        if (framing.Framing != ContentFraming.None)
+        {
+            response.Content = new StreamedContent(new Http1ResponseStream(this, response, framing));
+        }
+        if (framing.Framing == ContentFraming.None)
+        {
+            EndResponse();
+        }
+        return response;
+    }
+
+    /// <summary>The connection is no longer HTTP (RFC 9110, 7.8).</summary>
+    private UpstreamResponse Switch(UpstreamRequest request, FieldList fields)
+    {
+        if (request.Upgrade is null
+            || !fields.TryGet("Upgrade", out var protocol)
+            || !protocol.Equals(request.Upgrade, StringComparison.OrdinalIgnoreCase))
+        {
+            throw Failure(FailureKind.MalformedResponse, "it switches to a protocol that was not asked for");
+        }
+        var response = new UpstreamResponse(101, fields)
+        {
+            Content = new StreamedContent(new Http1UpgradedStream(this)),
+        };
+        foreach (ref readonly var field in fields.AsSpan())
+        {
+            response.Headers.TryAddWithoutValidation(field.Name, field.Value);
+        }
+        return response;
+    }
+
+    private async Task SendContentAsync(UpstreamRequest request)
+    {
+        try
+        {
+            var stream = new Http1RequestStream(this, request.ContentLength);
+            await request.Content!.CopyToAsync(stream, null, _cancel);
+            await stream.EndAsync(request.Trailers);
+        }
+        catch (Exception e)
+        {
+            if (!_discardsContent)
+            {
+                _contentError = e;
+            }
+            Close();
+        }
+        _requestEnded = true;
+        EndHalf();
+    }
+
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
+    private async ValueTask AwaitWriteAsync(ValueTask write)
+    {
+        try
+        {
+            await write;
+        }
+        catch (Exception e) when (e is IOException or OperationCanceledException)
+        {
+            // The endpoint may have responded early and closed the connection; whether it did, the response shows.
+            _isPersistent = false;
+            StopContent();
+        }
+    }
+
+    private void StopContent()
+    {
+        _discardsContent = true;
+        _request?.ContentUnwanted?.Invoke();
+    }
+
+    private void EndHalf()
+    {
+        if (Interlocked.Decrement(ref _openHalves) == 0)
+        {
+            Release();
+        }
+    }
+
+    private void Release()
+    {
+        _request = null;
+        _requests++;
+        // A cancellation that is being carried out might close the connection in the middle of the next exchange. (That
+        // there is nothing to unregister is normal when the exchange has ended before its request.)
+        var isCanceled = !_registration.Unregister() && _cancel.IsCancellationRequested;
+        if (isCanceled || !_isPersistent || _discardsContent || _readAheadCompleted || _start != _end)
+        {
+            Close();
+        }
+        if (Volatile.Read(ref _closed) != 0)
+        {
+            return;
+        }
+        _cancel = default;
+        Volatile.Write(ref _idleSince, Environment.TickCount64);
+        Volatile.Write(ref _state, (int)State.Idle);
+        if (!_readAheadPending)
+        {
+            ReadAhead();
+        }
+        if (_isRetired)
+        {
+            Retire();
+        }
+        else
+        {
+            _owner.Available(this);
+        }
+    }
+
+    private void MakeRoom()
+    {
+        if (_start == _end)
+        {
+            _start = _end = 0;
+        }
+        else if (_end == _input.Length)
+        {
+            if (_start == 0)
+            {
+                Array.Resize(ref _input, 2 * _input.Length);
+            }
+            else
+            {
+                Buffered.CopyTo(_input);
+                _end -= _start;
+                _start = 0;
+            }
+        }
+    }
+
+    private UpstreamException Failure(FailureKind kind, SentState sent, string message, Exception? cause = null) =>
+        new(kind, sent, message, cause)
+        {
+            ConnectionWasReused = _requests > 0,
+            BeforeAnyResponseByte = !_receivedAny,
+        };
+
+    // What is not ASCII, the server would replace by question marks; the phrase is optional.
+    private static bool IsAscii(string? text) => text is not null && System.Text.Ascii.IsValid(text);
+}

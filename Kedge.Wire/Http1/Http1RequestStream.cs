@@ -1,0 +1,96 @@
+using System.Runtime.CompilerServices;
+using Kedge.Wire.Sockets;
+using Kedge.Wire.Upstream;
+
+namespace Kedge.Wire.Http1;
+
+/// <summary>
+/// Where the content of a request is written to: frames it, and collects what is small, so that a short request leaves
+/// in one piece with its head.
+/// </summary>
+/// <param name="length">The Content-Length; null = chunked.</param>
+internal sealed class Http1RequestStream(Http1Connection connection, long? length) : AsyncOnlyStream
+{
+    // Chunk sizes with their line ends, and the line end after the data.
+    private const int ChunkOverhead = 12;
+
+    private long _remaining = length ?? long.MaxValue;
+
+    public override bool CanRead => false;
+
+    public override bool CanWrite => true;
+
+    public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        if (buffer.IsEmpty || connection.DiscardsContent)
+        {
+            return default;
+        }
+        _remaining -= buffer.Length;
+        if (_remaining < 0)
+        {
+            throw new InvalidOperationException("the content is longer than its length");
+        }
+        var output = connection.Output;
+        if (buffer.Length + ChunkOverhead > output.Free)
+        {
+            return WriteLargeAsync(buffer);
+        }
+        if (length is null)
+        {
+            output.WriteChunkSize(buffer.Length);
+            output.Write(buffer.Span);
+            output.Write("\r\n"u8);
+        }
+        else
+        {
+            output.Write(buffer.Span);
+        }
+        return default;
+    }
+
+    public override Task FlushAsync(CancellationToken cancellationToken)
+    {
+        var flush = connection.FlushAsync();
+        return flush.IsCompletedSuccessfully ? Task.CompletedTask : flush.AsTask();
+    }
+
+    /// <summary>The content is complete.</summary>
+    public ValueTask EndAsync(Func<FieldList?>? trailers)
+    {
+        if (connection.DiscardsContent)
+        {
+            return default;
+        }
+        if (length is null)
+        {
+            RequestHeadEncoder.EncodeEnd(trailers?.Invoke(), connection.Output);
+        }
+        else if (_remaining > 0)
+        {
+            throw new InvalidOperationException("the content is shorter than its length");
+        }
+        return connection.FlushAsync();
+    }
+
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
+    private async ValueTask WriteLargeAsync(ReadOnlyMemory<byte> buffer)
+    {
+        var output = connection.Output;
+        if (length is null)
+        {
+            output.WriteChunkSize(buffer.Length);
+        }
+        await connection.FlushAsync();
+        if (connection.DiscardsContent)
+        {
+            return;
+        }
+        await connection.WriteAsync(buffer);
+        if (length is null)
+        {
+            // Leaves with what comes next, or with the flush.
+            output.Write("\r\n"u8);
+        }
+    }
+}

@@ -1,0 +1,41 @@
+using System.Net;
+
+namespace Kedge.Wire.Sockets;
+
+/// <summary>
+/// A byte stream to a peer and back: a TCP connection, or TLS on one. One reader and one writer may use it at the same
+/// time. Operations complete synchronously whenever they can.
+/// </summary>
+public abstract class ByteChannel : IAsyncDisposable
+{
+    /// <summary>The protocol that ALPN negotiated (<c>h2</c>, <c>http/1.1</c>); null when none was.</summary>
+    public virtual string? ApplicationProtocol => null;
+
+    /// <summary>
+    /// Reads at least one byte. An empty buffer waits until bytes, or the end, can be read, and returns 0.
+    /// </summary>
+    /// <returns>The number of bytes; 0 when the peer has ended the stream.</returns>
+    /// <exception cref="IOException">The connection was reset or aborted.</exception>
+    /// <exception cref="OperationCanceledException">The operation was canceled.</exception>
+    public abstract ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancel = default);
+
+    /// <summary>Writes all the bytes. The buffer may be reused when this completes.</summary>
+    /// <exception cref="IOException">The connection was reset or aborted.</exception>
+    /// <exception cref="OperationCanceledException">The operation was canceled; the channel is of no further use.
+    /// </exception>
+    public abstract ValueTask WriteAsync(ReadOnlyMemory<byte> bytes, CancellationToken cancel = default);
+
+    /// <summary>
+    /// Closes the connection now. Operations in progress fail with an <see cref="IOException"/>. Can be called at any
+    /// time, by any thread, more than once; never throws.
+    /// </summary>
+    public abstract void Abort();
+
+    /// <summary>Closes the connection and releases what it holds.</summary>
+    public abstract ValueTask DisposeAsync();
+}
+
+/// <summary>Opens a TCP connection.</summary>
+/// <exception cref="IOException">No connection could be made; the cause is a
+/// <see cref="System.Net.Sockets.SocketException"/>.</exception>
+public delegate ValueTask<ByteChannel> ChannelConnect(EndPoint address, CancellationToken cancel);

@@ -1,0 +1,19 @@
+namespace Kedge.Wire.Upstream;
+
+/// <summary>Limits of connection pools.</summary>
+public sealed record PoolOptions
+{
+    /// <summary>The limit for connections to one endpoint with the same settings; at least 1.</summary>
+    public int MaxConnections { get; init; } = 1024;
+
+    /// <summary>
+    /// The limit for requests that wait for a connection to one endpoint; those beyond fail at once.
+    /// </summary>
+    public int MaxWaiting { get; init; } = 8192;
+
+    /// <summary>The time limit for opening a connection, with all its handshakes.</summary>
+    public TimeSpan ConnectTimeout { get; init; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>How long an idle connection is kept.</summary>
+    public TimeSpan IdleTimeout { get; init; } = TimeSpan.FromSeconds(90);
+}
