@@ -22,18 +22,13 @@ type Outcome =
 let private outcome text headers = { Text = text; Headers = headers }
 
 /// Long bodies are not written out.
-let private bodyText (body: string) =
-    if body.Length <= 60 then
-        body
-    else
-        $"{body.Length} bytes"
+let private bodyText (body: string) = if body.Length <= 60 then body else $"{body.Length} bytes"
 
 /// An answer of kedge itself is its status alone, with its type when that is not the status' usual one.
 let private describe (status: int) (body: string) (isWhole: bool) (headers: (string * string) list) =
     let errorType =
         headers
-        |> List.tryFind (fun (name, _) ->
-            String.Equals(name, "X-Kedge-Error-Type", StringComparison.OrdinalIgnoreCase))
+        |> List.tryFind (fun (name, _) -> String.Equals(name, "X-Kedge-Error-Type", StringComparison.OrdinalIgnoreCase))
         |> Option.map snd
 
     let text =
@@ -123,7 +118,7 @@ type Http1Caller(port: int) =
 
             let take (length: int) =
                 task {
-                    let buffer = Array.zeroCreate<byte> (min length 65536)
+                    let buffer = Array.zeroCreate<byte>(min length 65536)
                     let mutable left = length
 
                     while left > 0 do
@@ -179,11 +174,7 @@ type Http1Caller(port: int) =
             client <- Some connected
             let stream = connected.Stream
 
-            let framing =
-                if length > 0 then
-                    $"Content-Length: {length}\r\n"
-                else
-                    ""
+            let framing = if length > 0 then $"Content-Length: {length}\r\n" else ""
 
             let mutable sending = Task.CompletedTask
 
@@ -207,10 +198,7 @@ type Http1Caller(port: int) =
                 let hasNone = method = "HEAD" || status = 204 || status = 304
                 let! body, isWhole, isReusable = readBody stream hasNone fields
 
-                if not isReusable then
-                    close ()
-                else
-                    do! sending
+                if not isReusable then close () else do! sending
 
                 return describe status body isWhole fields
             with
@@ -269,7 +257,9 @@ let callHttp2 (client: HttpClient) (method: string) (host: string) (length: int)
         use limit = new CancellationTokenSource(patience)
 
         try
-            use! response = client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, limit.Token)
+            use! response =
+                client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, limit.Token)
+
             let headers = allHeaders response
 
             try
@@ -296,7 +286,9 @@ let callGrpc (client: HttpClient) (host: string) : Task<Outcome> =
             | _ -> None
 
         try
-            use! response = client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, limit.Token)
+            use! response =
+                client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, limit.Token)
+
             let headers = allHeaders response
 
             try

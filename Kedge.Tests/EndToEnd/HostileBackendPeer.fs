@@ -99,8 +99,7 @@ type HostilePeer(isHttp2: bool, isGrpc: bool, identity: Identity option) =
                         do! stream.ReadExactlyAsync(body.AsMemory())
                     }
 
-                let sound () =
-                    write stream ("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine"B)
+                let sound () = write stream ("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine"B)
 
                 match Volatile.Read &armed with
                 | None ->
@@ -157,7 +156,10 @@ type HostilePeer(isHttp2: bool, isGrpc: bool, identity: Identity option) =
 
                         if case.When <> AtOnce then
                             do! perform stream case.Acts own
-                            do! finish client stream case.End
+
+                            // Only this stream hangs: the connection serves others.
+                            if case.End <> Hang then
+                                do! finish client stream case.End
                 }
 
             let answered = Collections.Generic.HashSet<int>()
@@ -170,7 +172,9 @@ type HostilePeer(isHttp2: bool, isGrpc: bool, identity: Identity option) =
                 | 0uy
                 | 1uy ->
                     if kind = 0uy && payload.Length > 0 then
-                        let increment = frame 8 0 0 [| 0uy; 0uy; byte (payload.Length >>> 8); byte payload.Length |]
+                        let increment =
+                            frame 8 0 0 [| 0uy; 0uy; byte (payload.Length >>> 8); byte payload.Length |]
+
                         do! write stream increment
 
                         if not isEnd then
@@ -209,8 +213,7 @@ type HostilePeer(isHttp2: bool, isGrpc: bool, identity: Identity option) =
                                 let options =
                                     SslServerAuthenticationOptions(
                                         ServerCertificate = own.Certificate,
-                                        ApplicationProtocols =
-                                            Collections.Generic.List [ SslApplicationProtocol.Http2 ]
+                                        ApplicationProtocols = Collections.Generic.List [ SslApplicationProtocol.Http2 ]
                                     )
 
                                 do! tls.AuthenticateAsServerAsync options
@@ -238,6 +241,7 @@ type HostilePeer(isHttp2: bool, isGrpc: bool, identity: Identity option) =
                     serve client |> ignore
             with
             | :? SocketException
+            | :? InvalidOperationException // before the first connection is waited for
             | :? ObjectDisposedException -> ()
         }
 

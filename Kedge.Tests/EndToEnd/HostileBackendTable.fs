@@ -76,6 +76,7 @@ let private fields (text: string) =
         |> List.ofArray
         |> List.map (fun part ->
             match part.IndexOf(": ", 1) with
+            | -1 when part.StartsWith(": ", StringComparison.Ordinal) -> "", unescape (part.Substring 2)
             | -1 -> failwith $"'{part}' is no field"
             | colon -> unescape (part.Substring(0, colon).TrimStart()), unescape (part.Substring(colon + 2)))
 
@@ -107,8 +108,7 @@ let private parseFrame (line: string) : int -> byte array =
             let content = latin1 (unescape rest)
             frame 0 0 own (Array.concat [ [| 0uy |]; number 4 content.Length; content ])
     | "reset" -> fun own -> frame 3 0 own (number 4 (int64 words[0]))
-    | "goaway" ->
-        fun own -> frame 7 0 0 (Array.append (number 4 (streamOf words[0] own)) (number 4 (int64 words[1])))
+    | "goaway" -> fun own -> frame 7 0 0 (Array.append (number 4 (streamOf words[0] own)) (number 4 (int64 words[1])))
     | "settings" ->
         fun _ ->
             frame
@@ -126,7 +126,6 @@ let private parseFrame (line: string) : int -> byte array =
     | "frame" ->
         let payload = latin1 (unescape (String.Join(' ', Array.skip 3 words)))
         fun own -> frame (int words[0]) (int words[1]) (streamOf words[2] own) payload
-    // So many of the frame that follows.
     | "bytes" -> fun _ -> latin1 (unescape rest)
     | other -> failwith $"'{other}' is no frame"
 

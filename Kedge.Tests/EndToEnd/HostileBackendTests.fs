@@ -51,10 +51,20 @@ type private Caller =
 let private run (case: BackendCase) (isHttp2: bool) (caller: Caller) (isReused: bool) =
     task {
         let isSecure = isHttp2 && caller <> Grpc
-        let peer = if isSecure then secure.Value else new HostilePeer(isHttp2, isHttp2, None)
+
+        let peer =
+            if isSecure then
+                secure.Value
+            else
+                new HostilePeer(isHttp2, isHttp2, None)
 
         try
-            let host = if isSecure then "secure.example" else $"127.0.0.1:{peer.Port}"
+            let host =
+                if isSecure then
+                    "secure.example"
+                else
+                    $"127.0.0.1:{peer.Port}"
+
             use http1 = new Http1Caller(kedge.Value.HttpsPort)
 
             let call method body =
@@ -113,7 +123,10 @@ let private check (isHttp2: bool) (case: BackendCase) =
                 for caller in callers do
                     for isReused in [ false; true ] do
                         // Before a connection is there, nothing can happen on one that is in use.
-                        if not (case.When = AtOnce && isReused) && not (case.When = Unasked && not isReused) then
+                        if
+                            not (case.When = AtOnce && isReused)
+                            && not (case.When = Unasked && not isReused)
+                        then
                             caller, isReused
             ]
 
@@ -128,7 +141,10 @@ let private check (isHttp2: bool) (case: BackendCase) =
             ]
 
         // Those that share a backend wait for each other.
-        let apart, shared = takers |> runs |> List.partition (fun (caller, _) -> not isHttp2 || caller = Grpc)
+        let apart, shared =
+            takers
+            |> runs
+            |> List.partition (fun (caller, _) -> not isHttp2 || caller = Grpc)
 
         let apart =
             [
