@@ -16,7 +16,7 @@ open Kedge.Tests.Harness
 type private Verdict =
     /// Its head is malformed, or never ends.
     | NoAnswer
-    /// The head goes on, the body does not to its end.
+    /// The head is sound; the body does not reach its end.
     | CutBody of status: int
     | Whole of status: int * body: string
 

@@ -28,7 +28,7 @@ type When =
     | AfterRequest
     /// As soon as the request's header section is there.
     | Early
-    /// When the connection opens, in the place of the settings of HTTP/2.
+    /// When the connection opens, instead of the settings of HTTP/2.
     | AtOnce
     /// After a sound answer, of which nobody expects more.
     | Unasked
@@ -161,7 +161,7 @@ let private add (isHttp2: bool) (case: BackendCase) (line: string) =
                 let bytes = latin1 (unescape (line.Substring 2))
                 fun _ -> bytes
 
-        // What stands on neighbouring lines is sent at once.
+        // Neighbouring lines are sent in one piece.
         match List.tryLast case.Acts with
         | Some(Send before) ->
             { case with
