@@ -43,7 +43,7 @@ let private nothing name =
     }
 
 /// `\r \n \t \0 \\ \xHH \{text*N}`
-let rec private unescape (text: string) =
+let rec unescape (text: string) =
     let result = StringBuilder()
     let mutable at = 0
 

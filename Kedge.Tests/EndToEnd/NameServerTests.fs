@@ -31,7 +31,8 @@ type private Stage(text: string, port: int) =
     let stop = new CancellationTokenSource()
 
     let run =
-        HostResolver(DnsLookup(servers, new SemaphoreSlim 8), TimeSpan.FromSeconds 30.0, "web.test", 80us).RunAsync(sink, stop.Token)
+        HostResolver(DnsLookup(servers, new SemaphoreSlim 8), TimeSpan.FromSeconds 30.0, "web.test", 80us)
+            .RunAsync(sink, stop.Token)
 
     member _.Sink = sink
     member _.Write(text: string) = scratch.Write("resolv.conf", text) |> ignore
