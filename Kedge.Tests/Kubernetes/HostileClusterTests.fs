@@ -379,10 +379,10 @@ let credentials =
 
                     for header in
                         [
-                            "Impersonate-User", "viewer"
-                            "Impersonate-Uid", "u-1"
-                            "Impersonate-Group", "one"
-                            "Impersonate-Extra-reason", "audit"
+                            "impersonate-user", "viewer"
+                            "impersonate-uid", "u-1"
+                            "impersonate-group", "one"
+                            "impersonate-extra-reason", "audit"
                         ] do
                         Expect.contains stage.Server.LastHeaders header "header"
                 })
