@@ -1,7 +1,7 @@
 /// `--server_max_connection_age`: connections of callers end in good order when they are old.
 module Kedge.Tests.EndToEnd.ConnectionAgeTests
 
-open System
+open System.IO
 open System.Net.Http
 open System.Threading.Tasks
 open Expecto
@@ -30,10 +30,7 @@ let private survives (client: int -> Identity option -> HttpClient) (check: bool
                 wasAsked <- wasAsked || response.Headers.ConnectionClose.GetValueOrDefault()
 
                 return!
-                    DebugPort.metric
-                        kedge
-                        "net_conntrack_listener_conn_accepted_total"
-                        [ "listener_name", "http_tls" ]
+                    DebugPort.metric kedge "net_conntrack_listener_conn_accepted_total" [ "listener_name", "http_tls" ]
             }
 
         do! soon patience "four connections" connections (fun count -> count >= 4.0)
@@ -85,14 +82,19 @@ let tests =
                     let! second = exchange ()
                     Expect.isTrue second "within the grace"
 
-                    let! _ =
-                        failure<exn> "the stream is cut" (fun () ->
-                            task {
-                                while true do
+                    let untilCut () =
+                        task {
+                            let mutable isCut = false
+
+                            while not isCut do
+                                try
                                     let! _ = exchange ()
                                     do! Task.Delay 20
-                            })
+                                with
+                                | :? RpcException
+                                | :? IOException -> isCut <- true
+                        }
 
-                    ()
+                    do! within "the stream is cut" (untilCut ())
                 })
         ]

@@ -261,10 +261,7 @@ let credentials =
                     let root = request.RootElement
                     Expect.equal (string (root.GetProperty "kind")) "ExecCredential" "kind"
 
-                    Expect.equal
-                        (string (root.GetProperty "apiVersion"))
-                        "client.authentication.k8s.io/v1"
-                        "version"
+                    Expect.equal (string (root.GetProperty "apiVersion")) "client.authentication.k8s.io/v1" "version"
 
                     let spec = root.GetProperty "spec"
                     Expect.isFalse (spec.GetProperty("interactive").GetBoolean()) "there is no terminal"
