@@ -195,8 +195,10 @@ public sealed class KedgeServer : IAsyncDisposable
     /// <summary>Marks the server ready if the first lists of the cluster, as far as it needs them, are in.</summary>
     private bool HasCluster()
     {
-        var reason = _cluster.Pending.FirstOrDefault()
-            ?? (_discovery is { First.IsCompleted: false } ? "waiting for the first routes of discovery" : "");
+        var pending = _cluster.Pending;
+        var reason = pending.Count > 0 ? pending[0]
+            : _discovery is { First.IsCompleted: false } ? "waiting for the first routes of discovery"
+            : "";
         _health.WaitsFor = reason;
         if (reason.Length == 0)
         {
