@@ -119,6 +119,7 @@ let private render (service: Service) : string =
     metadata["annotations"] <- texts (service.Annotations.Add("example.com/other", "x"))
     metadata["resourceVersion"] <- JsonValue.Create service.ResourceVersion
     let spec = JsonObject()
+    spec["type"] <- JsonValue.Create service.Type
     spec["ports"] <- JsonArray(service.Ports |> List.map port |> Array.ofList)
     let root = JsonObject()
     root["kind"] <- JsonValue.Create "Service"

@@ -249,7 +249,7 @@ type ApiServerDouble(identity: Identity) =
     /// The subject of the only client certificate that lets callers in. Empty = every certificate does.
     member val CertifiedSubject = "" with get, set
 
-    /// The headers of the last request that was let in, but for `Authorization`.
+    /// The headers of the last request that was let in, but for `Authorization`, with names in lower case.
     member val LastHeaders: (string * string) list = [] with get, set
 
     member _.Port = port
@@ -406,7 +406,7 @@ type ApiServerDouble(identity: Identity) =
                     for header in request.Headers do
                         if header.Key <> "Authorization" then
                             for value in header.Value do
-                                header.Key, string value
+                                header.Key.ToLowerInvariant(), string value
                 ]
 
             match kindOf (string request.Path) with

@@ -44,7 +44,11 @@ type private Ledger() =
         endpoint.Dispose()
         kills.Enqueue(started, Stopwatch.GetTimestamp())
 
-    member _.Good(caller: string) = (match good.TryGetValue caller with | true, count -> count | _ -> 0)
+    member _.Good(caller: string) =
+        (match good.TryGetValue caller with
+         | true, count -> count
+         | _ -> 0)
+
     member _.Total = Seq.sum good.Values
 
     /// Failures of requests that were not in flight when an endpoint was killed.

@@ -261,10 +261,7 @@ let credentials =
                     let root = request.RootElement
                     Expect.equal (string (root.GetProperty "kind")) "ExecCredential" "kind"
 
-                    Expect.equal
-                        (string (root.GetProperty "apiVersion"))
-                        "client.authentication.k8s.io/v1"
-                        "version"
+                    Expect.equal (string (root.GetProperty "apiVersion")) "client.authentication.k8s.io/v1" "version"
 
                     let spec = root.GetProperty "spec"
                     Expect.isFalse (spec.GetProperty("interactive").GetBoolean()) "there is no terminal"
@@ -379,10 +376,10 @@ let credentials =
 
                     for header in
                         [
-                            "Impersonate-User", "viewer"
-                            "Impersonate-Uid", "u-1"
-                            "Impersonate-Group", "one"
-                            "Impersonate-Extra-reason", "audit"
+                            "impersonate-user", "viewer"
+                            "impersonate-uid", "u-1"
+                            "impersonate-group", "one"
+                            "impersonate-extra-reason", "audit"
                         ] do
                         Expect.contains stage.Server.LastHeaders header "header"
                 })

@@ -178,6 +178,8 @@ let moves =
                     use client = Clients.http1 kedge.HttpsPort None
                     do! soon change "served" (fun () -> fetch client web) (isFrom peer)
                     api.Play [ service "\"absent\"" ]
+                    // As the cluster's controller has it a moment later.
+                    api.Play [ Manifest.sliceWithoutPorts "default" "web-1" "web" [ "127.0.0.1" ] ]
 
                     do!
                         soon
