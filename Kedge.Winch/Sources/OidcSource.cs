@@ -118,8 +118,7 @@ internal sealed class OidcSource : ITokenSource, IDisposable
         {
             throw new TokenException(
                 Name,
-                $"the provider {_settings.Provider} has not answered within {RefreshTimeout.TotalSeconds:0} s"
-            );
+                $"the provider {_settings.Provider} has not answered within {RefreshTimeout.TotalSeconds:0} s");
         }
     }
 
@@ -204,9 +203,7 @@ internal sealed class OidcSource : ITokenSource, IDisposable
                 || _clock.GetUtcNow() > pending.Until
                 || !CryptographicOperations.FixedTimeEquals(
                     Encoding.UTF8.GetBytes(pending.State),
-                    Encoding.UTF8.GetBytes(state)
-                )
-            )
+                    Encoding.UTF8.GetBytes(state)))
             {
                 throw new UnknownLoginException(Name);
             }
@@ -302,8 +299,7 @@ internal sealed class OidcSource : ITokenSource, IDisposable
                         or HttpRequestException
                         or IOException
                         or UnauthorizedAccessException
-                        or OperationCanceledException
-            )
+                        or OperationCanceledException)
         {
             failure = new TokenException(Name, e.Message, e);
         }
@@ -404,8 +400,7 @@ internal sealed class OidcSource : ITokenSource, IDisposable
         string Verifier,
         string Nonce,
         string RedirectUri,
-        DateTimeOffset Until
-    )
+        DateTimeOffset Until)
     {
         public string ReturnTo { get; init; } = "";
     }
