@@ -26,7 +26,7 @@ public sealed class DemoCommand : ICommand
         [WinchFlags.HttpPort, WinchFlags.GrpcPort, FlagCatalogue.LogLevel, FlagCatalogue.LogFormatFlag];
 
     public string Notes =>
-        "Default ports that are in use are replaced by a free one; the printed commands have the port that is really open.";
+        "Default ports that are in use are replaced by a free one; the printed commands have the port that is open.";
 
     public async Task<int> RunAsync(Invocation invocation)
     {
