@@ -42,8 +42,7 @@ public sealed class KedgeException : HttpRequestException
         KedgeFailure failure,
         string message,
         Exception? inner = null,
-        HttpStatusCode? statusCode = null
-    )
+        HttpStatusCode? statusCode = null)
         : base(message, inner, statusCode) => Failure = failure;
 
     public KedgeFailure Failure { get; }
@@ -76,8 +75,7 @@ public sealed record KedgeError(string Type, string Reason, string? BackendName,
                 type ?? "",
                 reason ?? "",
                 Header(response, "X-Kedge-Backend-Name"),
-                Header(response, "X-Kedge-Request-ID")
-            );
+                Header(response, "X-Kedge-Request-ID"));
     }
 
     private static string? Header(HttpResponseMessage response, string name) =>

@@ -63,8 +63,7 @@ public sealed class KedgeHandler : HttpMessageHandler
     /// <inheritdoc/>
     protected override async Task<HttpResponseMessage> SendAsync(
         HttpRequestMessage request,
-        CancellationToken cancellationToken
-    )
+        CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(request);
         var uri = request.RequestUri is { IsAbsoluteUri: true } absolute
@@ -122,8 +121,7 @@ public sealed class KedgeHandler : HttpMessageHandler
             throw new KedgeException(
                 KedgeFailure.KedgeAnswered,
                 $"the kedge {route.Kedge.Authority} answered for {authority}: {error.Reason}",
-                statusCode: status
-            )
+                statusCode: status)
             {
                 Error = error,
             };
@@ -201,23 +199,20 @@ public sealed class KedgeHandler : HttpMessageHandler
                 route.Kedge.IdnHost,
                 route.Kedge.Port,
                 $"no connection within {_options.ConnectTimeout.TotalSeconds:0.#} s",
-                e
-            );
+                e);
         }
         catch (OperationCanceledException e) when (!cancel.IsCancellationRequested && limit is not null)
         {
             throw new KedgeException(
                 KedgeFailure.Timeout,
                 $"the kedge {route.Kedge.Authority} did not answer within {route.Timeout!.Value.TotalSeconds:0.#} s",
-                e
-            );
+                e);
         }
         catch (HttpRequestException e)
             when (e.HttpRequestError
                     is HttpRequestError.ConnectionError
                         or HttpRequestError.NameResolutionError
-                        or HttpRequestError.SecureConnectionError
-            )
+                        or HttpRequestError.SecureConnectionError)
         {
             throw KedgeConnector.Unreachable(
                 route.Kedge.IdnHost, route.Kedge.Port, e.InnerException?.Message ?? e.Message, e);

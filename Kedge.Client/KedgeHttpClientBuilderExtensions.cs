@@ -14,8 +14,7 @@ public static class KedgeHttpClientBuilderExtensions
     public static IHttpClientBuilder UseKedge(
         this IHttpClientBuilder builder,
         Func<IServiceProvider, IKedgeMapper> mapper,
-        KedgeHandlerOptions? options = null
-    ) =>
+        KedgeHandlerOptions? options = null) =>
         builder
             .ConfigurePrimaryHttpMessageHandler(services => new KedgeHandler(mapper(services), options))
             // The handler follows DNS by itself, and its connections are worth keeping.

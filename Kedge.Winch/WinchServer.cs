@@ -31,6 +31,7 @@ internal sealed class WinchServer : IAsyncDisposable
     private readonly CancellationTokenSource _stop = new();
     private readonly BrowserTab _tab;
     private readonly IPAddress _address;
+    private readonly bool _isEphemeral;
     private Task _reloading = Task.CompletedTask;
 
     /// <param name="flags">Of the command line.</param>
@@ -38,20 +39,22 @@ internal sealed class WinchServer : IAsyncDisposable
     /// <param name="credentials">That clients must show.</param>
     /// <param name="loggers">Where it logs.</param>
     /// <param name="quit">Ends the process.</param>
+    /// <param name="isEphemeral">Takes a free port instead of those of the flags, and none for gRPC alone.</param>
     /// <exception cref="FormatException">The PAC cannot be made.</exception>
     public WinchServer(
         FlagValues flags,
         ClientFiles files,
         ClientCredentials credentials,
         ILoggerFactory loggers,
-        Action quit
-    )
+        Action quit,
+        bool isEphemeral = false)
     {
         _flags = flags;
         _loggers = loggers;
         _logger = loggers.CreateLogger("winch");
         _address = flags.Get(WinchFlags.BindAddress);
-        HttpPort = flags.Get(WinchFlags.HttpPort) is > 0 and var port ? port : FreePort();
+        _isEphemeral = isEphemeral;
+        HttpPort = flags.Get(WinchFlags.HttpPort) is > 0 and var port && !isEphemeral ? port : FreePort();
         _tab = new(loggers.CreateLogger("winch.login"));
         var sources = SourceFactory.Create(files.Sources, flags.Get(WinchFlags.AuthTimeout));
         _states = new(StateOf(files, sources));
@@ -94,8 +97,7 @@ internal sealed class WinchServer : IAsyncDisposable
             credentials,
             flags.Get(WinchFlags.CorsOrigins),
             flags.Get(WinchFlags.DebugMode) ? $"winch-{Environment.UserName}" : "",
-            loggers.CreateLogger("winch.requests")
-        );
+            loggers.CreateLogger("winch.requests"));
         var tunnel = new ConnectTunnel(
             _door,
             _states,
@@ -103,8 +105,7 @@ internal sealed class WinchServer : IAsyncDisposable
             IsOwn,
             credentials,
             metrics,
-            loggers.CreateLogger("winch.connect")
-        );
+            loggers.CreateLogger("winch.connect"));
         _door.OnConnect = tunnel.ServeAsync;
         if (monitoring.Length > 0)
         {
@@ -113,23 +114,17 @@ internal sealed class WinchServer : IAsyncDisposable
                     monitoring.StartsWith(':')
                         ? $"127.0.0.1{monitoring}"
                         : monitoring.Replace("localhost", "127.0.0.1"),
-                    out var address
-                )
-            )
+                    out var address))
             {
                 throw new FormatException(
-                    $"{WinchFlags.MonitoringAddress}: '{monitoring}' is not an address and a port"
-                );
+                    $"{WinchFlags.MonitoringAddress}: '{monitoring}' is not an address and a port");
             }
             _monitoring = ListenerHost.Create(
                 loggers, gate: null, kestrel => kestrel.Listen(address), pages.ServeDebugAsync);
         }
     }
 
-    public int HttpPort { get; private set; }
-
-    /// <summary>Takes free ports when those of the flags are taken, and has none for gRPC alone.</summary>
-    public bool IsEphemeral { get; init; }
+    public int HttpPort { get; }
 
     public WinchState State => _states.Current;
 
@@ -141,12 +136,8 @@ internal sealed class WinchServer : IAsyncDisposable
         {
             await _monitoring.StartAsync();
         }
-        if (IsEphemeral)
-        {
-            HttpPort = FreePort();
-        }
         await _door.ListenAsync(new IPEndPoint(_address, HttpPort), hasPages: true);
-        if (_flags.Get(WinchFlags.GrpcPort) is > 0 and var grpc && !IsEphemeral)
+        if (_flags.Get(WinchFlags.GrpcPort) is > 0 and var grpc && !_isEphemeral)
         {
             await _door.ListenAsync(new IPEndPoint(_address, grpc), hasPages: false);
         }

@@ -48,14 +48,12 @@ internal sealed class KedgeConnector(KedgeTls? tls)
                 AuthenticationException => new KedgeException(
                     KedgeFailure.KedgeCertificate,
                     $"TLS with the kedge {host}:{port} failed: {rejection ?? e.InnerException?.Message ?? e.Message}",
-                    e
-                ),
+                    e),
                 IOException => Unreachable(
                     host,
                     port,
                     $"the connection broke off during the TLS handshake ({e.Message})",
-                    e
-                ),
+                    e),
                 _ => e,
             };
         }

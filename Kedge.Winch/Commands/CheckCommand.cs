@@ -41,8 +41,7 @@ public sealed class CheckCommand : ICommand
             invocation.Output.WriteLine($"warning: {warning}");
         }
         invocation.Output.WriteLine(
-            $"{files.Mapper.Routes.Count} routes, {files.Sources.Count} auth sources, {files.Warnings.Count} warnings"
-        );
+            $"{files.Mapper.Routes.Count} routes, {files.Sources.Count} auth sources, {files.Warnings.Count} warnings");
         var isGood = files.Warnings.Count == 0 || !invocation.Flags.Get(Strict);
         return Task.FromResult(isGood ? ExitCodes.Success : ExitCodes.Failure);
     }

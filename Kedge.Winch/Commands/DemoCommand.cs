@@ -1,4 +1,5 @@
 using System.Net;
+using System.Net.Sockets;
 using System.Text;
 using Kedge.Client.Domain;
 using Kedge.Domain;
@@ -23,6 +24,9 @@ public sealed class DemoCommand : ICommand
 
     public IEnumerable<Flag> Flags =>
         [WinchFlags.HttpPort, WinchFlags.GrpcPort, FlagCatalogue.LogLevel, FlagCatalogue.LogFormatFlag];
+
+    public string Notes =>
+        "Default ports that are in use are replaced by a free one; the printed commands have the port that is open.";
 
     public async Task<int> RunAsync(Invocation invocation)
     {
@@ -52,15 +56,13 @@ public sealed class DemoCommand : ICommand
                 "director",
                 Encoding.UTF8.GetBytes(director),
                 "backendpool",
-                Encoding.UTF8.GetBytes(backends.BackendPoolJson)
-            )
+                Encoding.UTF8.GetBytes(backends.BackendPoolJson))
             .Value!;
         await using var kedge = new KedgeServer(
             options,
             none,
             new ServerStart(configuration, new(DemoCertificate.Create(TimeProvider.System)), ServerFiles.None),
-            logging
-        );
+            logging);
         await kedge.StartAsync();
         var mapper = $$"""
             { "routes": [ { "regexp": { "exp": "^[a-z]+[.]demo[.]internal$", "url": "https://localhost:{{options.Listeners.HttpTlsPort}}" },
@@ -73,9 +75,9 @@ public sealed class DemoCommand : ICommand
                 Encoding.UTF8.GetBytes(mapper),
                 "sources",
                 Encoding.UTF8.GetBytes(sources),
-                MapperOptions.Default
-            )
+                MapperOptions.Default)
             .Value!;
+        Flag<int>[] ports = [WinchFlags.HttpPort, WinchFlags.GrpcPort];
         var code = await RunCommand.UntilSignalAsync(
             invocation,
             files,
@@ -83,17 +85,32 @@ public sealed class DemoCommand : ICommand
             {
                 Write(invocation.Output, server.HttpPort);
                 return Task.CompletedTask;
-            }
-        );
+            },
+            isEphemeral: !ports.Any(invocation.Flags.IsGiven) && !ports.Select(invocation.Flags.Get).All(IsFree));
         await kedge.DrainAsync();
         return code;
+    }
+
+    private static bool IsFree(int port)
+    {
+        using var probe = new TcpListener(IPAddress.Loopback, port);
+        try
+        {
+            probe.Start();
+            return true;
+        }
+        catch (SocketException)
+        {
+            return false;
+        }
     }
 
     private static void Write(TextWriter output, int port)
     {
         output.WriteLine($"""
 
-            winch runs on port {port}, before a kedge, before two small backends. Names under demo.internal exist nowhere else. Try, in another terminal:
+            winch is running on port {port}, in front of a kedge with two small backends. Names under demo.internal
+            exist nowhere else. In another terminal, try:
 
             # a page by its own name
             curl --proxy http://127.0.0.1:{port} http://web.demo.internal/hello
@@ -101,7 +118,7 @@ public sealed class DemoCommand : ICommand
             # the same through a CONNECT tunnel, as browsers do for WebSockets
             curl --proxytunnel --proxy http://127.0.0.1:{port} http://web.demo.internal/hello
 
-            # server-sent events, as they come
+            # server-sent events, as they arrive
             curl -N --proxy http://127.0.0.1:{port} http://web.demo.internal/stream
 
             # gRPC, by hand
@@ -116,7 +133,7 @@ public sealed class DemoCommand : ICommand
             # routes, logins, latest requests
             curl http://127.0.0.1:{port}/
 
-            Ctrl-C ends it.
+            Press Ctrl-C to stop.
 
             """);
         output.Flush();

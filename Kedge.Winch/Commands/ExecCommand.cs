@@ -48,11 +48,8 @@ public sealed class ExecCommand : ICommand
                 files,
                 new ClientCredentials(flags.Get(WinchFlags.ProxyCredentials) ? RunCommand.Password() : null),
                 logging.Loggers,
-                static () => { }
-            )
-            {
-                IsEphemeral = true,
-            };
+                static () => { },
+                isEphemeral: true);
         }
         catch (FormatException e)
         {

@@ -130,8 +130,7 @@ public sealed class LoginCommand : ICommand
         var url = await source.BeginLoginAsync(LoginCallback.RedirectUri(source.Settings, port), "", cancel);
         invocation.Output.WriteLine($"Open {url.AbsoluteUri}");
         invocation.Output.WriteLine(
-            "Log in, and paste the address at which the browser ends (the page need not load):"
-        );
+            "Log in, and paste the address at which the browser ends (the page need not load):");
         invocation.Output.Flush();
         var line = await Console.In.ReadLineAsync(cancel) ?? "";
         if (!Uri.TryCreate(line.Trim(), UriKind.Absolute, out var answer))

@@ -58,8 +58,7 @@ public sealed class PacCommand : ICommand
         var text = url.Contains("://", StringComparison.Ordinal) ? url : $"http://{url}";
         if (
             !Uri.TryCreate(text, UriKind.Absolute, out var parsed)
-            || !Target.TryCreate(parsed.IdnHost, Math.Max(parsed.Port, 1), out var target)
-        )
+            || !Target.TryCreate(parsed.IdnHost, Math.Max(parsed.Port, 1), out var target))
         {
             return "DIRECT";
         }
@@ -78,8 +77,7 @@ public sealed class PacCommand : ICommand
                         Decision.Kedge mapped => !isSecure || mapped.route.TakesConnect,
                         Decision.BadMapping bad => !isSecure || bad.route.TakesConnect,
                         _ => false,
-                    }
-            );
+                    });
         return goesToWinch
                 ? $"PROXY 127.0.0.1:{flags.Get(WinchFlags.HttpPort)}"
                 + (flags.Get(WinchFlags.PacFallback) == PacFallback.Direct ? "; DIRECT" : "")

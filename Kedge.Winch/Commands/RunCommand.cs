@@ -44,21 +44,20 @@ public sealed class RunCommand : ICommand
     internal static async Task<int> UntilSignalAsync(
         Invocation invocation,
         ClientFiles files,
-        Func<WinchServer, Task> started
-    )
+        Func<WinchServer, Task> started,
+        bool isEphemeral = false)
     {
         var flags = invocation.Flags;
         var options = LoggingOptions.From(flags);
         using var logging = new LogOutput(
-            flags.Get(WinchFlags.DebugMode) ? options with { Level = LogVerbosity.Debug } : options
-        );
+            flags.Get(WinchFlags.DebugMode) ? options with { Level = LogVerbosity.Debug } : options);
         using var signal = new ShutdownSignal();
         var quit = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         var credentials = new ClientCredentials(flags.Get(WinchFlags.ProxyCredentials) ? Password() : null);
         WinchServer server;
         try
         {
-            server = new(flags, files, credentials, logging.Loggers, () => quit.TrySetResult());
+            server = new(flags, files, credentials, logging.Loggers, () => quit.TrySetResult(), isEphemeral);
         }
         catch (FormatException e)
         {
@@ -81,7 +80,7 @@ public sealed class RunCommand : ICommand
         return ExitCodes.Success;
     }
 
-    /// <summary>The password of this user's winch: kept, so that settings that have it stay good.</summary>
+    /// <summary>The password of this user's winch. It is kept, so that settings that contain it stay valid.</summary>
     internal static string Password()
     {
         var store = new FileStore("", "proxy-credentials");

@@ -22,8 +22,7 @@ public sealed class StatusCommand : ICommand
         var port = invocation.Flags.Get(WinchFlags.HttpPort);
         if (
             await WinchClient.TryGetAsync(port, "/winch/status") is not { } text
-            || JsonNode.Parse(text) is not JsonObject status
-        )
+            || JsonNode.Parse(text) is not JsonObject status)
         {
             invocation.Error.WriteLine($"winch: no winch answers on port {port}");
             return ExitCodes.Failure;
@@ -34,8 +33,7 @@ public sealed class StatusCommand : ICommand
             return ExitCodes.Success;
         }
         invocation.Output.WriteLine(
-            $"winch {status["version"]} on port {port}, {status["routes"]} routes, PAC {status["pac"]}"
-        );
+            $"winch {status["version"]} on port {port}, {status["routes"]} routes, PAC {status["pac"]}");
         foreach (var error in (status["errors"] as JsonArray)!)
         {
             invocation.Output.WriteLine($"rejected: {error}");

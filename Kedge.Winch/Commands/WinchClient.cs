@@ -52,8 +52,7 @@ internal static class WinchClient
             await TryPostAsync(port, $"/winch/login/{source.Name}")
             ?? throw new TokenException(
                 source.Name,
-                $"port {port} is in use, and by no winch; free it, or use --device"
-            );
+                $"port {port} is in use, and by no winch; free it, or use --device");
         if (!begun.Ok)
         {
             throw new TokenException(source.Name, begun.Text);

@@ -90,8 +90,7 @@ internal sealed class ConnectTunnel(
                 await FailAsync(
                     output,
                     authority,
-                    WinchError.ConnectRefused(target.Authority, refused.route.ToString())
-                );
+                    WinchError.ConnectRefused(target.Authority, refused.route.ToString()));
                 return false;
             case Decision.Kedge mapped:
                 await output.WriteAsync("HTTP/1.1 200 Connection established\r\n\r\n"u8.ToArray());
@@ -100,8 +99,7 @@ internal sealed class ConnectTunnel(
                 await FailAsync(
                     output,
                     authority,
-                    WinchError.BadMapping($"{target}: routes[{bad.route.Index}] leads nowhere: {bad.reason}")
-                );
+                    WinchError.BadMapping($"{target}: routes[{bad.route.Index}] leads nowhere: {bad.reason}"));
                 return false;
             case var _ when state.Mapper.RefusesUnmapped:
                 await FailAsync(output, authority, WinchError.NotAKedgeDestination(target.Authority));
@@ -137,8 +135,7 @@ internal sealed class ConnectTunnel(
         ConnectionContext connection,
         Arrival arrival,
         WinchState state,
-        Decision.Kedge mapped
-    )
+        Decision.Kedge mapped)
     {
         var passes = mapped.route.TakesConnect;
         var first = await Sniffer.LookAsync(connection.Transport.Input, passes ? SilenceTimeout : InnerTimeout);
@@ -164,8 +161,7 @@ internal sealed class ConnectTunnel(
             await using var stream = await ThroughKedgeAsync(
                 connection,
                 state.Routes.RouteTo(mapped.route, mapped.kedge),
-                target
-            );
+                target);
             await CarryAsync(connection, stream);
         }
         catch (KedgeException e)
@@ -192,10 +188,8 @@ internal sealed class ConnectTunnel(
             await stream.WriteAsync(
                 Encoding.ASCII.GetBytes(
                     $"CONNECT {target.Authority} HTTP/1.1\r\nHost: {target.Authority}\r\n{credentials}"
-                        + $"X-Kedge-Request-ID: winch-{Guid.NewGuid()}\r\n\r\n"
-                ),
-                cancel
-            );
+                        + $"X-Kedge-Request-ID: winch-{Guid.NewGuid()}\r\n\r\n"),
+                cancel);
             var reader = PipeReader.Create(stream, new StreamPipeReaderOptions(leaveOpen: true));
             var head =
                 await ReadHeadAsync(reader, HeadTimeout)
@@ -203,8 +197,7 @@ internal sealed class ConnectTunnel(
                     route.Kedge.IdnHost,
                     route.Kedge.Port,
                     "it does not answer CONNECT",
-                    null
-                );
+                    null);
             if (head.Split(' ') is not [_, ['2', ..], ..])
             {
                 throw new KedgeException(
@@ -327,8 +320,7 @@ internal sealed class ConnectTunnel(
 
         public override async ValueTask<int> ReadAsync(
             Memory<byte> buffer,
-            CancellationToken cancellationToken = default
-        )
+            CancellationToken cancellationToken = default)
         {
             var result = await read.ReadAsync(cancellationToken);
             var slice = result.Buffer.Slice(0, Math.Min(buffer.Length, result.Buffer.Length));

@@ -44,8 +44,7 @@ internal sealed class OwnPages(
             case "/" when IsGet(context):
                 await HtmlAsync(
                     context,
-                    StatusPage.Render(states, metrics, settings, _pageToken, _started, context.Request.Query)
-                );
+                    StatusPage.Render(states, metrics, settings, _pageToken, _started, context.Request.Query));
                 return;
             case "/winch/status" when IsGet(context):
                 await JsonAsync(context);
@@ -61,8 +60,7 @@ internal sealed class OwnPages(
         if (
             path.StartsWith("/winch/", StringComparison.Ordinal)
             && path.Split('/') is ["", "winch", var action, var name]
-            && action is "login" or "logout" or "cleartoken"
-        )
+            && action is "login" or "logout" or "cleartoken")
         {
             await ActAsync(context, action, name);
             return;
@@ -197,8 +195,7 @@ internal sealed class OwnPages(
             await TextAsync(
                 context,
                 400,
-                $"{source.Name} has no login_callback_path; run: winch login --device {source.Name}\n"
-            );
+                $"{source.Name} has no login_callback_path; run: winch login --device {source.Name}\n");
             return;
         }
         try
@@ -207,8 +204,7 @@ internal sealed class OwnPages(
             var url = await source.BeginLoginAsync(
                 redirect,
                 form?["return_to"].ToString() ?? "",
-                context.RequestAborted
-            );
+                context.RequestAborted);
             if (context.Request.Headers.Accept.ToString().Contains("text/html"))
             {
                 context.Response.StatusCode = StatusCodes.Status303SeeOther;
@@ -243,8 +239,7 @@ internal sealed class OwnPages(
                         : "<p>You can close this tab.</p>";
                 await HtmlAsync(
                     context,
-                    Html.Page("Logged in", $"<h1>Logged in to {HtmlEncode(source.Name)}</h1>{back}")
-                );
+                    Html.Page("Logged in", $"<h1>Logged in to {HtmlEncode(source.Name)}</h1>{back}"));
                 return;
             }
             catch (TokenException e)
@@ -256,8 +251,7 @@ internal sealed class OwnPages(
         context.Response.StatusCode = StatusCodes.Status400BadRequest;
         await HtmlAsync(
             context,
-            Html.Page("Not logged in", $"<h1>The login failed</h1><p>{HtmlEncode(failure.Message)}</p>")
-        );
+            Html.Page("Not logged in", $"<h1>The login failed</h1><p>{HtmlEncode(failure.Message)}</p>"));
     }
 
     private async Task<bool> HasTokenAsync(HttpContext context)
@@ -269,8 +263,7 @@ internal sealed class OwnPages(
         }
         return CryptographicOperations.FixedTimeEquals(
             Encoding.UTF8.GetBytes(given),
-            Encoding.UTF8.GetBytes(_pageToken)
-        );
+            Encoding.UTF8.GetBytes(_pageToken));
     }
 
     private static Task HtmlAsync(HttpContext context, string html)

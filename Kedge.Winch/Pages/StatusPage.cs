@@ -35,19 +35,16 @@ internal static class StatusPage
         PageSettings settings,
         string token,
         DateTimeOffset started,
-        IQueryCollection query
-    )
+        IQueryCollection query)
     {
         var state = states.Current;
         var text = new StringBuilder();
         text.Append(
-            $"<h1>winch</h1><p>version {HtmlEncode(BuildInfo.Version)}, since {started:u}, port {settings.Port}</p>"
-        );
+            $"<h1>winch</h1><p>version {HtmlEncode(BuildInfo.Version)}, since {started:u}, port {settings.Port}</p>");
         if (states.Rejected.Count > 0)
         {
             text.Append(
-                "<h2 class=\"bad\">The changed configuration is rejected; the previous one stays active</h2><ul>"
-            );
+                "<h2 class=\"bad\">The changed configuration is rejected; the previous one stays active</h2><ul>");
             foreach (var error in states.Rejected)
             {
                 text.Append($"<li><code>{HtmlEncode(error)}</code></li>");
@@ -77,8 +74,7 @@ internal static class StatusPage
                     + Html.Button($"/winch/logout/{source.Name}", token, "Log out");
             var mark = source.Name == wanted ? " ← log in here" : "";
             text.Append(
-                $"<tr><td>{HtmlEncode(source.Name)}</td><td>{HtmlEncode(said)}</td><td>{buttons}{mark}</td></tr>"
-            );
+                $"<tr><td>{HtmlEncode(source.Name)}</td><td>{HtmlEncode(said)}</td><td>{buttons}{mark}</td></tr>");
         }
         text.Append("</table>");
     }
@@ -87,8 +83,7 @@ internal static class StatusPage
     {
         text.Append(
             "<h2>Routes</h2><table><tr><th>#</th><th>Rule</th><th>Kedge</th><th>For the kedge</th>"
-                + "<th>For the service</th></tr>"
-        );
+                + "<th>For the service</th></tr>");
         foreach (var route in state.Mapper.Routes)
         {
             text.Append(
@@ -103,16 +98,14 @@ internal static class StatusPage
     {
         text.Append(
             "<h2>Latest requests</h2><table><tr><th>Time</th><th>Request</th><th>Route</th><th>Kedge</th>"
-                + "<th>Status</th><th>Error</th></tr>"
-        );
+                + "<th>Status</th><th>Error</th></tr>");
         foreach (var passed in metrics.Latest.Latest())
         {
             text.Append(
                 $"<tr><td>{passed.At:HH:mm:ss}</td><td>{HtmlEncode(passed.Method)} {HtmlEncode(passed.Authority)}</td>"
                     + $"<td>{passed.Route}</td>"
                     + $"<td>{HtmlEncode(passed.Kedge)}</td><td>{passed.Status}</td>"
-                    + $"<td>{HtmlEncode(passed.Error)}</td></tr>"
-            );
+                    + $"<td>{HtmlEncode(passed.Error)}</td></tr>");
         }
         text.Append("</table>");
     }
@@ -123,8 +116,7 @@ internal static class StatusPage
             $"<h2>Browsers</h2><p>Automatic proxy configuration: <code>http://127.0.0.1:{settings.Port}/proxy.pac"
                 + $"?v={Client.Domain.Pac.Version(state.Pac)}</code></p>"
                 + $"<form method=\"get\"><label>Where does a URL go? <input name=\"test\" size=\"50\" "
-                + $"value=\"{HtmlEncode(test)}\"></label> <button>Explain</button></form>"
-        );
+                + $"value=\"{HtmlEncode(test)}\"></label> <button>Explain</button></form>");
         if (test.Length == 0)
         {
             return;
@@ -134,9 +126,7 @@ internal static class StatusPage
             HtmlEncode(
                 Explanations.OfUrl(state.Mapper, test, isGrpc: false) is { } lines
                     ? string.Join('\n', lines)
-                    : "this is not a URL"
-            )
-        );
+                    : "this is not a URL"));
         text.Append("</pre>");
     }
 }
@@ -163,8 +153,7 @@ internal static class Explanations
                 lines.Add($"kedge: {mapped.kedge.Url}");
                 lines.Add(
                     $"for the kedge: {Named(mapped.route.ProxyAuth)}; "
-                        + $"for the service: {Named(mapped.route.BackendAuth)}"
-                );
+                        + $"for the service: {Named(mapped.route.BackendAuth)}");
                 break;
             case Decision.BadMapping:
                 lines.Add("the request is rejected (bad-mapping)");

@@ -20,8 +20,7 @@ internal sealed record ClientCredentials(string? Password)
         return header is not null
             && CryptographicOperations.FixedTimeEquals(
                 Encoding.UTF8.GetBytes(header),
-                Encoding.UTF8.GetBytes(expected)
-            );
+                Encoding.UTF8.GetBytes(expected));
     }
 
     public override string ToString() => Password is null ? "none" : "******";

@@ -48,8 +48,7 @@ internal sealed class JourneyHandler : HttpMessageHandler
 
     protected override Task<HttpResponseMessage> SendAsync(
         HttpRequestMessage request,
-        CancellationToken cancellationToken
-    )
+        CancellationToken cancellationToken)
     {
         request.Options.TryGetValue(Journey.Option, out var journey);
         if (journey!.Route is { } route)

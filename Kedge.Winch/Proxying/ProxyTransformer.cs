@@ -27,8 +27,7 @@ internal sealed class ProxyTransformer(Journey journey, string infoLogs, string?
         HttpContext httpContext,
         HttpRequestMessage proxyRequest,
         string destinationPrefix,
-        CancellationToken cancellationToken
-    )
+        CancellationToken cancellationToken)
     {
         await base.TransformRequestAsync(httpContext, proxyRequest, destinationPrefix, cancellationToken);
         proxyRequest.RequestUri = journey.Url;
@@ -45,8 +44,7 @@ internal sealed class ProxyTransformer(Journey journey, string infoLogs, string?
         }
         headers.TryAddWithoutValidation(
             "X-Forwarded-For",
-            httpContext.Connection.RemoteIpAddress?.ToString() ?? "127.0.0.1"
-        );
+            httpContext.Connection.RemoteIpAddress?.ToString() ?? "127.0.0.1");
         if (!headers.NonValidated.Contains(RequestIdHeader))
         {
             headers.TryAddWithoutValidation(RequestIdHeader, $"winch-{Guid.NewGuid()}");
@@ -76,8 +74,7 @@ internal sealed class ProxyTransformer(Journey journey, string infoLogs, string?
             proxyResponse.StatusCode == HttpStatusCode.SwitchingProtocols
             || (
                 proxyResponse.StatusCode == HttpStatusCode.OK
-                && proxyResponse.RequestMessage?.Method == HttpMethod.Connect
-            );
+                && proxyResponse.RequestMessage?.Method == HttpMethod.Connect);
         if (isUpgrade || !copies)
         {
             return copies;

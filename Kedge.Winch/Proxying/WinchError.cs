@@ -31,8 +31,7 @@ internal sealed record WinchError(int Status, GrpcStatus GrpcStatus, string Type
             GrpcStatus.PermissionDenied,
             "cross-site",
             $"a page of another site ({from}) asked for this, and the route adds your credentials; "
-            + "require_same_site: false on the route allows it"
-        );
+            + "require_same_site: false on the route allows it");
 
     /// <summary>TLS for a route that has no tunnel through its kedge.</summary>
     public static WinchError ConnectRefused(string authority, string route) => new(
@@ -45,8 +44,7 @@ internal sealed record WinchError(int Status, GrpcStatus GrpcStatus, string Type
             407,
             GrpcStatus.Unauthenticated,
             "proxy-credentials",
-            "this winch asks for the credentials that `winch env` prints"
-        );
+            "this winch asks for the credentials that `winch env` prints");
 
     public static WinchError Itself(string authority) =>
         new(508, GrpcStatus.FailedPrecondition, "bad-request", $"{authority} is winch itself");
@@ -104,8 +102,7 @@ internal sealed record WinchError(int Status, GrpcStatus GrpcStatus, string Type
         return Encoding.UTF8.GetBytes(
             $"HTTP/1.1 {Status} {Type}\r\n{ErrorHeader}: {HeaderSafe(Reason)}\r\n{TypeHeader}: {Type}\r\n{challenge}"
                 + "Content-Type: text/plain; charset=utf-8\r\n"
-                + $"Content-Length: {Encoding.UTF8.GetByteCount(body)}\r\nConnection: close\r\n\r\n{body}"
-        );
+                + $"Content-Length: {Encoding.UTF8.GetByteCount(body)}\r\nConnection: close\r\n\r\n{body}");
     }
 
     private string Page(string pages, string returnTo)
@@ -141,8 +138,7 @@ internal sealed record WinchError(int Status, GrpcStatus GrpcStatus, string Type
                 502,
                 GrpcStatus.Unimplemented,
                 "not-a-kedge-destination",
-                e.Message
-            ),
+                e.Message),
             KedgeFailure.LoginRequired => new(511, GrpcStatus.Unauthenticated, "login-required", e.Message)
             {
                 LoginSource = e.AuthSource,

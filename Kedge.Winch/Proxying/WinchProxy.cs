@@ -51,8 +51,7 @@ internal sealed class WinchProxy(
                 request.Method,
                 record.Authority,
                 error.Type,
-                error.Reason
-            );
+                error.Reason);
             if (context.Response.HasStarted)
             {
                 context.Abort();
@@ -73,8 +72,7 @@ internal sealed class WinchProxy(
             ?? (
                 context.Response.Headers["X-Kedge-Error-Type"].ToString() is { Length: > 0 } kedge
                     ? $"kedge: {kedge}"
-                    : ""
-            );
+                    : "");
         metrics.Latest.Add(
             new(
                 DateTimeOffset.UtcNow,
@@ -83,9 +81,7 @@ internal sealed class WinchProxy(
                 record.Route,
                 record.Kedge,
                 context.Response.StatusCode,
-                said
-            )
-        );
+                said));
     }
 
     /// <summary>
@@ -122,9 +118,7 @@ internal sealed class WinchProxy(
             || !Target.TryParse(
                 authority,
                 arrival.Tunnel?.Port ?? (scheme == Uri.UriSchemeHttps ? 443 : 80),
-                out var target
-            )
-        )
+                out var target))
         {
             return WinchError.BadRequest("the request names no host that can be called");
         }
@@ -147,8 +141,7 @@ internal sealed class WinchProxy(
             if (mapped.route.RequiresSameSite
                 && allowedOrigin is null
                 && SameSite.Stranger(request.Headers, HttpMethods.IsGet(request.Method), target, state.Mapper)
-                    is { } stranger
-            )
+                    is { } stranger)
             {
                 return WinchError.CrossSite(stranger);
             }
@@ -167,17 +160,14 @@ internal sealed class WinchProxy(
             !Uri.TryCreate(
                 $"{scheme}://{authority}{path}",
                 new UriCreationOptions { DangerousDisablePathAndQueryCanonicalization = true },
-                out var url
-            )
-        )
+                out var url))
         {
             return WinchError.BadRequest("the request's target is not a URL");
         }
         var transformer = new ProxyTransformer(
             new Journey(route, authority, url, isGrpc),
             route is null ? "" : infoLogs,
-            route is null ? null : allowedOrigin
-        );
+            route is null ? null : allowedOrigin);
         var outcome = await forwarder.SendAsync(context, "http://winch", invoker, Config, transformer);
         if (
             outcome
@@ -186,8 +176,7 @@ internal sealed class WinchProxy(
                 or ForwarderError.RequestBodyCanceled
                 or ForwarderError.ResponseBodyCanceled
                 or ForwarderError.UpgradeRequestCanceled
-                or ForwarderError.UpgradeResponseCanceled
-        )
+                or ForwarderError.UpgradeResponseCanceled)
         {
             return null;
         }
@@ -200,8 +189,7 @@ internal sealed class WinchProxy(
         Arrival arrival,
         out string scheme,
         out string authority,
-        out string path
-    )
+        out string path)
     {
         scheme = Uri.UriSchemeHttp;
         authority = request.Host.Value ?? "";

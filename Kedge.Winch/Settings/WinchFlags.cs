@@ -16,101 +16,87 @@ public static class WinchFlags
         FlagTypes.File,
         "server_mapper_config_path",
         "",
-        "the mapper file (JSON): which hosts are reached through which kedge"
-    );
+        "the mapper file (JSON): which hosts are reached through which kedge");
     public static readonly Flag<string> MapperText = Add(
         FlagGroup.Configuration,
         FlagTypes.Text,
         "server_mapper_config",
         "",
-        "the mapper as JSON on the command line, instead of a file"
-    );
+        "the mapper as JSON on the command line, instead of a file");
     public static readonly Flag<string> SourcesPath = Add(
         FlagGroup.Configuration,
         FlagTypes.File,
         "server_auth_config_path",
         "",
-        "the file of auth sources (JSON): where credentials are from"
-    );
+        "the file of auth sources (JSON): where credentials are from");
     public static readonly Flag<string> SourcesText = Add(
         FlagGroup.Configuration,
         FlagTypes.Text,
         "server_auth_config",
         "",
         "the auth sources as JSON on the command line, instead of a file",
-        isSecret: true
-    );
+        isSecret: true);
     public static readonly Flag<IReadOnlyList<string>> AllowedKedges = Add(
         FlagGroup.Configuration,
         FlagTypes.Texts,
         "allowed_kedges",
         [],
-        "hosts (name or *.name) that a template without a fixed suffix may lead to, in addition to the mapper file's"
-    );
+        "hosts (name or *.name) that a template without a fixed suffix may lead to, in addition to the mapper file's");
     public static readonly Flag<bool> UnsafeTemplates = Add(
         FlagGroup.Configuration,
         FlagTypes.Switch,
         "unsafe_kedge_templates",
         false,
-        "lets templates lead to any host: a crafted host name then chooses the server that gets the credentials"
-    );
+        "lets templates lead to any host: a crafted host name then chooses the server that gets the credentials");
 
     public static readonly Flag<int> HttpPort = Add(
         FlagGroup.Listeners,
         FlagTypes.Port,
         "server_http_port",
         8070,
-        "the proxy, the PAC, the pages; takes HTTP/1.1, CONNECT and clear-text HTTP/2"
-    );
+        "the proxy, the PAC, the pages; takes HTTP/1.1, CONNECT and clear-text HTTP/2");
     public static readonly Flag<int> GrpcPort = Add(
         FlagGroup.Listeners,
         FlagTypes.Port,
         "server_grpc_port",
         8071,
-        "the same without pages, for gRPC clients that are pointed here; 0 = off"
-    );
+        "the same without pages, for gRPC clients that are pointed here; 0 = off");
     public static readonly Flag<IPAddress> BindAddress = Add(
         FlagGroup.Listeners,
         FlagTypes.Address,
         "server_bind_address",
         IPAddress.Loopback,
-        "the address of both ports; anything but loopback needs --unsafe_bind"
-    );
+        "the address of both ports; anything but loopback needs --unsafe_bind");
     public static readonly Flag<bool> UnsafeBind = Add(
         FlagGroup.Listeners,
         FlagTypes.Switch,
         "unsafe_bind",
         false,
-        "allows an address that others can reach, who then use your credentials"
-    );
+        "allows an address that others can reach, who then use your credentials");
     public static readonly Flag<bool> ProxyCredentials = Add(
         FlagGroup.Listeners,
         FlagTypes.Switch,
         "proxy_credentials",
         false,
-        "demands the user and password that winch env prints, so that other users of the machine cannot use the proxy"
-    );
+        "demands the user and password that winch env prints, so that other users of the machine cannot use the proxy");
     public static readonly Flag<string> MonitoringAddress = Add(
         FlagGroup.Listeners,
         FlagTypes.Text,
         "server_http_monitoring_address",
         "",
-        "host:port for metrics and debug pages, which the main port then no longer has"
-    );
+        "host:port for metrics and debug pages, which the main port then no longer has");
     public static readonly Flag<string> MetricsPath = Add(
         FlagGroup.Listeners,
         FlagTypes.Text,
         "server_metrics_path",
         "/metrics",
-        "the path of the Prometheus metrics"
-    );
+        "the path of the Prometheus metrics");
     public static readonly Flag<bool> QuitQuitQuit = Add(
         FlagGroup.Listeners,
         FlagTypes.Switch,
         "quitquitquit",
         false,
-        "ends winch on POST /quitquitquit, for sidecars of jobs"
-    );
+        "ends winch on POST /quitquitquit, for sidecars of jobs");
 
     public static readonly Flag<IReadOnlyList<string>> PacExpressions = Add(FlagGroup.Forwarding, FlagTypes.Texts,
         "pac_redirect_sh_expressions", [],
@@ -131,37 +117,32 @@ public static class WinchFlags
         FlagTypes.File,
         "client_tls_cert_file",
         "",
-        "the certificate that is presented to kedges (PEM)"
-    );
+        "the certificate that is presented to kedges (PEM)");
     public static readonly Flag<string> ClientKey = Add(
         FlagGroup.Tls,
         FlagTypes.File,
         "client_tls_key_file",
         "",
-        "its key (PEM, not encrypted)"
-    );
+        "its key (PEM, not encrypted)");
     public static readonly Flag<IReadOnlyList<string>> RootCas = Add(
         FlagGroup.Tls,
         FlagTypes.Files,
         "client_tls_root_ca_files",
         [],
-        "CA bundles (PEM) that replace the system's roots for kedges"
-    );
+        "CA bundles (PEM) that replace the system's roots for kedges");
     public static readonly Flag<bool> Insecure = Add(
         FlagGroup.Tls,
         FlagTypes.Switch,
         "client_insecure",
         false,
-        "takes any certificate from kedges"
-    );
+        "takes any certificate from kedges");
 
     public static readonly Flag<TimeSpan> AuthTimeout = Add(
         FlagGroup.Authorization,
         FlagTypes.Duration,
         "server_auth_timeout",
         TimeSpan.FromSeconds(10),
-        "for one answer of an identity provider or one token of a kubeconfig"
-    );
+        "for one answer of an identity provider or one token of a kubeconfig");
 
     public static readonly Flag<bool> DebugMode = Add(FlagGroup.Logging, FlagTypes.Switch, "debug_mode", false,
         "logs at level debug, and asks kedges to log each request");
@@ -173,36 +154,31 @@ public static class WinchFlags
             FlagTypes.Duration,
             "server_http_max_write_timeout",
             TimeSpan.FromSeconds(15),
-            "streams have no limit"
-        );
+            "streams have no limit");
         Add(
             FlagGroup.WithoutEffect,
             FlagTypes.Duration,
             "server_http_max_read_timeout",
             TimeSpan.FromSeconds(15),
-            "streams have no limit"
-        );
+            "streams have no limit");
         Add(
             FlagGroup.WithoutEffect,
             FlagTypes.Count,
             "winch_reverseproxy_buffer_size_bytes",
             32768,
-            "the runtime pools buffers"
-        );
+            "the runtime pools buffers");
         Add(
             FlagGroup.WithoutEffect,
             FlagTypes.Count,
             "winch_reverseproxy_buffer_count",
             2048,
-            "the runtime pools buffers"
-        );
+            "the runtime pools buffers");
         Add(
             FlagGroup.WithoutEffect,
             FlagTypes.Duration,
             "winch_reverseproxy_flushing_interval",
             TimeSpan.FromMilliseconds(10),
-            "every chunk is flushed as it arrives"
-        );
+            "every chunk is flushed as it arrives");
     }
 
     /// <summary>What the proxy takes, in the order of the help text.</summary>
@@ -223,8 +199,7 @@ public static class WinchFlags
         string name,
         T value,
         string help,
-        bool isSecret = false
-    )
+        bool isSecret = false)
     {
         var flag = new Flag<T>
         {

@@ -104,8 +104,7 @@ internal static class WinchSetup
         FlagValues flags,
         Flag<string> path,
         Flag<string> text,
-        List<string> problems
-    )
+        List<string> problems)
     {
         var (file, inline) = (flags.Get(path), flags.Get(text));
         if (file.Length > 0 && inline.Length > 0)

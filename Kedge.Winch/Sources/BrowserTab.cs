@@ -22,8 +22,7 @@ internal sealed class BrowserTab(ILogger logger)
             && settings.OpenBrowser
             && Redirect(source) is { } redirect
             && IsPossible(settings.BrowserCommand)
-            && source.MayOpenTab()
-        )
+            && source.MayOpenTab())
         {
             _ = OpenAsync(source, redirect);
         }
@@ -68,8 +67,7 @@ internal sealed class BrowserTab(ILogger logger)
                 logger.LogWarning(
                     "no browser starts; to log in to {Source}, run: winch login {Name}",
                     source.Name,
-                    source.Name
-                );
+                    source.Name);
             }
         }
         catch (Exception e) when (e is HttpRequestException or ProviderException or OperationCanceledException)

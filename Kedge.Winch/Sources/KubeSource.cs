@@ -26,8 +26,7 @@ internal static class KubeSource
                     kube.User,
                     PathOf(kube),
                     timeout,
-                    TimeSpan.Zero
-                );
+                    TimeSpan.Zero);
                 try
                 {
                     var access = await new KubeConfigAccess(options).FindAsync(cancel);
@@ -38,8 +37,7 @@ internal static class KubeSource
                             name,
                             access.ClientCertificate is null
                                 ? $"the kubeconfig user {kube.User} has no credentials"
-                                : $"kubeconfig user {kube.User}: only a client certificate, which services do not see"
-                        );
+                                : $"kubeconfig user {kube.User}: only a client certificate, which services do not see");
                     }
                     // Plugins keep their tokens themselves; asking again is cheap, and the file may change.
                     return new AuthToken(value, header.Scheme, DateTimeOffset.UtcNow + Recheck);
@@ -48,8 +46,7 @@ internal static class KubeSource
                 {
                     throw new TokenException(name, e.Message, e);
                 }
-            }
-        );
+            });
 
     private static string PathOf(Kube kube) =>
         kube.Path.Length > 0 ? FileStore.Expand(kube.Path)

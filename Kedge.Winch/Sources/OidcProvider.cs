@@ -55,8 +55,7 @@ internal sealed class OidcProvider : IDisposable
         _metadata = new(
             settings.Provider.TrimEnd('/') + "/.well-known/openid-configuration",
             new OpenIdConnectConfigurationRetriever(),
-            documents
-        );
+            documents);
     }
 
     /// <summary>The URL at which a person logs in.</summary>
@@ -65,8 +64,7 @@ internal sealed class OidcProvider : IDisposable
         string state,
         string challenge,
         string nonce,
-        CancellationToken cancel
-    )
+        CancellationToken cancel)
     {
         var metadata = await MetadataAsync(cancel);
         var parameters = new Dictionary<string, string>
@@ -83,8 +81,7 @@ internal sealed class OidcProvider : IDisposable
         AddExtra(parameters);
         var query = string.Join(
             '&',
-            parameters.Select(pair => $"{Uri.EscapeDataString(pair.Key)}={Uri.EscapeDataString(pair.Value)}")
-        );
+            parameters.Select(pair => $"{Uri.EscapeDataString(pair.Key)}={Uri.EscapeDataString(pair.Value)}"));
         var address = metadata.AuthorizationEndpoint;
         return new Uri($"{address}{(address.Contains('?') ? '&' : '?')}{query}");
     }
@@ -94,8 +91,7 @@ internal sealed class OidcProvider : IDisposable
         string redirectUri,
         string verifier,
         string nonce,
-        CancellationToken cancel
-    ) =>
+        CancellationToken cancel) =>
         TokensAsync(
             new()
             {
@@ -191,8 +187,7 @@ internal sealed class OidcProvider : IDisposable
             // The library's text may have parts of the token.
             throw new ProviderException(
                 "invalid_token",
-                $"the ID token is not valid ({result.Exception?.GetType().Name})"
-            );
+                $"the ID token is not valid ({result.Exception?.GetType().Name})");
         }
         var token = (JsonWebToken)result.SecurityToken;
         if (nonce is not null && (!token.TryGetPayloadValue("nonce", out string? said) || said != nonce))
@@ -280,8 +275,7 @@ internal sealed class OidcProvider : IDisposable
             {
                 throw new ProviderException(
                     "invalid_response",
-                    "the provider gave no ID token; is the scope openid there?"
-                );
+                    "the provider gave no ID token; is the scope openid there?");
             }
             await VerifyAsync(idToken, nonce, cancel);
         }
@@ -291,15 +285,13 @@ internal sealed class OidcProvider : IDisposable
             Text(answer, "access_token"),
             expiry,
             refresh.Length > 0 ? refresh : previous?.RefreshToken ?? "",
-            idToken
-        );
+            idToken);
     }
 
     private async Task<JsonObject> PostAsync(
         string endpoint,
         Dictionary<string, string> parameters,
-        CancellationToken cancel
-    )
+        CancellationToken cancel)
     {
         using var request = new HttpRequestMessage(HttpMethod.Post, endpoint);
         if (_settings.Secret.Length > 0)
@@ -308,8 +300,7 @@ internal sealed class OidcProvider : IDisposable
             var pair = $"{Uri.EscapeDataString(_settings.ClientId)}:{Uri.EscapeDataString(_settings.Secret)}";
             request.Headers.Authorization = new AuthenticationHeaderValue(
                 "Basic",
-                Convert.ToBase64String(Encoding.UTF8.GetBytes(pair))
-            );
+                Convert.ToBase64String(Encoding.UTF8.GetBytes(pair)));
         }
         parameters["client_id"] = _settings.ClientId;
         request.Content = new FormUrlEncodedContent(parameters);
@@ -366,5 +357,4 @@ internal sealed record DeviceLogin(
     string VerificationUri,
     string VerificationUriComplete,
     TimeSpan Interval,
-    TimeSpan Lifetime
-);
+    TimeSpan Lifetime);

@@ -118,8 +118,7 @@ internal sealed class OidcSource : ITokenSource, IDisposable
         {
             throw new TokenException(
                 Name,
-                $"the provider {_settings.Provider} has not answered within {RefreshTimeout.TotalSeconds:0} s"
-            );
+                $"the provider {_settings.Provider} has not answered within {RefreshTimeout.TotalSeconds:0} s");
         }
     }
 
@@ -204,9 +203,7 @@ internal sealed class OidcSource : ITokenSource, IDisposable
                 || _clock.GetUtcNow() > pending.Until
                 || !CryptographicOperations.FixedTimeEquals(
                     Encoding.UTF8.GetBytes(pending.State),
-                    Encoding.UTF8.GetBytes(state)
-                )
-            )
+                    Encoding.UTF8.GetBytes(state)))
             {
                 throw new UnknownLoginException(Name);
             }
@@ -275,15 +272,16 @@ internal sealed class OidcSource : ITokenSource, IDisposable
         Adopt(tokens);
     }
 
-    private Task<AuthToken> Refresh() => _refreshing ??= RefreshAsync();
+    /// <summary>Called with the lock held. The token that is kept now is not taken from the store again.</summary>
+    private Task<AuthToken> Refresh() => _refreshing ??= RefreshAsync(_token?.Value ?? "");
 
-    private async Task<AuthToken> RefreshAsync()
+    private async Task<AuthToken> RefreshAsync(string old)
     {
         await Task.Yield();
         TokenException failure;
         try
         {
-            var token = await FetchAsync();
+            var token = await FetchAsync(old);
             lock (_lock)
             {
                 _lastFailure = null;
@@ -296,16 +294,15 @@ internal sealed class OidcSource : ITokenSource, IDisposable
         {
             failure = e;
         }
-        catch (Exception e)
-            when (e
-                    is ProviderException
-                        or HttpRequestException
-                        or IOException
-                        or UnauthorizedAccessException
-                        or OperationCanceledException
-            )
+        catch (Exception e) when (e is ProviderException or HttpRequestException or IOException
+            or UnauthorizedAccessException)
         {
             failure = new TokenException(Name, e.Message, e);
+        }
+        catch (Exception e)
+        {
+            // Whatever it is, the next request must be able to try again. The text of a stranger may have a secret.
+            failure = new TokenException(Name, $"the refresh failed ({e.GetType().Name})", e);
         }
         lock (_lock)
         {
@@ -321,9 +318,9 @@ internal sealed class OidcSource : ITokenSource, IDisposable
         throw failure;
     }
 
-    private async Task<AuthToken> FetchAsync()
+    private async Task<AuthToken> FetchAsync(string old)
     {
-        if (_store.Read() is { } first && TryAdopt(first) is { } kept)
+        if (_store.Read() is { } first && TryAdopt(first, old) is { } kept)
         {
             return kept;
         }
@@ -334,7 +331,7 @@ internal sealed class OidcSource : ITokenSource, IDisposable
             {
                 throw LoginRequired("nobody has logged in yet");
             }
-            if (TryAdopt(stored) is { } fresh)
+            if (TryAdopt(stored, old) is { } fresh)
             {
                 return fresh;
             }
@@ -360,16 +357,24 @@ internal sealed class OidcSource : ITokenSource, IDisposable
     private async Task<IDisposable> LockAsync()
     {
         using var limit = new CancellationTokenSource(LockTimeout);
-        return await _store.LockAsync(limit.Token);
+        try
+        {
+            return await _store.LockAsync(limit.Token);
+        }
+        catch (OperationCanceledException e)
+        {
+            throw new TokenException(
+                Name, $"another process has locked the token file for {LockTimeout.TotalSeconds:0} s", e);
+        }
     }
 
     private LoginRequiredException LoginRequired(string reason) => new(Name, $"{reason}; run: winch login {Name}");
 
-    /// <summary>The token of what is stored, if it is still good and was not rejected.</summary>
-    private AuthToken? TryAdopt(StoredTokens stored)
+    /// <summary>The token in the store, if it is valid, was not rejected, and is not the one to replace.</summary>
+    private AuthToken? TryAdopt(StoredTokens stored, string old)
     {
         var value = Value(stored);
-        if (value.Length == 0 || value == _invalidated)
+        if (value.Length == 0 || value == _invalidated || value == old)
         {
             return null;
         }
@@ -404,8 +409,7 @@ internal sealed class OidcSource : ITokenSource, IDisposable
         string Verifier,
         string Nonce,
         string RedirectUri,
-        DateTimeOffset Until
-    )
+        DateTimeOffset Until)
     {
         public string ReturnTo { get; init; } = "";
     }

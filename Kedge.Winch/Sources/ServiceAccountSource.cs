@@ -37,8 +37,7 @@ internal static class ServiceAccountSource
                                 ["assertion"] = Assertion(account, key),
                                 ["scope"] = string.Join(' ', account.Scopes),
                             },
-                        cancel
-                    );
+                        cancel);
                     var token = OidcProvider.Text(answer, "id_token");
                     return token.Length > 0
                         ? new AuthToken(token, ExpiresAt: await provider.VerifyAsync(token, nonce: null, cancel))
@@ -54,14 +53,12 @@ internal static class ServiceAccountSource
                             is CryptographicException
                                 or ArgumentException
                                 or System.Text.Json.JsonException
-                                or FormatException
-                    )
+                                or FormatException)
                 {
                     // Their texts may have parts of the key.
                     throw new TokenException(name, $"{account.KeyPath} is not a service account key");
                 }
-            }
-        );
+            });
 
     private static string Assertion(ServiceAccount account, string file)
     {
@@ -92,8 +89,7 @@ internal static class ServiceAccountSource
         var signature = key.SignData(
             Encoding.ASCII.GetBytes(signed),
             HashAlgorithmName.SHA256,
-            RSASignaturePadding.Pkcs1
-        );
+            RSASignaturePadding.Pkcs1);
         return $"{signed}.{Base64Url.EncodeToString(signature)}";
     }
 

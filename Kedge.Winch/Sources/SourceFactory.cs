@@ -77,8 +77,7 @@ internal static class SourceFactory
             audience: "",
             Microsoft.FSharp.Collections.FSharpList<string>.Empty,
             OidcToken.IdToken,
-            TokenStore.Memory
-        );
+            TokenStore.Memory);
 
     private sealed class Broken(string name, string reason) : ITokenSource
     {

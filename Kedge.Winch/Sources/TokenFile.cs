@@ -70,10 +70,8 @@ internal sealed class FileStore : ITokenStore
         Path.Combine(
             Environment.GetFolderPath(
                 Environment.SpecialFolder.LocalApplicationData,
-                Environment.SpecialFolderOption.DoNotVerify
-            ),
-            "winch"
-        );
+                Environment.SpecialFolderOption.DoNotVerify),
+            "winch");
 
     public StoredTokens? Read()
     {
@@ -152,8 +150,7 @@ internal sealed class FileStore : ITokenStore
         {
             Directory.CreateDirectory(
                 folder,
-                UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute
-            );
+                UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
         }
     }
 
@@ -176,8 +173,7 @@ internal sealed class FileStore : ITokenStore
             Text(json, "expiry"),
             CultureInfo.InvariantCulture,
             DateTimeStyles.AssumeUniversal,
-            out var time
-        )
+            out var time)
         && time.Year > 1
             ? time
             : null;

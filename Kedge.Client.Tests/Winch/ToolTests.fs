@@ -1,0 +1,234 @@
+/// Tools and files that users have already: kubectl, the sample files of the Go implementation, the demo's commands.
+module Kedge.Client.Tests.Winch.ToolTests
+
+open System
+open System.IO
+open System.Net
+open System.Net.Http
+open System.Runtime.InteropServices
+open System.Text
+open System.Threading.Tasks
+open Expecto
+open Kedge.Client.Domain
+open Kedge.Client.Tests.Mapping.Files
+open Kedge.Client.Tests.Winch.Stage
+open Kedge.Tests.Harness
+open Microsoft.AspNetCore.Http
+
+let private lines (text: string array) = String.Join('\n', text)
+
+[<Tests>]
+let tests =
+    testList
+        "winch, tools"
+        [
+            case "kubectl sends no credentials over plain HTTP, and winch adds those of the route" (fun () ->
+                task {
+                    use scratch = new Scratch()
+
+                    let! outcome =
+                        Shell.runIn
+                            scratch.Path
+                            (Winch.Home scratch.Path)
+                            (String.Join(
+                                ' ',
+                                [
+                                    Winch.Executable
+                                    $"exec --server_http_port={winch.Value.Port} --"
+                                    "kubectl --kubeconfig=/dev/null --server=http://with-service.prod.test:6443"
+                                    "--token=of-the-user get --raw /api/by-kubectl"
+                                ]
+                            ))
+
+                    Expect.equal (outcome.Code, outcome.Output) (0, "behind") outcome.Errors
+                    let received = backend.Value.One "/api/by-kubectl"
+                    Expect.equal (received.Header "Host") "with-service.prod.test:6443" "host and port"
+                    Expect.equal (received.Header "Authorization") $"Bearer {backendSecret}" "credentials"
+                })
+
+            case "the sample files of the Go implementation, unchanged" (fun () ->
+                task {
+                    use scratch = new Scratch()
+
+                    for kind, rejected in [ "winch", true; "docs", false ] do
+                        let files =
+                            [
+                                $"""--server_mapper_config_path={asset $"original/{kind}_mapper.json"}"""
+                                $"""--server_auth_config_path={asset $"original/{kind}_auth.json"}"""
+                            ]
+
+                        let! code, output, _ = Winch.Run(scratch.Path, "check" :: files, [])
+
+                        // Templates that are nothing but a group name any server; a flag says which are meant.
+                        Expect.equal (code = 0) (not rejected) (lines output)
+
+                        let! code, output, _ =
+                            Winch.Run(
+                                scratch.Path,
+                                "check" :: "--allowed_kedges=localhost,*.kedge.example" :: files,
+                                []
+                            )
+
+                        Expect.equal code 0 (lines output)
+
+                    let flags =
+                        [
+                            $"""--server_mapper_config_path={asset "original/winch_mapper.json"}"""
+                            $"""--server_auth_config_path={asset "original/winch_auth.json"}"""
+                            "--allowed_kedges=localhost"
+                            "--server_http_max_write_timeout=15s"
+                            "--client_tls_key_file=."
+                        ]
+
+                    let! code, output, _ =
+                        Winch.Run(
+                            scratch.Path,
+                            "explain" :: "http://bearer_token_auth.localhost.internal.example.com/" :: flags,
+                            []
+                        )
+
+                    Expect.equal code 0 (lines output)
+                    Expect.stringContains (lines output) "kedge: https://localhost:18171" "the kedge"
+                    Expect.stringContains (lines output) "credentials of proxy-bearer-token-auth" "the credentials"
+                })
+
+            case "a stream outlives the time limits of the Go implementation" (fun () ->
+                task {
+                    backend.Value.On(
+                        "/outlives",
+                        fun context ->
+                            task {
+                                do! context.Response.WriteAsync "first\n"
+                                do! context.Response.Body.FlushAsync()
+                                do! Task.Delay(TimeSpan.FromSeconds 3.0, context.RequestAborted)
+                                do! context.Response.WriteAsync "second\n"
+                            }
+                    )
+
+                    use! own =
+                        Winch.Start(
+                            usual (),
+                            sources,
+                            [ "--server_http_max_write_timeout=1s"; "--server_http_max_read_timeout=1s" ]
+                        )
+
+                    let! code, answer =
+                        curl [ "-N"; "--proxy"; own.Proxy; "http://plain.prod.test/outlives" ]
+
+                    Expect.equal (code, answer) (0, "first\nsecond\n") "the whole stream"
+                })
+
+            case "five hundred hosts share few connections to their kedge" (fun () ->
+                task {
+                    use peer =
+                        new HttpPeer(
+                            "double",
+                            Microsoft.AspNetCore.Server.Kestrel.Core.HttpProtocols.Http1AndHttp2,
+                            Some Certificates.server.Value
+                        )
+
+                    let mapper =
+                        mapper [ route "^svc-[0-9]+[.]prod[.]test$" $"https://localhost:{peer.Port}" "" ]
+
+                    use! own = Winch.Start(mapper, "", [])
+
+                    use client =
+                        new HttpClient(
+                            new SocketsHttpHandler(Proxy = WebProxy own.Proxy, MaxConnectionsPerServer = 20),
+                            Timeout = patience
+                        )
+
+                    let call (number: int) =
+                        task {
+                            use! response = client.GetAsync $"http://svc-{number}.prod.test/many"
+                            return int response.StatusCode
+                        }
+
+                    let! statuses =
+                        Task.WhenAll [ for number in 1..500 -> call number ] |> within "500 calls"
+
+                    Expect.allEqual statuses 200 "all answered"
+                    let received = peer.ReceivedOn "/many"
+                    let distinct (part: ReceivedRequest -> string) = (Array.distinctBy part received).Length
+                    Expect.equal (distinct (_.Header("Host"))) 500 "own names"
+                    Expect.isLessThanOrEqual (distinct _.ConnectionId) 8 "connections"
+                })
+
+            case "the commands that the demo prints work when pasted" (fun () ->
+                task {
+                    use scratch = new Scratch()
+
+                    use demo =
+                        new KedgeProgram(
+                            Winch.Executable,
+                            [
+                                "demo"
+                                $"--server_http_port={Ports.free ()}"
+                                $"--server_grpc_port={Ports.free ()}"
+                            ],
+                            scratch.Path,
+                            Winch.Home scratch.Path,
+                            true
+                        )
+
+                    do!
+                        eventually "the last line of the guide" (fun () ->
+                            Expect.isFalse demo.HasExited demo.Output
+                            demo.Stdout |> Array.exists _.Contains("Ctrl-C"))
+
+                    let commands = demo.Stdout |> Array.map _.Trim() |> Array.filter _.Contains("curl ")
+
+                    Expect.equal commands.Length 7 "commands"
+                    let outputs = ResizeArray<string>()
+
+                    for line in commands do
+                        let! outcome = Shell.run $"set -o pipefail; {line}"
+                        Expect.equal outcome.Code 0 $"{line}\n{outcome.Output}\n{outcome.Errors}"
+                        outputs.Add outcome.Output
+
+                    for index, part in
+                        [
+                            0, "demo_http"
+                            1, "demo_http"
+                            2, "data: "
+                            3, "Hello Kedge"
+                            4, "no-route"
+                            5, "FindProxyForURL"
+                            6, "<h1>winch</h1>"
+                        ] do
+                        Expect.stringContains outputs[index] part commands[index]
+
+                    demo.Signal PosixSignal.SIGINT
+                    let! code = demo.Exit()
+                    Expect.equal code 0 demo.Output
+                })
+
+            test "the flags that docs/winch.md gives winch exist" {
+                let text = File.ReadAllText(Path.Combine(Executable.root, "docs", "winch.md"))
+                let task = Winch.Run(Executable.root, [ "--help" ], [])
+                let _, help, _ = task.GetAwaiter().GetResult()
+
+                let named =
+                    [
+                        for found in RegularExpressions.Regex.Matches(text, @"`winch (--[a-z_]+)") do
+                            found.Groups[1].Value
+                    ]
+
+                Expect.isGreaterThan named.Length 8 "flags are named"
+
+                for flag in named do
+                    Expect.stringContains (lines help) $"  {flag}" flag
+            }
+
+            test "the files that docs/winch.md shows are valid" {
+                let text = File.ReadAllText(Path.Combine(Executable.root, "docs", "winch.md"))
+
+                let block (field: string) =
+                    text.Split "```\n"
+                    |> Array.filter (fun part -> part.StartsWith('{') && part.Contains $"\"{field}\"")
+                    |> Array.exactlyOne
+
+                let loaded = load MapperOptions.Default (block "routes") (block "auth_sources")
+                Expect.equal (List.ofSeq loaded.Errors) [] "errors"
+            }
+        ]
