@@ -257,6 +257,7 @@ module StatusHtml =
             true
             view.Server
             [
+                h1 [] [ str "Status" ]
                 tiles view
                 if view.ConfigurationErrors.Length > 0 then
                     section

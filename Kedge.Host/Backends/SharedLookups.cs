@@ -122,7 +122,7 @@ internal sealed class SharedLookups(DnsLookup dns, int limit)
         }
     }
 
-    /// <param name="cancellation">Cancelled when no request waits. It has no timer, so nothing needs to dispose it.</param>
+    /// <param name="cancellation">Cancelled when no request waits. Without a timer, it needs no disposal.</param>
     private sealed class Lookup(CancellationTokenSource cancellation)
     {
         private readonly TaskCompletionSource<DnsAnswer<IPAddress>> _answer =

@@ -128,7 +128,7 @@ public sealed class TopCommand : ICommand
             else
             {
                 var text = TopText.Of(status, before, rows, invocation.Paint);
-                // One write, so that a picture never appears in parts: home, the picture, and no rest of the one before.
+                // One write, so that a picture never appears in parts: home, the picture, no rest of the last one.
                 invocation.Output.Write(
                     invocation.Colours
                         ? $"\u001b[H{text.Replace("\n", "\u001b[K\n", StringComparison.Ordinal)}\u001b[J"

@@ -45,9 +45,9 @@ internal static class TopText
         StringBuilder text, StatusView now, StatusView? before, double seconds, int rows, Paint paint)
     {
         var known = before?.Backends.ToDictionary(backend => (backend.Protocol, backend.Name));
-        text.Append(paint.Faint(
-            $"{"BACKEND",-NameWidth - 5} {"READY",7} {"REQ/S",9} {"ERR/S",9} {"P50 MS",8} {"P99 MS",8} {"REQUESTS",10}"))
-            .Append('\n');
+        var heading = $"{"BACKEND",-NameWidth - 5} {"READY",7} {"REQ/S",9} {"ERR/S",9} "
+            + $"{"P50 MS",8} {"P99 MS",8} {"REQUESTS",10}";
+        text.Append(paint.Faint(heading)).Append('\n');
         var lines =
             from backend in now.Backends
             let earlier = known?.GetValueOrDefault((backend.Protocol, backend.Name))
@@ -69,7 +69,7 @@ internal static class TopText
                 _ => line,
             }).Append('\n');
         }
-        More(text, now.Backends.Length - rows, "backends");
+        More(text, now.Backends.Length - rows, "backend");
     }
 
     private static void Routes(
@@ -91,14 +91,15 @@ internal static class TopText
                 + $"{Cut(route.Backend, NameWidth),-NameWidth} "
                 + $"{Rate(route.Hits, earlier?.Hits, seconds),9} {route.Hits,10}\n");
         }
-        More(text, now.Routes.Length - rows, "routes");
+        More(text, now.Routes.Length - rows, "route");
     }
 
     private static void More(StringBuilder text, int left, string what)
     {
         if (left > 0)
         {
-            text.Append(CultureInfo.InvariantCulture, $"and {left} more {what}; --rows shows more\n");
+            var noun = left == 1 ? what : what + "s";
+            text.Append(CultureInfo.InvariantCulture, $"and {left} more {noun}; --rows shows more\n");
         }
     }
 

@@ -6,8 +6,8 @@ using Microsoft.AspNetCore.Http.Features;
 namespace Kedge.Host.Listeners;
 
 /// <summary>
-/// Requests that the server itself rejects, because their lines or headers cannot be read. Kedge gives the responses its
-/// headers, and counts and logs the requests like all others.
+/// Requests that the server itself rejects, because their lines or headers cannot be read. Kedge gives the responses
+/// its headers, and counts and logs the requests like all others.
 /// </summary>
 internal sealed class BadRequests(ProxyTelemetry telemetry) : IObserver<KeyValuePair<string, object?>>
 {

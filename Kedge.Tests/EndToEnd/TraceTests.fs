@@ -179,7 +179,7 @@ let spans =
                             "http.response.status_code", "200"
                             "server.address", "well.example"
                             "url.path", "/traced"
-                            "kedge.rule", "host=well.example"
+                            "kedge.rule", "good (director.json:1): host=well.example"
                             "kedge.backend", "well"
                             "kedge.endpoint", endpoint
                             "error.type", ""
