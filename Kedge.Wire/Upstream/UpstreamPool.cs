@@ -19,15 +19,13 @@ public sealed class UpstreamPool : IConnectionOwner
     private readonly PoolOptions _options;
     private readonly ConnectionBudget _budget;
     private readonly ConnectionOpener _opener;
-    // Connections that are open, also those that are retired, with their observers.
-    private readonly Dictionary<IUpstreamConnection, ConnectionObserver> _open = [];
+    // Connections that are open, also those that are retired.
+    private readonly Dictionary<IUpstreamConnection, OpenConnection> _open = [];
     // Connections with free places; the last one became free last.
     private readonly List<IUpstreamConnection> _free = [];
     // Connections that retired (false) or closed (true) before they were added.
     private readonly Dictionary<IUpstreamConnection, bool> _early = [];
     private readonly LinkedList<Waiter> _waiters = new();
-    // Of the open connections, those that take no more requests.
-    private int _retired;
     private int _dialing;
     private int _streams;
     private bool _isRemoved;
@@ -169,35 +167,32 @@ public sealed class UpstreamPool : IConnectionOwner
         lock (_lock)
         {
             _free.Remove(connection);
-            if (_open.ContainsKey(connection))
+            if (_open.TryGetValue(connection, out var open))
             {
-                _retired++;
+                open.IsRetired = true;
                 OpenForWaiters();
             }
             else
             {
-                _early[connection] = false;
+                // Another thread may have reported already that it has closed.
+                _early.TryAdd(connection, false);
             }
         }
     }
 
     void IConnectionOwner.Closed(IUpstreamConnection connection)
     {
-        ConnectionObserver? observer;
+        OpenConnection? open;
         lock (_lock)
         {
-            if (_open.Remove(connection, out observer))
-            {
-                _retired--;
-            }
-            else
+            if (!_open.Remove(connection, out open))
             {
                 _early[connection] = true;
             }
         }
-        if (observer is not null)
+        if (open is not null)
         {
-            Released(observer, opensAnother: true);
+            Released(open.Observer, opensAnother: true);
         }
     }
 
@@ -287,7 +282,7 @@ public sealed class UpstreamPool : IConnectionOwner
     {
         long waiting = _waiters.Count;
         var needed = _streams > 0 ? (waiting + _streams - 1) / _streams
-            : waiting > 0 && _open.Count == _retired ? 1
+            : waiting > 0 && _open.Values.All(static open => open.IsRetired) ? 1
             : 0;
         for (var node = _waiters.First; node is not null && _dialing < needed; node = node.Next)
         {
@@ -388,12 +383,11 @@ public sealed class UpstreamPool : IConnectionOwner
             isEarly = _early.Remove(connection, out isClosed);
             if (!isClosed)
             {
-                _open.Add(connection, observer);
+                _open.Add(connection, new OpenConnection(observer) { IsRetired = isEarly });
             }
             if (isEarly)
             {
                 // It takes no requests at all: as if it had not been opened.
-                _retired += isClosed ? 0 : 1;
                 isOpen &= isReserved;
             }
             else
@@ -449,6 +443,14 @@ public sealed class UpstreamPool : IConnectionOwner
     }
 
     private static UpstreamException Limit(string message) => new(FailureKind.Limit, SentState.NothingSent, message);
+
+    private sealed class OpenConnection(ConnectionObserver observer)
+    {
+        public ConnectionObserver Observer { get; } = observer;
+
+        /// <summary>Whether it takes no more requests.</summary>
+        public bool IsRetired { get; set; }
+    }
 
     /// <summary>A request that waits for a place on a connection.</summary>
     private sealed class Waiter : TaskCompletionSource<IUpstreamConnection?>
