@@ -82,7 +82,7 @@ let headerMemory =
 
                     do! isServed kedge
                     let grown = kedge.Program.ResidentBytes - before
-                    Expect.isLessThan grown 75_000_000L "bytes more than before, for three connections"
+                    Expect.isLessThan grown 250_000_000L "bytes more than before, for three connections"
                     let client = clients[0]
 
                     for i in 0..249 do
