@@ -7,8 +7,8 @@ using Microsoft.AspNetCore.Server.Kestrel.Core;
 namespace Kedge.Host.Listeners;
 
 /// <summary>
-/// Ends connections that have become old, so that callers spread over new replicas and make their handshakes again: with
-/// GOAWAY over HTTP/2 and <c>Connection: close</c> over HTTP/1.1. Exchanges in flight have a grace to finish.
+/// Ends connections that have become old, so that callers spread over new replicas and make their handshakes again:
+/// with GOAWAY over HTTP/2 and <c>Connection: close</c> over HTTP/1.1. Exchanges in flight have a grace to finish.
 /// </summary>
 internal static class ConnectionAge
 {
