@@ -23,6 +23,8 @@ type RouteInfo =
         Demands: RouteDemands
         /// The same in a few words: `any permission of admin, owner`.
         DemandsText: string
+        /// What the route changes about requests and responses; null = nothing.
+        Filters: Filters | null
     }
 
     /// The name, if it has one, and the conditions: `shop: host=a.example path=/api/*`.

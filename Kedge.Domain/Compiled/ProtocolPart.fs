@@ -215,6 +215,7 @@ type internal Compilation(files: LoadedFiles, generated: GeneratedEntries, befor
                 Rule = kind.Text route
                 Demands = RouteDemands.Of outcome.Demands
                 DemandsText = RouteDemands.Describe outcome.Demands
+                Filters = if outcome.Filters.IsNone then null else outcome.Filters
             }
 
         let generatedInfo i (struct (_, route, previous: RouteInfo voption)) =
@@ -236,6 +237,7 @@ type internal Compilation(files: LoadedFiles, generated: GeneratedEntries, befor
                 Rule = rule.Text
                 Demands = RouteDemands.Of rule.Authorization
                 DemandsText = RouteDemands.Describe rule.Authorization
+                Filters = null
             }
 
         {

@@ -197,6 +197,23 @@ type Check private () =
                 route
                 $"some of its requests go to {list.Name earlier}, whose wildcard host is wider but comes first"
                 [ taken ]
+        | RewriteWithoutEffect(route, witness) ->
+            let field =
+                match (list.Infos[route].Filters |> Option.ofObj |> Option.bind _.Path) with
+                | Some(ReplaceFull _) -> "replace_full"
+                | _ -> "replace_prefix"
+
+            let part = [ Field "rewrite"; Field field ]
+            let message = "it replaces the path by itself: the backend sees the path of the caller"
+            let taken = witnesses (ValueOption.toList witness)
+            [ list.Finding(Severity.Warning, "rewrite-without-effect", route, part, message, taken) ]
+        | SamePath(route, earlier, taken, takenEarlier) ->
+            report
+                Severity.Info
+                "same-path-from-two-routes"
+                route
+                $"{list.Infos[route].BackendName} sees one path for two paths of callers, of which {list.Name earlier} takes one"
+                [ taken; takenEarlier ]
         | DanglingBackend(route, backend, witness) ->
             let meant =
                 match Suggestion.closest (names configuration.Backends[list.Protocol]) backend with

@@ -61,6 +61,11 @@ type ExplainReport
 
                 $"{routes.Full route}: yes"
                 $"backend: {outcome.Action.Text}{unknown}"
+
+                if not outcome.Filters.IsNone then
+                    let route = routes.Name route
+                    $"forwards: {Describe.forwarded route outcome.Filters explanation.Request}"
+
                 $"authorization: {Describe.authorization outcome.Demands}"
             | ParametersDecide(written, bare) ->
                 let taken (route: int option) =
@@ -129,6 +134,13 @@ type ExplainReport
     member _.Explanation: Explanation = explanation
     /// The route that wins; null when none does.
     member _.Winner: RouteInfo | null = winner
+    /// The request as the backend sees it; empty when the winner forwards it unchanged, or when there is none.
+    member _.Forwards: string =
+        match explanation.Verdict, winner with
+        | RouteWins(_, outcome, _), NonNull winner when not outcome.Filters.IsNone ->
+            Describe.forwarded winner.Name outcome.Filters explanation.Request
+        | _ -> ""
+
     /// Whether the pool has the winner's backend.
     member _.BackendKnown: bool = backendKnown
     /// A line for each rule that does not take the request; a run of rules for other hosts shares one.

@@ -21,6 +21,8 @@ type RouteAction =
 type Outcome =
     {
         Action: RouteAction
+        /// What is changed about them, and about their responses.
+        Filters: Filters
         /// Who may use the route, beyond what the server's flags require of everyone.
         Demands: Decoded.Authorization option
     }
@@ -29,6 +31,7 @@ type Outcome =
     static member ToBackend(backend: string) : Outcome =
         {
             Action = ToBackend backend
+            Filters = Filters.None
             Demands = None
         }
 

@@ -58,6 +58,7 @@ public static class ExplainText
                 .Concat((adhoc?.passed ?? []).Select(passed => Passed(protocol, "adhoc_rules", rules, passed))),
             Winner = report.Winner is { } winner ? Rule(protocol, "routes", winner) : null,
             Backend = report.Winner?.BackendName,
+            Forwards = report.Forwards.Length == 0 ? null : report.Forwards,
             BackendKnown = report.Winner is null || withoutPool ? (bool?)null : report.BackendKnown,
             Adhoc = adhoc is null ? null : Decision(protocol, rules, adhoc.decision),
             Rejected = explanation.Verdict.IsParametersDecide,

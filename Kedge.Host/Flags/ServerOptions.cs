@@ -118,6 +118,7 @@ public sealed record ConfigurationOptions(string Director, string DirectorPath, 
 
 /// <param name="DnsNameservers">Empty = from /etc/resolv.conf.</param>
 /// <param name="FailedTargetBackoff">Zero = endpoints are never left out.</param>
+/// <param name="MaxTarget">The longest path and query that a request may have, in characters.</param>
 public sealed record ForwardingOptions(
     IReadOnlyList<IPNetwork> TrustedProxies,
     IReadOnlyList<IPEndPoint> DnsNameservers,
@@ -125,7 +126,8 @@ public sealed record ForwardingOptions(
     bool AdhocAllowLoopback,
     bool HttpConnectEnabled,
     TimeSpan FailedTargetBackoff,
-    bool LogResolution)
+    bool LogResolution,
+    int MaxTarget)
 {
     public static ForwardingOptions From(FlagValues flags) => new(
         flags.Get(FlagCatalogue.TrustedProxies),
@@ -134,7 +136,9 @@ public sealed record ForwardingOptions(
         flags.Get(FlagCatalogue.AdhocAllowLoopback),
         flags.Get(FlagCatalogue.HttpConnectEnabled),
         flags.Get(FlagCatalogue.FailedTargetBackoff),
-        flags.Get(FlagCatalogue.LogResolution));
+        flags.Get(FlagCatalogue.LogResolution),
+        // As the listeners limit the request line.
+        flags.Get(FlagCatalogue.MaxHeaderBytes) / 4);
 }
 
 public sealed record ServiceDiscoveryOptions(

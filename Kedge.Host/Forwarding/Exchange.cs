@@ -56,6 +56,9 @@ internal sealed class Exchange : HttpMessageInvoker
 
     public UpstreamClient Client => _destination.Client;
 
+    /// <summary>What the route changes; null = nothing.</summary>
+    public Filters? Filters => _destination.Filters;
+
     /// <summary>Null for an ad-hoc target.</summary>
     public string? BackendName => _destination.Backend?.Name;
 
@@ -118,7 +121,7 @@ internal sealed class Exchange : HttpMessageInvoker
         {
             // Step 5: send the request to an endpoint. docs/matching.md#attempts lists when it is sent again.
             BeginAttempt(endpoint);
-            request.RequestUri = endpoint.UriOf(Record.Path, _query);
+            request.RequestUri = endpoint.UriOf(_destination.Path ?? Record.Path, _query);
             if (Client.IsTls)
             {
                 request.Options.Set(Connector.EndpointOption, endpoint);

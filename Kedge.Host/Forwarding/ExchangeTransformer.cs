@@ -1,7 +1,9 @@
 using System.Diagnostics;
 using System.Net;
 using System.Net.Http.Headers;
+using Kedge.Domain;
 using Kedge.Host.Http;
+using Kedge.Host.Routing;
 using Kedge.Host.Telemetry;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Extensions.Primitives;
@@ -15,6 +17,8 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
 {
     // Replaced by that of the endpoint in each attempt.
     private static readonly Uri Undecided = new("http://kedge/");
+
+    private RequestFacts? _facts;
 
     public override ValueTask TransformRequestAsync(
         HttpContext httpContext,
@@ -57,12 +61,24 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
         forwarded.Add(outgoing, httpContext, record.Authority, isTrusted);
         outgoing.TryAddWithoutValidation(ProxyHeaders.RequestId, record.RequestId);
         Tracing.Inject(record, outgoing);
-        if (record.Authority.Length > 0)
+        var host = exchange.Filters is { Host.Length: > 0 } rewrite ? rewrite.Host : record.Authority;
+        if (host.Length > 0)
         {
-            outgoing.TryAddWithoutValidation(HeaderNames.Host, record.Authority);
+            outgoing.TryAddWithoutValidation(HeaderNames.Host, host);
+        }
+        if (exchange.Filters is { } filters)
+        {
+            HeaderChanges.ApplyTo(exchange, outgoing, filters, FactsOf(httpContext));
         }
         return default;
     }
+
+    private RequestFacts FactsOf(HttpContext context) => _facts ??= new(
+        context, exchange.Record, HostOf(exchange.Record.Authority), forwarded.ClientAddressOf(context));
+
+    private static string HostOf(string authority) => Authority.TryParse(authority, out var parts)
+        ? authority.Substring(parts.HostStart, parts.HostLength)
+        : "";
 
     private void Add(HttpRequestHeaders outgoing, string name, StringValues values)
     {
@@ -103,6 +119,15 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
         if (exchange.BackendName is { } backend)
         {
             response.Headers[ProxyHeaders.BackendName] = backend;
+        }
+        if (exchange.Filters is { } filters)
+        {
+            if (filters.ReverseLocation)
+            {
+                HeaderChanges.Reverse(
+                    response.Headers, filters, httpContext.Request.Scheme, exchange.Record.Authority);
+            }
+            HeaderChanges.ApplyTo(response.Headers, filters, FactsOf(httpContext));
         }
         var progress = exchange.Progress;
         progress.NoteProgress();

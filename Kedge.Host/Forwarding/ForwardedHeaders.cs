@@ -16,14 +16,40 @@ internal sealed class ForwardedHeaders(ForwardingOptions options)
         || name.Equals(ProxyHeaders.ForwardedProto, StringComparison.OrdinalIgnoreCase);
 
     /// <summary>Whether what the peer says about earlier hops is believed.</summary>
-    public bool IsTrusted(ConnectionInfo peer)
+    public bool IsTrusted(ConnectionInfo peer) =>
+        options.TrustedProxies.Count > 0 && peer.RemoteIpAddress is { } address && IsTrusted(Unmapped(address));
+
+    /// <summary>
+    /// The caller's address: that of the connection or, when it is a trusted proxy, the last address of X-Forwarded-For
+    /// that is not one. An entry that cannot be read ends the search at the entry after it.
+    /// </summary>
+    public IPAddress? ClientAddressOf(HttpContext context)
+    {
+        if (context.Connection.RemoteIpAddress is not { } peer)
+        {
+            return null;
+        }
+        var client = Unmapped(peer);
+        if (!IsTrusted(context.Connection)
+            || !context.Request.Headers.TryGetValue(ProxyHeaders.ForwardedFor, out var chain))
+        {
+            return client;
+        }
+        var entries = string.Join(',', (string?[])chain!).Split(',', StringSplitOptions.TrimEntries);
+        for (var i = entries.Length - 1; i >= 0 && IsTrusted(client); i--)
+        {
+            if (!IPAddress.TryParse(entries[i], out var address))
+            {
+                break;
+            }
+            client = Unmapped(address);
+        }
+        return client;
+    }
+
+    private bool IsTrusted(IPAddress address)
     {
         var trusted = options.TrustedProxies;
-        if (trusted.Count == 0 || peer.RemoteIpAddress is not { } address)
-        {
-            return false;
-        }
-        address = Unmapped(address);
         for (var i = 0; i < trusted.Count; i++)
         {
             if (trusted[i].Contains(address))

@@ -90,14 +90,23 @@ public sealed class RequestRouter : IDisposable
         return match switch
         {
             { Adhoc: { } decision } => await ToAdhocTargetAsync(decision, view, record, context.RequestAborted),
-            { Rule: { } route } => await ToBackendAsync(route.Info, state, record, context.RequestAborted),
+            { Rule: { } route } => await ToBackendAsync(route.Info, state, view, record, context.RequestAborted),
             _ => view.Protocol.IsGrpc ? LocalReply.NoGrpcRoute : LocalReply.NoRoute,
         };
     }
 
     private async ValueTask<RoutingResult> ToBackendAsync(
-        RouteInfo route, ServingState state, RequestRecord record, CancellationToken cancel)
+        RouteInfo route, ServingState state, RequestView view, RequestRecord record, CancellationToken cancel)
     {
+        string? path = null;
+        if (route.Filters is { } filters)
+        {
+            path = filters.Forth(view.Path);
+            if (path.Length + view.Query.Length > _options.MaxTarget)
+            {
+                return LocalReply.RewrittenTooLong;
+            }
+        }
         if (route.BackendIndex < 0)
         {
             return LocalReply.NoBackend(route.BackendName);
@@ -118,7 +127,11 @@ public sealed class RequestRouter : IDisposable
         }
         _telemetry.Forwarding(record, backend.Counters, backend.Protocol.IsGrpc && backend.Info.PrometheusInterceptor);
         return RoutingResult.Forward(
-            new(backend.Client, endpoints, backend.Policy, backend.Name, backend.NextTicket(), backend));
+            new(backend.Client, endpoints, backend.Policy, backend.Name, backend.NextTicket(), backend)
+            {
+                Filters = route.Filters,
+                Path = path,
+            });
     }
 
     private async ValueTask<RoutingResult> ToAdhocTargetAsync(

@@ -122,6 +122,7 @@ let httpRoute: Gen<HttpRoute> =
                 Outcome =
                     {
                         Action = ToBackend backend
+                        Filters = Filters.None
                         Demands = demands
                     }
             }
@@ -160,6 +161,7 @@ let grpcRoute: Gen<GrpcRoute> =
                 Outcome =
                     {
                         Action = ToBackend backend
+                        Filters = Filters.None
                         Demands = demands
                     }
             }
@@ -213,6 +215,7 @@ let conditionsRoute: Gen<HttpRoute> =
                 Outcome =
                     {
                         Action = ToBackend backend
+                        Filters = Filters.None
                         Demands = demands
                     }
             }

@@ -1,0 +1,92 @@
+using System.Collections.Frozen;
+using System.Net.Http.Headers;
+using Kedge.Domain;
+using Kedge.Host.Routing;
+using Microsoft.Extensions.Primitives;
+using Microsoft.Net.Http.Headers;
+
+namespace Kedge.Host.Forwarding;
+
+/// <summary>Changes the headers of requests and responses as their route says.</summary>
+internal static class HeaderChanges
+{
+    // HttpRequestMessage keeps these with the content.
+    private static readonly FrozenSet<string> OfContent = new[]
+    {
+        HeaderNames.Allow, HeaderNames.ContentDisposition, HeaderNames.ContentEncoding, HeaderNames.ContentLanguage,
+        HeaderNames.ContentLength, HeaderNames.ContentLocation, HeaderNames.ContentMD5, HeaderNames.ContentRange,
+        HeaderNames.ContentType, HeaderNames.Expires, HeaderNames.LastModified,
+    }.ToFrozenSet(StringComparer.OrdinalIgnoreCase);
+
+    /// <summary>Changes the headers of a request to a backend, after all others are set.</summary>
+    public static void ApplyTo(Exchange exchange, HttpRequestHeaders headers, Filters filters, RequestFacts facts)
+    {
+        foreach (var change in filters.RequestHeaders)
+        {
+            var target = OfContent.Contains(change.Name) ? (HttpHeaders)exchange.ContentHeaders : headers;
+            var value = ValueOf(change, facts);
+            // An absent variable removes its header, so that no caller can forge what only kedge knows.
+            if (value is null || !change.IsAddHeader)
+            {
+                target.Remove(change.Name);
+            }
+            if (value is not null)
+            {
+                target.TryAddWithoutValidation(change.Name, value);
+            }
+        }
+    }
+
+    /// <summary>Changes the headers of a response of a backend, after all others are set.</summary>
+    public static void ApplyTo(IHeaderDictionary headers, Filters filters, RequestFacts facts)
+    {
+        foreach (var change in filters.ResponseHeaders)
+        {
+            var value = ValueOf(change, facts);
+            if (value is null)
+            {
+                headers.Remove(change.Name);
+            }
+            else if (change.IsAddHeader)
+            {
+                headers.Append(change.Name, value);
+            }
+            else
+            {
+                headers[change.Name] = value;
+            }
+        }
+    }
+
+    /// <summary>Changes what the response says about the backend's own host and paths back.</summary>
+    public static void Reverse(IHeaderDictionary headers, Filters filters, string scheme, string authority)
+    {
+        Relocate(HeaderNames.Location);
+        Relocate(HeaderNames.ContentLocation);
+        if (headers.TryGetValue(HeaderNames.SetCookie, out var cookies))
+        {
+            headers.SetCookie = new StringValues(
+                [.. cookies.Select(cookie => cookie is null ? null : ReverseLocation.cookie(filters, cookie))]);
+        }
+
+        void Relocate(string name)
+        {
+            if (headers.TryGetValue(name, out var values) && values.Count == 1 && values[0] is { } value)
+            {
+                headers[name] = ReverseLocation.location(filters, scheme, authority, value);
+            }
+        }
+    }
+
+    /// <summary>Null for a header that is removed.</summary>
+    private static string? ValueOf(HeaderChange change, RequestFacts facts)
+    {
+        var value = change switch
+        {
+            HeaderChange.SetHeader set => set.value,
+            HeaderChange.AddHeader add => add.value,
+            _ => null,
+        };
+        return value?.Resolve(facts.Of) is { IsSome: true } resolved ? resolved.Value : null;
+    }
+}
