@@ -262,8 +262,7 @@ module Analysis =
         @ deadPaths
         @ missedRoots routes conditions space reach
         @ withoutEffect routes reach
-        @ SamePaths.find routes conditions space (fun route -> reach[route].IsReached)
-          |> List.map SamePath
+        @ List.map SamePath (SamePaths.find routes conditions space (fun route -> reach[route].IsReached))
         @ wildcardsFirst RouteSemantics.http routes conditions space reach
         @ dangling RouteSemantics.http routes backends reach
 

@@ -204,9 +204,15 @@ type Check private () =
                 | _ -> "replace_prefix"
 
             let part = [ Field "rewrite"; Field field ]
-            let message = "it replaces the path by itself: the backend sees the path of the caller"
+
+            let message =
+                "it replaces the path by itself: the backend sees the path of the caller"
+
             let taken = witnesses (ValueOption.toList witness)
-            [ list.Finding(Severity.Warning, "rewrite-without-effect", route, part, message, taken) ]
+
+            [
+                list.Finding(Severity.Warning, "rewrite-without-effect", route, part, message, taken)
+            ]
         | SamePath(route, earlier, taken, takenEarlier) ->
             report
                 Severity.Info

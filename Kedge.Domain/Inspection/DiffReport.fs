@@ -30,7 +30,8 @@ type DiffReport private () =
         if index < 0 then
             Filters.None
         else
-            (semantics.Outcome (semantics.Routes configuration.Director)[index]).Filters
+            let routes: 'route array = semantics.Routes configuration.Director
+            (semantics.Outcome routes[index]).Filters
 
     static let routes (before: Configuration) (after: Configuration) (semantics: RouteSemantics<'route, 'request>) =
         let entry = routeEntry semantics.Protocol

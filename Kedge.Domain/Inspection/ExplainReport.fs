@@ -134,6 +134,7 @@ type ExplainReport
     member _.Explanation: Explanation = explanation
     /// The route that wins; null when none does.
     member _.Winner: RouteInfo | null = winner
+
     /// The request as the backend sees it; empty when the winner forwards it unchanged, or when there is none.
     member _.Forwards: string =
         match explanation.Verdict, winner with

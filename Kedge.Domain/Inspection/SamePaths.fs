@@ -25,7 +25,12 @@ module internal SamePaths =
         | Exactly text
         | StartingWith text -> text
 
-    let private forwarded (space: RequestSpace) (route: int) (conditions: RequestConditions) (rewrite: PathRewrite option) =
+    let private forwarded
+        (space: RequestSpace)
+        (route: int)
+        (conditions: RequestConditions)
+        (rewrite: PathRewrite option)
+        =
         [
             for text in conditions.Texts do
                 match rewrite, text with
@@ -91,7 +96,8 @@ module internal SamePaths =
                 | ValueSome mine, ValueSome theirs when mine <> theirs ->
                     match taken later.Route mine, taken earlier.Route theirs with
                     | Some request, Some earlierRequest when
-                        (routes[later.Route].Outcome.Filters.Forth mine = routes[earlier.Route].Outcome.Filters.Forth theirs)
+                        (routes[later.Route].Outcome.Filters.Forth mine =
+                            routes[earlier.Route].Outcome.Filters.Forth theirs)
                         ->
                         Some(later.Route, earlier.Route, request, earlierRequest)
                     | _ -> None
@@ -103,10 +109,17 @@ module internal SamePaths =
             |> List.filter (fun route -> not routes[route].Outcome.Action.Backends.IsEmpty)
             |> List.groupBy (fun route ->
                 let filters = routes[route].Outcome.Filters
-                let host = if filters.Host = "" then routes[route].Host.Text else filters.Host
+
+                let host =
+                    if filters.Host = "" then
+                        routes[route].Host.Text
+                    else
+                        filters.Host
+
                 routes[route].Outcome.Action, host)
             |> List.map snd
-            |> List.filter (fun group -> group.Length > 1 && group |> List.exists (fun route -> (rewriteOf route).IsSome))
+            |> List.filter (fun group ->
+                group.Length > 1 && group |> List.exists (fun route -> (rewriteOf route).IsSome))
 
         [
             for group in groups do

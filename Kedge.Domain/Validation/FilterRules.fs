@@ -89,7 +89,7 @@ module internal FilterRules =
 
                 name
 
-            let valued kind (entries: Map<string, string>) change =
+            let valued kind (entries: Map<string, string>) (change: string * HeaderValue -> HeaderChange) =
                 [
                     for KeyValue(key, text) in entries do
                         let path = Field key :: Field kind :: path

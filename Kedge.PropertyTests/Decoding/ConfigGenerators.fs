@@ -86,7 +86,7 @@ module ConfigGenerators =
                 }
         }
 
-    let private anyRewrite: Gen<Rewrite> =
+    let private anyRewrite =
         gen {
             let! prefix = Gen.optionOf anyText
             let! full = Gen.optionOf anyText
@@ -102,12 +102,18 @@ module ConfigGenerators =
                 }
         }
 
-    let private anyHeaderChanges: Gen<HeaderChanges> =
+    let private anyHeaderChanges =
         gen {
             let! set = anyMap
             let! add = anyMap
             let! remove = anyTexts
-            return { Set = set; Add = add; Remove = remove }
+
+            return
+                {
+                    Set = set
+                    Add = add
+                    Remove = remove
+                }
         }
 
     let private anyHttpRoute =

@@ -28,7 +28,8 @@ let private rewriteOf (prefix: string) (replacement: string) : PathRewrite =
     | Ok rule, Ok replacement -> ReplacePrefix(ValueOption.get (PathRewrite.prefixOf rule), replacement)
     | rule, replacement -> failtestf "%A %A" rule replacement
 
-let private path = (Generators.textAfter [ "/" ] [ "a"; "b"; "/"; "%2F"; "~"; ";v=1"; "%3B" ]).Generator
+let private path =
+    (Generators.textAfter [ "/" ] [ "a"; "b"; "/"; "%2F"; "~"; ";v=1"; "%3B" ]).Generator
 
 let private canonical (text: string) : string option =
     match RequestPath.canonicalise text with
@@ -68,7 +69,8 @@ let private changes =
             |> Gen.sequenceToList
     }
 
-let private sent = Gen.listOf (Gen.zip (Gen.elements ("X-A" :: names)) (Gen.elements [ "1"; "2" ]))
+let private sent =
+    Gen.listOf (Gen.zip (Gen.elements ("X-A" :: names)) (Gen.elements [ "1"; "2" ]))
 
 [<Tests>]
 let tests =
@@ -178,6 +180,7 @@ let tests =
                 (fun seen (changes, headers, subject) ->
                     let lookup variable = if variable = TokenSubject then subject else None
                     let result = HeaderChange.apply lookup changes headers
+
                     let values (name: string) headers =
                         headers
                         |> List.filter (fun (other: string, _) -> other.ToLowerInvariant() = name)
