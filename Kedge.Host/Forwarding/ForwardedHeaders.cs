@@ -67,7 +67,7 @@ internal sealed class ForwardedHeaders(ForwardingOptions options)
     /// <param name="outgoing">The headers of the request to the backend.</param>
     /// <param name="context">Of the caller's request.</param>
     /// <param name="authority">As the caller sent it.</param>
-    /// <param name="isTrusted">See <see cref="IsTrusted"/>.</param>
+    /// <param name="isTrusted">See <see cref="IsTrusted(ConnectionInfo)"/>.</param>
     public void Add(HttpRequestHeaders outgoing, HttpContext context, string authority, bool isTrusted)
     {
         var incoming = context.Request.Headers;
