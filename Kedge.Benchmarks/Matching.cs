@@ -10,6 +10,8 @@ namespace Kedge.Benchmarks;
 public readonly struct NoHeaders : IHeaders
 {
     public bool Has(string name, string value) => false;
+
+    public bool HasPrefix(string name, string prefix) => false;
 }
 
 /// <summary>Where the route that takes the request stands in the table.</summary>
@@ -53,7 +55,8 @@ public class HttpMatching
     public int Table()
     {
         var headers = default(NoHeaders);
-        return _table.Match(_host, AuthorityPorts.Unspecified, "/api/v1/things/42", ProxyMode.ReverseProxy, in headers);
+        return _table.Match(
+            "GET", _host, AuthorityPorts.Unspecified, "/api/v1/things/42", "", ProxyMode.ReverseProxy, in headers);
     }
 
     [Benchmark(Baseline = true)]
@@ -118,7 +121,8 @@ public class HttpPathMatching
     public int Table()
     {
         var headers = default(NoHeaders);
-        return _table.Match("ext.cluster.example", AuthorityPorts.Of(443), _path, ProxyMode.ReverseProxy, in headers);
+        return _table.Match(
+            "GET", "ext.cluster.example", AuthorityPorts.Of(443), _path, "", ProxyMode.ReverseProxy, in headers);
     }
 
     private static object Route(int number) => new

@@ -139,9 +139,11 @@ let private checkTables (mutator: Mutator) (configuration: Configuration) (host,
 
     let request: HttpRequest =
         {
+            Method = mutator.Pick [| "GET"; "POST"; "get" |]
             Host = host
             Ports = ports
             Path = path
+            Query = mutator.Pick [| ""; "v=1"; "v=2&v=1"; "a%20b=x+y"; "%zz&&=&v" |]
             Mode =
                 if mutator.Next 2 = 0 then
                     Decoded.ProxyMode.ForwardProxy
@@ -153,7 +155,15 @@ let private checkTables (mutator: Mutator) (configuration: Configuration) (host,
     let view = HeaderList request.Headers
 
     let found =
-        configuration.HttpRouteTable.Match(host.AsSpan(), ports, path.AsSpan(), request.Mode, &view)
+        configuration.HttpRouteTable.Match(
+            request.Method.AsSpan(),
+            host.AsSpan(),
+            ports,
+            path.AsSpan(),
+            request.Query.AsSpan(),
+            request.Mode,
+            &view
+        )
 
     let expected =
         Router.matchHttp director.HttpRoutes request |> Option.defaultValue -1

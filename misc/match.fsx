@@ -44,9 +44,11 @@ let path =
 
 let request: HttpRequest =
     {
+        Method = "GET"
         Host = authorityText.Substring(authority.HostStart, authority.HostLength)
         Ports = authority.Ports
         Path = path
+        Query = ""
         Mode = Decoded.ProxyMode.ReverseProxy
         Headers = headers
     }

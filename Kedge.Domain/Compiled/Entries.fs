@@ -6,6 +6,8 @@ type RouteInfo =
     {
         /// Its index in the list of its protocol, from 0.
         Index: int
+        /// The route's name; empty when it has none.
+        Name: string
         /// Empty for an ad-hoc rule.
         BackendName: string
         /// Its index in the backends of its protocol; -1 when the pool has no backend of that name.
@@ -22,6 +24,9 @@ type RouteInfo =
         /// The same in a few words: `any permission of admin, owner`.
         DemandsText: string
     }
+
+    /// The name, if it has one, and the conditions: `shop: host=a.example path=/api/*`.
+    member info.Title = if info.Name = "" then info.Rule else $"{info.Name}: {info.Rule}"
 
     /// The same route at another index, with its backend at another index.
     member internal info.At(index: int, backendIndex: int) : RouteInfo =

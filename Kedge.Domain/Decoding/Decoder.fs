@@ -37,6 +37,13 @@ type internal Decoder<'value> =
         Read: Decoding -> Step list -> JsonNode -> 'value
     }
 
+    /// What the function makes of the value.
+    member decoder.As(map: 'value -> 'other) : Decoder<'other> =
+        {
+            Default = map decoder.Default
+            Read = fun decoding path node -> map (decoder.Read decoding path node)
+        }
+
 /// An object whose fields are being read.
 [<NoEquality; NoComparison>]
 type internal ObjectScope =
@@ -193,8 +200,8 @@ module internal Decode =
                         []
         }
 
-    /// An object of texts. A key that occurs twice is an error.
-    let textMap: Decoder<Map<string, string>> =
+    /// An object whose keys are data. A key that occurs twice is an error. `values` are its values in the plural.
+    let mapOf (values: string) (value: Decoder<'value>) : Decoder<Map<string, 'value>> =
         {
             Default = Map.empty
             Read =
@@ -209,13 +216,15 @@ module internal Decode =
                             if map.ContainsKey entry.Name then
                                 decoding.Report(entry.NameStart, path, RepeatedField entry.Name)
                             else
-                                map <- map.Add(entry.Name, text.Read decoding path entry.Node)
+                                map <- map.Add(entry.Name, value.Read decoding path entry.Node)
 
                         map
                     | _ ->
-                        wrongType "an object of texts" decoding path node
+                        wrongType $"an object of {values}" decoding path node
                         Map.empty
         }
+
+    let textMap = mapOf "texts" text
 
     let private takeFrom (decoding: Decoding) path start (members: JsonMember array) (fields: Fields<'value>) =
         for entry in members do

@@ -25,15 +25,15 @@ type internal FileClaims(files: LoadedFiles) =
         || rules
            |> Array.exists (fun rule -> rule = PathPrefix "" || rule = PathPrefix "/")
 
-    /// By host ("" = any), in the file's order.
+    /// By host (`*.` and a name = a wildcard, "" = any), in the file's order.
     let byHost (claims: seq<struct (HostMatcher * FileClaim)>) =
         let claimsOf = Dictionary<string, ResizeArray<FileClaim>>()
 
         for struct (host, claim) in claims do
             let host =
                 match host with
-                | ExactHost host -> host
                 | AnyHost -> ""
+                | host -> host.Text
 
             match claimsOf.TryGetValue host with
             | true, list -> list.Add claim
@@ -49,6 +49,8 @@ type internal FileClaims(files: LoadedFiles) =
                         for index, route in Seq.indexed director.HttpRoutes do
                             if
                                 takesEveryPath route.Paths
+                                && route.Methods.Length = 0
+                                && route.Query.Length = 0
                                 && route.Headers.Length = 0
                                 && route.Mode <> Decoded.ProxyMode.ForwardProxy
                             then
@@ -103,11 +105,12 @@ type internal FileClaims(files: LoadedFiles) =
             if claimsOf.Count = 0 then
                 None
             else
-                match firstOf claim.Host, firstOf "" with
-                | Some exact, Some any when any.Index < exact.Index -> Some any
-                | Some found, _
-                | None, Some found -> Some found
-                | None, None -> None
+                let host = HostMatcher.OfText claim.Host
+
+                Seq.concat [ Seq.singleton claim.Host; host.Wildcards |> Seq.map _.Text; Seq.singleton "" ]
+                |> Seq.choose firstOf
+                |> Seq.sortBy _.Index
+                |> Seq.tryHead
 
         match found with
         | Some route -> ValueSome(struct (route.Index, route.Backend))

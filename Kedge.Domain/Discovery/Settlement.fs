@@ -49,8 +49,17 @@ module internal Settlement =
                 else
                     compare left.PortIndex right.PortIndex
 
+    /// Exact hosts in order of their names; after them wildcards, longer ones first, so that each precedes all others
+    /// that take its hosts.
+    let private byHost (left: string) (right: string) =
+        match left.StartsWith '*', right.StartsWith '*' with
+        | true, false -> 1
+        | false, true -> -1
+        | true, true when left.Length <> right.Length -> compare right.Length left.Length
+        | _ -> String.CompareOrdinal(left, right)
+
     let private byPlace (left: Claim) (right: Claim) =
-        let host = String.CompareOrdinal(left.Host, right.Host)
+        let host = byHost left.Host right.Host
 
         if host <> 0 then
             host

@@ -40,7 +40,7 @@ module AdhocAnalysis =
                 | StartingWith text -> text)
 
         // The last ending completes the end of an IPv6 address to a whole one.
-        let space = TextSpace(mentioned, isBackwardName, [ ""; "x"; "::" ])
+        let space = TextSpace(mentioned, isBackwardName, [ ""; "x"; "::" ], [])
 
         fun rule -> space.Representatives rule |> List.map backwards
 

@@ -25,6 +25,12 @@ type RouteFinding<'request> =
     | NeverMatches of route: int
     /// No canonical path satisfies this one of several path rules.
     | NeverMatchingPath of route: int * rule: int
+    /// A rule of a route such as `/api/*` does not take `/api`, and no other of its rules does. `taken` is a request
+    /// for that path which meets the other conditions; `winner` takes it, if any does.
+    | PrefixMissesRoot of route: int * rule: int * taken: 'request * winner: int voption
+    /// An earlier route for a wildcard host takes a request of a route for one of its hosts, or for a narrower wildcard.
+    /// The two have different outcomes.
+    | WildcardFirst of route: int * earlier: int * taken: 'request
     /// The pool has no backend of this name; the witness, if any, reaches the route.
     | DanglingBackend of route: int * backend: string * witness: 'request voption
     /// gRPC: the shorter prefix of the earlier route takes calls that the longer prefix of the later route names too.
@@ -129,6 +135,91 @@ module Analysis =
                         DanglingBackend(route, backend, witness)
         ]
 
+    /// For routes that a request reaches: the first earlier route for a wildcard that takes some of what a route for a
+    /// host below the wildcard names.
+    let private wildcardsFirst
+        (semantics: RouteSemantics<'route, 'request>)
+        (routes: 'route array)
+        (conditions: RequestConditions array)
+        (space: RequestSpace)
+        (reach: Reach<'request> array)
+        =
+        let winner = semantics.Winner routes
+        let byWildcard = Dictionary<HostMatcher, List<int>>()
+
+        let takenBy route other =
+            RequestConditions.meet conditions[route] conditions[other]
+            |> Option.bind (fun both ->
+                space.Representatives both
+                |> Seq.map semantics.Request
+                |> Seq.tryFind (fun request -> winner request = other))
+
+        [
+            for route in 0 .. routes.Length - 1 do
+                let host = conditions[route].Host
+
+                if byWildcard.Count > 0 && reach[route].IsReached then
+                    let earlier =
+                        seq {
+                            for wildcard in host.Wildcards do
+                                match byWildcard.TryGetValue wildcard with
+                                | true, routes -> yield! routes
+                                | _ -> ()
+                        }
+
+                    yield!
+                        earlier
+                        |> Seq.filter (fun other -> semantics.Outcome routes[other] <> semantics.Outcome routes[route])
+                        |> Seq.tryPick (fun other ->
+                            takenBy route other
+                            |> Option.map (fun taken -> WildcardFirst(route, other, taken)))
+                        |> Option.toList
+
+                if host.IsHostBelow then
+                    match byWildcard.TryGetValue host with
+                    | true, list -> list.Add route
+                    | _ -> byWildcard[host] <- List [ route ]
+        ]
+
+    /// Prefixes such as `/api/*` in routes that a request reaches, where `/api` itself has another outcome.
+    let private missedRoots
+        (routes: HttpRoute array)
+        (conditions: RequestConditions array)
+        (space: RequestSpace)
+        (reach: Reach<HttpRequest> array)
+        =
+        let winner = RouteSemantics.http.Winner routes
+
+        let missed route rule (root: string) =
+            let atRoot =
+                { conditions[route] with
+                    Texts = [ Exactly root ]
+                }
+
+            space.Representatives atRoot
+            |> Seq.map RouteSemantics.http.Request
+            |> Seq.tryPick (fun request ->
+                match winner request with
+                | -1 -> Some(PrefixMissesRoot(route, rule, request, ValueNone))
+                | other when routes[other].Outcome <> routes[route].Outcome ->
+                    Some(PrefixMissesRoot(route, rule, request, ValueSome other))
+                | _ -> None)
+
+        [
+            for route in 0 .. routes.Length - 1 do
+                let rules = routes[route].Paths
+
+                if reach[route].IsReached then
+                    for rule in 0 .. rules.Length - 1 do
+                        match rules[rule] with
+                        | PathPrefix prefix when prefix.Length > 1 && prefix.EndsWith '/' ->
+                            let root = prefix.Substring(0, prefix.Length - 1)
+
+                            if not (rules |> Array.exists (fun rule -> rule.Holds(root.AsSpan()))) then
+                                yield! Option.toList (missed route rule root)
+                        | _ -> ()
+        ]
+
     /// Findings about HTTP routes, given the names of the pool's HTTP backends.
     let http (backends: string seq) (routes: HttpRoute array) : RouteFinding<HttpRequest> list =
         let conditions, space = space RouteSemantics.http routes
@@ -142,7 +233,8 @@ module Analysis =
                     for rule in 0 .. rules.Length - 1 do
                         let text =
                             match rules[rule] with
-                            | ExactPath path -> Exactly path
+                            | ExactPath path
+                            | PathTree path -> Exactly path
                             | PathPrefix prefix -> StartingWith prefix
 
                         if rules.Length > 1 && (space.Texts.Representatives text).IsEmpty then
@@ -151,6 +243,8 @@ module Analysis =
 
         hidden conditions reach
         @ deadPaths
+        @ missedRoots routes conditions space reach
+        @ wildcardsFirst RouteSemantics.http routes conditions space reach
         @ dangling RouteSemantics.http routes backends reach
 
     let private prefixOf (route: GrpcRoute) =
@@ -162,14 +256,14 @@ module Analysis =
         | ExactMethod _ -> ValueNone
 
     /// For a route with a prefix: the first earlier one with a shorter prefix that takes calls of both, among the
-    /// routes for the same host or any host. (A route for one host before one for any host is a deliberate exception.)
+    /// routes for the same host, a wildcard that takes it, or any host. (A route for one host before one for any host is a deliberate exception.)
     let private overlaps (routes: GrpcRoute array) (conditions: RequestConditions array) (space: RequestSpace) reach =
         let winner = RouteSemantics.grpc.Winner routes
         let byPrefix = Dictionary<struct (HostMatcher * string), List<int>>()
 
         let earlier route (prefix: string) =
             seq {
-                for host in List.distinct [ conditions[route].Host; AnyHost ] do
+                for host in List.distinct (conditions[route].Host :: conditions[route].Host.Wildcards @ [ AnyHost ]) do
                     for length in 0 .. prefix.Length - 1 do
                         match byPrefix.TryGetValue(struct (host, prefix.Substring(0, length))) with
                         | true, routes -> yield! routes
@@ -215,6 +309,7 @@ module Analysis =
 
         hidden conditions reach
         @ dangling RouteSemantics.grpc routes backends reach
+        @ wildcardsFirst RouteSemantics.grpc routes conditions space reach
         @ overlaps routes conditions space (fun route -> reach[route])
 
     /// The backends that no route names.

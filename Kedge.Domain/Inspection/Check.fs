@@ -33,10 +33,20 @@ type internal CheckedList =
     member private list.Path(index: int) : JsonPath = [ Field list.Protocol.Section; Field list.List; Step.Index index ]
 
     /// A rule in a message: `$.http.routes[3] (host=a.example)`.
-    member list.Name(index: int) = $"{JsonPath.render (list.Path index)} ({list.Infos[index].Rule})"
+    member list.Name(index: int) = $"{JsonPath.render (list.Path index)} ({list.Infos[index].Title})"
 
     /// A finding about a part of a rule, or with an empty path about the rule as a whole.
-    member list.Finding(severity: Severity, kind: string, index: int, part: JsonPath, message: string, witnesses) =
+    member list.Finding
+        (
+            severity: Severity,
+            kind: string,
+            index: int,
+            part: JsonPath,
+            message: string,
+            witnesses: string list,
+            cure: string,
+            differences: Difference list
+        ) : Finding =
         let path = list.Path index @ part
 
         let location =
@@ -50,7 +60,10 @@ type internal CheckedList =
                     Path = path
                 }
 
-        Finding(severity, kind, location, message, witnesses)
+        Finding(severity, kind, location, message, witnesses, cure, differences)
+
+    member list.Finding(severity, kind, index, part, message, witnesses) =
+        list.Finding(severity, kind, index, part, message, witnesses, "", [])
 
 /// What is wrong with a configuration, or likely to surprise: the findings of `kedge check`.
 [<AbstractClass; Sealed>]
@@ -58,8 +71,48 @@ type Check private () =
 
     static let names (backends: IReadOnlyList<BackendInfo>) = backends |> Seq.map _.Name
 
-    static let hidden (list: CheckedList) (witnesses: 'request list -> string list) route (shadow: Reach<'request>) =
-        let finding kind message taken = [ list.Finding(Severity.Warning, kind, route, [], message, witnesses taken) ]
+    /// The most requests that a cure is shown with.
+    static let mostMoves = 10
+
+    /// A cure in words, and what it would change.
+    static let cureOf
+        (list: CheckedList)
+        (witness: 'request -> string)
+        (cures: IReadOnlyDictionary<int, Cure<'request>>)
+        route
+        =
+        match cures.TryGetValue route with
+        | true, cure ->
+            let moved = if cure.Moved = route then "it" else list.Name cure.Moved
+
+            let place =
+                match cure.To with
+                | Before other -> $"before {list.Name other}"
+                | After other when other = route -> "after this one"
+                | After other -> $"after {list.Name other}"
+
+            let names = RuleNames.Of(list.Protocol, list.List, list.Infos)
+            let entry = Describe.routeEntry names
+
+            let differences =
+                cure.Moves
+                |> List.truncate mostMoves
+                |> List.map (fun move ->
+                    let before, after = entry move.Before, entry move.After
+                    Difference("route-order", before, after, witness move.Request, before, after))
+
+            let more = cure.Moves.Length - differences.Length
+            let more = if more > 0 then $"; it moves the requests of {more} more routes" else ""
+            $"move {moved} {place}{more}", differences
+        | _ -> "", []
+
+    static let hidden (list: CheckedList) witness cures route (shadow: Reach<'request>) =
+        let finding kind message taken =
+            let cure, differences = cureOf list witness cures route
+
+            [
+                list.Finding(Severity.Warning, kind, route, [], message, List.map witness taken, cure, differences)
+            ]
 
         match shadow with
         | Reached _
@@ -79,9 +132,12 @@ type Check private () =
     static let routeFinding
         (configuration: Configuration)
         (list: CheckedList)
-        (witnesses: 'request list -> string list)
+        (witness: 'request -> string)
+        (cures: IReadOnlyDictionary<int, Cure<'request>>)
         (finding: RouteFinding<'request>)
         : Finding list =
+        let witnesses = List.map witness
+
         let report severity kind route message taken =
             [ list.Finding(severity, kind, route, [], message, witnesses taken) ]
 
@@ -101,7 +157,7 @@ type Check private () =
                 route
                 $"has the same conditions as {list.Name first}, which takes all its requests{consequence}"
                 [ taken ]
-        | Hidden(route, shadow) -> hidden list witnesses route shadow
+        | Hidden(route, shadow) -> hidden list witness cures route shadow
         | NeverMatches route ->
             let message = $"no request can meet its conditions ({list.Infos[route].Rule})"
             report Severity.Warning "never-matching-route" route message []
@@ -112,6 +168,25 @@ type Check private () =
             [
                 list.Finding(Severity.Warning, "never-matching-path", route, part, message, [])
             ]
+        | PrefixMissesRoot(route, rule, taken, winner) ->
+            let where =
+                match winner with
+                | ValueSome winner -> $"goes to {list.Name winner}"
+                | ValueNone -> "goes to no route"
+
+            let part = [ Field "path_rules"; Step.Index rule ]
+            let message = $"takes what is below the path, but the path itself {where}; `/**` takes both"
+
+            [
+                list.Finding(Severity.Info, "prefix-misses-root", route, part, message, witnesses [ taken ])
+            ]
+        | WildcardFirst(route, earlier, taken) ->
+            report
+                Severity.Info
+                "wildcard-before-host"
+                route
+                $"some of its requests go to {list.Name earlier}, which comes first; the order decides, not the more specific host"
+                [ taken ]
         | DanglingBackend(route, backend, witness) ->
             let meant =
                 match Suggestion.closest (names configuration.Backends[list.Protocol]) backend with
@@ -141,10 +216,20 @@ type Check private () =
 
     static let routes (configuration: Configuration) (semantics: RouteSemantics<'route, 'request>) analyse =
         let list = CheckedList.Routes(configuration, semantics.Protocol)
-        let witnesses = List.map (semantics.Wrap >> RequestText.render)
+        let witness = semantics.Wrap >> RequestText.render
+        let routes = semantics.Routes configuration.Director
+        let findings = analyse (names configuration.Backends[semantics.Protocol]) routes
 
-        analyse (names configuration.Backends[semantics.Protocol]) (semantics.Routes configuration.Director)
-        |> List.collect (routeFinding configuration list witnesses)
+        let cures =
+            findings
+            |> List.choose (fun finding ->
+                match finding with
+                | Hidden(route, shadow) -> Some(route, shadow)
+                | _ -> None)
+            |> Cure.find semantics routes
+
+        findings
+        |> List.collect (routeFinding configuration list witness cures)
 
     /// A plain request with this authority.
     static let plainRequest (protocol: Protocol) host ports : Request =
@@ -152,9 +237,11 @@ type Check private () =
         | Protocol.Http ->
             Http
                 {
+                    Method = "GET"
                     Host = host
                     Ports = ports
                     Path = "/"
+                    Query = ""
                     Mode = Decoded.ProxyMode.ReverseProxy
                     Headers = []
                 }

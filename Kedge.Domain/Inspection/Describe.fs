@@ -8,8 +8,10 @@ type internal RuleNames =
     {
         /// `director.json:12: $.http.routes[3]`
         Place: int -> string
-        /// Its conditions: `host=a.example port=443`.
+        /// Its name and its conditions: `shop: host=a.example port=443`.
         Rule: int -> string
+        /// What it does with requests: the name of a backend. Empty for an ad-hoc rule.
+        Action: int -> string
     }
 
     /// Both.
@@ -29,12 +31,17 @@ type internal RuleNames =
 
         {
             Place = place
-            Rule = fun index -> infos[index].Rule
+            Rule = fun index -> infos[index].Title
+            Action = fun index -> infos[index].BackendName
         }
 
 /// Words that several reports share.
 [<RequireQualifiedAccess>]
 module internal Describe =
+
+    /// A route with its place, conditions and action, as differences show it.
+    let routeEntry (routes: RuleNames) (index: int) : string =
+        $"{routes.Place index} {routes.Rule index} -> {routes.Action index}"
 
     /// What a rule requires of the caller, beyond what the server's flags require.
     let authorization (authorization: Decoded.Authorization option) : string = RouteDemands.Describe authorization

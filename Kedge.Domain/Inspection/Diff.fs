@@ -94,8 +94,9 @@ module Diff =
 
         side before, side after
 
-    /// Routes that are the same in both tables are paired off; the remaining ones were added, removed or changed.
-    let private changes (before: Side<_, _>) (after: Side<_, _>) (action: _ -> RouteAction) =
+    /// Routes of the same name, and routes that are the same in both tables, are paired off; the remaining ones were
+    /// added, removed or changed.
+    let private changes (semantics: RouteSemantics<_, _>) (before: Side<_, _>) (after: Side<_, _>) =
         let pairOff (keyBefore: int -> 'key) (keyAfter: int -> 'key) (oldIndexes: int list) (newIndexes: int list) =
             let pending = Dictionary<'key, Queue<int>>()
 
@@ -124,6 +125,9 @@ module Diff =
             oldIndexes |> List.filter (fun old -> not (pairedOld.Contains old)),
             newIndexes |> List.filter (fun current -> not (pairedNew.Contains current))
 
+        let nameOf route = (semantics.Marks route).Name
+        let action route = (semantics.Outcome route).Action
+
         let whole (side: Side<_, _>) route =
             struct (side.ConditionIds[route], side.OutcomeIds[route], side.MarkIds[route])
 
@@ -131,8 +135,14 @@ module Diff =
 
         let place (side: Side<_, _>) route = struct (action side.Routes[route], side.Conditions[route].Host)
 
+        let isNamed (side: Side<_, _>) route = nameOf side.Routes[route] <> ""
+        let name (side: Side<_, _>) route : string = nameOf side.Routes[route]
+        let named, unnamed = List.partition (isNamed before) [ 0 .. before.Routes.Length - 1 ]
+        let namedNow, unnamedNow = List.partition (isNamed after) [ 0 .. after.Routes.Length - 1 ]
+        let sameName, named, namedNow = pairOff (name before) (name after) named namedNow
+
         let _, oldIndexes, newIndexes =
-            pairOff (whole before) (whole after) [ 0 .. before.Routes.Length - 1 ] [ 0 .. after.Routes.Length - 1 ]
+            pairOff (whole before) (whole after) (List.sort (named @ unnamed)) (List.sort (namedNow @ unnamedNow))
 
         let sameConditions, oldIndexes, newIndexes =
             pairOff (conditions before) (conditions after) oldIndexes newIndexes
@@ -141,6 +151,10 @@ module Diff =
             pairOff (place before) (place after) oldIndexes newIndexes
 
         [
+            for struct (old, current) in sameName do
+                if whole before old <> whole after current then
+                    Changed(old, current)
+
             for struct (old, current) in sameConditions @ samePlace do
                 Changed(old, current)
 
@@ -234,12 +248,14 @@ module Diff =
                     tryPair old newIndexes[at]
                     at <- at + 1
 
+        // Two routes share a request only when their hosts are the same, or one of them takes all of the other.
         for host in Seq.distinct (Seq.append oldByHost.Keys newByHost.Keys) do
             tryAll (lookUp oldByHost host) (lookUp newByHost host)
 
             if host <> AnyHost then
-                tryAll (lookUp oldByHost host) (lookUp newByHost AnyHost)
-                tryAll (lookUp oldByHost AnyHost) (lookUp newByHost host)
+                for wide in AnyHost :: host.Wildcards do
+                    tryAll (lookUp oldByHost host) (lookUp newByHost wide)
+                    tryAll (lookUp oldByHost wide) (lookUp newByHost host)
 
         found
 
@@ -259,7 +275,7 @@ module Diff =
             | true, move -> Some move
             | _ -> None
 
-        let changes = changes before after (fun route -> (semantics.Outcome route).Action)
+        let changes = changes semantics before after
 
         let touchedBefore =
             HashSet<int>(

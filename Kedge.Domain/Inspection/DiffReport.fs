@@ -2,23 +2,6 @@ namespace Kedge.Domain
 
 open System.Collections.Generic
 
-/// One thing that `kedge diff` reports about two configurations.
-[<Sealed>]
-type Difference internal (kind: string, before: string, after: string, witness: string, moveBefore, moveAfter) =
-    /// `route-added`, `route-removed`, `route-changed`, `route-order`, `adhoc-rules`, `backend-added`,
-    /// `backend-removed`, `backend-changed`.
-    member _.Kind: string = kind
-    /// The entry in the old configuration; empty when there is none.
-    member _.Before: string = before
-    /// The entry in the new configuration; empty when there is none.
-    member _.After: string = after
-    /// A request that goes elsewhere because of it, as arguments of `kedge explain`; empty when no request does.
-    member _.Witness: string = witness
-    /// Where that request went; empty without a witness.
-    member _.WitnessBefore: string = moveBefore
-    /// Where it goes now; empty without a witness.
-    member _.WitnessAfter: string = moveAfter
-
 /// What a change of the configuration moves: the report of `kedge diff`.
 [<AbstractClass; Sealed>]
 type DiffReport private () =
@@ -26,14 +9,12 @@ type DiffReport private () =
     static let adhocNames (configuration: Configuration) (protocol: Protocol) =
         RuleNames.Of(protocol, "adhoc_rules", configuration.AdhocRules[protocol])
 
-    /// A route with its place, conditions and backend; empty when the index is -1.
+    /// A route with its place, conditions and action; empty when the index is -1.
     static let routeEntry (protocol: Protocol) (configuration: Configuration) index =
         if index < 0 then
             ""
         else
-            let infos = configuration.Routes[protocol]
-            let names = RuleNames.Of(protocol, "routes", infos)
-            $"{names.Place index} {infos[index].Rule} -> {infos[index].BackendName}"
+            Describe.routeEntry (RuleNames.Of(protocol, "routes", configuration.Routes[protocol])) index
 
     /// Where the request goes: to the route of this index, or when it is -1, where the ad-hoc rules decide.
     static let outcome (configuration: Configuration) index (request: Request) =
@@ -93,16 +74,14 @@ type DiffReport private () =
                 for mode in semantics.Any.Modes do
                     // A forward-proxy request always has a port.
                     if mode = Decoded.ProxyMode.ReverseProxy || ports.Explicit <> 0us then
-                        for rule in semantics.Any.Texts do
-                            for text in space.Value.Texts.Representatives rule do
-                                semantics.Request
-                                    {
-                                        Host = host
-                                        Ports = ports
-                                        Text = text
-                                        Mode = mode
-                                        Headers = []
-                                    }
+                        let conditions =
+                            { semantics.Any with
+                                Host = ExactHost host
+                                Modes = [ mode ]
+                            }
+
+                        for point in space.Value.Representatives conditions do
+                            semantics.Request { point with Ports = ports }
             }
             |> Seq.filter (fun request -> winners |> List.forall (fun winner -> winner request < 0))
 

@@ -10,11 +10,25 @@ type Severity =
 
 /// Something that `kedge check` reports about a configuration.
 [<Sealed>]
-type Finding internal (severity: Severity, kind: string, at: Location, message: string, witnesses: string list) =
+type Finding
+    internal
+    (
+        severity: Severity,
+        kind: string,
+        at: Location,
+        message: string,
+        witnesses: string list,
+        cure: string,
+        cureDifferences: Difference list
+    ) =
     let witnesses = List.toArray witnesses
+    let cureDifferences = List.toArray cureDifferences
+
+    internal new(severity, kind, at, message, witnesses) = Finding(severity, kind, at, message, witnesses, "", [])
+
     member _.Severity: Severity = severity
     /// `shadowed-route`, `unreachable-route`, `duplicate-route`, `never-matching-route`, `never-matching-path`,
-    /// `dangling-backend`, `unused-backend`, `overlapping-grpc-prefixes`, `hidden-adhoc-rule`, `hidden-adhoc-port`,
+    /// `prefix-misses-root`, `wildcard-before-host`, `dangling-backend`, `unused-backend`, `overlapping-grpc-prefixes`, `hidden-adhoc-rule`, `hidden-adhoc-port`,
     /// `open-route`, `open-adhoc-rule`.
     member _.Kind: string = kind
     /// Empty for a generated entry.
@@ -28,3 +42,7 @@ type Finding internal (severity: Severity, kind: string, at: Location, message: 
     /// The requests that prove it, as arguments of `kedge explain`; the first is the plainest. Empty when the finding
     /// is that there is no such request.
     member _.Witnesses: IReadOnlyList<string> = witnesses
+    /// What mends it, in words: a move of a route. Empty when no such move is known.
+    member _.Cure: string = cure
+    /// What the cure would change, as `kedge diff` reports it.
+    member _.CureDifferences: IReadOnlyList<Difference> = cureDifferences

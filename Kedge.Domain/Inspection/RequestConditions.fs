@@ -1,5 +1,7 @@
 namespace Kedge.Domain
 
+open System
+
 /// The ports that a set of conditions requires.
 [<Struct>]
 type PortDemand =
@@ -13,10 +15,15 @@ type RequestConditions =
     {
         Host: HostMatcher
         Port: PortDemand
+        /// Alternatives; distinct, sorted. Empty = any.
+        Methods: string list
         /// Alternatives; never empty.
         Texts: TextCondition list
-        /// Names in lower case; distinct, sorted.
-        Headers: (string * string) list
+        /// The values, decoded, that query parameters have; each name once, sorted.
+        Query: (string * string) list
+        /// Some value of each of these headers is like this. Names in lower case; distinct, sorted, none implied by
+        /// another.
+        Headers: (string * TextCondition) list
         /// Each is possible; never empty.
         Modes: Decoded.ProxyMode list
     }
@@ -33,12 +40,27 @@ module RequestConditions =
             |> List.forall (fun other -> other = rule || not (TextCondition.covers other rule)))
         |> List.sort
 
-    let private normalHeaders (headers: HeaderMatcher array) =
+    /// Whether each header that has a value like `narrow` has one like `wide`.
+    let private implies (narrow: string * TextCondition) (wide: string * TextCondition) =
+        fst narrow = fst wide && TextCondition.covers (snd wide) (snd narrow)
+
+    let private normalHeaders (headers: (string * TextCondition) list) =
+        let headers = List.distinct headers
+
         headers
-        |> Seq.map (fun h -> h.Name.ToLowerInvariant(), h.Value)
-        |> Seq.distinct
-        |> Seq.sort
-        |> Seq.toList
+        |> List.filter (fun header -> headers |> List.forall (fun other -> other = header || not (implies other header)))
+        |> List.sort
+
+    let private ofHeaders (matchers: HeaderMatcher array) =
+        [
+            for matcher in matchers do
+                matcher.Name.ToLowerInvariant(),
+                match matcher.Condition with
+                | Decoded.HeaderCondition.Is value -> Exactly value
+                | Decoded.HeaderCondition.StartsWith prefix -> StartingWith prefix
+                | Decoded.HeaderCondition.Present -> StartingWith ""
+        ]
+        |> normalHeaders
 
     let private ofPort port =
         match port with
@@ -49,6 +71,7 @@ module RequestConditions =
         match host with
         | AnyHost -> AnyHost
         | ExactHost host -> ExactHost(host.ToLowerInvariant())
+        | HostBelow parent -> HostBelow(parent.ToLowerInvariant())
 
     // `*` is the path of `OPTIONS *` (RFC 9112, 3.2.4); every other path starts with a slash.
     let private anyPath = [ StartingWith "/"; Exactly "*" ]
@@ -58,6 +81,7 @@ module RequestConditions =
         {
             Host = ofHost route.Host
             Port = ofPort route.Port
+            Methods = route.Methods |> Seq.distinct |> Seq.sort |> Seq.toList
             Texts =
                 match Array.toList route.Paths with
                 | [] -> anyPath
@@ -66,10 +90,12 @@ module RequestConditions =
                     |> List.collect (fun rule ->
                         match rule with
                         | ExactPath path -> [ Exactly path ]
+                        | PathTree root -> [ Exactly root; StartingWith(root + "/") ]
                         | PathPrefix "" -> anyPath
                         | PathPrefix prefix -> [ StartingWith prefix ])
                     |> normalTexts
-            Headers = normalHeaders route.Headers
+            Query = [ for matcher in route.Query -> matcher.Name, matcher.Value ] |> List.distinct |> List.sort
+            Headers = ofHeaders route.Headers
             Modes =
                 match route.Mode with
                 | Decoded.ProxyMode.Any -> [ Decoded.ProxyMode.ReverseProxy; Decoded.ProxyMode.ForwardProxy ]
@@ -81,6 +107,7 @@ module RequestConditions =
         {
             Host = ofHost route.Host
             Port = ofPort route.Port
+            Methods = [ "POST" ]
             Texts =
                 [
                     match route.Service with
@@ -90,7 +117,8 @@ module RequestConditions =
                     | MethodPrefix prefix -> StartingWith prefix
                     | ExactMethod method -> Exactly method
                 ]
-            Headers = normalHeaders route.Metadata
+            Query = []
+            Headers = ofHeaders route.Metadata
             Modes = [ Decoded.ProxyMode.ReverseProxy ]
         }
 
@@ -99,7 +127,9 @@ module RequestConditions =
         {
             Host = AnyHost
             Port = NoPort
+            Methods = []
             Texts = anyPath
+            Query = []
             Headers = []
             Modes = [ Decoded.ProxyMode.ReverseProxy; Decoded.ProxyMode.ForwardProxy ]
         }
@@ -107,6 +137,7 @@ module RequestConditions =
     /// The conditions that every gRPC call meets.
     let anyGrpc: RequestConditions =
         { anyHttp with
+            Methods = [ "POST" ]
             Texts = [ StartingWith "" ]
             Modes = [ Decoded.ProxyMode.ReverseProxy ]
         }
@@ -122,35 +153,67 @@ module RequestConditions =
         | OnePort(80us | 443us), BothDefaultPorts -> ValueSome BothDefaultPorts
         | _ -> ValueNone
 
+    let private meetHosts (a: HostMatcher) (b: HostMatcher) =
+        match a, b with
+        | AnyHost, host
+        | host, AnyHost -> ValueSome host
+        | _ when a = b -> ValueSome a
+        | (ExactHost name | HostBelow name), (HostBelow _ as wide) when wide.Holds(name.AsSpan()) -> ValueSome a
+        | (HostBelow _ as wide), (ExactHost name | HostBelow name) when wide.Holds(name.AsSpan()) -> ValueSome b
+        | _ -> ValueNone
+
+    let private meetMethods (a: string list) (b: string list) =
+        match a, b with
+        | [], methods
+        | methods, [] -> ValueSome methods
+        | _ when a = b -> ValueSome a
+        | _ ->
+            match List.filter (fun method -> List.contains method b) a with
+            | [] -> ValueNone
+            | methods -> ValueSome methods
+
+    /// Of a query parameter only the first value counts, so it cannot have two.
+    let private meetQueries (a: (string * string) list) (b: (string * string) list) =
+        if a.IsEmpty then
+            ValueSome b
+        elif b.IsEmpty || a = b then
+            ValueSome a
+        else
+            let both = List.distinct (a @ b) |> List.sort
+
+            if (List.distinctBy fst both).Length = both.Length then
+                ValueSome both
+            else
+                ValueNone
+
     /// The conditions of both; None when no request satisfies both.
     let meet (a: RequestConditions) (b: RequestConditions) : RequestConditions option =
-        let host =
-            match a.Host, b.Host with
-            | AnyHost, host
-            | host, AnyHost -> ValueSome host
-            | ExactHost x, ExactHost y -> if x = y then ValueSome a.Host else ValueNone
+        match meetHosts a.Host b.Host with
+        | ValueNone -> None
+        | ValueSome host ->
+            match meetPorts a.Port b.Port, meetMethods a.Methods b.Methods, meetQueries a.Query b.Query with
+            | ValueSome port, ValueSome methods, ValueSome query ->
+                let modes =
+                    if a.Modes = b.Modes then
+                        a.Modes
+                    else
+                        List.filter (fun mode -> List.contains mode b.Modes) a.Modes
 
-        match host, meetPorts a.Port b.Port with
-        | ValueSome host, ValueSome port ->
-            let modes =
-                if a.Modes = b.Modes then
-                    a.Modes
+                let texts =
+                    List.allPairs a.Texts b.Texts
+                    |> List.choose (fun (x, y) -> TextCondition.meet x y)
+
+                if modes.IsEmpty || texts.IsEmpty then
+                    None
                 else
-                    List.filter (fun mode -> List.contains mode b.Modes) a.Modes
-
-            let texts =
-                List.allPairs a.Texts b.Texts
-                |> List.choose (fun (x, y) -> TextCondition.meet x y)
-
-            if modes.IsEmpty || texts.IsEmpty then
-                None
-            else
-                Some
-                    {
-                        Host = host
-                        Port = port
-                        Texts = normalTexts texts
-                        Headers = List.distinct (a.Headers @ b.Headers)
-                        Modes = modes
-                    }
-        | _ -> None
+                    Some
+                        {
+                            Host = host
+                            Port = port
+                            Methods = methods
+                            Texts = normalTexts texts
+                            Query = query
+                            Headers = normalHeaders (a.Headers @ b.Headers)
+                            Modes = modes
+                        }
+            | _ -> None

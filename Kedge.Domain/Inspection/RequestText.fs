@@ -10,8 +10,10 @@ module RequestText =
     let private parseHeader (text: string) =
         match text.IndexOf ':' with
         | colon when colon > 0 ->
-            match HeaderMatcher.tryParse (text.Substring(0, colon).Trim(), text.Substring(colon + 1).Trim()) with
-            | Ok header -> Ok(header.Name, header.Value)
+            let value = text.Substring(colon + 1).Trim()
+
+            match HeaderMatcher.tryParse (text.Substring(0, colon).Trim(), Decoded.HeaderCondition.Is value) with
+            | Ok header -> Ok(header.Name, value)
             | Error rule -> Error $"the header `{text}` is not valid: {rule}"
         | _ -> Error $"the header `{text}` is not of the form `name: value`"
 
@@ -37,7 +39,8 @@ module RequestText =
                 else
                     url.Substring(target.PathStart, target.PathLength)
 
-            Ok(target, url.Substring(target.AuthorityStart, target.AuthorityLength), path)
+            let query = if target.QueryLength = 0 then "" else url.Substring(target.QueryStart + 1, target.QueryLength - 1)
+            Ok(target, url.Substring(target.AuthorityStart, target.AuthorityLength), path, query)
         else
             Error $"`{url}` is not a URL that starts with `https://` or `http://`"
 
@@ -62,8 +65,8 @@ module RequestText =
         else
             Error $"the path `{path}` is not that of a gRPC method, `/package.Service/Method`"
 
-    /// The request that a method, a URL and headers (`name: value`) describe. The method does not select a route,
-    /// except that `OPTIONS` with the path `/*` means `OPTIONS *`. A content type of gRPC makes a gRPC call even
+    /// The request that a method, a URL and headers (`name: value`) describe. `OPTIONS` with the path `/*` means
+    /// `OPTIONS *`; the method and query of a gRPC call do not matter. A content type of gRPC makes a gRPC call even
     /// without the switch. A forward-proxy request has the port of its URL's scheme; any other one without a port means
     /// 80 and 443. The error is a line for people.
     let parse (method: string, url: string, headers: string seq, grpc: bool, forward: bool) : Result<Request, string> =
@@ -73,7 +76,7 @@ module RequestText =
             match parseHeaders headers, split url with
             | Error error, _
             | _, Error error -> Error error
-            | Ok headers, Ok(target, authority, path) ->
+            | Ok headers, Ok(target, authority, path, query) ->
                 let isGrpcContent =
                     (HeaderList headers).Values "content-type"
                     |> List.tryHead
@@ -110,9 +113,11 @@ module RequestText =
                         |> Result.map (fun path ->
                             Http
                                 {
+                                    Method = method
                                     Host = host
                                     Ports = ports
                                     Path = path
+                                    Query = query
                                     Mode =
                                         if forward then
                                             Decoded.ProxyMode.ForwardProxy
@@ -154,13 +159,11 @@ module RequestText =
         match request with
         | Http request ->
             let authority = renderAuthority scheme request.Host request.Ports
-            let asterisk = request.Path = "*"
+            let path = if request.Path = "*" then "/*" else request.Path
+            let query = if request.Query = "" then "" else "?" + request.Query
 
-            (if asterisk then "OPTIONS" else "GET"),
-            (if asterisk then
-                 authority + "/*"
-             else
-                 authority + request.Path),
+            request.Method,
+            authority + path + query,
             lines request.Headers,
             false,
             request.Mode = Decoded.ProxyMode.ForwardProxy

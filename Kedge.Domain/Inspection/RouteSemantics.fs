@@ -62,9 +62,11 @@ module RouteSemantics =
             Request =
                 fun point ->
                     {
-                        HttpRequest.Host = point.Host
+                        HttpRequest.Method = point.Method
+                        Host = point.Host
                         Ports = point.Ports
                         Path = point.Text
+                        Query = QueryText.render point.Query
                         Mode = point.Mode
                         Headers = point.Headers
                     }
@@ -77,10 +79,18 @@ module RouteSemantics =
                     fun request ->
                         let headers = HeaderList request.Headers
 
-                        table.Match(request.Host.AsSpan(), request.Ports, request.Path.AsSpan(), request.Mode, &headers)
+                        table.Match(
+                            request.Method.AsSpan(),
+                            request.Host.AsSpan(),
+                            request.Ports,
+                            request.Path.AsSpan(),
+                            request.Query.AsSpan(),
+                            request.Mode,
+                            &headers
+                        )
             Outcome = _.Outcome
             Marks = _.Marks
-            Texts = fun mentioned -> TextSpace(mentioned, isCanonicalPath, pathEndings)
+            Texts = fun mentioned -> TextSpace(mentioned, isCanonicalPath, pathEndings, [])
         }
 
     let grpc: RouteSemantics<GrpcRoute, GrpcRequest> =
@@ -119,7 +129,7 @@ module RouteSemantics =
                         )
             Outcome = _.Outcome
             Marks = _.Marks
-            Texts = fun mentioned -> TextSpace(mentioned, isMethod, [ ""; "M"; "/M"; "x/M" ])
+            Texts = fun mentioned -> TextSpace(mentioned, isMethod, [ ""; "M"; "/M"; "x/M" ], [])
         }
 
     /// The representative requests of tables with these conditions.

@@ -3,7 +3,7 @@ namespace Kedge.Domain
 open System
 open System.Collections.Generic
 
-/// A condition on a request's text: its path, its gRPC method, or an ad-hoc name read backwards.
+/// A condition on a text: a request's path, its gRPC method, the value of a header, or an ad-hoc name read backwards.
 [<Struct>]
 type TextCondition =
     | Exactly of text: string
@@ -39,17 +39,19 @@ module TextCondition =
 /// mentioned text starts with p·c, then the rules that take u are the prefixes of p, and these take every text of the
 /// rule: u alone is enough. Otherwise each text of the rule is p itself or starts with p·c for some c that can stand
 /// there, so the representatives of p and of each `StartingWith p·c` together are enough. The recursion ends because
-/// it goes only into beginnings of mentioned texts. It needs `alphabet` to hold each character that a text can have,
-/// and `endings` to hold for each beginning of a text some ending that makes it one.
+/// it goes only into beginnings of mentioned texts. It needs the alphabet, with what is `further` in it, to hold each
+/// character that a text can have, and `endings` to hold for each beginning of a text some ending that makes it one.
 [<Sealed>]
-type TextSpace(mentioned: string seq, isText: string -> bool, endings: string list) =
+type TextSpace(mentioned: string seq, isText: string -> bool, endings: string list, further: char list) =
 
     // Printable ASCII without the space, the most readable characters first.
-    static let alphabet =
+    static let printable =
         let all = [ for c in '!' .. '~' -> c ]
 
         let pleasant = "xyzabcdefghijklmnopqrstuvw0123456789" |> Seq.toList
         pleasant @ List.except pleasant all
+
+    let alphabet = printable @ further
 
     let sorted = mentioned |> Seq.distinct |> Seq.toArray
     do Array.Sort(sorted, StringComparer.Ordinal)

@@ -1,12 +1,16 @@
 namespace Kedge.Domain
 
 open System
+open Kedge.Domain.Decoded
 
 /// The headers (or gRPC metadata) of a request. The server implements it with a struct, so that a request's headers
 /// reach the matchers without being copied or boxed.
 type IHeaders =
     /// Whether the header, whose name is compared without regard to case, has exactly this value among its values.
     abstract Has: name: string * value: string -> bool
+
+    /// Whether one of the header's values starts with the prefix. Every value starts with the empty prefix.
+    abstract HasPrefix: name: string * prefix: string -> bool
 
 /// Headers as a list, for requests that are values.
 [<Struct>]
@@ -24,16 +28,30 @@ type HeaderList(headers: (string * string) list) =
     interface IHeaders with
         member list.Has(name, value) = List.contains value (list.Values name)
 
-/// One header that must be present with one value.
+        member list.HasPrefix(name, prefix) =
+            list.Values name |> List.exists _.StartsWith(prefix, StringComparison.Ordinal)
+
+/// One header that must be present, perhaps with a certain value.
 [<Struct>]
 type HeaderMatcher =
     {
+        /// In lower case.
         Name: string
-        Value: string
+        Condition: HeaderCondition
     }
 
     member matcher.Holds<'headers when 'headers :> IHeaders>(headers: inref<'headers>) : bool =
-        headers.Has(matcher.Name, matcher.Value)
+        match matcher.Condition with
+        | HeaderCondition.Is value -> headers.Has(matcher.Name, value)
+        | HeaderCondition.StartsWith prefix -> headers.HasPrefix(matcher.Name, prefix)
+        | HeaderCondition.Present -> headers.HasPrefix(matcher.Name, "")
+
+    /// What the value must be like; a `*` stands for anything.
+    member private matcher.Value =
+        match matcher.Condition with
+        | HeaderCondition.Is value -> value
+        | HeaderCondition.StartsWith prefix -> prefix + "*"
+        | HeaderCondition.Present -> "*"
 
     member matcher.Text = $"{matcher.Name}={Excerpt.ofText matcher.Value}"
 
@@ -44,7 +62,13 @@ type HeaderMatcher =
             | [ "" ] -> "empty"
             | values -> String.concat ", " values
 
-        Mismatch.unless (matcher.Holds &headers) $"header {matcher.Name}" matcher.Value found
+        let expected =
+            if matcher.Condition = HeaderCondition.Present then
+                ""
+            else
+                matcher.Value
+
+        Mismatch.unless (matcher.Holds &headers) $"header {matcher.Name}" expected found
 
 [<RequireQualifiedAccess>]
 module HeaderMatcher =
@@ -52,16 +76,27 @@ module HeaderMatcher =
     // RFC 9110, 5.5: a value has no control character but the tab, and no white space at its ends.
     let private isValueCharacter (c: char) = c = '\t' || (c >= ' ' && c <> '\127')
 
+    let private blanks = [| ' '; '\t' |]
+
     /// One entry of `header_matcher` or `metadata_matcher`. The name is kept in lower case. The error is the rule that
     /// one of the texts breaks.
-    let tryParse (name: string, value: string) : Result<HeaderMatcher, string> =
+    let tryParse (name: string, condition: HeaderCondition) : Result<HeaderMatcher, string> =
+        let isValid =
+            match condition with
+            | HeaderCondition.Is value -> Seq.forall isValueCharacter value && value.Trim blanks = value
+            | HeaderCondition.StartsWith prefix ->
+                Seq.forall isValueCharacter prefix && prefix.TrimStart blanks = prefix
+            | HeaderCondition.Present -> true
+
         if not (HttpToken.isToken (name.AsSpan())) then
             Error "a header name: letters, digits and `!#$%&'*+-.^_`|~`"
-        elif not (Seq.forall isValueCharacter value) || value.Trim([| ' '; '\t' |]) <> value then
+        elif condition = HeaderCondition.StartsWith "" then
+            Error "a prefix that is not empty; `{\"present\": true}` takes any value"
+        elif not isValid then
             Error "a header value: no control characters, no white space at its ends"
         else
             Ok
                 {
                     Name = name.ToLowerInvariant()
-                    Value = value
+                    Condition = condition
                 }

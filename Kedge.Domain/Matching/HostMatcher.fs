@@ -9,26 +9,59 @@ type HostMatcher =
     | AnyHost
     /// In lower case, without port, brackets or trailing dot.
     | ExactHost of host: string
+    /// `*.` and then this, in lower case: every name with one or more labels before it, but not the name itself.
+    | HostBelow of parent: string
 
     /// `host` is a request's host without port and brackets; one trailing dot does not count. The case of ASCII letters
-    /// does not count either, and a host with other characters than ASCII never matches an exact host. Never allocates.
+    /// does not count either, and a host with other characters than ASCII matches only `AnyHost`. Never allocates.
     member matcher.Holds(host: ReadOnlySpan<char>) : bool =
+        let host = HostName.withoutTrailingDot host
+
         match matcher with
         | AnyHost -> true
-        | ExactHost expected -> Ascii.EqualsIgnoreCase(HostName.withoutTrailingDot host, expected.AsSpan())
+        | ExactHost expected -> Ascii.EqualsIgnoreCase(host, expected.AsSpan())
+        | HostBelow parent ->
+            let dot = host.Length - parent.Length - 1
+
+            dot > 0
+            && host[dot] = '.'
+            && Ascii.EqualsIgnoreCase(host.Slice(dot + 1), parent.AsSpan())
 
     member matcher.Text =
         match matcher with
         | AnyHost -> "any"
         | ExactHost host -> host
+        | HostBelow parent -> "*." + parent
 
     /// Why the matcher does not take the host; none when it does.
     member matcher.Mismatch(host: string) : Mismatch voption =
         Mismatch.unless (matcher.Holds(host.AsSpan())) "host" matcher.Text host
 
+    /// The wildcards that take everything that the matcher takes, without itself, longest first: for `a.b.example`
+    /// these are `*.b.example` and `*.example`. Any two matchers that share a host are equal, or one of them is among
+    /// the wildcards of the other, or is `AnyHost`.
+    member matcher.Wildcards: HostMatcher list =
+        let below (name: string) =
+            [
+                for dot in 1 .. name.Length - 2 do
+                    if name[dot] = '.' then
+                        HostBelow(name.Substring(dot + 1))
+            ]
+
+        match matcher with
+        | AnyHost -> []
+        | ExactHost name
+        | HostBelow name -> below name
+
+    /// The matcher whose `Text` this is, for `Text`s of exact hosts and wildcards.
+    static member internal OfText(text: string) : HostMatcher =
+        if text.StartsWith("*.", StringComparison.Ordinal) then
+            HostBelow(text.Substring 2)
+        else
+            ExactHost text
+
 [<RequireQualifiedAccess>]
 module HostMatcher =
-
     /// The subject of its mismatches.
     [<Literal>]
     let Subject = "host"
@@ -41,6 +74,27 @@ module HostMatcher =
             Found = Mismatch.Absent
         }
 
+    [<Literal>]
+    let private Wildcard = "*."
+
+    /// Names whose last label is a number are IP addresses, written wrongly or not.
+    let private endsInNumber (name: string) =
+        name.Substring(name.LastIndexOf '.' + 1) |> String.forall Char.IsAsciiDigit
+
+    /// Reads `*.` and a name. The error is the rule that the text breaks.
+    let private tryParseWildcard (text: string) : Result<HostMatcher, string> =
+        let parent =
+            HostName.withoutTrailingDot(text.AsSpan(min text.Length Wildcard.Length)).ToString().ToLowerInvariant()
+
+        if text.LastIndexOf '*' > 0 || not (text.StartsWith(Wildcard, StringComparison.Ordinal)) then
+            Error "a host name; a wildcard is written `*.` before a name, as in `*.example.com`"
+        elif HostName.isIPv6 (parent.AsSpan()) || parent.Contains '[' || endsInNumber parent then
+            Error "a host name; `*.` cannot come before an IP address"
+        elif HostName.isName (parent.AsSpan()) && parent.Length <= HostName.MaxLength - Wildcard.Length then
+            Ok(HostBelow parent)
+        else
+            Error "a host name, or `*.` before one"
+
     /// Reads `authority_matcher`: a host, perhaps with a port. Empty = any. The error is the rule that the text breaks.
     let tryParseAuthority (text: string) : Result<struct (HostMatcher * PortMatcher), string> =
         let mutable authority = Unchecked.defaultof<Authority>
@@ -48,7 +102,7 @@ module HostMatcher =
         if text = "" then
             Ok(struct (AnyHost, AnyPort))
         elif text.Contains '*' then
-            Error "a host name without wildcard, or empty for any host"
+            tryParseWildcard text |> Result.map (fun host -> struct (host, AnyPort))
         elif HostName.isIPv6 (text.AsSpan()) then
             Ok(struct (ExactHost(text.ToLowerInvariant()), AnyPort))
         elif Authority.TryParse(text.AsSpan(), &authority) then
@@ -70,5 +124,5 @@ module HostMatcher =
         match tryParseAuthority text with
         | Ok(struct (host, AnyPort)) -> Ok host
         | Ok(struct (_, ExactPort _)) -> Error "a host name or IP address without a port"
-        | Error rule when rule.Contains "wildcard" -> Error rule
+        | Error rule when text.Contains '*' -> Error rule
         | Error _ -> Error "a host name or IP address, or empty for any host"

@@ -4,11 +4,15 @@ namespace Kedge.Domain
 /// request on its way through the proxy is matched from spans and never becomes one of these.
 type HttpRequest =
     {
+        /// A WebSocket over HTTP/2 (RFC 8441) counts as `GET`, the method of the same handshake in HTTP/1.1.
+        Method: string
         /// Without port and brackets.
         Host: string
         Ports: AuthorityPorts
         /// Canonical, with its leading `/`, without query.
         Path: string
+        /// As it was sent, without its `?`; empty when there is none.
+        Query: string
         /// `ReverseProxy` or `ForwardProxy`; a request is never `Any`.
         Mode: Decoded.ProxyMode
         Headers: (string * string) list

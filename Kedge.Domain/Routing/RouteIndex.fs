@@ -2,13 +2,30 @@ namespace Kedge.Domain
 
 open System
 open System.Collections.Generic
+open System.Runtime.CompilerServices
 
 /// What remains to be checked of a route that an index has found by host, port and text.
 [<Struct; NoComparison; NoEquality>]
 type internal Conditions =
     {
         Mode: Decoded.ProxyMode
+        Methods: string array
+        Query: QueryMatcher array
         Headers: HeaderMatcher array
+    }
+
+/// The parts of a request that an index looks at, except its host and headers.
+[<Struct; IsByRefLike; NoComparison; NoEquality>]
+type internal RequestParts =
+    {
+        Ports: AuthorityPorts
+        /// What routes are indexed by: the path, or the gRPC service.
+        Text: ReadOnlySpan<char>
+        /// Which only gRPC has: the full method.
+        SecondText: ReadOnlySpan<char>
+        Method: ReadOnlySpan<char>
+        Query: ReadOnlySpan<char>
+        Mode: Decoded.ProxyMode
     }
 
 /// What a route requires of the text that it is indexed by: a request's path, or a call's service or full method.
@@ -34,18 +51,39 @@ type internal IndexedRoute =
 
 /// Candidates are ascending ranks of routes. Every search is given the best rank so far and yields a better one or the
 /// same, so that it can stop at the first candidate that is no improvement.
-///
-/// The searches have many parameters on purpose: spans cannot be put into an object, and this is the hot path.
 module internal Candidates =
 
     /// The rank of no route: worse than every other.
     [<Literal>]
     let None = Int32.MaxValue
 
+    let private holds<'headers when 'headers: struct and 'headers :> IHeaders>
+        (conditions: inref<Conditions>)
+        (request: inref<RequestParts>)
+        (headers: inref<'headers>)
+        : bool =
+        let mutable holds =
+            ModeMatcher.holds conditions.Mode request.Mode
+            && MethodMatcher.holds conditions.Methods request.Method
+
+        let mutable next = 0
+
+        while holds && next < conditions.Headers.Length do
+            holds <- conditions.Headers[next].Holds &headers
+            next <- next + 1
+
+        next <- 0
+
+        while holds && next < conditions.Query.Length do
+            holds <- conditions.Query[next].Holds request.Query
+            next <- next + 1
+
+        holds
+
     let first<'headers when 'headers: struct and 'headers :> IHeaders>
         (conditions: Conditions array)
         (candidates: int array)
-        (mode: Decoded.ProxyMode)
+        (request: inref<RequestParts>)
         (headers: inref<'headers>)
         (best: int)
         : int =
@@ -55,15 +93,7 @@ module internal Candidates =
         while at < candidates.Length && candidates[at] < best do
             let rank = candidates[at]
 
-            let mutable holds = ModeMatcher.holds conditions[rank].Mode mode
-            let matchers = conditions[rank].Headers
-            let mutable next = 0
-
-            while holds && next < matchers.Length do
-                holds <- matchers[next].Holds &headers
-                next <- next + 1
-
-            if holds then
+            if holds &conditions[rank] &request &headers then
                 best <- rank
 
             at <- at + 1
@@ -74,12 +104,13 @@ module internal Candidates =
 [<Sealed>]
 type internal TextIndex(exact: TextMap<int array>, prefixes: TextMap<int array>, prefixLengths: int array) =
 
-    /// `prefixLengths` are distinct and ascending. The hash of each prefix continues that of the previous one.
+    /// `text` is one of the request's. `prefixLengths` are distinct and ascending. The hash of each prefix continues
+    /// that of the previous one.
     member _.Search<'headers when 'headers: struct and 'headers :> IHeaders>
         (
             text: ReadOnlySpan<char>,
             conditions: Conditions array,
-            mode: Decoded.ProxyMode,
+            request: inref<RequestParts>,
             headers: inref<'headers>,
             best: int
         ) : int =
@@ -96,7 +127,7 @@ type internal TextIndex(exact: TextMap<int array>, prefixes: TextMap<int array>,
 
             match prefixes.Find(text.Slice(0, length), TextHash.finish false text length state) with
             | null -> ()
-            | candidates -> best <- Candidates.first conditions candidates mode &headers best
+            | candidates -> best <- Candidates.first conditions candidates &request &headers best
 
             at <- at + 1
 
@@ -105,7 +136,7 @@ type internal TextIndex(exact: TextMap<int array>, prefixes: TextMap<int array>,
 
             match exact.Find(text, TextHash.finish false text text.Length state) with
             | null -> ()
-            | candidates -> best <- Candidates.first conditions candidates mode &headers best
+            | candidates -> best <- Candidates.first conditions candidates &request &headers best
 
         best
 
@@ -114,26 +145,20 @@ type internal TextIndex(exact: TextMap<int array>, prefixes: TextMap<int array>,
 type internal RuleIndex(lowest: int, anyText: int array, first: TextIndex | null, second: TextIndex | null) =
 
     member _.Search<'headers when 'headers: struct and 'headers :> IHeaders>
-        (
-            text: ReadOnlySpan<char>,
-            secondText: ReadOnlySpan<char>,
-            conditions: Conditions array,
-            mode: Decoded.ProxyMode,
-            headers: inref<'headers>,
-            best: int
-        ) : int =
+        (conditions: Conditions array, request: inref<RequestParts>, headers: inref<'headers>, best: int)
+        : int =
         if lowest >= best then
             best
         else
-            let mutable best = Candidates.first conditions anyText mode &headers best
+            let mutable best = Candidates.first conditions anyText &request &headers best
 
             match first with
             | null -> ()
-            | index -> best <- index.Search(text, conditions, mode, &headers, best)
+            | index -> best <- index.Search(request.Text, conditions, &request, &headers, best)
 
             match second with
             | null -> ()
-            | index -> best <- index.Search(secondText, conditions, mode, &headers, best)
+            | index -> best <- index.Search(request.SecondText, conditions, &request, &headers, best)
 
             best
 
@@ -146,36 +171,76 @@ type internal PortIndex(ports: uint16 array, byPort: RuleIndex array, anyPort: R
         if at < 0 then null else byPort[at]
 
     member index.Search<'headers when 'headers: struct and 'headers :> IHeaders>
+        (conditions: Conditions array, request: inref<RequestParts>, headers: inref<'headers>, best: int)
+        : int =
+        let mutable best = best
+
+        if ports.Length > 0 then
+            match index.Of request.Ports.First with
+            | null -> ()
+            | rules -> best <- rules.Search(conditions, &request, &headers, best)
+
+            if request.Ports.Second <> request.Ports.First then
+                match index.Of request.Ports.Second with
+                | null -> ()
+                | rules -> best <- rules.Search(conditions, &request, &headers, best)
+
+        match anyPort with
+        | null -> best
+        | rules -> rules.Search(conditions, &request, &headers, best)
+
+/// The routes for wildcard hosts, by the name after the `*.`. A host is looked up by what follows each of its dots;
+/// only texts as long as one of the names are hashed, so that most dots cost nothing.
+[<Sealed>]
+type internal WildcardIndex(names: TextMap<PortIndex>, lengths: int array) =
+
+    let isLength: bool array =
+        let isLength = Array.zeroCreate (Array.max lengths + 1)
+
+        for length in lengths do
+            isLength[length] <- true
+
+        isLength
+
+    member _.Search<'headers when 'headers: struct and 'headers :> IHeaders>
         (
-            requestPorts: AuthorityPorts,
-            text: ReadOnlySpan<char>,
-            secondText: ReadOnlySpan<char>,
+            host: ReadOnlySpan<char>,
             conditions: Conditions array,
-            mode: Decoded.ProxyMode,
+            request: inref<RequestParts>,
             headers: inref<'headers>,
             best: int
         ) : int =
         let mutable best = best
+        // Something must come before the dot.
+        let mutable dot = 0
+        let mutable searching = host.Length > 1
 
-        if ports.Length > 0 then
-            match index.Of requestPorts.First with
-            | null -> ()
-            | rules -> best <- rules.Search(text, secondText, conditions, mode, &headers, best)
+        while searching do
+            match host.Slice(dot + 1).IndexOf '.' with
+            | -1 -> searching <- false
+            | next ->
+                dot <- dot + 1 + next
+                let length = host.Length - dot - 1
 
-            if requestPorts.Second <> requestPorts.First then
-                match index.Of requestPorts.Second with
-                | null -> ()
-                | rules -> best <- rules.Search(text, secondText, conditions, mode, &headers, best)
+                if length < isLength.Length && isLength[length] then
+                    match names.Find(host.Slice(dot + 1)) with
+                    | null -> ()
+                    | index -> best <- index.Search(conditions, &request, &headers, best)
 
-        match anyPort with
-        | null -> best
-        | rules -> rules.Search(text, secondText, conditions, mode, &headers, best)
+        best
 
-/// A list of routes, indexed by host, then port, then text. The routes that can take a request are in at most two port
-/// indexes (its host, any host), in each of these in at most three rule indexes (its one or two ports, any port), and
-/// there among the routes without a text, with this text, and with one of its prefixes.
+/// A list of routes, indexed by host, then port, then text. The routes that can take a request are in few port indexes
+/// (its host, the wildcards that take it, any host), in each of these in at most three rule indexes (its one or two
+/// ports, any port), and there among the routes without a text, with this text, and with one of its prefixes.
 [<Sealed>]
-type internal RouteIndex private (hosts: TextMap<PortIndex>, anyHost: PortIndex | null, conditions: Conditions array) =
+type internal RouteIndex
+    private
+    (
+        hosts: TextMap<PortIndex>,
+        wildcards: WildcardIndex | null,
+        anyHost: PortIndex | null,
+        conditions: Conditions array
+    ) =
 
     static let textMap ignoreCase (groups: (string * 'value) array) =
         TextMap(ignoreCase, groups |> Array.map KeyValuePair)
@@ -268,40 +333,54 @@ type internal RouteIndex private (hosts: TextMap<PortIndex>, anyHost: PortIndex 
         | _ -> portIndexOf routes
 
     static member Build(routes: IndexedRoute array) : RouteIndex =
-        let exact, any =
-            routes
-            |> Array.indexed
-            |> Array.partition (fun (_, route) -> route.Host.IsExactHost)
+        let ranked = Array.indexed routes
+
+        let byName (nameOf: HostMatcher -> string voption) =
+            ranked
+            |> Array.choose (fun (rank, route) ->
+                match nameOf route.Host with
+                | ValueSome name -> Some(name.ToLowerInvariant(), (rank, route))
+                | ValueNone -> None)
+            |> Array.groupBy fst
+            |> Array.map (fun (name, group) -> name, portIndex (Array.map snd group))
 
         let hosts =
-            exact
-            |> Array.groupBy (fun (_, route) ->
-                match route.Host with
-                | ExactHost host -> host.ToLowerInvariant()
-                | AnyHost -> "")
-            |> Array.map (fun (host, group) -> host, portIndex group)
+            byName (function
+                | ExactHost host -> ValueSome host
+                | _ -> ValueNone)
 
+        let wildcards =
+            byName (function
+                | HostBelow parent -> ValueSome parent
+                | _ -> ValueNone)
+
+        let wildcardIndex: WildcardIndex | null =
+            if wildcards.Length = 0 then
+                null
+            else
+                let lengths = wildcards |> Array.map (fun (name, _) -> name.Length)
+                WildcardIndex(textMap true wildcards, lengths)
+
+        let any = ranked |> Array.filter (fun (_, route) -> route.Host.IsAnyHost)
         let anyHost: PortIndex | null = if any.Length = 0 then null else portIndex any
-        RouteIndex(textMap true hosts, anyHost, routes |> Array.map _.Conditions)
+        RouteIndex(textMap true hosts, wildcardIndex, anyHost, routes |> Array.map _.Conditions)
 
     /// The lowest rank of a route that takes the request, or -1. `host` has no trailing dot.
     member _.Match<'headers when 'headers: struct and 'headers :> IHeaders>
-        (
-            host: ReadOnlySpan<char>,
-            ports: AuthorityPorts,
-            text: ReadOnlySpan<char>,
-            secondText: ReadOnlySpan<char>,
-            mode: Decoded.ProxyMode,
-            headers: inref<'headers>
-        ) : int =
+        (host: ReadOnlySpan<char>, request: inref<RequestParts>, headers: inref<'headers>)
+        : int =
         let mutable best = Candidates.None
 
         match hosts.Find host with
         | null -> ()
-        | index -> best <- index.Search(ports, text, secondText, conditions, mode, &headers, best)
+        | index -> best <- index.Search(conditions, &request, &headers, best)
+
+        match wildcards with
+        | null -> ()
+        | index -> best <- index.Search(host, conditions, &request, &headers, best)
 
         match anyHost with
         | null -> ()
-        | index -> best <- index.Search(ports, text, secondText, conditions, mode, &headers, best)
+        | index -> best <- index.Search(conditions, &request, &headers, best)
 
         if best = Candidates.None then -1 else best

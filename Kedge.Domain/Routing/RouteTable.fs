@@ -22,24 +22,29 @@ type HttpRouteTable(routes: HttpRoute array) =
                         anyPath
                     else
                         route.Paths
-                        |> Array.map (function
-                            | ExactPath path -> Exact path
-                            | PathPrefix prefix -> Prefix prefix)
+                        |> Array.collect (function
+                            | ExactPath path -> [| Exact path |]
+                            | PathTree root -> [| Exact root; Prefix(root + "/") |]
+                            | PathPrefix prefix -> [| Prefix prefix |])
                 Conditions =
                     {
                         Mode = route.Mode
+                        Methods = route.Methods
+                        Query = route.Query
                         Headers = route.Headers
                     }
             })
         |> RouteIndex.Build
 
     /// The index of the first route that takes the request, or -1. `host` is without port and brackets, `path`
-    /// canonical.
+    /// canonical, `query` without its `?`.
     member _.Match<'headers when 'headers: struct and 'headers :> IHeaders>
         (
+            method: ReadOnlySpan<char>,
             host: ReadOnlySpan<char>,
             ports: AuthorityPorts,
             path: ReadOnlySpan<char>,
+            query: ReadOnlySpan<char>,
             mode: Decoded.ProxyMode,
             headers: inref<'headers>
         ) : int =
@@ -48,26 +53,38 @@ type HttpRouteTable(routes: HttpRoute array) =
         if host.Length = 0 then
             -1
         else
-            index.Match(host, ports, path, ReadOnlySpan.Empty, mode, &headers)
+            let request =
+                {
+                    Ports = ports
+                    Text = path
+                    SecondText = ReadOnlySpan.Empty
+                    Method = method
+                    Query = query
+                    Mode = mode
+                }
+
+            index.Match(host, &request, &headers)
 
     /// As `Match`, for a request of a caller: false when its path parameters decide which route takes it
     /// (`Router.parametersDecide`), so that it is rejected. Allocates only for paths with parameters.
     member table.TryMatch<'headers when 'headers: struct and 'headers :> IHeaders>
         (
+            method: ReadOnlySpan<char>,
             host: ReadOnlySpan<char>,
             ports: AuthorityPorts,
             path: string,
+            query: ReadOnlySpan<char>,
             mode: Decoded.ProxyMode,
             headers: inref<'headers>,
             [<Out>] route: byref<int>
         ) : bool =
-        route <- table.Match(host, ports, path.AsSpan(), mode, &headers)
+        route <- table.Match(method, host, ports, path.AsSpan(), query, mode, &headers)
 
         if not (RequestPath.hasParameters (path.AsSpan())) then
             true
         else
             let bare = RequestPath.withoutParameters path
-            route = table.Match(host, ports, bare.AsSpan(), mode, &headers)
+            route = table.Match(method, host, ports, bare.AsSpan(), query, mode, &headers)
 
 /// gRPC routes compiled for lookup: indexed by authority host, port and service. It gives the same answer as
 /// `Router.matchGrpc`.
@@ -92,6 +109,8 @@ type GrpcRouteTable(routes: GrpcRoute array) =
                 Conditions =
                     {
                         Mode = Decoded.ProxyMode.Any
+                        Methods = [||]
+                        Query = [||]
                         Headers = route.Metadata
                     }
             })
@@ -107,4 +126,14 @@ type GrpcRouteTable(routes: GrpcRoute array) =
             fullMethod: ReadOnlySpan<char>,
             metadata: inref<'headers>
         ) : int =
-        index.Match(HostName.withoutTrailingDot host, ports, service, fullMethod, Decoded.ProxyMode.Any, &metadata)
+        let request =
+            {
+                Ports = ports
+                Text = service
+                SecondText = fullMethod
+                Method = ReadOnlySpan.Empty
+                Query = ReadOnlySpan.Empty
+                Mode = Decoded.ProxyMode.Any
+            }
+
+        index.Match(HostName.withoutTrailingDot host, &request, &metadata)

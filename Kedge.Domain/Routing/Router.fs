@@ -32,7 +32,10 @@ module Router =
                     ValueSome HostMatcher.absent
 
                 route.Port.Mismatch request.Ports
+                MethodMatcher.mismatch route.Methods request.Method
                 PathRule.mismatch route.Paths request.Path
+                for matcher in route.Query do
+                    matcher.Mismatch request.Query
                 ModeMatcher.mismatch route.Mode request.Mode
                 yield! ofHeaders route.Headers request.Headers
             ]

@@ -20,6 +20,17 @@ module internal NameRule =
                || c = '.'
                || c = '-')
 
+    let route =
+        "must be 1 to 63 characters of a-z, 0-9, `-`, without a `-` at its ends"
+
+    let isRoute (name: string) =
+        name.Length <= 63
+        && name <> ""
+        && name[0] <> '-'
+        && name[name.Length - 1] <> '-'
+        && name
+           |> String.forall (fun c -> Char.IsAsciiLetterLower c || Char.IsAsciiDigit c || c = '-')
+
     let withoutBrackets (host: string) =
         if host.Length > 2 && host.StartsWith '[' && host.EndsWith ']' then
             host.Substring(1, host.Length - 2)

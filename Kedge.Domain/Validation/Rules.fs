@@ -26,8 +26,11 @@ type HttpRoute =
     {
         Host: HostMatcher
         Port: PortMatcher
+        /// Alternatives; empty = any.
+        Methods: string array
         /// Alternatives; empty = any path.
         Paths: PathRule array
+        Query: QueryMatcher array
         Headers: HeaderMatcher array
         Mode: ProxyMode
         Outcome: Outcome
@@ -39,7 +42,9 @@ type HttpRoute =
         {
             Host = AnyHost
             Port = AnyPort
+            Methods = [||]
             Paths = [||]
+            Query = [||]
             Headers = [||]
             Mode = ProxyMode.Any
             Outcome = Outcome.ToBackend backend
@@ -52,8 +57,12 @@ type HttpRoute =
             [
                 yield! RuleText.host "host" route.Host
                 yield! RuleText.port route.Port
+                if route.Methods.Length > 0 then
+                    "method=" + MethodMatcher.text route.Methods
                 if route.Paths.Length > 0 then
                     "path=" + String.concat "," (route.Paths |> Array.map _.Text)
+                for matcher in route.Query do
+                    "query:" + matcher.Text
                 yield! RuleText.headers "header" route.Headers
                 if route.Mode <> ProxyMode.Any then
                     "mode=" + ModeMatcher.text route.Mode

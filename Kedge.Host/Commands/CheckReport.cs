@@ -50,6 +50,7 @@ public sealed class CheckReport(
             {
                 output.WriteLine(paint.Faint($"    {witness}"));
             }
+            WriteCure(output, paint, finding);
         }
         var size = configuration is null
             ? ""
@@ -57,6 +58,21 @@ public sealed class CheckReport(
         var verdict = $"{Number(Errors, "error")}, {Number(Warnings, "warning")}";
         output.WriteLine(
             size + (Errors > 0 ? paint.Red(verdict) : Warnings > 0 ? paint.Yellow(verdict) : paint.Green(verdict)));
+    }
+
+    private static void WriteCure(TextWriter output, Paint paint, Finding finding)
+    {
+        if (finding.Cure.Length == 0)
+        {
+            return;
+        }
+        output.WriteLine($"    cure: {finding.Cure}");
+        foreach (var difference in finding.CureDifferences)
+        {
+            output.WriteLine(paint.Faint($"      {difference.Witness}"));
+            output.WriteLine(paint.Faint($"        went to {difference.WitnessBefore}"));
+            output.WriteLine(paint.Faint($"        goes to {difference.WitnessAfter}"));
+        }
     }
 
     private void WriteJson(TextWriter output) => Report.WriteJson(output, new
@@ -78,7 +94,13 @@ public sealed class CheckReport(
 
     private static JsonFinding Entry(Finding finding) => new(
         finding.Severity.ToString().ToLowerInvariant(), finding.Kind, finding.File, finding.Line, finding.Column,
-        finding.Path, finding.Message, finding.Witnesses);
+        finding.Path, finding.Message, finding.Witnesses)
+    {
+        Cure = finding.Cure.Length == 0 ? null : new JsonCure(
+            finding.Cure,
+            finding.CureDifferences.Select(static moved => new JsonMove(
+                moved.Witness, moved.WitnessBefore, moved.WitnessAfter))),
+    };
 
     private int Count(Severity severity) => findings.Count(finding => finding.Severity == severity);
 
@@ -91,5 +113,13 @@ public sealed class CheckReport(
     /// <param name="Line">From 1; 0 when there is none. The same holds for the column.</param>
     private sealed record JsonFinding(
         string Severity, string Kind, string File, int Line, int Column, string Path, string Message,
-        IReadOnlyList<string> Witnesses);
+        IReadOnlyList<string> Witnesses)
+    {
+        /// <summary>Null when no move of a route mends it.</summary>
+        public JsonCure? Cure { get; init; }
+    }
+
+    private sealed record JsonCure(string Text, IEnumerable<JsonMove> Differences);
+
+    private sealed record JsonMove(string Request, string RequestBefore, string RequestAfter);
 }

@@ -29,7 +29,7 @@ public sealed class RequestsPage(DebugFacts facts) : IDebugPage
         record.Describe(),
         record.Protocol.IsGrpc ? GrpcStatuses.NameOf(record.Status) : record.Status.ToString(),
         ToneOf(record),
-        record.Rule?.Info.Rule ?? "",
+        record.Rule?.Info.Title ?? "",
         record.BackendName,
         record.Endpoint ?? "",
         record.Attempts,

@@ -48,7 +48,7 @@ public sealed class StatusPage(DebugFacts facts) : IDebugPage
         select new RouteView(
             pair.Item1.Section,
             info.Index,
-            info.Rule,
+            info.Title,
             info.BackendName,
             info.BackendIndex >= 0,
             info.DemandsText,
@@ -116,7 +116,7 @@ public sealed class StatusPage(DebugFacts facts) : IDebugPage
         new DateTimeOffset(record.At),
         record.RequestId,
         record.Describe(),
-        record.Rule?.Info.Rule ?? "",
+        record.Rule?.Info.Title ?? "",
         record.BackendName,
         record.Endpoint ?? "",
         record.Failure!.Type,

@@ -22,4 +22,20 @@ internal readonly struct HeaderView(IHeaderDictionary headers) : IHeaders
         }
         return false;
     }
+
+    public bool HasPrefix(string name, string prefix)
+    {
+        if (!headers.TryGetValue(name, out var values))
+        {
+            return false;
+        }
+        for (var i = 0; i < values.Count; i++)
+        {
+            if (values[i]?.StartsWith(prefix, StringComparison.Ordinal) ?? prefix.Length == 0)
+            {
+                return true;
+            }
+        }
+        return false;
+    }
 }

@@ -15,6 +15,7 @@ internal readonly struct RequestView
     private readonly int _hostLength;
 
     private RequestView(
+        string method,
         string authority,
         Authority parts,
         AuthorityPorts ports,
@@ -23,6 +24,7 @@ internal readonly struct RequestView
         Protocol protocol,
         bool isForward)
     {
+        Method = method;
         Authority = authority;
         _hostStart = parts.HostStart;
         _hostLength = parts.HostLength;
@@ -33,6 +35,11 @@ internal readonly struct RequestView
         IsForward = isForward;
     }
 
+    /// <summary>
+    /// The method that routes are matched with: that of the request, but GET for a WebSocket over HTTP/2 (RFC 8441).
+    /// </summary>
+    public string Method { get; }
+
     /// <summary>The authority as the caller sent it; empty when there is none.</summary>
     public string Authority { get; }
 
@@ -40,6 +47,9 @@ internal readonly struct RequestView
 
     /// <summary>The canonical path: the one that is matched and the one that is forwarded.</summary>
     public string Path { get; }
+
+    /// <summary>The query without its <c>?</c>.</summary>
+    public ReadOnlySpan<char> BareQuery => Query.Length == 0 ? default : Query.AsSpan(1);
 
     /// <summary>The query as the caller sent it, with its leading <c>?</c>; empty when there is none.</summary>
     public string Query { get; }
@@ -63,7 +73,7 @@ internal readonly struct RequestView
         var isHttp2 = ReferenceEquals(request.Protocol, HttpProtocol.Http2) || HttpProtocol.IsHttp2(request.Protocol);
         var isGrpc = GrpcContent.IsGrpc(request.ContentType);
         var protocol = isGrpc && isHttp2 ? Protocol.Grpc : Protocol.Http;
-        view = new RequestView("", default, default, "", "", protocol, false);
+        view = new RequestView("", "", default, default, "", "", protocol, false);
         // The framing first: any other reply would keep the connection open, and with it what may be a request that was
         // smuggled behind this one.
         if (request.Headers.TransferEncoding is { Count: > 0 } coding)
@@ -152,7 +162,8 @@ internal readonly struct RequestView
         var query = form.QueryLength <= 1
             ? ""
             : Text(target, form.QueryStart, form.QueryLength, request.QueryString.Value);
-        view = new RequestView(authority, parts, ports, canonical.ResultValue, query, protocol, isForward);
+        var method = HttpMethods.IsConnect(request.Method) ? HttpMethods.Get : request.Method;
+        view = new RequestView(method, authority, parts, ports, canonical.ResultValue, query, protocol, isForward);
         return null;
     }
 
@@ -172,7 +183,7 @@ internal readonly struct RequestView
         {
             return LocalReply.MalformedAuthority;
         }
-        view = new RequestView(target, parts, parts.Ports, "", "", Protocol.Http, isForward: true) { IsTunnel = true };
+        view = new RequestView("", target, parts, parts.Ports, "", "", Protocol.Http, isForward: true) { IsTunnel = true };
         return null;
     }
 

@@ -54,7 +54,8 @@ internal sealed class ServingState(
     {
         var headerView = new HeaderView(headers);
         var mode = view.IsForward ? ProxyMode.ForwardProxy : ProxyMode.ReverseProxy;
-        var isClear = _httpTable.TryMatch(view.Host, view.Ports, view.Path, mode, in headerView, out var index);
+        var isClear = _httpTable.TryMatch(
+            view.Method, view.Host, view.Ports, view.Path, view.BareQuery, mode, in headerView, out var index);
         route = index < 0 ? null : Routes.Http[index];
         return isClear;
     }

@@ -50,9 +50,14 @@ public static class ServerMetrics
     {
         meter.CreateObservableCounter("kedge_requests_total",
             () => from backend in telemetry.Backends
-                  from entry in backend.Codes()
+                  from entry in backend.Codes.All()
                   select new Measurement<long>(entry.Count, [.. backend.Labels, new("code", entry.Code)]),
             description: "Completed requests, by HTTP status or gRPC code.");
+        meter.CreateObservableCounter("kedge_route_requests_total",
+            () => from route in telemetry.Routes
+                  from entry in route.Codes.All()
+                  select new Measurement<long>(entry.Count, [.. route.Labels, new("code", entry.Code)]),
+            description: "Completed requests of each named route, by HTTP status or gRPC code.");
         meter.CreateObservableCounter("kedge_proxy_errors_total",
             () => from error in telemetry.Errors
                   select new Measurement<long>(

@@ -34,7 +34,9 @@ public sealed class ProxyTelemetry : IDisposable
 
     private readonly ConcurrentDictionary<(Protocol, string), BackendCounters> _backends = new();
     private readonly ConcurrentDictionary<(string, string), StrongBox<long>> _errors = new();
+    private readonly ConcurrentDictionary<(Protocol, string), RouteCounters> _routes = new();
     private readonly Histogram<double> _duration;
+    private readonly Histogram<double> _routeDuration;
     private readonly Counter<long> _failedDials;
     private readonly PerProtocol<Counter<long>> _backendChanges;
     private readonly PerProtocol<BackendCounters> _noBackend;
@@ -48,14 +50,8 @@ public sealed class ProxyTelemetry : IDisposable
     {
         _log = log;
         Meter = new Meter(MeterName);
-        _duration = Meter.CreateHistogram(
-            "kedge_request_duration_seconds",
-            description: "Time from a request's arrival to the end of its response.",
-            advice: new InstrumentAdvice<double>
-            {
-                HistogramBucketBoundaries =
-                    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
-            });
+        _duration = DurationOf("kedge_request_duration_seconds", "Time from a request's arrival to the end of its response.");
+        _routeDuration = DurationOf("kedge_route_request_duration_seconds", "The same for the requests of each named route.");
         _failedDials = Meter.CreateCounter<long>(
             "kedge_http_lbtransport_failed_dials", description: "Connections to endpoints that could not be made.");
         _backendChanges = PerProtocol.Init(protocol => Meter.CreateCounter<long>(
@@ -92,6 +88,9 @@ public sealed class ProxyTelemetry : IDisposable
     public int InFlight => Volatile.Read(ref _inFlight);
 
     public IEnumerable<BackendCounters> Backends => _backends.Values;
+
+    /// <summary>The counters of the named routes.</summary>
+    public IEnumerable<RouteCounters> Routes => _routes.Values;
 
     public IEnumerable<(string Backend, string Type, long Count)> Errors =>
         _errors.Select(error => (error.Key.Item1, error.Key.Item2, Volatile.Read(ref error.Value.Value)));
@@ -181,12 +180,13 @@ public sealed class ProxyTelemetry : IDisposable
         Interlocked.Increment(ref _requests);
         record.Backend?.Ended();
         var counters = record.Backend ?? _noBackend[record.Protocol];
-        counters.Count(record.Status);
+        counters.Codes.Count(record.Status);
         record.HttpServer?.Complete(record.Status);
         record.HttpClient?.Complete(record.FirstByte == 0 ? NoResponse : record.Status);
         record.GrpcServer?.Handle(record.Status);
         record.GrpcClient?.Handle(record.Status);
         _duration.Record(record.Total.TotalSeconds, counters.Labels[0], counters.Labels[1]);
+        CountRoute(record);
         Requests.Add(record);
         if (record.Failure is { } failure)
         {
@@ -217,6 +217,25 @@ public sealed class ProxyTelemetry : IDisposable
             _ => text,
         };
     }
+
+    private void CountRoute(RequestRecord record)
+    {
+        if (record.Rule is { Info.Name.Length: > 0 } rule)
+        {
+            var route = _routes.GetOrAdd(
+                (record.Protocol, rule.Info.Name), static key => new RouteCounters(key.Item1, key.Item2));
+            route.Codes.Count(record.Status);
+            _routeDuration.Record(record.Total.TotalSeconds, route.Labels[0], route.Labels[1]);
+        }
+    }
+
+    private Histogram<double> DurationOf(string name, string description) => Meter.CreateHistogram(
+        name,
+        description: description,
+        advice: new InstrumentAdvice<double>
+        {
+            HistogramBucketBoundaries = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
+        });
 
     private static int HttpStatusOf(RequestRecord record, HttpContext context) =>
         record.CallerLeft && !context.Response.HasStarted ? ClientClosedRequest : context.Response.StatusCode;

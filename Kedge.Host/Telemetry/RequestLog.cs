@@ -6,11 +6,12 @@ namespace Kedge.Host.Telemetry;
 public sealed class RequestLog(ILogger logger, bool logsAll)
 {
     private const string Failed =
-        "request failed: {Method} {Host}{Path}: {ErrorType}: {Reason}; rule {Rule}, backend {Backend}, "
-        + "endpoint {Endpoint}, status {Status}, {Attempts} attempts, {Milliseconds} ms, request {RequestId}";
+        "request failed: {Method} {Host}{Path}: {ErrorType}: {Reason}; route {Route}, rule {Rule}, "
+        + "backend {Backend}, endpoint {Endpoint}, status {Status}, {Attempts} attempts, {Milliseconds} ms, "
+        + "request {RequestId}";
     private const string Ended =
-        "request {Outcome}: {Method} {Host}{Path}; rule {Rule}, backend {Backend}, endpoint {Endpoint}, "
-        + "status {Status}, {Attempts} attempts, {Milliseconds} ms, request {RequestId}";
+        "request {Outcome}: {Method} {Host}{Path}; route {Route}, rule {Rule}, backend {Backend}, "
+        + "endpoint {Endpoint}, status {Status}, {Attempts} attempts, {Milliseconds} ms, request {RequestId}";
     private const string AskedBy = ", asked for by {InfoLogs}";
 
     public void Write(RequestRecord record)
@@ -21,6 +22,7 @@ public sealed class RequestLog(ILogger logger, bool logsAll)
         {
             return;
         }
+        var route = record.Rule?.Info.Name ?? "";
         var rule = record.Rule?.Info.Rule ?? "";
         var endpoint = record.Endpoint ?? "";
         var milliseconds = Math.Round(record.Total.TotalMilliseconds, 1);
@@ -29,8 +31,8 @@ public sealed class RequestLog(ILogger logger, bool logsAll)
         {
             object?[] values =
             [
-                record.Method, record.Authority, record.Path, failure.Type, failure.Reason, rule, record.BackendName,
-                endpoint, record.Status, record.Attempts, milliseconds, record.RequestId, .. asked,
+                record.Method, record.Authority, record.Path, failure.Type, failure.Reason, route, rule,
+                record.BackendName, endpoint, record.Status, record.Attempts, milliseconds, record.RequestId, .. asked,
             ];
             if (isAskedFor)
             {
@@ -46,8 +48,8 @@ public sealed class RequestLog(ILogger logger, bool logsAll)
             object?[] values =
             [
                 record.CallerLeft ? "abandoned by the caller" : "completed",
-                record.Method, record.Authority, record.Path, rule, record.BackendName, endpoint, record.Status,
-                record.Attempts, milliseconds, record.RequestId, .. asked,
+                record.Method, record.Authority, record.Path, route, rule, record.BackendName, endpoint,
+                record.Status, record.Attempts, milliseconds, record.RequestId, .. asked,
             ];
             if (isAskedFor)
             {

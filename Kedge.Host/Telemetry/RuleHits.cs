@@ -23,11 +23,16 @@ public sealed class RuleHits
 
     public RouteInfo Info { get; }
 
+    /// <summary>The rule for traces: its conditions, and with a name also this and its place.</summary>
+    public string Label => field ??= Info.Name.Length == 0
+        ? Info.Rule
+        : $"{Info.Name} ({Path.GetFileName(Info.File)}:{Info.Line}): {Info.Rule}";
+
     public long Count => Volatile.Read(ref _count.Value);
 
     /// <summary>
-    /// The hits of the rules of a configuration. A rule with the same conditions and backend as a previous one keeps
-    /// its count.
+    /// The hits of the rules of a configuration. A rule with the same name as a previous one, or without a name and with the
+    /// same conditions and backend, keeps its count.
     /// </summary>
     /// <param name="rules">In the order of the configuration.</param>
     /// <param name="previous">Those of the configuration before; null when there was none.</param>
@@ -49,7 +54,7 @@ public sealed class RuleHits
         var known = new Dictionary<(string, string), Queue<RuleHits>>();
         foreach (var hits in previous.AsSpan(first, lastPrevious - first))
         {
-            var key = (hits.Info.Rule, hits.Info.BackendName);
+            var key = KeyOf(hits.Info);
             if (!known.TryGetValue(key, out var same))
             {
                 known[key] = same = new();
@@ -59,7 +64,7 @@ public sealed class RuleHits
         for (var i = first; i < last; i++)
         {
             var info = rules[i];
-            result[i] = known.TryGetValue((info.Rule, info.BackendName), out var same) && same.TryDequeue(out var hits)
+            result[i] = known.TryGetValue(KeyOf(info), out var same) && same.TryDequeue(out var hits)
                 ? hits.For(info)
                 : new RuleHits(info);
         }
@@ -68,8 +73,11 @@ public sealed class RuleHits
 
     public void Hit() => Interlocked.Increment(ref _count.Value);
 
-    private static bool IsSame(RouteInfo left, RouteInfo right) =>
-        left.Rule == right.Rule && left.BackendName == right.BackendName;
+    // No conditions are the same as a name: they contain a `=`, or are `any`, which is followed by a backend.
+    private static (string, string) KeyOf(RouteInfo info) =>
+        info.Name.Length > 0 ? (info.Name, "") : (info.Rule, info.BackendName);
+
+    private static bool IsSame(RouteInfo left, RouteInfo right) => KeyOf(left) == KeyOf(right);
 
     /// <summary>The same count for the rule as another configuration defines it.</summary>
     private RuleHits For(RouteInfo info) => ReferenceEquals(info, Info) ? this : new(info, _count);

@@ -143,7 +143,7 @@ public static class Tracing
         Tag(span, "server.address", record.Authority);
         Tag(span, "url.path", record.Path);
         Tag(span, "kedge.request_id", record.RequestId);
-        Tag(span, "kedge.rule", record.Rule?.Info.Rule);
+        Tag(span, "kedge.rule", record.Rule?.Label);
         Tag(span, "kedge.backend", record.Backend?.Name);
         Tag(span, "kedge.endpoint", record.Endpoint);
         Tag(span, record.Protocol.IsGrpc ? GrpcStatus : HttpStatus, Boxed.Of(record.Status));

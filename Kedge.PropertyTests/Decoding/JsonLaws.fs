@@ -24,7 +24,7 @@ let private decodeDirector (text: string) = ConfigFile.decodeDirector "d.json" (
 let private decodePool (text: string) = ConfigFile.decodeBackendPool "b.json" (bytes text)
 
 /// The keys of these objects are data.
-let private maps = set [ "header_matcher"; "metadata_matcher" ]
+let private maps = set [ "header_matcher"; "metadata_matcher"; "query_matcher" ]
 
 let private camel (name: string) =
     Regex.Replace(name, "_([a-z0-9])", (fun (found: Match) -> found.Groups[1].Value.ToUpperInvariant()))

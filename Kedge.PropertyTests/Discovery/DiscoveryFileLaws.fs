@@ -197,9 +197,11 @@ let tests =
                                     let headers = HeaderList []
 
                                     configuration.HttpRouteTable.Match(
+                                        System.MemoryExtensions.AsSpan "GET",
                                         System.MemoryExtensions.AsSpan host,
                                         ports,
                                         System.MemoryExtensions.AsSpan path,
+                                        System.ReadOnlySpan.Empty,
                                         Decoded.ProxyMode.ReverseProxy,
                                         &headers
                                     )

@@ -217,6 +217,13 @@ let private findings =
                         | MethodPrefix prefix -> Some prefix
                         | _ -> None
 
+                    let takesHostsOf wide narrow =
+                        match wide, narrow with
+                        | AnyHost, _ -> true
+                        | HostBelow parent, (ExactHost name | HostBelow name) ->
+                            wide = narrow || name.EndsWith("." + parent, System.StringComparison.Ordinal)
+                        | _ -> wide = narrow
+
                     let isTaken route earlier =
                         TableGenerators.grpcUniverse
                         |> Array.exists (fun request ->
@@ -233,8 +240,7 @@ let private findings =
                                         | Some shorter ->
                                             shorter.Length < longer.Length
                                             && longer.StartsWith(shorter, System.StringComparison.Ordinal)
-                                            && (routes[earlier].Host = AnyHost
-                                                || routes[earlier].Host = routes[route].Host)
+                                            && takesHostsOf routes[earlier].Host routes[route].Host
                                             && routes[earlier].Outcome.Action <> routes[route].Outcome.Action
                                             && isTaken route earlier
                                         | None -> false
@@ -335,7 +341,10 @@ let private examples =
             testCase "two values of one header are not a contradiction"
             <| fun () ->
                 let both: HeaderMatcher array =
-                    [| { Name = "x"; Value = "1" }; { Name = "x"; Value = "2" } |]
+                    [|
+                        { Name = "x"; Condition = Decoded.HeaderCondition.Is "1" }
+                        { Name = "x"; Condition = Decoded.HeaderCondition.Is "2" }
+                    |]
 
                 Expect.all (Analysis.reach RouteSemantics.http [| { anyHttp with Headers = both } |]) _.IsReached ""
 
@@ -360,6 +369,7 @@ let tests =
         "analysis"
         [
             reachLaws TableGenerators.http
+            reachLaws TableGenerators.conditions
             reachLaws TableGenerators.grpc
             findings
             examples

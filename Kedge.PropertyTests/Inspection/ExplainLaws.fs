@@ -15,22 +15,31 @@ let private requestsFor (universe: 'request array) (routes: 'route array) =
 let private failedHeaders (matchers: HeaderMatcher array) (headers: (string * string) list) =
     [
         for matcher in matchers do
-            if not (List.contains (matcher.Name, matcher.Value) headers) then
-                let values =
-                    headers |> List.filter (fun (name, _) -> name = matcher.Name) |> List.map snd
+            let values =
+                headers |> List.filter (fun (name, _) -> name = matcher.Name) |> List.map snd
 
+            let expected, isTaken =
+                match matcher.Condition with
+                | Decoded.HeaderCondition.Is value -> value, List.contains value values
+                | Decoded.HeaderCondition.StartsWith prefix ->
+                    prefix + "*", values |> List.exists (fun value -> value.StartsWith(prefix, StringComparison.Ordinal))
+                | Decoded.HeaderCondition.Present -> "", not values.IsEmpty
+
+            if not isTaken then
                 let found =
                     if values.IsEmpty then
                         "absent"
                     else
                         String.Join(", ", values)
 
-                $"header {matcher.Name}", matcher.Value, found
+                $"header {matcher.Name}", expected, found
     ]
 
 let private failedHost (matcher: HostMatcher) (host: string) =
     match matcher with
     | ExactHost expected when expected <> host -> [ "host", expected, host ]
+    | HostBelow parent when not (host.EndsWith("." + parent, StringComparison.Ordinal)) ->
+        [ "host", "*." + parent, host ]
     | _ -> []
 
 let private failedPort (matcher: PortMatcher) (ports: AuthorityPorts) =
@@ -51,11 +60,15 @@ let private httpFailures (route: HttpRoute) (request: HttpRequest) =
     let text rule =
         match rule with
         | ExactPath path -> path
+        | PathTree root -> root + "/**"
         | PathPrefix prefix -> prefix + "*"
 
     let isTaken rule =
         match rule with
         | ExactPath path -> request.Path = path
+        | PathTree root ->
+            request.Path = root
+            || request.Path.StartsWith(root + "/", StringComparison.Ordinal)
         | PathPrefix prefix -> request.Path.StartsWith(prefix, StringComparison.Ordinal)
 
     let mode (mode: Decoded.ProxyMode) =
@@ -68,8 +81,17 @@ let private httpFailures (route: HttpRoute) (request: HttpRequest) =
         yield! failedHost route.Host request.Host
         yield! failedPort route.Port request.Ports
 
+        if route.Methods.Length > 0 && not (Array.contains request.Method route.Methods) then
+            "method", String.Join(" or ", route.Methods), request.Method
+
         if route.Paths.Length > 0 && not (Array.exists isTaken route.Paths) then
             "path", String.Join(" or ", Array.map text route.Paths), request.Path
+
+        for matcher in route.Query do
+            let found = Uri.UnescapeDataString(request.Query.Replace(matcher.Name + "=", ""))
+
+            if found <> matcher.Value then
+                $"query {matcher.Name}", matcher.Value, (if found = "" then "absent" else found)
 
         if route.Mode <> Decoded.ProxyMode.Any && route.Mode <> request.Mode then
             "mode", mode route.Mode, mode request.Mode
@@ -267,4 +289,4 @@ let private adhoc =
 
 [<Tests>]
 let tests =
-    testList "explain" [ laws http httpFailures; laws grpc grpcFailures; text; adhoc ]
+    testList "explain" [ laws http httpFailures; laws conditions httpFailures; laws grpc grpcFailures; text; adhoc ]

@@ -32,16 +32,27 @@ let private subsetOf values = Gen.subListOf values |> Gen.map Seq.toArray
 
 let private mostly usual others = Gen.frequency [ 2, Gen.constant usual; 3, Gen.elements others ]
 
-let private header name value : HeaderMatcher = { Name = name; Value = value }
+let private header name condition : HeaderMatcher = { Name = name; Condition = condition }
+
+let private is value = Decoded.HeaderCondition.Is value
 
 let private headers =
     Gen.frequency
         [
             2, Gen.constant [||]
-            1, subsetOf [ header "x" "1"; header "x" "2"; header "y" "1" ]
+            1, subsetOf [ header "x" (is "1"); header "x" (is "2") ]
         ]
 
-let private host = mostly AnyHost [ ExactHost "a.example"; ExactHost "any.example" ]
+let private host =
+    mostly
+        AnyHost
+        [
+            ExactHost "a.example"
+            ExactHost "any.example"
+            ExactHost "any.a.example"
+            HostBelow "example"
+            HostBelow "a.example"
+        ]
 
 let private port =
     mostly AnyPort [ ExactPort 80us; ExactPort 443us; ExactPort 8443us ]
@@ -80,6 +91,7 @@ let httpRoute: Gen<HttpRoute> =
                             PathPrefix "/"
                             PathPrefix "/a"
                             PathPrefix "/a/"
+                            PathTree "/a"
                             PathPrefix "/ax"
                             ExactPath "/ax"
                             PathPrefix "/a/b"
@@ -153,20 +165,62 @@ let grpcRoute: Gen<GrpcRoute> =
             }
     }
 
+/// A route with conditions on what else a request has: its method, query and headers.
+let conditionsRoute: Gen<HttpRoute> =
+    gen {
+        let! backend = Gen.elements [ "one"; "two"; "three" ]
+        let! host = mostly AnyHost [ ExactHost "a.example" ]
+
+        let! methods =
+            mostly [||] [ [| "GET" |]; [| "POST" |]; [| "GET"; "POST" |]; [| "OPTIONS" |] ]
+
+        let! paths =
+            mostly [||] [ [| PathPrefix "" |]; [| PathPrefix "/a" |]; [| PathTree "/a" |]; [| ExactPath "*" |] ]
+
+        let! query = mostly [||] [ [| QueryMatcher.Of("v", "1") |]; [| QueryMatcher.Of("v", "2 3") |] ]
+
+        let! headers =
+            Gen.frequency
+                [
+                    1, Gen.constant [||]
+                    1,
+                    subsetOf
+                        [
+                            header "x" (is "1")
+                            header "x" (Decoded.HeaderCondition.StartsWith "1")
+                            header "x" Decoded.HeaderCondition.Present
+                            header "y" Decoded.HeaderCondition.Present
+                        ]
+                ]
+
+        let! demands = demands
+
+        return
+            { HttpRoute.ToBackend backend with
+                Host = host
+                Methods = methods
+                Paths = paths
+                Query = query
+                Headers = headers
+                Outcome = { Action = ToBackend backend; Demands = demands }
+            }
+    }
+
 /// Up to nine routes.
 let table route = Gen.choose (0, 9) |> Gen.bind (fun count -> Gen.arrayOfLength count route)
 
-let private hosts = [ "a.example"; "any.example"; "c.example" ]
+let private hosts =
+    [ "a.example"; "any.example"; "c.example"; "any.a.example"; "z.a.example"; "other" ]
 
 let private ports =
     AuthorityPorts.Unspecified
     :: List.map AuthorityPorts.Of [ 80us; 443us; 8443us; 9090us ]
 
-let private headerSets =
-    let all = [ "x", "1"; "x", "2"; "y", "1" ]
-
+let private subsets (all: 'item list) : 'item list list =
     (all, [ [] ])
-    ||> List.foldBack (fun header sets -> sets @ List.map (fun set -> header :: set) sets)
+    ||> List.foldBack (fun item sets -> sets @ List.map (fun set -> item :: set) sets)
+
+let private headerSets = subsets [ "x", "1"; "x", "2" ]
 
 /// Every HTTP request that the tables above can tell apart. A forward-proxy request always has one port.
 let httpUniverse: HttpRequest array =
@@ -192,12 +246,35 @@ let httpUniverse: HttpRequest array =
                         for headers in headerSets do
                             if mode = Decoded.ProxyMode.ReverseProxy || ports.Explicit <> 0us then
                                 {
+                                    Method = (if path = "*" then "OPTIONS" else "GET")
                                     Host = host
                                     Ports = ports
                                     Path = path
+                                    Query = ""
                                     Mode = mode
                                     Headers = headers
                                 }
+    |]
+
+/// Every HTTP request that tables of `conditionsRoute` can tell apart.
+let conditionsUniverse: HttpRequest array =
+    [|
+        for method in [ "GET"; "POST"; "PUT"; "OPTIONS" ] do
+            for host in [ "a.example"; "any.example" ] do
+                for path in [ "/a"; "/a/z"; "/az"; "/z"; "*" ] do
+                    for query in [ ""; "v=1"; "v=2%203"; "v=3" ] do
+                        for mode in [ Decoded.ProxyMode.ReverseProxy; Decoded.ProxyMode.ForwardProxy ] do
+                            for headers in subsets [ "x", "1"; "x", "1z"; "x", "z"; "y", "z" ] do
+                                if path <> "*" || method = "OPTIONS" then
+                                    {
+                                        Method = method
+                                        Host = host
+                                        Ports = AuthorityPorts.Of 8443us
+                                        Path = path
+                                        Query = query
+                                        Mode = mode
+                                        Headers = headers
+                                    }
     |]
 
 /// Every call that the tables above can tell apart.
@@ -249,4 +326,12 @@ let grpc =
         Route = grpcRoute
         Universe = grpcUniverse
         Match = Router.matchGrpc
+    }
+
+/// HTTP with conditions on the method, the query and the headers.
+let conditions =
+    { http with
+        Name = "HTTP with methods, queries and headers"
+        Route = conditionsRoute
+        Universe = conditionsUniverse
     }

@@ -40,11 +40,178 @@ let private services =
     }
     |> Arb.fromGen
 
+let private wildcardCases =
+    gen {
+        let! parent = Gen.elements [ "example"; "a.example"; "kiosk.example" ]
+
+        let! host =
+            Gen.elements [ "x." + parent; "x.y." + parent; parent; "." + parent; "x" + parent; "a.example" ]
+            |> Gen.bind Generators.requestHost
+
+        let! spelled = Generators.anyCase parent
+        return spelled, host
+    }
+    |> Arb.fromGen
+
+/// The parameters of a query, decoded one by one: what `QueryMatcher` compares without decoding anything.
+let private decoded (query: string) =
+    let isEscape (text: string) at =
+        at + 2 < text.Length
+        && Uri.IsHexDigit text[at + 1]
+        && Uri.IsHexDigit text[at + 2]
+
+    let octets (text: string) =
+        let rec go at =
+            if at = text.Length then
+                []
+            elif text[at] = '+' then
+                32uy :: go (at + 1)
+            elif text[at] = '%' && isEscape text at then
+                Convert.ToByte(text.Substring(at + 1, 2), 16) :: go (at + 3)
+            else
+                byte text[at] :: go (at + 1)
+
+        go 0
+
+    [
+        for parameter in query.Split '&' do
+            if parameter <> "" then
+                let parts = parameter.Split('=', 2)
+                octets parts[0], octets (if parts.Length = 2 then parts[1] else "")
+    ]
+
+let private queries =
+    let text =
+        (Generators.textOf [ "v"; "a"; "+"; "%20"; "%41"; "A"; "%c3%a9"; "%C3"; "%"; "%4"; "=" ]).Generator
+
+    gen {
+        let! count = Gen.choose (0, 4)
+        let! names = Gen.listOfLength count (Gen.oneof [ Gen.constant "v"; text ])
+        let! values = Gen.listOfLength count text
+        let! bare = Gen.elements [ true; false ]
+        let! name = Gen.elements [ "v"; "a"; "é"; " "; "%"; "vA" ]
+        let! value = Gen.elements [ ""; "a"; "A"; "é"; " a"; "%"; "%4"; "=" ]
+
+        let parameters =
+            List.zip names values
+            |> List.map (fun (name, value) -> if bare && value = "" then name else name + "=" + value)
+
+        return String.concat "&" parameters, name, value
+    }
+    |> Arb.fromGen
+
+let private paths =
+    let path = (Generators.textAfter [ "/" ] [ "a"; "b"; "/"; "%41"; "%7e"; "." ]).Generator
+    Gen.zip path path |> Arb.fromGen
+
 [<Tests>]
 let tests =
     testList
         "matchers"
         [
+            Law.test
+                "a wildcard takes every name with one or more labels before its own, and nothing else"
+                10_000
+                [ "holds", 2000; "holds for two labels", 500; "the name itself", 500; "does not hold", 3000 ]
+                wildcardCases
+                (fun seen (parent, host) ->
+                    match HostMatcher.tryParse ("*." + parent) with
+                    | Error rule -> failtestf "%s: %s" parent rule
+                    | Ok matcher ->
+                        let bare = asciiLower (if host.EndsWith '.' then host.Substring(0, host.Length - 1) else host)
+                        let ending = "." + asciiLower parent
+                        let before = bare.Length - ending.Length
+                        let expected = before > 0 && bare.EndsWith(ending, StringComparison.Ordinal)
+                        seen.Count(if expected then "holds" else "does not hold")
+                        seen.When("holds for two labels", (expected && bare.Substring(0, before).Contains '.'))
+                        seen.When("the name itself", ("." + bare = ending))
+                        Expect.equal (matcher.Holds(host.AsSpan())) expected "holds"
+
+                        // What the index and the analysis rely on.
+                        if expected then
+                            Expect.contains (ExactHost bare).Wildcards matcher "is one of the host's wildcards")
+
+            Law.test
+                "a query matcher compares the first value of its name, decoded"
+                20_000
+                [ "holds", 300; "another value", 2000; "absent", 2000; "a later value would do", 30 ]
+                queries
+                (fun seen (query, name, value) ->
+                    let octets (text: string) = List.ofArray (Text.Encoding.UTF8.GetBytes text)
+                    let values = decoded query |> List.filter (fun (other, _) -> other = octets name) |> List.map snd
+                    let expected = List.tryHead values = Some(octets value)
+                    seen.When("holds", expected)
+                    seen.When("absent", values.IsEmpty)
+                    seen.When("another value", (not expected && not values.IsEmpty))
+                    seen.When("a later value would do", (not expected && List.contains (octets value) values))
+                    let matcher = QueryMatcher.Of(name, value)
+                    Expect.equal (matcher.Holds(query.AsSpan())) expected "holds"
+                    Expect.equal (matcher.Mismatch query).IsNone expected "no mismatch")
+
+            Law.test
+                "a rendered query has its parameters, whatever is in them"
+                2_000
+                [ "parameters", 1000 ]
+                (Arb.fromGen (
+                    Gen.listOf (
+                        Gen.zip
+                            (Gen.elements [ "v"; "a b"; "é=&%+"; "𝄞" ])
+                            (Gen.elements [ ""; "1"; "x y"; "&=?#%zz" ])
+                    )
+                ))
+                (fun seen parameters ->
+                    seen.When("parameters", (not parameters.IsEmpty))
+                    let first = parameters |> List.distinctBy fst
+                    let query = QueryText.render parameters
+                    Expect.all first (fun entry -> QueryMatcher.Of(entry).Holds(query.AsSpan())) query)
+
+            Law.test
+                "`/x/**` takes what the two rules `/x` and `/x/*` take, and nothing else"
+                20_000
+                [ "the path itself", 50; "below it", 500; "beside it", 500; "a tree of everything", 50 ]
+                paths
+                (fun seen (root, path) ->
+                    match RequestPath.canonicalise path, RequestPath.canonicalise root with
+                    | Ok path, Ok root ->
+                        let root = root.TrimEnd '/'
+
+                        match PathRule.tryParse (root + "/**"), PathRule.tryParse (root + "/*") with
+                        | Ok tree, Ok below ->
+                            let itself = root <> "" && path = root
+                            let isBelow = below.Holds(path.AsSpan())
+                            seen.When("the path itself", itself)
+                            seen.When("below it", (isBelow && root <> ""))
+                            seen.When("beside it", (path.StartsWith root && not itself && not isBelow))
+                            seen.When("a tree of everything", (root = ""))
+                            Expect.equal (tree.Holds(path.AsSpan())) (itself || isBelow) $"{root}/** {path}"
+                            Expect.equal (PathRule.tryParse tree.Text) (Ok tree) "is read as itself"
+                            let asterisk = "*"
+                            Expect.equal (tree.Holds(asterisk.AsSpan())) (root = "") "OPTIONS * is below `/**` alone"
+                        | Error _, Error _ -> ()
+                        | tree, below -> failtestf "%A %A" tree below
+                    | _ -> ())
+
+            testTheory
+                "a method is a token, and a well-known one in the wrong case is a typing error"
+                [
+                    "get", "did you mean GET"
+                    "Delete", "did you mean DELETE"
+                    "", "such as GET"
+                    "A B", "such as GET"
+                    "CONNECT", "counts as GET"
+                ]
+            <| fun (text, reason) ->
+                match MethodMatcher.tryParse text with
+                | Ok _ -> failtest text
+                | Error rule -> Expect.stringContains rule reason text
+
+            test "methods are compared with case" {
+                Expect.equal (MethodMatcher.tryParse "purge") (Ok "purge") "a method of one's own"
+                Expect.isTrue (MethodMatcher.holds [||] ("get".AsSpan())) "any"
+                Expect.isTrue (MethodMatcher.holds [| "POST"; "GET" |] ("GET".AsSpan())) "the second"
+                Expect.isFalse (MethodMatcher.holds [| "GET" |] ("get".AsSpan())) "case"
+            }
+
             Law.test
                 "a host matcher holds for every ASCII case of its host, with or without the root's dot, and nothing else"
                 10_000
@@ -92,7 +259,24 @@ let tests =
 
             testTheory
                 "a host matcher that is not a host is rejected"
-                [ "*.a"; "*"; "a b"; "a/"; "."; "a..b"; "é.example"; "%41" ]
+                [
+                    "*"
+                    "*a.example"
+                    "a.*.example"
+                    "*.*.example"
+                    "*."
+                    "*.10.0.0.1"
+                    "*.[::1]"
+                    "*.::1"
+                    "*.a..b"
+                    "*.a:80"
+                    "a b"
+                    "a/"
+                    "."
+                    "a..b"
+                    "é.example"
+                    "%41"
+                ]
             <| fun text -> Expect.isError (HostMatcher.tryParse text) text
 
             testCase "a port matcher holds for its port alone, and an authority without port has two"
@@ -152,7 +336,7 @@ let tests =
                     )
                 ))
                 (fun seen headers ->
-                    match HeaderMatcher.tryParse ("X-Env", "prod") with
+                    match HeaderMatcher.tryParse ("X-Env", Decoded.HeaderCondition.Is "prod") with
                     | Error rule -> failtest rule
                     | Ok matcher ->
                         let expected =
@@ -174,5 +358,6 @@ let tests =
                     "a", " b"
                     "a", "\000"
                 ]
-            <| fun (name, value) -> Expect.isError (HeaderMatcher.tryParse (name, value)) name
+            <| fun (name, value) ->
+                Expect.isError (HeaderMatcher.tryParse (name, Decoded.HeaderCondition.Is value)) name
         ]

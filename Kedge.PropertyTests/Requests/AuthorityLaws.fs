@@ -149,7 +149,9 @@ let tests =
                     HostMatcher.tryParseAuthority text |> ignore
                     DnsNameMatcher.tryParse text |> ignore
                     ServiceMatcher.tryParse text |> ignore
-                    HeaderMatcher.tryParse (text, text) |> ignore)
+                    HeaderMatcher.tryParse (text, Decoded.HeaderCondition.Is text) |> ignore
+                    MethodMatcher.tryParse text |> ignore
+                    QueryMatcher.tryParse (text, text) |> ignore)
 
             Law.test
                 "a target's parts are its whole text"

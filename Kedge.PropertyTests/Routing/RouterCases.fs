@@ -10,7 +10,7 @@ open Kedge.PropertyTests.Generators
 module private Spelling =
 
     let spellHeaders (matchers: HeaderMatcher array) =
-        let each = matchers |> Array.map (fun matcher -> $"{matcher.Name}={matcher.Value}")
+        let each = matchers |> Array.map _.Text
         $"""[{String.Join("; ", each)}]"""
 
 /// A table and a request to it.
@@ -25,11 +25,11 @@ type HttpCase =
         let routes =
             case.Routes
             |> List.mapi (fun index route ->
-                $"\n  route %d{index}: %A{route.Host} %A{route.Port} %A{List.ofArray route.Paths} %s{spellHeaders route.Headers} {route.Mode}")
+                $"\n  route %d{index}: %A{route.Host} %A{route.Port} %A{List.ofArray route.Methods} %A{List.ofArray route.Paths} %A{route.Query |> Array.map _.Text} %s{spellHeaders route.Headers} {route.Mode}")
 
         let request = case.Request
 
-        $"%s{String.concat String.Empty routes}\n  request: %A{request.Host} ports %d{request.Ports.First}/%d{request.Ports.Second} %A{request.Path} %A{request.Headers} {request.Mode}"
+        $"%s{String.concat String.Empty routes}\n  request: %A{request.Method} %A{request.Host} ports %d{request.Ports.First}/%d{request.Ports.Second} %A{request.Path} %A{request.Query} %A{request.Headers} {request.Mode}"
 
 /// A table and a call to it.
 [<StructuredFormatDisplay("{Text}")>]
@@ -73,10 +73,36 @@ module RouterCases =
     let private headerValues = [ "prod"; "dev"; "" ]
 
     let private header =
-        Gen.map2
-            (fun name value -> { Name = name; Value = value })
-            (Gen.elements headerNames)
-            (Gen.elements headerValues)
+        let condition =
+            Gen.frequency
+                [
+                    3, Gen.map Decoded.HeaderCondition.Is (Gen.elements headerValues)
+                    1, Gen.map Decoded.HeaderCondition.StartsWith (Gen.elements [ "p"; "pro"; "prod" ])
+                    1, Gen.constant Decoded.HeaderCondition.Present
+                ]
+
+        Gen.map2 (fun name condition -> { Name = name; Condition = condition }) (Gen.elements headerNames) condition
+
+    let private parents =
+        hosts
+        |> List.collect (fun host -> (ExactHost host).Wildcards)
+        |> List.distinct
+
+    let private methodMatcher =
+        Gen.frequency
+            [
+                4, Gen.constant [||]
+                1, Gen.elements [ [| "GET" |]; [| "POST"; "PUT" |]; [| "GET"; "PURGE" |] ]
+            ]
+
+    let private queryNames = [ "v"; "a b"; "é" ]
+    let private queryValues = [ "1"; "x y"; "100%"; "" ]
+
+    let private queryMatchers =
+        let matcher =
+            Gen.map2 (fun name value -> QueryMatcher.Of(name, value)) (Gen.elements queryNames) (Gen.elements queryValues)
+
+        Gen.frequency [ 5, Gen.constant [||]; 1, Gen.map Array.singleton matcher ]
 
     let private headerMatchers =
         Gen.frequency
@@ -87,7 +113,12 @@ module RouterCases =
             ]
 
     let private hostMatcher =
-        Gen.frequency [ (1, Gen.constant AnyHost); (4, Gen.elements hosts |> Gen.map ExactHost) ]
+        Gen.frequency
+            [
+                (1, Gen.constant AnyHost)
+                (4, Gen.elements hosts |> Gen.map ExactHost)
+                (2, Gen.elements parents)
+            ]
 
     let private portMatcher =
         Gen.frequency [ (1, Gen.constant AnyPort); (1, Gen.elements ports |> Gen.map ExactPort) ]
@@ -97,6 +128,7 @@ module RouterCases =
             [
                 (3, Gen.elements paths |> Gen.map ExactPath)
                 (3, Gen.elements paths |> Gen.map PathPrefix)
+                (2, Gen.elements [ "/a"; "/a/b"; "/api/v1"; "/b" ] |> Gen.map PathTree)
                 (1, Gen.constant (PathPrefix ""))
             ]
 
@@ -108,7 +140,9 @@ module RouterCases =
             let! count =
                 Gen.frequency [ (2, Gen.constant 0); (3, Gen.constant 1); (2, Gen.choose (2, 4)) ]
 
+            let! methods = methodMatcher
             let! paths = Gen.listOfLength count pathRule
+            let! query = queryMatchers
             let! headers = headerMatchers
 
             let! mode =
@@ -120,7 +154,9 @@ module RouterCases =
                 { HttpRoute.ToBackend "backend" with
                     Host = host
                     Port = port
+                    Methods = methods
                     Paths = Array.ofList paths
+                    Query = query
                     Headers = headers
                     Mode = mode
                 }
@@ -177,7 +213,14 @@ module RouterCases =
 
             let! spelled =
                 kept @ others
-                |> List.map (fun header -> anyCase header.Name |> Gen.map (fun name -> name, header.Value))
+                |> List.map (fun header ->
+                    let values =
+                        match header.Condition with
+                        | Decoded.HeaderCondition.Is value -> [ value ]
+                        | Decoded.HeaderCondition.StartsWith prefix -> [ prefix; prefix + "x" ]
+                        | Decoded.HeaderCondition.Present -> [ ""; "x" ]
+
+                    Gen.zip (anyCase header.Name) (Gen.elements values))
                 |> Gen.sequenceToList
 
             return! Gen.shuffle spelled |> Gen.map List.ofArray
@@ -203,6 +246,47 @@ module RouterCases =
         match matcher with
         | ExactHost host -> requestHost host
         | AnyHost -> Gen.elements hosts |> Gen.bind requestHost
+        | HostBelow parent ->
+            Gen.elements [ "x." + parent; "x.y." + parent; parent; "." + parent; "x" + parent ]
+            |> Gen.bind requestHost
+
+    let private methodFor (matcher: string array) =
+        if matcher.Length = 0 then
+            Gen.elements [ "GET"; "POST"; "get" ]
+        else
+            often (Gen.elements [ "GET"; "POST"; "get"; "" ]) (Gen.elements matcher)
+
+    /// One of the spellings of a text in a query.
+    let private queryText (text: string) =
+        let escaped = Uri.EscapeDataString text
+
+        Gen.elements
+            [
+                escaped
+                escaped.Replace("%20", "+")
+                escaped.ToLowerInvariant()
+                text
+                escaped + "x"
+                "%31" + escaped
+                escaped.Replace("%", "%%")
+            ]
+
+    let private queryFor (matchers: QueryMatcher array) =
+        let other =
+            Gen.elements [ "v=9"; "w=1"; "v"; "="; ""; "%zz=%"; "v=1=1"; "v=%31" ]
+
+        gen {
+            let! wanted =
+                matchers
+                |> List.ofArray
+                |> List.map (fun matcher ->
+                    Gen.map2 (fun name value -> name + "=" + value) (queryText matcher.Name) (queryText matcher.Value))
+                |> Gen.sequenceToList
+
+            let! before = often (Gen.listOfLength 1 other) (Gen.constant [])
+            let! after = Gen.frequency [ 2, Gen.constant []; 1, Gen.listOfLength 2 other ]
+            return String.Join("&", before @ wanted @ after)
+        }
 
     let private portsFor matcher =
         match matcher with
@@ -213,8 +297,10 @@ module RouterCases =
         gen {
             let! routes = table httpRoute
             let! model = modelOf routes httpRoute
+            let! method = methodFor model.Methods
             let! host = hostFor model.Host
             let! ports = portsFor model.Port
+            let! query = queryFor model.Query
             let! headers = requestHeaders model.Headers
 
             let! mode =
@@ -227,6 +313,7 @@ module RouterCases =
                     Gen.elements rules
                     |> Gen.bind (function
                         | ExactPath path -> Gen.constant path
+                        | PathTree root -> Gen.elements [ root; root + "/"; root + "/x"; root + "x" ]
                         | PathPrefix prefix -> requestPath |> Gen.map (fun path -> prefix + path))
                     |> often requestPath
 
@@ -235,9 +322,11 @@ module RouterCases =
                     Routes = routes
                     Request =
                         {
+                            Method = method
                             Host = host
                             Ports = ports
                             Path = path
+                            Query = query
                             Mode = mode
                             Headers = headers
                         }

@@ -15,7 +15,16 @@ let private expectAgreement table router =
 
 let private matchHttp (table: HttpRouteTable) (request: HttpRequest) =
     let headers = HeaderList request.Headers
-    table.Match(request.Host.AsSpan(), request.Ports, request.Path.AsSpan(), request.Mode, &headers)
+
+    table.Match(
+        request.Method.AsSpan(),
+        request.Host.AsSpan(),
+        request.Ports,
+        request.Path.AsSpan(),
+        request.Query.AsSpan(),
+        request.Mode,
+        &headers
+    )
 
 let private matchGrpc (table: GrpcRouteTable) (request: GrpcRequest) =
     let metadata = HeaderList request.Metadata
@@ -44,11 +53,16 @@ let private enoughOfEach =
 type private NoHeaders =
     interface IHeaders with
         member _.Has(_, _) = false
+        member _.HasPrefix(_, _) = false
 
 [<Struct>]
 type private OneHeader(name: string, value: string) =
     interface IHeaders with
         member _.Has(n, v) = String.Equals(n, name, StringComparison.OrdinalIgnoreCase) && v = value
+
+        member _.HasPrefix(n, prefix) =
+            String.Equals(n, name, StringComparison.OrdinalIgnoreCase)
+            && value.StartsWith(prefix, StringComparison.Ordinal)
 
 let private expectNoAllocation (action: unit -> int) =
     let mutable sum = 0
@@ -153,9 +167,11 @@ let tests =
 
                     let isClear =
                         table.TryMatch(
+                            request.Method.AsSpan(),
                             request.Host.AsSpan(),
                             request.Ports,
                             request.Path,
+                            request.Query.AsSpan(),
                             request.Mode,
                             &headers,
                             &route
@@ -177,7 +193,14 @@ let tests =
                 "compiled HTTP table agrees with the reference router"
                 10_000
                 (enoughOfEach
-                 @ [ "match with a trailing dot", 150; "match in another case", 400 ])
+                 @ [
+                     "match with a trailing dot", 150
+                     "match in another case", 400
+                     "match by wildcard", 200
+                     "match by method", 300
+                     "match by query", 150
+                     "match by the start or presence of a header", 300
+                 ])
                 RouterShrinking.httpCase
                 (fun seen case ->
                     let routes = Array.ofList case.Routes
@@ -194,9 +217,23 @@ let tests =
                             || Router.httpRouteHolds { route with Port = AnyPort } case.Request
                             || Router.httpRouteHolds { route with Paths = [||] } case.Request
                             || Router.httpRouteHolds { route with Headers = [||] } case.Request
+                            || Router.httpRouteHolds { route with Methods = [||] } case.Request
+                            || Router.httpRouteHolds { route with Query = [||] } case.Request
                             || Router.httpRouteHolds { route with Mode = ProxyMode.Any } case.Request)
 
                     seen.When("an earlier route failed by one condition", nearMiss)
+                    expected
+                    |> Option.iter (fun index ->
+                        let route = routes[index]
+                        seen.When("match by wildcard", route.Host.IsHostBelow)
+                        seen.When("match by method", route.Methods.Length > 0)
+                        seen.When("match by query", route.Query.Length > 0)
+
+                        seen.When(
+                            "match by the start or presence of a header",
+                            (route.Headers |> Array.exists (fun matcher -> not matcher.Condition.IsIs))
+                        ))
+
                     seen.When("match with a trailing dot", (expected.IsSome && case.Request.Host.EndsWith '.'))
 
                     seen.When(
@@ -242,7 +279,20 @@ let tests =
                                     (ExactHost $"host%d{n}.example")
                                     (ExactPort 443us)
                                     [| PathPrefix "/api/"; ExactPath "/" |]
-                                    [| { Name = "x-env"; Value = "prod" } |]
+                                    [| { Name = "x-env"; Condition = Decoded.HeaderCondition.Is "prod" } |]
+
+                            for n in 0..999 do
+                                { httpRoute
+                                      (HostBelow $"wild%d{n}.example")
+                                      AnyPort
+                                      [| PathTree "/api" |]
+                                      [|
+                                          { Name = "x-env"; Condition = Decoded.HeaderCondition.StartsWith "pr" }
+                                          { Name = "x-env"; Condition = Decoded.HeaderCondition.Present }
+                                      |] with
+                                    Methods = [| "POST"; "PUT" |]
+                                    Query = [| QueryMatcher.Of("a b", "ü") |]
+                                }
 
                             httpRoute AnyHost AnyPort [||] [||]
                         |]
@@ -252,16 +302,29 @@ let tests =
 
                 expectNoAllocation (fun () ->
                     table.Match(
+                        "GET".AsSpan(),
                         "HOST500.example.".AsSpan(),
                         AuthorityPorts.Unspecified,
                         "/api/x".AsSpan(),
+                        ReadOnlySpan.Empty,
                         ProxyMode.ReverseProxy,
                         &headers
                     )
                     + table.Match(
+                        "PUT".AsSpan(),
+                        "a.b.WILD500.example.".AsSpan(),
+                        AuthorityPorts.Unspecified,
+                        "/api/x".AsSpan(),
+                        "x=1&a+b=%C3%bc".AsSpan(),
+                        ProxyMode.ReverseProxy,
+                        &headers
+                    )
+                    + table.Match(
+                        "GET".AsSpan(),
                         "host500.example".AsSpan(),
                         AuthorityPorts.Of 8080us,
                         "/api/x".AsSpan(),
+                        ReadOnlySpan.Empty,
                         ProxyMode.ReverseProxy,
                         &none
                     ))

@@ -41,6 +41,12 @@ let private shrinkHttpRoute (route: HttpRoute) =
         for paths in withoutOne route.Paths do
             { route with Paths = paths }
 
+        for methods in withoutOne route.Methods do
+            { route with Methods = methods }
+
+        for query in withoutOne route.Query do
+            { route with Query = query }
+
         for headers in withoutOne route.Headers do
             { route with Headers = headers }
     }
@@ -78,6 +84,11 @@ let private shrinkHttp (case: HttpCase) =
         for host in shrinkText request.Host hosts do
             { case with
                 Request = { request with Host = host }
+            }
+
+        for query in shrinkText request.Query [ "" ] do
+            { case with
+                Request = { request with Query = query }
             }
 
         for path in shrinkText request.Path paths do

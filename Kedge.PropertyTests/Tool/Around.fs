@@ -12,11 +12,19 @@ type private Vocabulary =
         Ports: uint16 array
         Texts: string array
         Headers: (string * string) array
+        Methods: string array
+        Query: (string * string) array
     }
 
 let private pick (random: Random) (items: 'item array) = items[random.Next items.Length]
 
 let private chance (random: Random) percent = random.Next 100 < percent
+
+/// A header that meets the condition.
+let private headerOf (name: string, condition: TextCondition) =
+    match condition with
+    | Exactly value -> name, value
+    | StartingWith prefix -> name, prefix + "x"
 
 let private vocabulary (conditions: RequestConditions seq) texts =
     let conditions = Seq.toArray conditions
@@ -29,6 +37,10 @@ let private vocabulary (conditions: RequestConditions seq) texts =
                 for c in conditions do
                     match c.Host with
                     | ExactHost host -> host
+                    | HostBelow parent ->
+                        parent
+                        "a." + parent
+                        "a.b." + parent
                     | AnyHost -> ()
             |]
             |> Array.distinct
@@ -50,15 +62,19 @@ let private vocabulary (conditions: RequestConditions seq) texts =
                 ("x-nobody", "asks")
 
                 for c in conditions do
-                    yield! c.Headers
+                    yield! List.map headerOf c.Headers
             |]
             |> Array.distinct
+        Methods = [| "GET"; "POST"; yield! conditions |> Seq.collect (fun c -> c.Methods) |] |> Array.distinct
+        Query = [| ("nobody", "asks"); yield! conditions |> Seq.collect (fun c -> c.Query) |] |> Array.distinct
     }
 
 let private host (random: Random) (words: Vocabulary) (wanted: HostMatcher) =
     let host =
         match wanted with
         | ExactHost host when chance random 85 -> host
+        | HostBelow parent when chance random 85 ->
+            (if chance random 50 then "any." else "other.any.") + parent
         | _ -> pick random words.Hosts
 
     if chance random 10 then host.ToUpperInvariant() else host
@@ -74,9 +90,9 @@ let private ports (random: Random) (words: Vocabulary) (wanted: PortDemand) =
     | OnePort port when chance random 70 -> AuthorityPorts.Of port
     | _ -> any ()
 
-let private headers (random: Random) (words: Vocabulary) (wanted: (string * string) list) =
+let private headers (random: Random) (words: Vocabulary) (wanted: (string * TextCondition) list) =
     [
-        for name, value in wanted do
+        for name, value in List.map headerOf wanted do
             if chance random 85 then
                 (if chance random 20 then name.ToUpperInvariant() else name), value
             elif chance random 50 then
@@ -85,6 +101,22 @@ let private headers (random: Random) (words: Vocabulary) (wanted: (string * stri
         if chance random 15 then
             pick random words.Headers
     ]
+
+let private method (random: Random) (words: Vocabulary) (wanted: string list) =
+    match wanted with
+    | _ :: _ when chance random 85 -> pick random (List.toArray wanted)
+    | _ -> pick random words.Methods
+
+let private query (random: Random) (words: Vocabulary) (wanted: (string * string) list) =
+    QueryText.render
+        [
+            if chance random 10 then
+                pick random words.Query
+
+            for name, value in wanted do
+                if chance random 85 then
+                    name, value
+        ]
 
 /// The text itself, a longer one, or one that just misses it.
 let private near (random: Random) (text: string) =
@@ -104,6 +136,7 @@ let private httpTexts (routes: HttpRoute array) =
             for rule in route.Paths do
                 match rule with
                 | ExactPath path
+                | PathTree path
                 | PathPrefix path -> path
     |]
     |> Array.distinct
@@ -118,6 +151,7 @@ let http (random: Random) (routes: HttpRoute array) : HttpRequest seq =
             if route.Paths.Length > 0 && chance random 80 then
                 match pick random route.Paths with
                 | ExactPath path
+                | PathTree path
                 | PathPrefix path -> path
             else
                 pick random words.Texts
@@ -139,6 +173,7 @@ let http (random: Random) (routes: HttpRoute array) : HttpRequest seq =
         let ports = ports random words wanted.Port
 
         {
+            Method = method random words wanted.Methods
             Host = host random words wanted.Host
             // A forward-proxy request always has a port: its own or its scheme's.
             Ports =
@@ -147,6 +182,7 @@ let http (random: Random) (routes: HttpRoute array) : HttpRequest seq =
                 else
                     ports
             Path = path routes[index]
+            Query = query random words wanted.Query
             Mode = mode
             Headers = headers random words wanted.Headers
         })

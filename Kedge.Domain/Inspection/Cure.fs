@@ -1,0 +1,214 @@
+namespace Kedge.Domain
+
+open System.Collections.Generic
+
+/// Where a route is moved to.
+type CurePlace =
+    | Before of route: int
+    | After of route: int
+
+/// A move of one route after which a hidden route is reached, and no other route is hidden that was not. Indexes are
+/// those of the analysed array.
+type Cure<'request> =
+    {
+        Moved: int
+        To: CurePlace
+        /// What the move changes: requests with the routes that took and now take them.
+        Moves: Move<'request> list
+    }
+
+/// Finds moves of routes that cure what `Analysis.reach` calls hidden. Cures build on each other: each assumes that
+/// those of earlier routes were made, and one that cures several routes is theirs together. After all of them, no route
+/// is hidden for which there is a cure.
+[<RequireQualifiedAccess>]
+module Cure =
+
+    /// The most hidden routes that are cured, which bounds the work for a table that is wrong as a whole.
+    [<Literal>]
+    let private Most = 100
+
+    /// The most places that are tried for one route.
+    [<Literal>]
+    let private MostTries = 8
+
+    /// The routes of a table in the order that the cures so far have given them.
+    [<Sealed>]
+    type private Order<'route, 'request>
+        (semantics: RouteSemantics<'route, 'request>, routes: 'route array, conditions: RequestConditions array) =
+
+        let space = RouteSemantics.space semantics conditions
+        let order = List<int>(Seq.init routes.Length id)
+        let place = Array.init routes.Length id
+
+        let renumber () =
+            for at in 0 .. order.Count - 1 do
+                place[order[at]] <- at
+
+        let byHost = Dictionary<HostMatcher, List<int>>()
+
+        do
+            for route in 0 .. routes.Length - 1 do
+                match byHost.TryGetValue conditions[route].Host with
+                | true, list -> list.Add route
+                | _ -> byHost[conditions[route].Host] <- List [ route ]
+
+        /// The routes that may share a request with this one, going by their hosts.
+        let related (route: int) : int seq =
+            match conditions[route].Host with
+            | ExactHost _ as host ->
+                seq {
+                    for host in host :: AnyHost :: host.Wildcards do
+                        match byHost.TryGetValue host with
+                        | true, list -> yield! list
+                        | _ -> ()
+                }
+            | _ -> Seq.init routes.Length id
+
+        member _.Place(route: int) = place[route]
+
+        /// The routes that share a request with this one, and itself, in order.
+        member _.Around(route: int) : int array =
+            related route
+            |> Seq.filter (fun other ->
+                other = route
+                || (RequestConditions.meet conditions[route] conditions[other]).IsSome)
+            |> Seq.sortBy (fun other -> place[other])
+            |> Seq.toArray
+
+        /// Whether a request reaches the route. `OPTIONS *` alone does not count.
+        member order.Reaches(route: int) : bool =
+            let around = order.Around route
+            let winner = semantics.Winner(around |> Array.map (fun index -> routes[index]))
+
+            space.Representatives conditions[route]
+            |> Seq.exists (fun point ->
+                point.Text <> "*"
+                && (match winner (semantics.Request point) with
+                    | -1 -> false
+                    | won -> around[won] = route))
+
+        member _.Move(route: int, target: CurePlace) =
+            order.RemoveAt place[route]
+
+            match target with
+            | Before other -> order.Insert(order.IndexOf other, route)
+            | After other -> order.Insert(order.IndexOf other + 1, route)
+
+            renumber ()
+
+        /// Puts a route back to the place that it had.
+        member _.Restore(route: int, at: int) =
+            order.RemoveAt place[route]
+            order.Insert(at, route)
+            renumber ()
+
+        /// What a move of the route changes: only requests that it takes.
+        member order.Difference(route: int, before: int array) : Move<'request> list =
+            let after = order.Around route
+            let take indexes = indexes |> Array.map (fun index -> routes[index])
+
+            Diff.routes semantics (take before) (take after)
+            |> List.choose _.Move
+            |> List.map (fun move ->
+                { move with
+                    Before = before[move.Before]
+                    After = after[move.After]
+                })
+
+    /// The routes that hide another one.
+    let private hiders (reach: Reach<'request>) =
+        match reach with
+        | Reached _
+        | NeverHolds -> []
+        | OnlyAsterisk(_, _, earlier)
+        | ShadowedBy(earlier, _) -> [ earlier ]
+        | CoveredBy taken -> List.map fst taken
+
+    /// The cures of hidden routes, of which `hidden` says what hides them. One that would only hide another has none.
+    let find
+        (semantics: RouteSemantics<'route, 'request>)
+        (routes: 'route array)
+        (hidden: (int * Reach<'request>) list)
+        : IReadOnlyDictionary<int, Cure<'request>> =
+        let cures = Dictionary<int, Cure<'request>>()
+        let hidden = hidden |> List.sortBy fst |> List.truncate Most
+        let hidersOf = hidden |> List.map (fun (route, reach) -> route, hiders reach) |> Map.ofList
+        let all = List.map fst hidden
+
+        if not all.IsEmpty then
+            let order = Order(semantics, routes, routes |> Array.map semantics.Conditions)
+
+            /// The hidden routes that this one hides alone.
+            let hiddenBy =
+                all
+                |> List.choose (fun route ->
+                    match hidersOf[route] with
+                    | [ hider ] -> Some(hider, route)
+                    | _ -> None)
+                |> List.groupBy fst
+                |> List.map (fun (hider, group) -> hider, List.map snd group)
+                |> Map.ofList
+
+            /// Makes the move if it cures the routes and hides no other; otherwise nothing changes.
+            let tryMove (moved: int) (target: CurePlace) (cured: int list) : Cure<'request> option =
+                let at = order.Place moved
+                let around = order.Around moved
+                // The others either lose requests to the route, or gain some.
+                let reachedBefore = around |> Array.filter order.Reaches
+                order.Move(moved, target)
+
+                if List.forall order.Reaches cured && Array.forall order.Reaches reachedBefore then
+                    Some
+                        {
+                            Moved = moved
+                            To = target
+                            Moves = order.Difference(moved, around)
+                        }
+                else
+                    order.Restore(moved, at)
+                    None
+
+            for route in all do
+                if not (cures.ContainsKey route) then
+                    let hiders = hidersOf[route]
+
+                    // One route that hides several is moved below them; otherwise the hidden one above its hiders.
+                    let together =
+                        match hiders with
+                        | [ hider ] when order.Place hider < order.Place route ->
+                            let group =
+                                hiddenBy[hider] |> List.filter (fun other -> not (cures.ContainsKey other))
+
+                            match group with
+                            | _ :: _ :: _ ->
+                                let last = group |> List.maxBy order.Place
+                                tryMove hider (After last) group |> Option.map (fun cure -> group, cure)
+                            | _ -> None
+                        | _ -> None
+
+                    match together with
+                    | Some(group, cure) ->
+                        for cured in group do
+                            cures[cured] <- cure
+                    | None ->
+                        // Routes that were moved up before may now hide it, too. The shortest move comes first.
+                        let above =
+                            order.Around route
+                            |> Array.filter (fun other ->
+                                order.Place other < order.Place route
+                                && (List.contains other hiders || cures.ContainsKey other))
+                            |> Array.rev
+                            |> Array.truncate MostTries
+
+                        seq {
+                            for other in above do
+                                tryMove route (Before other) [ route ]
+
+                            match hiders with
+                            | [ hider ] -> tryMove hider (After route) [ route ]
+                            | _ -> ()
+                        }
+                        |> Seq.tryPick id
+                        |> Option.iter (fun cure -> cures[route] <- cure)
+
+        cures

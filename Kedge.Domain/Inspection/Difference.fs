@@ -1,0 +1,18 @@
+namespace Kedge.Domain
+
+/// One thing that `kedge diff` reports about two configurations.
+[<Sealed>]
+type Difference internal (kind: string, before: string, after: string, witness: string, moveBefore, moveAfter) =
+    /// `route-added`, `route-removed`, `route-changed`, `route-order`, `adhoc-rules`, `backend-added`,
+    /// `backend-removed`, `backend-changed`.
+    member _.Kind: string = kind
+    /// The entry in the old configuration; empty when there is none.
+    member _.Before: string = before
+    /// The entry in the new configuration; empty when there is none.
+    member _.After: string = after
+    /// A request that goes elsewhere because of it, as arguments of `kedge explain`; empty when no request does.
+    member _.Witness: string = witness
+    /// Where that request went; empty without a witness.
+    member _.WitnessBefore: string = moveBefore
+    /// Where it goes now; empty without a witness.
+    member _.WitnessAfter: string = moveAfter
