@@ -143,13 +143,12 @@ type Check private () =
 
         match finding with
         | Duplicate(route, first, taken) ->
-            let backend = list.Infos[route].BackendName
+            let action = list.Infos[route].ActionText
 
             let consequence =
-                if backend = list.Infos[first].BackendName then
-                    ""
-                else
-                    $", and its backend {backend} is never used"
+                if action = list.Infos[first].ActionText then ""
+                elif list.Infos[route].BackendName = "" then $", and its action ({action}) is never taken"
+                else $", and its backend {action} is never used"
 
             report
                 Severity.Warning
@@ -243,6 +242,7 @@ type Check private () =
                     Path = "/"
                     Query = ""
                     Mode = Decoded.ProxyMode.ReverseProxy
+                    Listener = Decoded.Listener.Tls
                     Headers = []
                 }
         | Protocol.Grpc ->
@@ -252,6 +252,7 @@ type Check private () =
                     Ports = ports
                     Service = "any.Service"
                     Method = "Any"
+                    Listener = Decoded.Listener.Tls
                     Metadata = []
                 }
 

@@ -3,19 +3,6 @@ namespace Kedge.Domain
 open System
 open System.Collections.Generic
 
-/// What a plain-HTTP listener does with requests that no route takes.
-type PlainDefault =
-    /// Redirects to https with 308, to this port.
-    | RedirectToHttps of port: uint16
-    /// Answers `no-route`.
-    | AnswerNoRoute
-
-    /// The redirect; none for `AnswerNoRoute`.
-    member plain.Redirect: Redirect option =
-        match plain with
-        | RedirectToHttps port -> Some(Redirect.ToHttps port)
-        | AnswerNoRoute -> None
-
 /// Redirects that lead a caller around in circles: the finding `redirect-loop`. A loop that is found is proven, by a
 /// request that follows it. Others may exist: each request is followed for a limited number of steps.
 [<AbstractClass; Sealed>]

@@ -18,7 +18,7 @@ type Redirect =
         StripQuery: bool
     }
 
-    /// What a plain-HTTP listener does with requests that no route takes.
+    /// To the same URL with https on this port.
     static member ToHttps(port: uint16) : Redirect =
         {
             Scheme = "https"
@@ -105,6 +105,19 @@ type Redirect =
         let scheme = if redirect.Scheme = "" then "" else redirect.Scheme + ":"
         let query = if redirect.StripQuery then " without the query" else ""
         $"redirect {redirect.Status} {scheme}//{redirect.Host}{port}{path}{query}"
+
+/// What a plain-HTTP listener does with requests that no route takes.
+type PlainDefault =
+    /// Redirects to https with 308, to this port.
+    | RedirectToHttps of port: uint16
+    /// Answers `no-route`.
+    | AnswerNoRoute
+
+    /// The redirect; none for `AnswerNoRoute`.
+    member plain.Redirect: Redirect option =
+        match plain with
+        | RedirectToHttps port -> Some(Redirect.ToHttps port)
+        | AnswerNoRoute -> None
 
 /// A fixed answer to HTTP requests.
 type FixedResponse =

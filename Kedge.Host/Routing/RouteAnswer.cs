@@ -40,7 +40,7 @@ internal abstract class RouteAnswer(string kind)
     /// <summary>The answer of a route; null when it forwards requests to a backend.</summary>
     /// <param name="action">What the route does.</param>
     /// <param name="bodies">The content of the files that fixed answers name.</param>
-    public static RouteAnswer? Of(RouteAction action, IReadOnlyDictionary<string, byte[]> bodies) => action switch
+    public static RouteAnswer? Of(RouteAction? action, IReadOnlyDictionary<string, byte[]> bodies) => action switch
     {
         RouteAction.Redirects { redirect: var redirect } => new RedirectAnswer(redirect),
         RouteAction.Responds { response: var response } => new FixedAnswer(
