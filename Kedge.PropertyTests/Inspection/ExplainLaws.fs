@@ -143,8 +143,9 @@ let private laws
                     | RouteWins(route, outcome, known) ->
                         Expect.equal (Some route) (subject.Match routes request) ""
                         Expect.equal outcome (subject.Semantics.Outcome routes[route]) "outcome"
-                        Expect.equal known (outcome.Action.Backends = [ "one" ]) "known"
-                    | AdhocDecides _ -> Expect.equal (subject.Match routes request) None ""
+                        Expect.equal known (outcome.Action.Backends |> List.forall ((=) "one")) "known"
+                    | AdhocDecides _
+                    | DefaultDecides _ -> Expect.equal (subject.Match routes request) None ""
                     | ParametersDecide _ -> failtest "no path of these has parameters")
 
             law
@@ -189,9 +190,9 @@ let private laws
                                 "")
         ]
 
-let private roundTrip request =
+let private roundTrip (request: Request) =
     let method, url, headers, grpc, forward = RequestText.parts request
-    RequestText.parse (method, url, headers, grpc, forward)
+    RequestText.parseOn request.Listener (method, url, headers, grpc, forward)
 
 let private text =
     testList

@@ -73,6 +73,36 @@ let private demands: Gen<Decoded.Authorization option> =
             )
         ]
 
+let private fixedResponse: FixedResponse =
+    {
+        Status = 503
+        Body = "later"
+        BodyFile = ""
+        ContentType = "text/plain; charset=utf-8"
+        Headers = []
+        RetryAfter = 60L
+    }
+
+let private fixedGrpcResponse: FixedGrpcResponse =
+    {
+        Status = Decoded.GrpcStatus.Unavailable
+        Message = "later"
+    }
+
+/// Mostly the backend, sometimes one of the other actions.
+let private action (others: RouteAction list) (backend: string) : Gen<RouteAction> =
+    Gen.frequency [ (8, Gen.constant (ToBackend backend)); (1, Gen.elements others) ]
+
+/// Each on the TLS listeners; of some, also the same on the plain-HTTP listener.
+let private onListeners (items: 'item list) : (Decoded.Listener * 'item) list =
+    [
+        for item in items do
+            Decoded.Listener.Tls, item
+
+        for item in List.truncate 2 items do
+            Decoded.Listener.Plain, item
+    ]
+
 let httpRoute: Gen<HttpRoute> =
     gen {
         let! backend = Gen.elements [ "one"; "two"; "three" ]
@@ -111,6 +141,8 @@ let httpRoute: Gen<HttpRoute> =
             mostly Decoded.ProxyMode.Any [ Decoded.ProxyMode.ReverseProxy; Decoded.ProxyMode.ForwardProxy ]
 
         let! demands = demands
+        let! listener = mostly Decoded.Listener.Tls [ Decoded.Listener.Plain; Decoded.Listener.Any ]
+        let! action = action [ Redirects(Redirect.ToHttps 443us); Responds fixedResponse ] backend
 
         return
             { HttpRoute.ToBackend backend with
@@ -119,9 +151,10 @@ let httpRoute: Gen<HttpRoute> =
                 Paths = paths
                 Headers = headers
                 Mode = mode
+                Listener = listener
                 Outcome =
                     {
-                        Action = ToBackend backend
+                        Action = action
                         Demands = demands
                     }
             }
@@ -130,6 +163,8 @@ let httpRoute: Gen<HttpRoute> =
 let grpcRoute: Gen<GrpcRoute> =
     gen {
         let! backend = Gen.elements [ "one"; "two"; "three" ]
+        let! listener = mostly Decoded.Listener.Tls [ Decoded.Listener.Plain; Decoded.Listener.Any ]
+        let! action = action [ RespondsGrpc fixedGrpcResponse ] backend
         let! host = host
         let! port = port
 
@@ -157,9 +192,10 @@ let grpcRoute: Gen<GrpcRoute> =
                 Host = host
                 Port = port
                 Metadata = metadata
+                Listener = listener
                 Outcome =
                     {
-                        Action = ToBackend backend
+                        Action = action
                         Demands = demands
                     }
             }
@@ -194,6 +230,8 @@ let conditionsRoute: Gen<HttpRoute> =
                 ]
 
         let! demands = demands
+        let! listener = mostly Decoded.Listener.Tls [ Decoded.Listener.Plain; Decoded.Listener.Any ]
+        let! action = action [ Redirects(Redirect.ToHttps 443us); Responds fixedResponse ] backend
 
         return
             { HttpRoute.ToBackend backend with
@@ -243,7 +281,7 @@ let httpUniverse: HttpRequest array =
                         "*"
                     ] do
                     for mode in [ Decoded.ProxyMode.ReverseProxy; Decoded.ProxyMode.ForwardProxy ] do
-                        for headers in headerSets do
+                        for listener, headers in onListeners headerSets do
                             if mode = Decoded.ProxyMode.ReverseProxy || ports.Explicit <> 0us then
                                 {
                                     Method = (if path = "*" then "OPTIONS" else "GET")
@@ -252,6 +290,7 @@ let httpUniverse: HttpRequest array =
                                     Path = path
                                     Query = ""
                                     Mode = mode
+                                    Listener = listener
                                     Headers = headers
                                 }
     |]
@@ -273,6 +312,7 @@ let conditionsUniverse: HttpRequest array =
                                         Path = path
                                         Query = query
                                         Mode = mode
+                                        Listener = Decoded.Listener.Tls
                                         Headers = headers
                                     }
     |]
@@ -284,12 +324,13 @@ let grpcUniverse: GrpcRequest array =
             for ports in ports do
                 for service in [ "p"; "p.S"; "pz"; "p.z"; "p.x"; "p.Sz"; "z" ] do
                     for method in [ "M"; "Mz"; "z" ] do
-                        for headers in headerSets do
+                        for listener, headers in onListeners headerSets do
                             {
                                 Host = host
                                 Ports = ports
                                 Service = service
                                 Method = method
+                                Listener = listener
                                 Metadata = headers
                             }
     |]

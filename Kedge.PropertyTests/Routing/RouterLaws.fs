@@ -23,6 +23,7 @@ let private matchHttp (table: HttpRouteTable) (request: HttpRequest) =
         request.Path.AsSpan(),
         request.Query.AsSpan(),
         request.Mode,
+        request.Listener,
         &headers
     )
 
@@ -173,6 +174,7 @@ let tests =
                             request.Path,
                             request.Query.AsSpan(),
                             request.Mode,
+                            request.Listener,
                             &headers,
                             &route
                         )
