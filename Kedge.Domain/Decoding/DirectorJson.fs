@@ -45,7 +45,7 @@ module internal DirectorJson =
                     match node.Value with
                     | JsonBool false ->
                         let rule =
-                            "must be true; to match requests without the header, put the route for requests with it before this one"
+                            "must be true; for requests without the header, put the route for those with it first"
 
                         decoding.Report(node.Start, path, Malformed(rule, decoding.Found node))
                     | _ -> flag.Read decoding path node |> ignore

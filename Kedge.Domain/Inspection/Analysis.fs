@@ -28,8 +28,8 @@ type RouteFinding<'request> =
     /// A rule of a route such as `/api/*` does not take `/api`, and no other of its rules does. `taken` is a request
     /// for that path which meets the other conditions; `winner` takes it, if any does.
     | PrefixMissesRoot of route: int * rule: int * taken: 'request * winner: int voption
-    /// An earlier route for a wildcard host takes a request of a route for one of its hosts, or for a narrower wildcard.
-    /// The two have different outcomes.
+    /// An earlier route for a wildcard host takes a request of a route for one of its hosts, or for a narrower
+    /// wildcard. The two have different outcomes.
     | WildcardFirst of route: int * earlier: int * taken: 'request
     /// The pool has no backend of this name; the witness, if any, reaches the route.
     | DanglingBackend of route: int * backend: string * witness: 'request voption
@@ -256,7 +256,8 @@ module Analysis =
         | ExactMethod _ -> ValueNone
 
     /// For a route with a prefix: the first earlier one with a shorter prefix that takes calls of both, among the
-    /// routes for the same host, a wildcard that takes it, or any host. (A route for one host before one for any host is a deliberate exception.)
+    /// routes for the same host, a wildcard that takes it, or any host. (A route for one host before one for any host is
+    /// a deliberate exception.)
     let private overlaps (routes: GrpcRoute array) (conditions: RequestConditions array) (space: RequestSpace) reach =
         let winner = RouteSemantics.grpc.Winner routes
         let byPrefix = Dictionary<struct (HostMatcher * string), List<int>>()

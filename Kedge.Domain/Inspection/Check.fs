@@ -184,7 +184,7 @@ type Check private () =
                 Severity.Info
                 "wildcard-before-host"
                 route
-                $"some of its requests go to {list.Name earlier}, which comes first; the order decides, not the more specific host"
+                $"some of its requests go to {list.Name earlier}, whose wildcard host is wider but comes first"
                 [ taken ]
         | DanglingBackend(route, backend, witness) ->
             let meant =

@@ -85,8 +85,8 @@ module PathRule =
 
     /// Reads one of `path_rules`. The rule is kept in canonical form, like the paths that it is compared with:
     /// `/%7eann/*` takes what `/~ann/*` takes. `*` alone takes every path, and so does `/**`. A `*` anywhere but at the
-    /// end is rejected, since it looks like a wildcard; write `%2A` for a path that contains one. Path parameters
-    /// (`;`) are rejected: a request must match the same rule with and without them. The error is the rule that the text
+    /// end is rejected, since it looks like a wildcard; write `%2A` for a path that contains one. Path parameters (`;`)
+    /// are rejected: a request must match the same rule with and without them. The error is the rule that the text
     /// breaks.
     let tryParse (text: string) : Result<PathRule, string> =
         if text.EndsWith("/**", StringComparison.Ordinal) then

@@ -115,7 +115,7 @@ public sealed class CheckReport(
         string Severity, string Kind, string File, int Line, int Column, string Path, string Message,
         IReadOnlyList<string> Witnesses)
     {
-        /// <summary>Null when no move of a route mends it.</summary>
+        /// <summary>Null when no move of a route fixes it.</summary>
         public JsonCure? Cure { get; init; }
     }
 

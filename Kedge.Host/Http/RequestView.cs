@@ -197,7 +197,10 @@ internal readonly struct RequestView
         {
             return LocalReply.MalformedAuthority;
         }
-        view = new RequestView("", target, parts, parts.Ports, "", "", Protocol.Http, isForward: true) { IsTunnel = true };
+        view = new RequestView("", target, parts, parts.Ports, "", "", Protocol.Http, isForward: true)
+        {
+            IsTunnel = true,
+        };
         return null;
     }
 

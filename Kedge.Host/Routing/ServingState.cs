@@ -63,7 +63,15 @@ internal sealed class ServingState(
     {
         var headerView = new HeaderView(headers);
         var isClear = _httpTable.TryMatch(
-            view.Method, view.Host, view.Ports, view.Path, view.BareQuery, view.Mode, view.Listener, in headerView, out var index);
+            view.Method,
+            view.Host,
+            view.Ports,
+            view.Path,
+            view.BareQuery,
+            view.Mode,
+            view.Listener,
+            in headerView,
+            out var index);
         route = index < 0 ? null : Routes.Http[index];
         return isClear;
     }

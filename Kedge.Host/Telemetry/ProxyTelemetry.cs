@@ -50,8 +50,10 @@ public sealed class ProxyTelemetry : IDisposable
     {
         _log = log;
         Meter = new Meter(MeterName);
-        _duration = DurationOf("kedge_request_duration_seconds", "Time from a request's arrival to the end of its response.");
-        _routeDuration = DurationOf("kedge_route_request_duration_seconds", "The same for the requests of each named route.");
+        _duration = DurationOf(
+            "kedge_request_duration_seconds", "Time from a request's arrival to the end of its response.");
+        _routeDuration = DurationOf(
+            "kedge_route_request_duration_seconds", "The same for the requests of each named route.");
         _failedDials = Meter.CreateCounter<long>(
             "kedge_http_lbtransport_failed_dials", description: "Connections to endpoints that could not be made.");
         _backendChanges = PerProtocol.Init(protocol => Meter.CreateCounter<long>(

@@ -88,7 +88,7 @@ module ConfigGenerators =
 
     let private anyListener = Gen.elements (Enum.GetValues<Listener>())
 
-    let private anyRedirect: Gen<Redirect> =
+    let private anyRedirect =
         gen {
             let! scheme = anyText
             let! host = anyText
@@ -98,7 +98,7 @@ module ConfigGenerators =
             let! stripQuery = anyFlag
 
             return
-                {
+                ({
                     Scheme = scheme
                     Host = host
                     Port = port
@@ -106,9 +106,10 @@ module ConfigGenerators =
                     Status = status
                     StripQuery = stripQuery
                 }
+                : Redirect)
         }
 
-    let private anyRespond: Gen<Respond> =
+    let private anyRespond =
         gen {
             let! status = anyNumber
             let! body = anyText
@@ -118,7 +119,7 @@ module ConfigGenerators =
             let! retryAfter = anyDuration
 
             return
-                {
+                ({
                     Status = status
                     Body = body
                     BodyFile = file
@@ -126,9 +127,10 @@ module ConfigGenerators =
                     Headers = headers
                     RetryAfter = retryAfter
                 }
+                : Respond)
         }
 
-    let private anyGrpcRespond: Gen<GrpcRespond> =
+    let private anyGrpcRespond =
         gen {
             let! status = Gen.elements (Enum.GetValues<GrpcStatus>())
             let! message = anyText

@@ -199,7 +199,7 @@ let private findings =
                         | _ -> ())
 
             law
-                "a shorter prefix that takes calls of a later route's longer prefix is reported, for any host and for the same host"
+                "a shorter prefix is reported when it takes calls of a later route's longer prefix, for all of its hosts"
                 (table grpcRoute)
                 4
                 (fun routes ->

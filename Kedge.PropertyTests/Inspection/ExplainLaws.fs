@@ -56,6 +56,14 @@ let private failedPort (matcher: PortMatcher) (ports: AuthorityPorts) =
     | _ -> []
 
 /// Told from the conditions themselves, for requests and tables of the universe.
+let private failedListener (expected: Decoded.Listener) (listener: Decoded.Listener) =
+    let text (listener: Decoded.Listener) = (string listener).ToLowerInvariant()
+
+    [
+        if expected <> Decoded.Listener.Any && expected <> listener then
+            "listener", text expected, text listener
+    ]
+
 let private httpFailures (route: HttpRoute) (request: HttpRequest) =
     let text rule =
         match rule with
@@ -96,6 +104,8 @@ let private httpFailures (route: HttpRoute) (request: HttpRequest) =
         if route.Mode <> Decoded.ProxyMode.Any && route.Mode <> request.Mode then
             "mode", mode route.Mode, mode request.Mode
 
+        yield! failedListener route.Listener request.Listener
+
         yield! failedHeaders route.Headers request.Headers
     ]
 
@@ -118,6 +128,7 @@ let private grpcFailures (route: GrpcRoute) (request: GrpcRequest) =
             "method", text, method
 
         yield! failedHeaders route.Metadata request.Metadata
+        yield! failedListener route.Listener request.Listener
     ]
 
 let private laws
@@ -125,7 +136,7 @@ let private laws
     (failures: 'route -> 'request -> (string * string * string) list)
     =
     let explain routes request =
-        Explain.request subject.Semantics routes [||] (fun backend -> backend = "one") request
+        Explain.request subject.Semantics routes [||] (fun backend -> backend = "one") AnswerNoRoute request
 
     let isMixed routes =
         requestsFor subject.Universe routes
@@ -280,7 +291,7 @@ let private adhoc =
             }
 
         let explanation =
-            Explain.request RouteSemantics.http [||] rules (fun _ -> true) request
+            Explain.request RouteSemantics.http [||] rules (fun _ -> true) AnswerNoRoute request
 
         match explanation.Verdict with
         | AdhocDecides([ { Rule = 0; Mismatches = [ mismatch ] } ], decision, None) ->

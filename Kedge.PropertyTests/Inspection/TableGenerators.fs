@@ -1,5 +1,5 @@
-/// Tables from domains so small that routes shadow each other often, and every request of a universe that distinguishes any two
-/// such tables apart. The hosts, ports and texts that analysis would pick first as ones that no route names are among
+/// Tables from domains so small that routes shadow each other often, and every request of a universe that distinguishes
+/// any two such tables. The hosts, ports and texts that analysis would pick first as ones that no route names are among
 /// those that routes do name.
 module Kedge.PropertyTests.TableGenerators
 

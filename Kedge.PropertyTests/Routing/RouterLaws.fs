@@ -31,7 +31,14 @@ let private matchGrpc (table: GrpcRouteTable) (request: GrpcRequest) =
     let metadata = HeaderList request.Metadata
     let fullMethod = request.Service + "/" + request.Method
 
-    table.Match(request.Host.AsSpan(), request.Ports, request.Service.AsSpan(), fullMethod.AsSpan(), &metadata)
+    table.Match(
+        request.Host.AsSpan(),
+        request.Ports,
+        request.Service.AsSpan(),
+        fullMethod.AsSpan(),
+        request.Listener,
+        &metadata
+    )
 
 let private tallyOutcome (seen: Seen) routes expected =
     match expected with
@@ -310,6 +317,7 @@ let tests =
                         "/api/x".AsSpan(),
                         ReadOnlySpan.Empty,
                         ProxyMode.ReverseProxy,
+                        Decoded.Listener.Tls,
                         &headers
                     )
                     + table.Match(
@@ -319,6 +327,7 @@ let tests =
                         "/api/x".AsSpan(),
                         "x=1&a+b=%C3%bc".AsSpan(),
                         ProxyMode.ReverseProxy,
+                        Decoded.Listener.Tls,
                         &headers
                     )
                     + table.Match(
@@ -328,6 +337,7 @@ let tests =
                         "/api/x".AsSpan(),
                         ReadOnlySpan.Empty,
                         ProxyMode.ReverseProxy,
+                        Decoded.Listener.Tls,
                         &none
                     ))
 
@@ -350,6 +360,7 @@ let tests =
                         AuthorityPorts.Unspecified,
                         "other.Service".AsSpan(),
                         "other.Service/GetAll".AsSpan(),
+                        Decoded.Listener.Tls,
                         &none
                     )
                     + table.Match(
@@ -357,6 +368,7 @@ let tests =
                         AuthorityPorts.Unspecified,
                         "package.Service500".AsSpan(),
                         "package.Service500/Get".AsSpan(),
+                        Decoded.Listener.Tls,
                         &none
                     ))
         ]

@@ -55,7 +55,7 @@ let private change =
 
 type private Case = { Redirect: Redirect; Request: HttpRequest }
 
-let private case: Gen<Case> =
+let private case =
     gen {
         let! scheme = Gen.elements [ ""; "http"; "https" ]
         let! host = Gen.elements [ ""; "www.example.com"; "2001:db8::1" ]
@@ -127,7 +127,7 @@ let tests =
                 "a Location is an absolute URL with what is given and the rest from the request"
                 5_000
                 [ "path changed", 500; "query kept", 500; "another scheme", 500; "a port", 500 ]
-                case
+                (Arb.fromGen case)
                 (fun seen case ->
                     let redirect, request = case.Redirect, case.Request
                     let location = HttpRequest.location redirect request
@@ -158,18 +158,18 @@ let tests =
                         Expect.equal again.Path expected location
                         Expect.isTrue (isCanonical again.Path) location
                         Expect.equal (again.Query <> "") (request.Query <> "" && not redirect.StripQuery) location
-                        seen.When("path changed", again.Path <> request.Path)
-                        seen.When("query kept", again.Query <> "")
+                        seen.When("path changed", (again.Path <> request.Path))
+                        seen.When("query kept", (again.Query <> ""))
                     | other -> failtestf "%s: %A" location other
 
-                    seen.When("another scheme", url.Scheme <> scheme)
-                    seen.When("a port", port <> standard))
+                    seen.When("another scheme", (url.Scheme <> scheme))
+                    seen.When("a port", (port <> standard)))
 
             Law.test
                 "a changed path is canonical and does not leave the replacement"
                 5_000
                 [ "below", 1_000; "the prefix itself", 50 ]
-                (Gen.zip change path)
+                (Arb.fromGen (Gen.zip change path))
                 (fun seen (change, rest) ->
                     match change with
                     | WholePath whole -> Expect.equal (change.Of rest) whole ""
@@ -183,5 +183,5 @@ let tests =
                                 $"{path}: {changed}"
 
                         seen.Count "below"
-                        seen.When("the prefix itself", rest = "/"))
+                        seen.When("the prefix itself", (rest = "/")))
         ]
