@@ -113,7 +113,7 @@ let tests =
                     for prefix, path, replacement, expected in prefixTable do
                         for rule in [ prefix.TrimEnd '/' + "/**"; prefix.TrimEnd '/' + "/*" ] do
                             if rule.EndsWith "/**" || path.StartsWith(prefix.TrimEnd '/' + "/") then
-                                test $"{rule} to '{replacement}': {path}" {
+                                test $"{prefix} as {rule} to '{replacement}': {path}" {
                                     let redirect =
                                         redirectOf
                                             $"{{ \"path_rules\": [\"{rule}\"], \"redirect\": {{ \"path\": {{ \"replace_prefix\": \"{replacement}\" }} }} }}"
