@@ -93,13 +93,13 @@ let private fixedGrpcResponse: FixedGrpcResponse =
 let private action (others: RouteAction list) (backend: string) : Gen<RouteAction> =
     Gen.frequency [ (8, Gen.constant (ToBackend backend)); (1, Gen.elements others) ]
 
-/// Each on the TLS listeners; of some, also the same on the plain-HTTP listener.
+/// Each on the TLS listeners and on the plain-HTTP listener.
 let private onListeners (items: 'item list) : (Decoded.Listener * 'item) list =
     [
         for item in items do
             Decoded.Listener.Tls, item
 
-        for item in List.truncate 2 items do
+        for item in items do
             Decoded.Listener.Plain, item
     ]
 
