@@ -28,7 +28,11 @@ type RouteInfo =
     }
 
     /// The name, if it has one, and the conditions: `shop: host=a.example path=/api/*`.
-    member info.Title = if info.Name = "" then info.Rule else $"{info.Name}: {info.Rule}"
+    member info.Title =
+        if info.Name = "" then
+            info.Rule
+        else
+            $"{info.Name}: {info.Rule}"
 
     /// The action in a few words; empty for an ad-hoc rule.
     member info.ActionText =

@@ -102,7 +102,15 @@ type Check private () =
                     Difference("route-order", before, after, witness move.Request, before, after))
 
             let more = cure.Moves.Length - differences.Length
-            let more = if more > 0 then $"; it moves the requests of {more} more routes" else ""
+
+            let more =
+                if more > 0 then
+                    $"; it moves the requests of {more} more routes"
+                elif cure.Moves.IsEmpty then
+                    ", or remove it: the outcome is the same"
+                else
+                    ""
+
             $"move {moved} {place}{more}", differences
         | _ -> "", []
 
@@ -174,7 +182,9 @@ type Check private () =
                 | ValueNone -> "goes to no route"
 
             let part = [ Field "path_rules"; Step.Index rule ]
-            let message = $"takes what is below the path, but the path itself {where}; `/**` takes both"
+
+            let message =
+                $"takes what is below the path, but the path itself {where}; `/**` takes both"
 
             [
                 list.Finding(Severity.Info, "prefix-misses-root", route, part, message, witnesses [ taken ])
@@ -227,8 +237,7 @@ type Check private () =
                 | _ -> None)
             |> Cure.find semantics routes
 
-        findings
-        |> List.collect (routeFinding configuration list witness cures)
+        findings |> List.collect (routeFinding configuration list witness cures)
 
     /// A plain request with this authority.
     static let plainRequest (protocol: Protocol) host ports : Request =

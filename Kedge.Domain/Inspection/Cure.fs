@@ -13,7 +13,8 @@ type Cure<'request> =
     {
         Moved: int
         To: CurePlace
-        /// What the move changes: requests with the routes that took and now take them.
+        /// What the move changes: requests with the routes that took and now take them. Empty when the routes have the
+        /// same outcome.
         Moves: Move<'request> list
     }
 
@@ -75,17 +76,28 @@ module Cure =
             |> Seq.sortBy (fun other -> place[other])
             |> Seq.toArray
 
-        /// Whether a request reaches the route. `OPTIONS *` alone does not count.
+        /// Whether a request reaches the route, as `Analysis.reach` has it: `OPTIONS *` counts only for a route that
+        /// takes nothing else.
         member order.Reaches(route: int) : bool =
             let around = order.Around route
             let winner = semantics.Winner(around |> Array.map (fun index -> routes[index]))
 
-            space.Representatives conditions[route]
-            |> Seq.exists (fun point ->
-                point.Text <> "*"
-                && (match winner (semantics.Request point) with
-                    | -1 -> false
-                    | won -> around[won] = route))
+            let points =
+                space.Representatives conditions[route]
+                |> Seq.filter (fun point -> semantics.Holds routes[route] (semantics.Request point))
+                |> Seq.cache
+
+            let isWon point =
+                match winner (semantics.Request point) with
+                | -1 -> false
+                | won -> around[won] = route
+
+            let plain = points |> Seq.filter (fun point -> point.Text <> "*")
+
+            if Seq.isEmpty plain then
+                points |> Seq.tryHead |> Option.exists isWon
+            else
+                Seq.exists isWon plain
 
         member _.Move(route: int, target: CurePlace) =
             order.RemoveAt place[route]
@@ -132,7 +144,10 @@ module Cure =
         : IReadOnlyDictionary<int, Cure<'request>> =
         let cures = Dictionary<int, Cure<'request>>()
         let hidden = hidden |> List.sortBy fst |> List.truncate Most
-        let hidersOf = hidden |> List.map (fun (route, reach) -> route, hiders reach) |> Map.ofList
+
+        let hidersOf =
+            hidden |> List.map (fun (route, reach) -> route, hiders reach) |> Map.ofList
+
         let all = List.map fst hidden
 
         if not all.IsEmpty then
@@ -191,14 +206,22 @@ module Cure =
                         for cured in group do
                             cures[cured] <- cure
                     | None ->
-                        // Routes that were moved up before may now hide it, too. The shortest move comes first.
+                        // Routes that were moved up before may now hide it, too, and those above a hider may do so
+                        // together. The shortest move comes first.
                         let above =
-                            order.Around route
-                            |> Array.filter (fun other ->
-                                order.Place other < order.Place route
-                                && (List.contains other hiders || cures.ContainsKey other))
-                            |> Array.rev
-                            |> Array.truncate MostTries
+                            let all =
+                                order.Around route
+                                |> Array.filter (fun other -> order.Place other < order.Place route)
+                                |> Array.rev
+
+                            let likely, others =
+                                all
+                                |> Array.partition (fun other -> List.contains other hiders || cures.ContainsKey other)
+
+                            let isFurther other =
+                                likely |> Array.exists (fun hider -> order.Place other < order.Place hider)
+
+                            Array.append likely (Array.filter isFurther others) |> Array.truncate MostTries
 
                         seq {
                             for other in above do

@@ -137,8 +137,13 @@ module Diff =
 
         let isNamed (side: Side<_, _>) route = nameOf side.Routes[route] <> ""
         let name (side: Side<_, _>) route : string = nameOf side.Routes[route]
-        let named, unnamed = List.partition (isNamed before) [ 0 .. before.Routes.Length - 1 ]
-        let namedNow, unnamedNow = List.partition (isNamed after) [ 0 .. after.Routes.Length - 1 ]
+
+        let named, unnamed =
+            List.partition (isNamed before) [ 0 .. before.Routes.Length - 1 ]
+
+        let namedNow, unnamedNow =
+            List.partition (isNamed after) [ 0 .. after.Routes.Length - 1 ]
+
         let sameName, named, namedNow = pairOff (name before) (name after) named namedNow
 
         let _, oldIndexes, newIndexes =

@@ -50,7 +50,9 @@ module RequestConditions =
         let headers = List.distinct headers
 
         headers
-        |> List.filter (fun header -> headers |> List.forall (fun other -> other = header || not (implies other header)))
+        |> List.filter (fun header ->
+            headers
+            |> List.forall (fun other -> other = header || not (implies other header)))
         |> List.sort
 
     let private ofHeaders (matchers: HeaderMatcher array) =
@@ -101,7 +103,10 @@ module RequestConditions =
                         | PathPrefix "" -> anyPath
                         | PathPrefix prefix -> [ StartingWith prefix ])
                     |> normalTexts
-            Query = [ for matcher in route.Query -> matcher.Name, matcher.Value ] |> List.distinct |> List.sort
+            Query =
+                [ for matcher in route.Query -> matcher.Name, matcher.Value ]
+                |> List.distinct
+                |> List.sort
             Headers = ofHeaders route.Headers
             Modes =
                 match route.Mode with

@@ -46,8 +46,7 @@ type RequestSpace(conditions: RequestConditions seq, texts: TextSpace) =
 
     /// The first of the candidates that is not named, then those with a number.
     static let unnamed (isNamed: string -> bool) (candidates: string list) (numbered: int -> string) =
-        Seq.append candidates (Seq.initInfinite numbered)
-        |> Seq.find (isNamed >> not)
+        Seq.append candidates (Seq.initInfinite numbered) |> Seq.find (isNamed >> not)
 
     let hosts = HashSet<string>(StringComparer.OrdinalIgnoreCase)
     let wildcards = HashSet<HostMatcher>()

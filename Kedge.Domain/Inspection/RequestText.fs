@@ -39,7 +39,12 @@ module RequestText =
                 else
                     url.Substring(target.PathStart, target.PathLength)
 
-            let query = if target.QueryLength = 0 then "" else url.Substring(target.QueryStart + 1, target.QueryLength - 1)
+            let query =
+                if target.QueryLength = 0 then
+                    ""
+                else
+                    url.Substring(target.QueryStart + 1, target.QueryLength - 1)
+
             Ok(target, url.Substring(target.AuthorityStart, target.AuthorityLength), path, query)
         else
             Error $"`{url}` is not a URL that starts with `https://` or `http://`"

@@ -86,11 +86,17 @@ module HostMatcher =
         let parent =
             HostName.withoutTrailingDot(text.AsSpan(min text.Length Wildcard.Length)).ToString().ToLowerInvariant()
 
-        if text.LastIndexOf '*' > 0 || not (text.StartsWith(Wildcard, StringComparison.Ordinal)) then
+        if
+            text.LastIndexOf '*' > 0
+            || not (text.StartsWith(Wildcard, StringComparison.Ordinal))
+        then
             Error "a host name; a wildcard is written `*.` before a name, as in `*.example.com`"
         elif HostName.isIPv6 (parent.AsSpan()) || parent.Contains '[' || endsInNumber parent then
             Error "a host name; `*.` cannot come before an IP address"
-        elif HostName.isName (parent.AsSpan()) && parent.Length <= HostName.MaxLength - Wildcard.Length then
+        elif
+            HostName.isName (parent.AsSpan())
+            && parent.Length <= HostName.MaxLength - Wildcard.Length
+        then
             Ok(HostBelow parent)
         else
             Error "a host name, or `*.` before one"

@@ -9,7 +9,17 @@ module MethodMatcher =
 
     /// The methods of RFC 9110, and PATCH (RFC 5789).
     let private wellKnown =
-        [ "GET"; "HEAD"; "POST"; "PUT"; "DELETE"; "CONNECT"; "OPTIONS"; "TRACE"; "PATCH" ]
+        [
+            "GET"
+            "HEAD"
+            "POST"
+            "PUT"
+            "DELETE"
+            "CONNECT"
+            "OPTIONS"
+            "TRACE"
+            "PATCH"
+        ]
 
     /// Never allocates.
     let holds (expected: string array) (method: ReadOnlySpan<char>) : bool =
@@ -37,7 +47,6 @@ module MethodMatcher =
         elif text <> upper && List.contains upper wellKnown then
             Error $"a request method, whose case counts; did you mean {upper}?"
         elif text = "CONNECT" then
-            Error
-                "another method: a WebSocket over HTTP/2 counts as GET, and tunnels are a matter of the ad-hoc rules"
+            Error "another method: a WebSocket over HTTP/2 counts as GET, and tunnels are a matter of the ad-hoc rules"
         else
             Ok text

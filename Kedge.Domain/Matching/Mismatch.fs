@@ -16,7 +16,10 @@ type Mismatch =
     member mismatch.Text =
         if mismatch.Expected = "" then
             $"{mismatch.Subject} is {mismatch.Found}"
-        elif mismatch.Expected.StartsWith "*." && mismatch.Found = mismatch.Expected.Substring 2 then
+        elif
+            mismatch.Expected.StartsWith "*."
+            && mismatch.Found = mismatch.Expected.Substring 2
+        then
             $"{mismatch.Subject} {mismatch.Found} has no label before {mismatch.Expected.Substring 1}"
         else
             $"{mismatch.Subject} is {mismatch.Found}, not {mismatch.Expected}"

@@ -15,8 +15,18 @@ module QueryText =
 
         if c = '+' then
             struct (int ' ', 1)
-        elif c = '%' && at + 2 < text.Length && Char.IsAsciiHexDigit text[at + 1] && Char.IsAsciiHexDigit text[at + 2] then
-            let digit (c: char) = if c <= '9' then int c - int '0' else (int c ||| 0x20) - int 'a' + 10
+        elif
+            c = '%'
+            && at + 2 < text.Length
+            && Char.IsAsciiHexDigit text[at + 1]
+            && Char.IsAsciiHexDigit text[at + 2]
+        then
+            let digit (c: char) =
+                if c <= '9' then
+                    int c - int '0'
+                else
+                    (int c ||| 0x20) - int 'a' + 10
+
             struct (digit text[at + 1] * 16 + digit text[at + 2], 3)
         elif c < '\128' then
             struct (int c, 1)

@@ -238,12 +238,8 @@ type internal WildcardIndex(names: TextMap<PortIndex>, lengths: int array) =
 [<Sealed>]
 type internal RouteIndex
     private
-    (
-        hosts: TextMap<PortIndex>,
-        wildcards: WildcardIndex | null,
-        anyHost: PortIndex | null,
-        conditions: Conditions array
-    ) =
+    (hosts: TextMap<PortIndex>, wildcards: WildcardIndex | null, anyHost: PortIndex | null, conditions: Conditions array)
+    =
 
     static let textMap ignoreCase (groups: (string * 'value) array) =
         TextMap(ignoreCase, groups |> Array.map KeyValuePair)

@@ -20,8 +20,7 @@ module internal NameRule =
                || c = '.'
                || c = '-')
 
-    let route =
-        "must be 1 to 63 characters of a-z, 0-9, `-`, without a `-` at its ends"
+    let route = "must be 1 to 63 characters of a-z, 0-9, `-`, without a `-` at its ends"
 
     let isRoute (name: string) =
         name.Length <= 63

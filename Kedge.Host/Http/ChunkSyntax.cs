@@ -44,6 +44,9 @@ internal sealed class ChunkSyntax
         ContentLineFeed,
     }
 
+    /// <summary>Whether the last chunk has ended. Trailers follow, which are not checked.</summary>
+    public bool IsComplete => _part == Part.None;
+
     /// <summary>The next byte is the first of a chunked body.</summary>
     public void Begin() => StartLine();
 

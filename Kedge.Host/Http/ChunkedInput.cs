@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.IO.Pipelines;
+using System.Runtime.CompilerServices;
 
 namespace Kedge.Host.Http;
 
@@ -23,13 +24,21 @@ internal sealed class ChunkedInput(PipeReader source) : PipeReader
     public override bool TryRead(out ReadResult result)
     {
         var hasRead = source.TryRead(out result);
-        _buffer = result.Buffer;
+        if (_isChecking)
+        {
+            _buffer = result.Buffer;
+        }
         return hasRead;
     }
 
     public override ValueTask<ReadResult> ReadAsync(CancellationToken cancellationToken = default)
     {
         var read = source.ReadAsync(cancellationToken);
+        if (!_isChecking)
+        {
+            // All that most connections ever do: another state machine for each request is worth avoiding.
+            return read;
+        }
         if (!read.IsCompletedSuccessfully)
         {
             return AwaitAsync(read);
@@ -46,8 +55,13 @@ internal sealed class ChunkedInput(PipeReader source) : PipeReader
     /// </exception>
     public override void AdvanceTo(SequencePosition consumed, SequencePosition examined)
     {
-        var isSound = !_isChecking || IsSound(_buffer.Slice(0, consumed));
-        _buffer = default;
+        var isSound = true;
+        if (_isChecking)
+        {
+            isSound = IsSound(_buffer.Slice(0, consumed));
+            _isChecking = !_syntax.IsComplete;
+            _buffer = default;
+        }
         source.AdvanceTo(consumed, examined);
         if (!isSound)
         {
@@ -71,6 +85,7 @@ internal sealed class ChunkedInput(PipeReader source) : PipeReader
         return true;
     }
 
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     private async ValueTask<ReadResult> AwaitAsync(ValueTask<ReadResult> read)
     {
         var result = await read;

@@ -129,8 +129,8 @@ public sealed class ProxyTelemetry : IDisposable
     {
         if (record.Protocol.IsHttp)
         {
-            record.HttpServer = HttpServer.Of(record.Method);
-            record.HttpServer.Start();
+            record.IsCountedHttp = true;
+            HttpServer.Of(record.Method).Start();
         }
     }
 
@@ -154,8 +154,7 @@ public sealed class ProxyTelemetry : IDisposable
         backend.Started();
         if (record.Protocol.IsHttp)
         {
-            record.HttpClient = HttpClient.Of(record.Method);
-            record.HttpClient.Start();
+            HttpClient.Of(record.Method).Start();
         }
         if (countMethod)
         {
@@ -195,8 +194,14 @@ public sealed class ProxyTelemetry : IDisposable
         record.Backend?.Ended();
         var counters = record.Backend ?? _noBackend[record.Protocol];
         counters.Codes.Count(record.Status);
-        record.HttpServer?.Complete(record.Status);
-        record.HttpClient?.Complete(record.FirstByte == 0 ? NoResponse : record.Status);
+        if (record.IsCountedHttp)
+        {
+            HttpServer.Of(record.Method).Complete(record.Status);
+            if (record.Backend is not null)
+            {
+                HttpClient.Of(record.Method).Complete(record.FirstByte == 0 ? NoResponse : record.Status);
+            }
+        }
         record.GrpcServer?.Handle(record.Status);
         record.GrpcClient?.Handle(record.Status);
         _duration.Record(record.Total.TotalSeconds, counters.Labels[0], counters.Labels[1]);

@@ -39,11 +39,8 @@ public sealed class RequestRecord
     /// <summary>The name of its backend, or of the backend of its route; empty when neither is known.</summary>
     public string BackendName => Backend?.Name ?? Rule?.Info.BackendName ?? "";
 
-    /// <summary>Null for gRPC.</summary>
-    public HttpMethodCounters? HttpServer { get; set; }
-
-    /// <summary>Null until the request is forwarded, and for gRPC.</summary>
-    public HttpMethodCounters? HttpClient { get; set; }
+    /// <summary>Whether it is an HTTP request that its method's counters include.</summary>
+    public bool IsCountedHttp { get; set; }
 
     public GrpcMethodCounters? GrpcServer { get; set; }
 

@@ -120,7 +120,10 @@ let versionOf (key: ServiceKey) (version: int) : Gen<Service> =
                 ]
 
         let! host =
-            annotation "host-matcher" [ "one.example"; "TWO.example." ] [ ""; "a b"; "*.example"; "a:80" ]
+            annotation
+                "host-matcher"
+                [ "one.example"; "TWO.example."; "*.example"; "*.two.example" ]
+                [ ""; "a b"; "*x.example"; "a:80" ]
 
         let! methods =
             annotation "service-name-matcher" [ "*"; "p.S"; "p.*"; "p.S/*"; "p.S/Get" ] [ ""; "/x"; "a b" ]
@@ -270,7 +273,7 @@ let director: Gen<Decoded.Director> =
             Gen.frequency
                 [
                     12, Gen.elements [ "a.ext.example.com"; "B.ext.example.com."; "one.example"; "two.example" ]
-                    2, Gen.elements [ ""; "other.example" ]
+                    3, Gen.elements [ ""; "other.example"; "*.example"; "*.ext.example.com" ]
                 ]
             |> Gen.listOfLength count
 

@@ -109,9 +109,13 @@ let tests =
                         Expect.equal (Set.ofList names) (Set.ofList used) "used by a route")
 
             Law.test
-                "routes are ordered by host and port, whichever service has them"
+                "routes are ordered by host and port, wildcards behind the hosts that they take, whichever service has them"
                 500
-                [ "several ports of a host", 50; "of several services", 15 ]
+                [
+                    "several ports of a host", 50
+                    "of several services", 15
+                    "two wildcards", 30
+                ]
                 (Arb.fromGen services)
                 (fun seen services ->
                     let routes = (start.Replace services).Generate().Entries.HttpRoutes
@@ -129,12 +133,23 @@ let tests =
                                 1
                         )
 
+                    let isWildcard (host: string) = host.StartsWith '*'
+                    let wildcards, exact = places |> List.partition (fst >> isWildcard)
+                    seen.When("two wildcards", (List.distinctBy fst wildcards).Length > 1)
+                    Expect.equal (exact @ wildcards) places "wildcards come last"
+
                     let byPlace (host: string, port: uint32) (otherHost: string, otherPort: uint32) =
                         match String.CompareOrdinal(host, otherHost) with
                         | 0 -> compare port otherPort
                         | order -> order
 
-                    Expect.equal (List.sortWith byPlace places) places "in order")
+                    Expect.equal (List.sortWith byPlace exact) exact "in order"
+
+                    for earlier, later in List.allPairs (List.indexed wildcards) (List.indexed wildcards) do
+                        if fst earlier < fst later then
+                            let (wide, port), (narrow, otherPort) = snd earlier, snd later
+                            Expect.isFalse (narrow.EndsWith(wide.Substring 1) && wide <> narrow) "the narrower first"
+                            Expect.isTrue (wide <> narrow || port < otherPort) "ports in order")
 
             Law.test
                 "in each place the oldest claim is served, and every other claim is reported with the winner"

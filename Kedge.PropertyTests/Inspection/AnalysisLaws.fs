@@ -1,5 +1,6 @@
 module Kedge.PropertyTests.AnalysisLaws
 
+open System
 open System.Collections.Generic
 open Expecto
 open FsCheck.FSharp
@@ -260,6 +261,104 @@ let private findings =
                     Expect.equal told expected "the routes that are overlapped")
 
             law
+                "a prefix that misses its root is reported with a request for the root that goes elsewhere"
+                (table httpRoute)
+                30
+                (fun routes -> http routes |> List.exists _.IsPrefixMissesRoot)
+                (fun routes ->
+                    let reach = Analysis.reach RouteSemantics.http routes
+                    let winner request = Router.matchHttp routes request
+
+                    let isElsewhere route request =
+                        match winner request with
+                        | None -> true
+                        | Some other -> routes[other].Outcome <> routes[route].Outcome
+
+                    let reported =
+                        [
+                            for finding in http routes do
+                                match finding with
+                                | PrefixMissesRoot(route, rule, taken, other) ->
+                                    Expect.equal (ValueOption.toOption other) (winner taken) "goes there"
+                                    Expect.isTrue (isElsewhere route taken) "another outcome"
+                                    Expect.isFalse (Router.httpRouteHolds routes[route] taken) "the route misses it"
+                                    let text = routes[route].Paths[rule].Text
+                                    Expect.equal (taken.Path + "/*") text "the root of the rule"
+                                    route, rule
+                                | _ -> ()
+                        ]
+
+                    for route in 0 .. routes.Length - 1 do
+                        for rule in 0 .. routes[route].Paths.Length - 1 do
+                            match routes[route].Paths[rule] with
+                            | PathPrefix "/a/" when reach[route].IsReached ->
+                                let atRoot =
+                                    { routes[route] with
+                                        Paths = [| ExactPath "/a" |]
+                                    }
+
+                                let requests =
+                                    httpUniverse
+                                    |> Array.filter (fun request -> Router.httpRouteHolds atRoot request)
+
+                                let takesRoot = routes[route].Paths |> Array.exists _.Holds("/a".AsSpan())
+
+                                if not takesRoot && Array.forall (isElsewhere route) requests then
+                                    Expect.contains reported (route, rule) "is reported"
+                            | _ -> ())
+
+            law
+                "a wildcard that comes before a host is reported exactly when it takes requests of the host's route"
+                (table httpRoute)
+                10
+                (fun routes -> http routes |> List.exists _.IsWildcardFirst)
+                (fun routes ->
+                    let reach = Analysis.reach RouteSemantics.http routes
+
+                    let takes route earlier =
+                        httpUniverse
+                        |> Array.exists (fun request ->
+                            Router.httpRouteHolds routes[route] request
+                            && Router.matchHttp routes request = Some earlier)
+
+                    let isWider earlier route =
+                        match routes[earlier].Host, routes[route].Host with
+                        | HostBelow _, AnyHost -> false
+                        | HostBelow _ as wide, (ExactHost name | HostBelow name) ->
+                            wide <> routes[route].Host && wide.Holds(name.AsSpan())
+                        | _ -> false
+
+                    let expected =
+                        [
+                            for route in 0 .. routes.Length - 1 do
+                                let isReported =
+                                    reach[route].IsReached
+                                    && Seq.exists
+                                        (fun earlier ->
+                                            isWider earlier route
+                                            && routes[earlier].Outcome <> routes[route].Outcome
+                                            && takes route earlier)
+                                        (seq { 0 .. route - 1 })
+
+                                if isReported then
+                                    route
+                        ]
+
+                    let reported =
+                        [
+                            for finding in http routes do
+                                match finding with
+                                | WildcardFirst(route, earlier, taken) ->
+                                    Expect.isTrue (isWider earlier route) "a wider wildcard"
+                                    Expect.isTrue (Router.httpRouteHolds routes[route] taken) "a request of the route"
+                                    Expect.equal (Router.matchHttp routes taken) (Some earlier) "goes to the wildcard"
+                                    route
+                                | _ -> ()
+                        ]
+
+                    Expect.equal reported expected "the routes after a wildcard")
+
+            law
                 "a backend is unused exactly when no route names it"
                 (table httpRoute)
                 30
@@ -342,8 +441,14 @@ let private examples =
             <| fun () ->
                 let both: HeaderMatcher array =
                     [|
-                        { Name = "x"; Condition = Decoded.HeaderCondition.Is "1" }
-                        { Name = "x"; Condition = Decoded.HeaderCondition.Is "2" }
+                        {
+                            Name = "x"
+                            Condition = Decoded.HeaderCondition.Is "1"
+                        }
+                        {
+                            Name = "x"
+                            Condition = Decoded.HeaderCondition.Is "2"
+                        }
                     |]
 
                 Expect.all (Analysis.reach RouteSemantics.http [| { anyHttp with Headers = both } |]) _.IsReached ""

@@ -58,12 +58,24 @@ let private laws (subject: Subject<'route, 'request>) =
                         ||> List.fold (fun order cure ->
                             let next = moved order cure.Moved cure.To
                             let table order = order |> List.map (fun index -> routes[index]) |> List.toArray
-                            let winner order request = subject.Match (table order) request |> Option.map (fun at -> List.item at order)
-                            Expect.isNonEmpty cure.Moves "a cure moves requests, or it would cure nothing"
+                            let before, after = table order, table next
+
+                            let winner order (table: 'route array) request =
+                                subject.Match table request |> Option.map (fun at -> List.item at order)
+
+                            let isMoved =
+                                subject.Universe
+                                |> Array.exists (fun request ->
+                                    subject.Outcome before request <> subject.Outcome after request)
+
+                            Expect.equal
+                                cure.Moves.IsEmpty
+                                (not isMoved)
+                                "moves requests exactly when outcomes differ"
 
                             for move in cure.Moves do
-                                Expect.equal (winner order move.Request) (Some move.Before) "took it"
-                                Expect.equal (winner next move.Request) (Some move.After) "takes it"
+                                Expect.equal (winner order before move.Request) (Some move.Before) "took it"
+                                Expect.equal (winner next after move.Request) (Some move.After) "takes it"
 
                             next)
 
@@ -106,4 +118,11 @@ let private laws (subject: Subject<'route, 'request>) =
         ]
 
 [<Tests>]
-let tests = testList "cures" [ laws TableGenerators.http; laws TableGenerators.conditions; laws TableGenerators.grpc ]
+let tests =
+    testList
+        "cures"
+        [
+            laws TableGenerators.http
+            laws TableGenerators.conditions
+            laws TableGenerators.grpc
+        ]

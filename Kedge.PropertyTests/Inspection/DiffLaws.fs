@@ -268,4 +268,11 @@ let private backends =
 
 [<Tests>]
 let tests =
-    testList "diff" [ laws TableGenerators.http; laws TableGenerators.conditions; laws TableGenerators.grpc; backends ]
+    testList
+        "diff"
+        [
+            laws TableGenerators.http
+            laws TableGenerators.conditions
+            laws TableGenerators.grpc
+            backends
+        ]

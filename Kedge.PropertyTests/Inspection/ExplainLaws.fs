@@ -22,7 +22,9 @@ let private failedHeaders (matchers: HeaderMatcher array) (headers: (string * st
                 match matcher.Condition with
                 | Decoded.HeaderCondition.Is value -> value, List.contains value values
                 | Decoded.HeaderCondition.StartsWith prefix ->
-                    prefix + "*", values |> List.exists (fun value -> value.StartsWith(prefix, StringComparison.Ordinal))
+                    prefix + "*",
+                    values
+                    |> List.exists (fun value -> value.StartsWith(prefix, StringComparison.Ordinal))
                 | Decoded.HeaderCondition.Present -> "", not values.IsEmpty
 
             if not isTaken then
@@ -301,4 +303,12 @@ let private adhoc =
 
 [<Tests>]
 let tests =
-    testList "explain" [ laws http httpFailures; laws conditions httpFailures; laws grpc grpcFailures; text; adhoc ]
+    testList
+        "explain"
+        [
+            laws http httpFailures
+            laws conditions httpFailures
+            laws grpc grpcFailures
+            text
+            adhoc
+        ]

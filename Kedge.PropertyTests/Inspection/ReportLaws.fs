@@ -37,7 +37,7 @@ let private director (http: string list) (grpc: string list) (adhoc: string list
 let private sound =
     [
         for i in 0..9_997 do
-            let path = if i % 2 = 0 then "/api/*" else "/web/*"
+            let path = if i % 2 = 0 then "/api/**" else "/web/**"
             $$$"""{"backend_name": "one", "host_matcher": "h{{{i / 2}}}.example", "path_rules": ["{{{path}}}"]}"""
     ]
 
@@ -63,7 +63,7 @@ let tests =
                     [
                         """{"backend_name": "two", "host_matcher": "h7.example", "path_rules": ["/api/v1", "/web/x/*"]}"""
                         """{"backend_name": "two", "host_matcher": "h8.example", "path_rules": ["/api/v1"]}"""
-                        """{"backend_name": "one", "host_matcher": "H9.example", "path_rules": ["/api/*"]}"""
+                        """{"backend_name": "one", "host_matcher": "H9.example", "path_rules": ["/api/**"]}"""
                         """{"backend_name": "twoo", "host_matcher": "h10.example", "path_rules": ["/new"]}"""
                     ]
 
@@ -121,8 +121,8 @@ let tests =
                         (List.ofSeq report.Lines)
                         [
                             "director.json:2: $.http.routes[0] to director.json:8001: $.http.routes[7999]: no, 8000 rules for other hosts"
-                            "director.json:8002: $.http.routes[8000] (host=h4000.example path=/api/*): no, path is /web/1, not /api/*"
-                            "director.json:8003: $.http.routes[8001] (host=h4000.example path=/web/*): yes"
+                            "director.json:8002: $.http.routes[8000] (host=h4000.example path=/api/**): no, path is /web/1, not /api/**"
+                            "director.json:8003: $.http.routes[8001] (host=h4000.example path=/web/**): yes"
                             "backend: one"
                             "authorization: as the server's flags require"
                         ]
@@ -146,7 +146,7 @@ let tests =
                     [
                         "route-added",
                         "GET https://h3.example/api/v2/x",
-                        "director.json:8: $.http.routes[6] host=h3.example path=/api/* -> one",
+                        "director.json:8: $.http.routes[6] host=h3.example path=/api/** -> one",
                         "director.json:2: $.http.routes[0] host=h3.example path=/api/v2/* -> two"
                     ]
                     ""

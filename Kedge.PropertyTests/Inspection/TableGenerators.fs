@@ -211,9 +211,17 @@ let conditionsRoute: Gen<HttpRoute> =
             mostly [||] [ [| "GET" |]; [| "POST" |]; [| "GET"; "POST" |]; [| "OPTIONS" |] ]
 
         let! paths =
-            mostly [||] [ [| PathPrefix "" |]; [| PathPrefix "/a" |]; [| PathTree "/a" |]; [| ExactPath "*" |] ]
+            mostly
+                [||]
+                [
+                    [| PathPrefix "" |]
+                    [| PathPrefix "/a" |]
+                    [| PathTree "/a" |]
+                    [| ExactPath "*" |]
+                ]
 
-        let! query = mostly [||] [ [| QueryMatcher.Of("v", "1") |]; [| QueryMatcher.Of("v", "2 3") |] ]
+        let! query =
+            mostly [||] [ [| QueryMatcher.Of("v", "1") |]; [| QueryMatcher.Of("v", "2 3") |] ]
 
         let! headers =
             Gen.frequency
@@ -240,7 +248,11 @@ let conditionsRoute: Gen<HttpRoute> =
                 Paths = paths
                 Query = query
                 Headers = headers
-                Outcome = { Action = ToBackend backend; Demands = demands }
+                Outcome =
+                    {
+                        Action = ToBackend backend
+                        Demands = demands
+                    }
             }
     }
 
@@ -248,7 +260,14 @@ let conditionsRoute: Gen<HttpRoute> =
 let table route = Gen.choose (0, 9) |> Gen.bind (fun count -> Gen.arrayOfLength count route)
 
 let private hosts =
-    [ "a.example"; "any.example"; "c.example"; "any.a.example"; "z.a.example"; "other" ]
+    [
+        "a.example"
+        "any.example"
+        "c.example"
+        "any.a.example"
+        "z.a.example"
+        "other"
+    ]
 
 let private ports =
     AuthorityPorts.Unspecified

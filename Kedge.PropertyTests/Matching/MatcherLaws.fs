@@ -45,7 +45,15 @@ let private wildcardCases =
         let! parent = Gen.elements [ "example"; "a.example"; "kiosk.example" ]
 
         let! host =
-            Gen.elements [ "x." + parent; "x.y." + parent; parent; "." + parent; "x" + parent; "a.example" ]
+            Gen.elements
+                [
+                    "x." + parent
+                    "x.y." + parent
+                    parent
+                    "." + parent
+                    "x" + parent
+                    "a.example"
+                ]
             |> Gen.bind Generators.requestHost
 
         let! spelled = Generators.anyCase parent
@@ -101,7 +109,9 @@ let private queries =
     |> Arb.fromGen
 
 let private paths =
-    let path = (Generators.textAfter [ "/" ] [ "a"; "b"; "/"; "%41"; "%7e"; "." ]).Generator
+    let path =
+        (Generators.textAfter [ "/" ] [ "a"; "b"; "/"; "%41"; "%7e"; "." ]).Generator
+
     Gen.zip path path |> Arb.fromGen
 
 [<Tests>]
@@ -112,13 +122,25 @@ let tests =
             Law.test
                 "a wildcard takes every name with one or more labels before its own, and nothing else"
                 10_000
-                [ "holds", 2000; "holds for two labels", 500; "the name itself", 500; "does not hold", 3000 ]
+                [
+                    "holds", 2000
+                    "holds for two labels", 500
+                    "the name itself", 500
+                    "does not hold", 3000
+                ]
                 wildcardCases
                 (fun seen (parent, host) ->
                     match HostMatcher.tryParse ("*." + parent) with
                     | Error rule -> failtestf "%s: %s" parent rule
                     | Ok matcher ->
-                        let bare = asciiLower (if host.EndsWith '.' then host.Substring(0, host.Length - 1) else host)
+                        let bare =
+                            asciiLower (
+                                if host.EndsWith '.' then
+                                    host.Substring(0, host.Length - 1)
+                                else
+                                    host
+                            )
+
                         let ending = "." + asciiLower parent
                         let before = bare.Length - ending.Length
                         let expected = before > 0 && bare.EndsWith(ending, StringComparison.Ordinal)
@@ -134,11 +156,21 @@ let tests =
             Law.test
                 "a query matcher compares the first value of its name, decoded"
                 20_000
-                [ "holds", 300; "another value", 2000; "absent", 2000; "a later value would do", 30 ]
+                [
+                    "holds", 300
+                    "another value", 2000
+                    "absent", 2000
+                    "a later value would do", 30
+                ]
                 queries
                 (fun seen (query, name, value) ->
                     let octets (text: string) = List.ofArray (Text.Encoding.UTF8.GetBytes text)
-                    let values = decoded query |> List.filter (fun (other, _) -> other = octets name) |> List.map snd
+
+                    let values =
+                        decoded query
+                        |> List.filter (fun (other, _) -> other = octets name)
+                        |> List.map snd
+
                     let expected = List.tryHead values = Some(octets value)
                     seen.When("holds", expected)
                     seen.When("absent", values.IsEmpty)
@@ -154,9 +186,7 @@ let tests =
                 [ "parameters", 1000 ]
                 (Arb.fromGen (
                     Gen.listOf (
-                        Gen.zip
-                            (Gen.elements [ "v"; "a b"; "é=&%+"; "𝄞" ])
-                            (Gen.elements [ ""; "1"; "x y"; "&=?#%zz" ])
+                        Gen.zip (Gen.elements [ "v"; "a b"; "é=&%+"; "𝄞" ]) (Gen.elements [ ""; "1"; "x y"; "&=?#%zz" ])
                     )
                 ))
                 (fun seen parameters ->
@@ -168,7 +198,12 @@ let tests =
             Law.test
                 "`/x/**` takes what the two rules `/x` and `/x/*` take, and nothing else"
                 20_000
-                [ "the path itself", 50; "below it", 500; "beside it", 500; "a tree of everything", 50 ]
+                [
+                    "the path itself", 50
+                    "below it", 500
+                    "beside it", 500
+                    "a tree of everything", 50
+                ]
                 paths
                 (fun seen (root, path) ->
                     match RequestPath.canonicalise path, RequestPath.canonicalise root with

@@ -84,9 +84,7 @@ module RouterCases =
         Gen.map2 (fun name condition -> { Name = name; Condition = condition }) (Gen.elements headerNames) condition
 
     let private parents =
-        hosts
-        |> List.collect (fun host -> (ExactHost host).Wildcards)
-        |> List.distinct
+        hosts |> List.collect (fun host -> (ExactHost host).Wildcards) |> List.distinct
 
     let private methodMatcher =
         Gen.frequency
@@ -100,7 +98,10 @@ module RouterCases =
 
     let private queryMatchers =
         let matcher =
-            Gen.map2 (fun name value -> QueryMatcher.Of(name, value)) (Gen.elements queryNames) (Gen.elements queryValues)
+            Gen.map2
+                (fun name value -> QueryMatcher.Of(name, value))
+                (Gen.elements queryNames)
+                (Gen.elements queryValues)
 
         Gen.frequency [ 5, Gen.constant [||]; 1, Gen.map Array.singleton matcher ]
 
@@ -292,8 +293,7 @@ module RouterCases =
             ]
 
     let private queryFor (matchers: QueryMatcher array) =
-        let other =
-            Gen.elements [ "v=9"; "w=1"; "v"; "="; ""; "%zz=%"; "v=1=1"; "v=%31" ]
+        let other = Gen.elements [ "v=9"; "w=1"; "v"; "="; ""; "%zz=%"; "v=1=1"; "v=%31" ]
 
         gen {
             let! wanted =

@@ -231,6 +231,7 @@ let tests =
                             || Router.httpRouteHolds { route with Mode = ProxyMode.Any } case.Request)
 
                     seen.When("an earlier route failed by one condition", nearMiss)
+
                     expected
                     |> Option.iter (fun index ->
                         let route = routes[index]
@@ -288,7 +289,12 @@ let tests =
                                     (ExactHost $"host%d{n}.example")
                                     (ExactPort 443us)
                                     [| PathPrefix "/api/"; ExactPath "/" |]
-                                    [| { Name = "x-env"; Condition = Decoded.HeaderCondition.Is "prod" } |]
+                                    [|
+                                        {
+                                            Name = "x-env"
+                                            Condition = Decoded.HeaderCondition.Is "prod"
+                                        }
+                                    |]
 
                             for n in 0..999 do
                                 { httpRoute
@@ -296,8 +302,14 @@ let tests =
                                       AnyPort
                                       [| PathTree "/api" |]
                                       [|
-                                          { Name = "x-env"; Condition = Decoded.HeaderCondition.StartsWith "pr" }
-                                          { Name = "x-env"; Condition = Decoded.HeaderCondition.Present }
+                                          {
+                                              Name = "x-env"
+                                              Condition = Decoded.HeaderCondition.StartsWith "pr"
+                                          }
+                                          {
+                                              Name = "x-env"
+                                              Condition = Decoded.HeaderCondition.Present
+                                          }
                                       |] with
                                     Methods = [| "POST"; "PUT" |]
                                     Query = [| QueryMatcher.Of("a b", "ü") |]

@@ -65,16 +65,19 @@ let private vocabulary (conditions: RequestConditions seq) texts =
                     yield! List.map headerOf c.Headers
             |]
             |> Array.distinct
-        Methods = [| "GET"; "POST"; yield! conditions |> Seq.collect (fun c -> c.Methods) |] |> Array.distinct
-        Query = [| ("nobody", "asks"); yield! conditions |> Seq.collect (fun c -> c.Query) |] |> Array.distinct
+        Methods =
+            [| "GET"; "POST"; yield! conditions |> Seq.collect (fun c -> c.Methods) |]
+            |> Array.distinct
+        Query =
+            [| ("nobody", "asks"); yield! conditions |> Seq.collect (fun c -> c.Query) |]
+            |> Array.distinct
     }
 
 let private host (random: Random) (words: Vocabulary) (wanted: HostMatcher) =
     let host =
         match wanted with
         | ExactHost host when chance random 85 -> host
-        | HostBelow parent when chance random 85 ->
-            (if chance random 50 then "any." else "other.any.") + parent
+        | HostBelow parent when chance random 85 -> (if chance random 50 then "any." else "other.any.") + parent
         | _ -> pick random words.Hosts
 
     if chance random 10 then host.ToUpperInvariant() else host

@@ -10,7 +10,7 @@ open Kedge.Tests.Harness
 open Kedge.Tests.Peers
 
 let private director =
-    """{ "http": { "routes": [ { "backend_name": "well", "host_matcher": "well.example" },
+    """{ "http": { "routes": [ { "name": "good", "backend_name": "well", "host_matcher": "well.example" },
                                 { "backend_name": "dead", "host_matcher": "dead.example" } ] },
          "grpc": { "routes": [ { "backend_name": "calls", "authority_host_matcher": "calls.example" } ] } }"""
 

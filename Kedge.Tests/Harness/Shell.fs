@@ -31,7 +31,10 @@ module Shell =
                 )
 
             let kedge = nonNull (Path.GetDirectoryName(Executable.path: string))
-            info.Environment["PATH"] <- kedge + ":" + string (Environment.GetEnvironmentVariable "PATH")
+            // What .ci/tools installs and no package of Debian's has.
+            let tools = Path.Combine(Executable.root, "artifacts", "tools")
+            let path = string (Environment.GetEnvironmentVariable "PATH")
+            info.Environment["PATH"] <- $"{kedge}:{path}:{tools}"
 
             for name, value in environment do
                 info.Environment[name] <- value
