@@ -56,7 +56,7 @@ public class HttpMatching
     {
         var headers = default(NoHeaders);
         return _table.Match(
-            "GET", _host, AuthorityPorts.Unspecified, "/api/v1/things/42", "", ProxyMode.ReverseProxy, Listener.Tls, in headers);
+            "GET", _host, AuthorityPorts.Unspecified, "/api/v1/things/42", "", ProxyMode.ReverseProxy, in headers);
     }
 
     [Benchmark(Baseline = true)]
@@ -122,7 +122,7 @@ public class HttpPathMatching
     {
         var headers = default(NoHeaders);
         return _table.Match(
-            "GET", "ext.cluster.example", AuthorityPorts.Of(443), _path, "", ProxyMode.ReverseProxy, Listener.Tls, in headers);
+            "GET", "ext.cluster.example", AuthorityPorts.Of(443), _path, "", ProxyMode.ReverseProxy, in headers);
     }
 
     private static object Route(int number) => new
@@ -130,6 +130,63 @@ public class HttpPathMatching
         backend_name = "backend",
         host_matcher = "ext.cluster.example",
         path_rules = new[] { $"/api/v1/service-{number}/*" },
+    };
+}
+
+/// <summary>
+/// 10,000 routes, of which 1,000 are for wildcard hosts and the others are told apart by methods and queries.
+/// </summary>
+[MemoryDiagnoser]
+public class HttpConditionMatching
+{
+    private const int Routes = 10_000;
+
+    private static readonly string[] Reading = ["GET", "HEAD"];
+    private static readonly string[] Writing = ["POST", "PUT"];
+
+    private HttpRouteTable _table = new([]);
+    private string _host = "";
+
+    /// <summary>The host of the request, and what decides about its route.</summary>
+    [Params("wildcard", "method", "query", "no route")]
+    public string Case { get; set; } = "";
+
+    [GlobalSetup]
+    public void SetUp()
+    {
+        _table = new HttpRouteTable(Tables.Http(Routes, Route));
+        _host = Case switch
+        {
+            "wildcard" => "a.b.tenant-999.namespace.ext.cluster.example",
+            "method" => "service-1002.namespace.ext.cluster.example",
+            "query" => "service-1003.namespace.ext.cluster.example",
+            _ => "a.b.tenant-x.namespace.ext.cluster.example",
+        };
+    }
+
+    [Benchmark]
+    public int Table()
+    {
+        var headers = default(NoHeaders);
+        return _table.Match(
+            "POST", _host, AuthorityPorts.Of(443), "/api/v1/things/42", "page=3&v=2", ProxyMode.ReverseProxy, in headers);
+    }
+
+    private static object Route(int number) => number switch
+    {
+        < 1_000 => new { backend_name = "backend", host_matcher = $"*.tenant-{number}.namespace.ext.cluster.example" },
+        _ when number % 4 < 2 => new
+        {
+            backend_name = "backend",
+            host_matcher = $"service-{number / 4 * 4 + 2}.namespace.ext.cluster.example",
+            methods = number % 4 == 0 ? Reading : Writing,
+        },
+        _ => new
+        {
+            backend_name = "backend",
+            host_matcher = $"service-{number / 4 * 4 + 3}.namespace.ext.cluster.example",
+            query_matcher = new { v = number % 4 == 2 ? "1" : "2" },
+        },
     };
 }
 
@@ -166,7 +223,7 @@ public class GrpcMatching
     public int Table()
     {
         var metadata = default(NoHeaders);
-        return _table.Match("grpc.ext.cluster.example", AuthorityPorts.Unspecified, _service, _fullMethod, Listener.Tls, in metadata);
+        return _table.Match("grpc.ext.cluster.example", AuthorityPorts.Unspecified, _service, _fullMethod, in metadata);
     }
 
     [Benchmark(Baseline = true)]

@@ -8,7 +8,8 @@ module internal ActionJson =
 
     open Decode
 
-    let listeners = [ "TLS", Listener.Tls; "PLAIN", Listener.Plain; "ANY", Listener.Any ]
+    let listeners =
+        [ "TLS", Listener.Tls; "PLAIN", Listener.Plain; "ANY", Listener.Any ]
 
     let grpcStatuses =
         [

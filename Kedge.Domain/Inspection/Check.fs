@@ -154,9 +154,12 @@ type Check private () =
             let action = list.Infos[route].ActionText
 
             let consequence =
-                if action = list.Infos[first].ActionText then ""
-                elif list.Infos[route].BackendName = "" then $", and its action ({action}) is never taken"
-                else $", and its backend {action} is never used"
+                if action = list.Infos[first].ActionText then
+                    ""
+                elif list.Infos[route].BackendName = "" then
+                    $", and its action ({action}) is never taken"
+                else
+                    $", and its backend {action} is never used"
 
             report
                 Severity.Warning

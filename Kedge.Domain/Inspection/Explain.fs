@@ -10,8 +10,8 @@ type Verdict =
     /// No route takes the request. `passed` are the ad-hoc rules before the one that decides.
     | AdhocDecides of passed: Passed list * decision: AdhocDecision * authorization: Decoded.Authorization option
 
-    /// No route takes the request on the plain-HTTP listener, where ad-hoc rules do not hold. None = it is not redirected
-    /// either.
+    /// No route takes the request on the plain-HTTP listener, where ad-hoc rules do not hold. None = it is not
+    /// redirected either.
     | DefaultDecides of redirect: Redirect option
     /// Another route, or none, would take the request without its path parameters: it is rejected.
     | ParametersDecide of written: int option * bare: int option

@@ -76,7 +76,12 @@ type ExplainReport
             |> String.concat "; "
             |> fun rest -> $"answers: {response.Status} {rest}".TrimEnd()
         | RespondsGrpc response ->
-            let message = if response.Message = "" then "" else $": {response.Message}"
+            let message =
+                if response.Message = "" then
+                    ""
+                else
+                    $": {response.Message}"
+
             $"answers: {response.StatusName}{message}"
 
     static let verdictLines (routes: RuleNames) (adhocRules: RuleNames) (explanation: Explanation) =

@@ -33,7 +33,9 @@ type PlainRoutes private () =
                 if listener <> Decoded.Listener.Tls && not outcome.Action.Backends.IsEmpty then
                     match witness route with
                     | Some witness ->
-                        let message = "its requests, and what they carry, may be read and changed on their way"
+                        let message =
+                            "its requests, and what they carry, may be read and changed on their way"
+
                         list.Finding(severity, "plain-exposed-route", route, [], message, [ witness ])
                     | None -> ()
 
@@ -48,7 +50,11 @@ type PlainRoutes private () =
     /// `plain-exposed-route` for each route that forwards requests which come in clear text, a note, or an error when
     /// authorization is required; `demand-cannot-be-met` for a demand that no such request meets.
     static member Findings(configuration: Configuration, authorizationRequired: bool) : IReadOnlyList<Finding> =
-        let severity = if authorizationRequired then Severity.Error else Severity.Info
+        let severity =
+            if authorizationRequired then
+                Severity.Error
+            else
+                Severity.Info
 
         [|
             yield! ofProtocol configuration severity RouteSemantics.http

@@ -45,8 +45,8 @@ type RedirectLoop private () =
         | Ok(Http next) -> Some { next with Headers = request.Headers }
         | _ -> None
 
-    /// The requests of a loop that this one runs into, each with the route that redirects it and the answer; none when it
-    /// ends, or takes too many steps.
+    /// The requests of a loop that this one runs into, each with the route that redirects it and the answer; none when
+    /// it ends, or takes too many steps.
     static let follow redirectOf (start: HttpRequest) =
         let rec step (walked: (HttpRequest * int * string) list) (request: HttpRequest) =
             match walked |> List.tryFindIndex (fun (earlier, _, _) -> earlier = request) with
@@ -62,8 +62,8 @@ type RedirectLoop private () =
 
         step [] start
 
-    /// One error for each set of routes that make a loop, at the first of them. `plain` is the default of the plain-HTTP
-    /// listener; `AnswerNoRoute` when there is none.
+    /// One error for each set of routes that make a loop, at the first of them. `plain` is the default of the
+    /// plain-HTTP listener; `AnswerNoRoute` when there is none.
     static member Findings(configuration: Configuration, plain: PlainDefault) : IReadOnlyList<Finding> =
         let routes = configuration.Director.HttpRoutes
 
@@ -92,13 +92,17 @@ type RedirectLoop private () =
                         match Seq.tryHead loops with
                         | None -> ()
                         | Some loop ->
-                            let members = loop |> List.map (fun (_, route, _) -> route) |> List.distinct |> List.sort
+                            let members =
+                                loop |> List.map (fun (_, route, _) -> route) |> List.distinct |> List.sort
 
                             if known.Add members then
                                 let start, _, _ = loop.Head
                                 let place = members |> List.find (fun route -> route >= 0)
                                 let witness = RequestText.render (Http start)
-                                let chain = loop |> List.map (fun (_, _, answer) -> answer) |> String.concat ", then "
+
+                                let chain =
+                                    loop |> List.map (fun (_, _, answer) -> answer) |> String.concat ", then "
+
                                 let message = $"whoever follows it comes back to the same request: {chain}"
                                 list.Finding(Severity.Error, "redirect-loop", place, [], message, [ witness ])
             |]

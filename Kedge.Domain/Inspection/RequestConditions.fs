@@ -159,7 +159,10 @@ module RequestConditions =
 
     /// Of lists in one order.
     let private meetLists (a: 'value list) (b: 'value list) =
-        if a = b then a else List.filter (fun value -> List.contains value b) a
+        if a = b then
+            a
+        else
+            List.filter (fun value -> List.contains value b) a
 
     let private meetPorts a b =
         match a, b with

@@ -186,7 +186,8 @@ module RequestText =
             let authority = renderAuthority scheme request.Host request.Ports
             "POST", $"{authority}/{request.Service}/{request.Method}", lines request.Metadata, true, false
 
-    /// What `parseOn` the request's listener takes to yield the request again: method, URL, headers, gRPC, forward proxy.
+    /// What `parseOn` the request's listener takes to yield the request again: method, URL, headers, gRPC, forward
+    /// proxy.
     let parts (request: Request) : string * string * string list * bool * bool = partsWith (schemeOf request) request
 
     let private line

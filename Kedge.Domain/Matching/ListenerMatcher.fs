@@ -7,8 +7,7 @@ open Kedge.Domain.Decoded
 module ListenerMatcher =
 
     /// `listener` is a request's, which is never `Any`.
-    let inline holds (expected: Listener) (listener: Listener) : bool =
-        expected = Listener.Any || expected = listener
+    let inline holds (expected: Listener) (listener: Listener) : bool = expected = Listener.Any || expected = listener
 
     let text (listener: Listener) : string =
         match listener with

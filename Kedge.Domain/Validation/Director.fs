@@ -154,7 +154,9 @@ module Director =
     let private demandsInClear (checks: Checks) path listener (action: RouteAction) authorization =
         match authorization with
         | Some(demands: Decoded.Authorization) when
-            listener = Decoded.Listener.Plain && action.Backends.IsEmpty && not demands.Anonymous
+            listener = Decoded.Listener.Plain
+            && action.Backends.IsEmpty
+            && not demands.Anonymous
             ->
             let rule =
                 "must be omitted: on the PLAIN listener, a redirect or a fixed answer asks for no token or certificate"

@@ -26,8 +26,7 @@ type Loaded<'value when 'value: not struct and 'value: not null>
 /// generates.
 [<Sealed>]
 type LoadedFiles
-    private
-    (director: Located<Director>, pool: Located<BackendPool>, bodies: IReadOnlyDictionary<string, byte array>) =
+    private (director: Located<Director>, pool: Located<BackendPool>, bodies: IReadOnlyDictionary<string, byte array>) =
 
     /// In bytes.
     static let maxBody = 1024 * 1024
@@ -52,13 +51,20 @@ type LoadedFiles
     /// The content of the files that fixed answers name, by their paths.
     member _.Bodies = bodies
 
-    /// The same files with those that fixed answers name, or an error for each of these that cannot be read. The function
-    /// yields the content of a file, or what is wrong with it.
+    /// The same files with those that fixed answers name, or an error for each of these that cannot be read. The
+    /// function yields the content of a file, or what is wrong with it.
     member _.ReadBodies(read: Func<string, Result<byte array, string>>) : Loaded<LoadedFiles> =
         let bodies = Dictionary<string, byte array>()
 
         let problem index (file: string) rule =
-            let path = [ Field "http"; Field "routes"; Step.Index index; Field "respond"; Field "body_file" ]
+            let path =
+                [
+                    Field "http"
+                    Field "routes"
+                    Step.Index index
+                    Field "respond"
+                    Field "body_file"
+                ]
 
             {
                 At = director.Source.Locate path

@@ -32,7 +32,9 @@ module internal OwnAction =
 
             checks.Report(path, Malformed(rule, "nothing"))
 
-        let isScheme = redirect.Scheme = "" || redirect.Scheme = "http" || redirect.Scheme = "https"
+        let isScheme =
+            redirect.Scheme = "" || redirect.Scheme = "http" || redirect.Scheme = "https"
+
         checks.Require(Field "scheme" :: path, "must be http or https", redirect.Scheme, isScheme)
         checks.InRange(Field "port" :: path, NumberRange.optionalPort, redirect.Port)
 
@@ -51,8 +53,7 @@ module internal OwnAction =
         }
 
     /// RFC 9110: 204, 205 and 304 have no content.
-    let private hasNoBody (status: uint32) =
-        status = 204u || status = 205u || status = 304u
+    let private hasNoBody (status: uint32) = status = 204u || status = 205u || status = 304u
 
     let private header (checks: Checks) path (name: string) (value: string) =
         let path = Field name :: Field "headers" :: path
@@ -62,7 +63,9 @@ module internal OwnAction =
         | None, "content-type" -> checks.Malformed(path, "must be written as content_type", name)
         | None, "retry-after" -> checks.Malformed(path, "must be written as retry_after", name)
         | None, _ ->
-            let rule = $"must be visible ASCII and spaces, at most {HeaderRule.MaxValue} characters"
+            let rule =
+                $"must be visible ASCII and spaces, at most {HeaderRule.MaxValue} characters"
+
             checks.Require(path, rule, value, HeaderRule.isValue value)
 
     let respond (checks: Checks) path (respond: Decoded.Respond) : FixedResponse =

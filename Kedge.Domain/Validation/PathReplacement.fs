@@ -30,7 +30,10 @@ module PathReplacement =
 
     let private isCanonical (path: string) =
         match RequestPath.canonicalise path with
-        | Ok canonical -> canonical = path && path <> "*" && not (RequestPath.hasParameters (path.AsSpan()))
+        | Ok canonical ->
+            canonical = path
+            && path <> "*"
+            && not (RequestPath.hasParameters (path.AsSpan()))
         | Error _ -> false
 
     /// The text before what a rule leaves open, without its last `/`; none for a rule that is not a prefix of whole
@@ -51,7 +54,13 @@ module PathReplacement =
             WholePath whole
         | Decoded.ReplacePrefix replacement ->
             let at = Field "replace_prefix" :: path
-            let trimmed = if replacement.EndsWith '/' then replacement.Substring(0, replacement.Length - 1) else replacement
+
+            let trimmed =
+                if replacement.EndsWith '/' then
+                    replacement.Substring(0, replacement.Length - 1)
+                else
+                    replacement
+
             checks.Require(at, rule + ", or empty", replacement, trimmed = "" || isCanonical trimmed)
 
             match Array.map prefixOf rules with

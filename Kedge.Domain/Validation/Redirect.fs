@@ -29,8 +29,8 @@ type Redirect =
             StripQuery = false
         }
 
-    /// Percent-encodes what a URL must not contain (RFC 3986, 3.4), so that the text is safe in a header. What the caller
-    /// has encoded stays as it is.
+    /// Percent-encodes what a URL must not contain (RFC 3986, 3.4), so that the text is safe in a header. What the
+    /// caller has encoded stays as it is.
     static member private Query(query: string) : string =
         let isSafe c = c > ' ' && c <= '~' && c <> '"' && c <> '<' && c <> '>' && c <> '#'
 
@@ -47,19 +47,28 @@ type Redirect =
 
             encoded.ToString()
 
-    /// The scheme of a request, which HTTP/1.1 does not send. For a request to a forward proxy it is that of the target,
-    /// and such a target is `https` only when its port says so: for other https URLs clients open a tunnel.
+    /// The scheme of a request, which HTTP/1.1 does not send. For a request to a forward proxy it is that of the
+    /// target, and such a target is `https` only when its port says so: for other https URLs clients open a tunnel.
     static member SchemeOf(listener: Decoded.Listener, mode: Decoded.ProxyMode, ports: AuthorityPorts) : string =
         match mode with
         | Decoded.ProxyMode.ForwardProxy -> if ports.Explicit = 443us then "https" else "http"
-        | _ -> if listener = Decoded.Listener.Plain then "http" else "https"
+        | _ ->
+            if listener = Decoded.Listener.Plain then
+                "http"
+            else
+                "https"
 
     /// The absolute URL of the `Location` header. `scheme` is the request's (`SchemeOf`), `host` is without port and
     /// brackets and not empty, `path` canonical and one that the route takes, `query` without its `?`.
-    member redirect.Location(scheme: string, host: string, ports: AuthorityPorts, path: string, query: string) : string =
+    member redirect.Location
+        (scheme: string, host: string, ports: AuthorityPorts, path: string, query: string)
+        : string =
         let newScheme = if redirect.Scheme = "" then scheme else redirect.Scheme
         let host = if redirect.Host = "" then host else redirect.Host
-        let host = (HostName.withoutTrailingDot (host.AsSpan())).ToString().ToLowerInvariant()
+
+        let host =
+            (HostName.withoutTrailingDot (host.AsSpan())).ToString().ToLowerInvariant()
+
         let isWellKnown port = port = 0us || port = (if newScheme = "https" then 443us else 80us)
 
         let port =
@@ -135,7 +144,12 @@ type FixedResponse =
     }
 
     member response.Text: string =
-        let file = if response.BodyFile = "" then "" else $" with {response.BodyFile}"
+        let file =
+            if response.BodyFile = "" then
+                ""
+            else
+                $" with {response.BodyFile}"
+
         $"respond {response.Status}{file}"
 
 /// A fixed answer to gRPC calls.

@@ -59,7 +59,9 @@ public static class ExplainText
             Winner = report.Winner is { } winner ? Rule(protocol, "routes", winner) : null,
             Action = report.Winner?.ActionText,
             Backend = report.Winner is { BackendName: { Length: > 0 } backend } ? backend : null,
-            BackendKnown = report.Winner is not { BackendName.Length: > 0 } || withoutPool ? (bool?)null : report.BackendKnown,
+            BackendKnown = report.Winner is not { BackendName.Length: > 0 } || withoutPool
+                ? (bool?)null
+                : report.BackendKnown,
             Adhoc = adhoc is null ? null : Decision(protocol, rules, adhoc.decision),
             Rejected = explanation.Verdict.IsParametersDecide,
             Text = report.VerdictLines,

@@ -58,7 +58,8 @@ internal sealed class ForwardedHeaders(ForwardingOptions options)
         outgoing.TryAddWithoutValidation(ProxyHeaders.ForwardedFor, peer);
         outgoing.TryAddWithoutValidation(ProxyHeaders.ForwardedHost, Kept(ProxyHeaders.ForwardedHost) ?? authority);
         outgoing.TryAddWithoutValidation(
-            ProxyHeaders.ForwardedProto, Kept(ProxyHeaders.ForwardedProto) ?? (isTls ? Uri.UriSchemeHttps : Uri.UriSchemeHttp));
+            ProxyHeaders.ForwardedProto,
+            Kept(ProxyHeaders.ForwardedProto) ?? (isTls ? Uri.UriSchemeHttps : Uri.UriSchemeHttp));
 
         if (options.ForwardClientCert && context.Connection.ClientCertificate is { } certificate)
         {

@@ -11,9 +11,9 @@ using Microsoft.AspNetCore.Server.Kestrel.Core.Features;
 namespace Kedge.Host.Listeners;
 
 /// <summary>
-/// HTTP/2 on a listener without TLS, for clients that know in advance that the server speaks it (RFC 9113, 3.3). Nothing
-/// negotiates the protocol there, so the first bytes of the connection decide. The server by itself would speak HTTP/1.1
-/// on every such connection; it is given what it finds after a TLS handshake that chose HTTP/2.
+/// HTTP/2 on a listener without TLS, for clients that know in advance that the server speaks it (RFC 9113, 3.3).
+/// Nothing negotiates the protocol there, so the first bytes of the connection decide. The server by itself would speak
+/// HTTP/1.1 on every such connection; it is given what it finds after a TLS handshake that chose HTTP/2.
 /// </summary>
 internal static class ClearHttp2
 {
@@ -35,7 +35,9 @@ internal static class ClearHttp2
             await next(connection);
         });
 
-    /// <summary>Whether the connection starts with the preface of HTTP/2; null when it ended before that was clear.</summary>
+    /// <summary>
+    /// Whether the connection starts with the preface of HTTP/2; null when it ended before that was clear.
+    /// </summary>
     private static async ValueTask<bool?> TryReadStartAsync(ConnectionContext connection, TimeSpan limit)
     {
         using var timer = CancellationTokenSource.CreateLinkedTokenSource(connection.ConnectionClosed);
@@ -66,7 +68,9 @@ internal static class ClearHttp2
         }
     }
 
-    /// <summary>Null while it may become either. No method of HTTP/1.1 starts like the preface (RFC 9113, 3.4).</summary>
+    /// <summary>
+    /// Null while it may become either. No method of HTTP/1.1 starts like the preface (RFC 9113, 3.4).
+    /// </summary>
     private static bool? IsHttp2(ReadOnlySequence<byte> input)
     {
         ReadOnlySpan<byte> preface = "PRI "u8;

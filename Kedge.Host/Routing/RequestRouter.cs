@@ -94,7 +94,7 @@ public sealed class RequestRouter : IDisposable
         {
             return PlainDefault(view, record);
         }
-        // What answers itself in clear text reveals nothing, and a token that were asked for would be on its way already.
+        // What kedge answers itself in clear text is for everyone, and a token for it would be on its way already.
         if (answer is not null
             && view.Listener == Listener.Plain
             && ReferenceEquals(match.Rule?.Info.Demands, RouteDemands.None))

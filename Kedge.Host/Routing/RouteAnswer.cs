@@ -15,8 +15,8 @@ internal abstract class RouteAnswer(string kind)
     /// <summary>The name of fixed answers in metrics.</summary>
     public const string Respond = "respond";
 
-    // A request body that is not read makes the connection useless for further requests, unless it is small enough to be
-    // skipped.
+    // A request body that is not read makes the connection useless for further requests, unless it is small enough to
+    // be skipped.
     private const long MaxSkippedBody = 64 * 1024;
 
     public string Kind => kind;

@@ -26,7 +26,7 @@ internal sealed class ServingState(
 
     public PerProtocol<Backend[]> Backends => backends;
 
-    /// <summary>What each route answers itself; null for one that forwards requests. In the order of the routes.</summary>
+    /// <summary>What each route answers itself, in the order of the routes; null for one that forwards.</summary>
     public PerProtocol<RouteAnswer?[]> Answers { get; } = PerProtocol.Init(
         protocol => configuration.Routes[protocol]
             .Select(route => RouteAnswer.Of(route.Action, configuration.Files.Bodies))

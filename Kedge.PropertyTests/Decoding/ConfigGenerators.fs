@@ -93,7 +93,11 @@ module ConfigGenerators =
             let! scheme = anyText
             let! host = anyText
             let! port = anyNumber
-            let! path = Gen.oneof [ Gen.map ReplaceFull anyText; Gen.map ReplacePrefix anyText ] |> Gen.optionOf
+
+            let! path =
+                Gen.oneof [ Gen.map ReplaceFull anyText; Gen.map ReplacePrefix anyText ]
+                |> Gen.optionOf
+
             let! status = anyNumber
             let! stripQuery = anyFlag
 

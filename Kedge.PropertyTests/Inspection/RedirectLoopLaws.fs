@@ -47,11 +47,15 @@ let private answer (configuration: Configuration) (plain: PlainDefault) (request
         | Redirects redirect -> Some(HttpRequest.location redirect request)
         | _ -> None
     | None when request.Listener = Decoded.Listener.Plain ->
-        plain.Redirect |> Option.map (fun redirect -> HttpRequest.location redirect request)
+        plain.Redirect
+        |> Option.map (fun redirect -> HttpRequest.location redirect request)
     | None -> None
 
 let private listenerOf (location: string) =
-    if location.StartsWith "http://" then Decoded.Listener.Plain else Decoded.Listener.Tls
+    if location.StartsWith "http://" then
+        Decoded.Listener.Plain
+    else
+        Decoded.Listener.Tls
 
 let private read (listener: Decoded.Listener) (url: string) : HttpRequest =
     match RequestText.parseOn listener ("GET", url, [], false, false) with
@@ -87,7 +91,13 @@ let tests =
                         Expect.equal finding.Kind "redirect-loop" ""
                         let words = finding.Witnesses[0].Split ' '
                         let isPlain = Array.contains "--listener=plain" words
-                        let listener = if isPlain then Decoded.Listener.Plain else Decoded.Listener.Tls
+
+                        let listener =
+                            if isPlain then
+                                Decoded.Listener.Plain
+                            else
+                                Decoded.Listener.Tls
+
                         Expect.isTrue (isEndless configuration plain (read listener words[1])) finding.Message
 
                     let endless =

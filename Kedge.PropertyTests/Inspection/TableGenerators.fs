@@ -141,8 +141,12 @@ let httpRoute: Gen<HttpRoute> =
             mostly Decoded.ProxyMode.Any [ Decoded.ProxyMode.ReverseProxy; Decoded.ProxyMode.ForwardProxy ]
 
         let! demands = demands
-        let! listener = mostly Decoded.Listener.Tls [ Decoded.Listener.Plain; Decoded.Listener.Any ]
-        let! action = action [ Redirects(Redirect.ToHttps 443us); Responds fixedResponse ] backend
+
+        let! listener =
+            mostly Decoded.Listener.Tls [ Decoded.Listener.Plain; Decoded.Listener.Any ]
+
+        let! action =
+            action [ Redirects(Redirect.ToHttps 443us); Responds fixedResponse ] backend
 
         return
             { HttpRoute.ToBackend backend with
@@ -152,18 +156,17 @@ let httpRoute: Gen<HttpRoute> =
                 Headers = headers
                 Mode = mode
                 Listener = listener
-                Outcome =
-                    {
-                        Action = action
-                        Demands = demands
-                    }
+                Outcome = { Action = action; Demands = demands }
             }
     }
 
 let grpcRoute: Gen<GrpcRoute> =
     gen {
         let! backend = Gen.elements [ "one"; "two"; "three" ]
-        let! listener = mostly Decoded.Listener.Tls [ Decoded.Listener.Plain; Decoded.Listener.Any ]
+
+        let! listener =
+            mostly Decoded.Listener.Tls [ Decoded.Listener.Plain; Decoded.Listener.Any ]
+
         let! action = action [ RespondsGrpc fixedGrpcResponse ] backend
         let! host = host
         let! port = port
@@ -193,11 +196,7 @@ let grpcRoute: Gen<GrpcRoute> =
                 Port = port
                 Metadata = metadata
                 Listener = listener
-                Outcome =
-                    {
-                        Action = action
-                        Demands = demands
-                    }
+                Outcome = { Action = action; Demands = demands }
             }
     }
 
@@ -238,8 +237,12 @@ let conditionsRoute: Gen<HttpRoute> =
                 ]
 
         let! demands = demands
-        let! listener = mostly Decoded.Listener.Tls [ Decoded.Listener.Plain; Decoded.Listener.Any ]
-        let! action = action [ Redirects(Redirect.ToHttps 443us); Responds fixedResponse ] backend
+
+        let! listener =
+            mostly Decoded.Listener.Tls [ Decoded.Listener.Plain; Decoded.Listener.Any ]
+
+        let! action =
+            action [ Redirects(Redirect.ToHttps 443us); Responds fixedResponse ] backend
 
         return
             { HttpRoute.ToBackend backend with

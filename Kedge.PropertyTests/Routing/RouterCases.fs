@@ -124,7 +124,13 @@ module RouterCases =
     let private listenerFor (expected: Decoded.Listener) =
         Gen.frequency
             [
-                8, Gen.constant (if expected = Decoded.Listener.Any then Decoded.Listener.Plain else expected)
+                8,
+                Gen.constant (
+                    if expected = Decoded.Listener.Any then
+                        Decoded.Listener.Plain
+                    else
+                        expected
+                )
                 1, Gen.elements [ Decoded.Listener.Tls; Decoded.Listener.Plain ]
             ]
 

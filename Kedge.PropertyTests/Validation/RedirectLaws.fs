@@ -46,14 +46,37 @@ let private path =
 
 let private change =
     gen {
-        let! prefix = path |> Gen.map (fun path -> if path.EndsWith '/' then path.Substring(0, path.Length - 1) else path)
-        let! replacement = path |> Gen.map (fun path -> if path.EndsWith '/' then path.Substring(0, path.Length - 1) else path)
+        let! prefix =
+            path
+            |> Gen.map (fun path ->
+                if path.EndsWith '/' then
+                    path.Substring(0, path.Length - 1)
+                else
+                    path)
+
+        let! replacement =
+            path
+            |> Gen.map (fun path ->
+                if path.EndsWith '/' then
+                    path.Substring(0, path.Length - 1)
+                else
+                    path)
+
         let! whole = path
         let! isWhole = Gen.elements [ true; false; false ]
-        return if isWhole then WholePath whole else PathStart(prefix, replacement)
+
+        return
+            if isWhole then
+                WholePath whole
+            else
+                PathStart(prefix, replacement)
     }
 
-type private Case = { Redirect: Redirect; Request: HttpRequest }
+type private Case =
+    {
+        Redirect: Redirect
+        Request: HttpRequest
+    }
 
 let private case =
     gen {
@@ -65,7 +88,10 @@ let private case =
         let! below = Gen.elements [ true; true; false ]
         let! stripQuery = Gen.elements [ true; false ]
         let! query = Gen.elements [ ""; "a=1&b=%20"; "x=<é>#\"\r\nSet-Cookie: a" ]
-        let! ports = Gen.elements [ AuthorityPorts.Unspecified; AuthorityPorts.Of 80us; AuthorityPorts.Of 8443us ]
+
+        let! ports =
+            Gen.elements [ AuthorityPorts.Unspecified; AuthorityPorts.Of 80us; AuthorityPorts.Of 8443us ]
+
         let! listener = Gen.elements [ Decoded.Listener.Tls; Decoded.Listener.Plain ]
         let! requestHost = Gen.elements [ "A.example"; "a.example."; "::1" ]
 
@@ -99,8 +125,7 @@ let private case =
             }
     }
 
-let private isCanonical (path: string) =
-    RequestPath.canonicalise path = Ok path
+let private isCanonical (path: string) = RequestPath.canonicalise path = Ok path
 
 [<Tests>]
 let tests =
@@ -131,19 +156,34 @@ let tests =
                 (fun seen case ->
                     let redirect, request = case.Redirect, case.Request
                     let location = HttpRequest.location redirect request
-                    let scheme = if request.Listener = Decoded.Listener.Plain then "http" else "https"
+
+                    let scheme =
+                        if request.Listener = Decoded.Listener.Plain then
+                            "http"
+                        else
+                            "https"
+
                     Expect.isTrue (location |> Seq.forall (fun c -> c > ' ' && c <= '~')) location
                     Expect.isFalse (location.Contains '#') location
                     let url = Uri location
                     Expect.equal url.Scheme (if redirect.Scheme = "" then scheme else redirect.Scheme) location
-                    let host = if redirect.Host = "" then request.Host.ToLowerInvariant().TrimEnd '.' else redirect.Host
+
+                    let host =
+                        if redirect.Host = "" then
+                            request.Host.ToLowerInvariant().TrimEnd '.'
+                        else
+                            redirect.Host
+
                     Expect.equal (url.Host.Trim('[', ']')) host location
                     let standard = if url.Scheme = "https" then 443 else 80
 
                     let port =
-                        if redirect.Port <> 0us then int redirect.Port
-                        elif redirect.Scheme <> "" || request.Ports.Explicit = 0us then standard
-                        else int request.Ports.Explicit
+                        if redirect.Port <> 0us then
+                            int redirect.Port
+                        elif redirect.Scheme <> "" || request.Ports.Explicit = 0us then
+                            standard
+                        else
+                            int request.Ports.Explicit
 
                     Expect.equal url.Port port location
                     Expect.equal (location.Contains $":{port}") (port <> standard) "a well-known port is left out"

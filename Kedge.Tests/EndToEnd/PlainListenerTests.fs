@@ -55,7 +55,9 @@ let private kedge =
                 Json.directorWithAdhoc
                     (http body)
                     grpc
-                    [ """{ "dns_name_matcher": "127.0.0.1", "port": { "allowed_ranges": [{ "from": 1024, "to": 65535 }] } }""" ],
+                    [
+                        """{ "dns_name_matcher": "127.0.0.1", "port": { "allowed_ranges": [{ "from": 1024, "to": 65535 }] } }"""
+                    ],
                 Json.pool [ Json.backend "alpha" alpha.Value.Port ] [ Json.backend "echo" echo.Value.Port ],
                 [
                     $"--server_http_plain_port={plainPort.Value}"
@@ -160,7 +162,9 @@ let tests =
 
             case "neither ad-hoc rules nor tunnels hold in clear text" (fun () ->
                 task {
-                    use socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp)
+                    use socket =
+                        new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp)
+
                     kedge.Value |> ignore
                     do! socket.ConnectAsync(IPEndPoint(IPAddress.Loopback, plainPort.Value))
                     use stream = new NetworkStream(socket)
@@ -174,7 +178,9 @@ let tests =
                             return Encoding.ASCII.GetString(buffer, 0, count)
                         }
 
-                    let! absolute = exchange $"GET http://{target}/adhoc HTTP/1.1\r\nHost: {target}\r\n\r\n"
+                    let! absolute =
+                        exchange $"GET http://{target}/adhoc HTTP/1.1\r\nHost: {target}\r\n\r\n"
+
                     Expect.stringContains absolute "308" "redirected, not forwarded"
                     let! tunnel = exchange $"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n"
                     Expect.stringContains tunnel "405" "no tunnel"
@@ -195,7 +201,9 @@ let tests =
                             GrpcChannelOptions(HttpHandler = Clients.handler plainPort.Value None)
                         )
 
-                    let! refused = status (Echo.EchoClient(other).UnaryAsync(EchoRequest()).ResponseAsync)
+                    let! refused =
+                        status (Echo.EchoClient(other).UnaryAsync(EchoRequest()).ResponseAsync)
+
                     Expect.equal (fst refused) StatusCode.Unimplemented "a route for TLS"
                 })
 
@@ -240,7 +248,10 @@ let tests =
                                 Expect.equal (text.Header "Content-Type") "text/plain; charset=utf-8" name
                                 let! empty = get client "https://empty.example/" []
                                 Expect.equal (empty.Status, empty.Body) (204, "") name
-                                let! head = send client (new HttpRequestMessage(HttpMethod.Head, "https://text.example/"))
+
+                                let! head =
+                                    send client (new HttpRequestMessage(HttpMethod.Head, "https://text.example/"))
+
                                 Expect.equal (head.Header "Content-Length", head.Body) ("5", "") name
                             })
                 })
@@ -276,7 +287,9 @@ let tests =
                     Expect.equal (int answer.StatusCode) 200 "HTTP/2"
                     forever.SetResult()
 
-                    use socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp)
+                    use socket =
+                        new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp)
+
                     do! socket.ConnectAsync(IPEndPoint(IPAddress.Loopback, plainPort.Value))
                     use stream = new NetworkStream(socket)
 
@@ -302,7 +315,10 @@ let tests =
                 task {
                     for port in [ kedge.Value.GrpcPort; kedge.Value.HttpsPort ] do
                         use channel = Clients.grpc port None "down.example"
-                        let! answer = status (Echo.EchoClient(channel).UnaryAsync(EchoRequest()).ResponseAsync)
+
+                        let! answer =
+                            status (Echo.EchoClient(channel).UnaryAsync(EchoRequest()).ResponseAsync)
+
                         Expect.equal answer (StatusCode.Unavailable, "back söon") $"port {port}"
                 })
 
@@ -342,9 +358,13 @@ let tests =
                             [ $"--server_http_plain_port={port}"; "--server_header_timeout=300ms" ]
                         )
 
-                    use socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp)
+                    use socket =
+                        new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp)
+
                     do! socket.ConnectAsync(IPEndPoint(IPAddress.Loopback, port))
-                    let! _ = socket.SendAsync(ReadOnlyMemory(Encoding.ASCII.GetBytes "PRI"), SocketFlags.None)
+
+                    let! _ =
+                        socket.SendAsync(ReadOnlyMemory(Encoding.ASCII.GetBytes "PRI"), SocketFlags.None)
 
                     let! count =
                         task {
@@ -391,7 +411,9 @@ let tests =
                                 []
                         )
 
-                    let pool = "--kedge_config_backendpool_config=" + Json.pool [ Json.backend "one" 80 ] []
+                    let pool =
+                        "--kedge_config_backendpool_config=" + Json.pool [ Json.backend "one" 80 ] []
+
                     let arguments = [ "check"; "--output=json"; InspectionStage.director file; pool ]
 
                     let kinds (out: string array) =
@@ -415,14 +437,19 @@ let tests =
 
                     let explain (words: string list) =
                         task {
-                            let! code, out, errors = InspectionStage.run ([ "explain" ] @ words @ [ InspectionStage.director file ])
+                            let! code, out, errors =
+                                InspectionStage.run ([ "explain" ] @ words @ [ InspectionStage.director file ])
+
                             Expect.equal (code, errors) (0, [||]) "explained"
                             return String.Join('\n', out)
                         }
 
                     let! answer = explain [ "GET"; "https://a.example:8443/x?y" ]
                     Expect.stringContains answer "answers: 302 Location: https://b.example:8443/x?y" ""
-                    let! byPort = explain [ "GET"; "http://z.example:8081/x"; "--server_http_plain_port=8081" ]
+
+                    let! byPort =
+                        explain [ "GET"; "http://z.example:8081/x"; "--server_http_plain_port=8081" ]
+
                     Expect.stringContains byPort "answers: 308 Location: https://z.example/x" "the port says it"
                     let! byFlag = explain [ "GET"; "http://d.example/x"; "--listener=plain" ]
                     Expect.stringContains byFlag "backend: one" ""
@@ -431,7 +458,9 @@ let tests =
                         scratch.Write(
                             "after.json",
                             Json.director
-                                [ """{ "host_matcher": "d.example", "listener": "ANY", "respond": { "status": 503 } }""" ]
+                                [
+                                    """{ "host_matcher": "d.example", "listener": "ANY", "respond": { "status": 503 } }"""
+                                ]
                                 []
                         )
 
@@ -439,7 +468,9 @@ let tests =
                         scratch.Write(
                             "before.json",
                             Json.director
-                                [ """{ "host_matcher": "d.example", "listener": "ANY", "backend_name": "one" }""" ]
+                                [
+                                    """{ "host_matcher": "d.example", "listener": "ANY", "backend_name": "one" }"""
+                                ]
                                 []
                         )
 
@@ -458,10 +489,14 @@ let tests =
                         let director =
                             scratch.Write(
                                 "director.json",
-                                Json.director [ $$"""{ "respond": { "status": 503, "body_file": {{Json.value file}} } }""" ] []
+                                Json.director
+                                    [ $$"""{ "respond": { "status": 503, "body_file": {{Json.value file}} } }""" ]
+                                    []
                             )
 
-                        let! code, out, _ = InspectionStage.run [ "check"; InspectionStage.director director ]
+                        let! code, out, _ =
+                            InspectionStage.run [ "check"; InspectionStage.director director ]
+
                         Expect.equal code 1 file
                         Expect.stringContains out[0] "$.http.routes[0].respond.body_file" file
                         Expect.stringContains out[0] problem file
