@@ -31,8 +31,8 @@ public sealed class RuleHits
     public long Count => Volatile.Read(ref _count.Value);
 
     /// <summary>
-    /// The hits of the rules of a configuration. A rule with the same name as a previous one, or without a name and with
-    /// the same conditions and backend, keeps its count.
+    /// The hits of the rules of a configuration. A rule with the same name as a previous one, or without a name and
+    /// with the same conditions and backend, keeps its count.
     /// </summary>
     /// <param name="rules">In the order of the configuration.</param>
     /// <param name="previous">Those of the configuration before; null when there was none.</param>
