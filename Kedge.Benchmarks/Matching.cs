@@ -182,6 +182,7 @@ public class HttpConditionMatching
     public int Table()
     {
         var headers = default(NoHeaders);
+        var ports = AuthorityPorts.Of(443);
         return _table.Match(
             "POST",
             _host,
