@@ -186,7 +186,7 @@ public class HttpConditionMatching
         return _table.Match(
             "POST",
             _host,
-            AuthorityPorts.Of(443),
+            ports,
             "/api/v1/things/42",
             "page=3&v=2",
             ProxyMode.ReverseProxy,
