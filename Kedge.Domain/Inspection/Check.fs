@@ -151,13 +151,15 @@ type Check private () =
 
         match finding with
         | Duplicate(route, first, taken) ->
-            let backend = list.Infos[route].BackendName
+            let action = list.Infos[route].ActionText
 
             let consequence =
-                if backend = list.Infos[first].BackendName then
+                if action = list.Infos[first].ActionText then
                     ""
+                elif list.Infos[route].BackendName = "" then
+                    $", and its action ({action}) is never taken"
                 else
-                    $", and its backend {backend} is never used"
+                    $", and its backend {action} is never used"
 
             report
                 Severity.Warning
@@ -200,7 +202,7 @@ type Check private () =
         | RewriteWithoutEffect(route, witness) ->
             let field =
                 match (list.Infos[route].Filters |> Option.ofObj |> Option.bind _.Path) with
-                | Some(ReplaceFull _) -> "replace_full"
+                | Some(WholePath _) -> "replace_full"
                 | _ -> "replace_prefix"
 
             let part = [ Field "rewrite"; Field field ]
@@ -275,6 +277,7 @@ type Check private () =
                     Path = "/"
                     Query = ""
                     Mode = Decoded.ProxyMode.ReverseProxy
+                    Listener = Decoded.Listener.Tls
                     Headers = []
                 }
         | Protocol.Grpc ->
@@ -284,6 +287,7 @@ type Check private () =
                     Ports = ports
                     Service = "any.Service"
                     Method = "Any"
+                    Listener = Decoded.Listener.Tls
                     Metadata = []
                 }
 

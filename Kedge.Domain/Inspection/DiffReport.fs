@@ -20,7 +20,9 @@ type DiffReport private () =
     static let outcome (configuration: Configuration) index (request: Request) =
         let protocol = request.Protocol
 
-        if index >= 0 then
+        if index < 0 && request.Listener = Decoded.Listener.Plain then
+            "no route; what the plain-HTTP listener does by default"
+        elif index >= 0 then
             routeEntry protocol configuration index
         else
             let decision = configuration.DecideAdhoc(protocol, request.Host, request.Ports)
@@ -97,6 +99,8 @@ type DiffReport private () =
                             { semantics.Any with
                                 Host = ExactHost host
                                 Modes = [ mode ]
+                                // Ad-hoc rules hold on the TLS listeners alone.
+                                Listeners = [ Decoded.Listener.Tls ]
                             }
 
                         for point in space.Value.Representatives conditions do

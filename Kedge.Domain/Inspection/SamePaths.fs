@@ -29,7 +29,7 @@ module internal SamePaths =
         (space: RequestSpace)
         (route: int)
         (conditions: RequestConditions)
-        (rewrite: PathRewrite option)
+        (rewrite: PathReplacement option)
         =
         [
             for text in conditions.Texts do
@@ -41,7 +41,7 @@ module internal SamePaths =
                         Text = text
                         Back = ValueSome
                     }
-                | Some(ReplaceFull full), _ ->
+                | Some(WholePath full), _ ->
                     match space.Texts.Representatives text with
                     | first :: _ ->
                         {
@@ -53,13 +53,13 @@ module internal SamePaths =
                 | Some rewrite, Exactly path ->
                     {
                         Route = route
-                        Text = Exactly(rewrite.Forth path)
+                        Text = Exactly(rewrite.Of path)
                         Back = fun _ -> ValueSome path
                     }
                 | Some rewrite, StartingWith beginning ->
                     {
                         Route = route
-                        Text = StartingWith(rewrite.Forth beginning)
+                        Text = StartingWith(rewrite.Of beginning)
                         Back = rewrite.Back
                     }
         ]

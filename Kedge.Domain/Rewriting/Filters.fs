@@ -4,7 +4,7 @@ namespace Kedge.Domain
 /// decided by the request as the caller sent it.
 type Filters =
     {
-        Path: PathRewrite option
+        Path: PathReplacement option
         /// The host, perhaps with a port, that the backend sees; empty = that of the caller.
         Host: string
         /// Whether what responses say about the changed host and path is changed back (see `ReverseLocation`).
@@ -39,7 +39,7 @@ type Filters =
     /// The path that the backend sees.
     member filters.Forth(path: string) : string =
         match filters.Path with
-        | Some rewrite -> rewrite.Forth path
+        | Some change -> change.Of path
         | None -> path
 
     /// The request as the backend sees it, on one line: `GET /v1/x, Host shop.internal, x-env: prod`. Of the headers,

@@ -50,7 +50,7 @@ type HeaderValue =
     /// Whether the value of a variable may become a part of a header: visible ASCII and blanks, 1 to 4,096 characters.
     static member IsPrintable(text: string) : bool =
         text.Length > 0
-        && text.Length <= 4096
+        && text.Length <= HeaderRule.MaxValue
         && text |> Seq.forall (fun c -> c >= ' ' && c <= '~')
 
     /// The value for a request, given the values of variables, where null and empty = absent. None when one of its
@@ -90,10 +90,6 @@ type HeaderChange =
 
 [<RequireQualifiedAccess>]
 module HeaderChange =
-
-    /// In characters.
-    [<Literal>]
-    let MaxValue = 4096
 
     /// Why a route must not change a header of a valid name; none when it may.
     let private reserved (name: string) : string voption =
@@ -158,9 +154,9 @@ module HeaderChange =
                     Literal(text.Substring at)
             ]
 
-        if text.Length > MaxValue then
-            Error $"at most {MaxValue} characters"
-        elif text |> Seq.exists (fun c -> c < ' ' || c > '~') || text.Trim ' ' <> text then
+        if text.Length > HeaderRule.MaxValue then
+            Error $"at most {HeaderRule.MaxValue} characters"
+        elif not (HeaderRule.isValue text) then
             Error "a header value: visible ASCII and blanks, none at its ends"
         elif unknown <> "" then
             let known = HeaderVariable.All |> List.map _.Text |> String.concat ", "

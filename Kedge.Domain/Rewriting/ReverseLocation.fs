@@ -96,7 +96,7 @@ module ReverseLocation =
                 // A cookie for the root is one for the prefix itself, too.
                 let known =
                     match filters.Path with
-                    | Some(ReplacePrefix(prefix, "")) when path = "/" && prefix <> "" -> ValueSome prefix
+                    | Some(PathStart(prefix, "")) when path = "/" && prefix <> "" -> ValueSome prefix
                     | _ -> back filters path
 
                 match known with

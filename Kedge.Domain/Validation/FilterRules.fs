@@ -6,21 +6,17 @@ open System
 [<RequireQualifiedAccess>]
 module internal FilterRules =
 
-    /// One path rule, which is a prefix, is what `replace_prefix` replaces.
-    let private prefix (checks: Checks) path (rules: PathRule array) (replacement: string) : PathRewrite option =
-        let field = Field "replace_prefix" :: path
+    let private pathChange (checks: Checks) path (rules: PathRule array) (change: Decoded.PathChange) =
+        let field, text =
+            match change with
+            | Decoded.ReplaceFull text -> "replace_full", text
+            | Decoded.ReplacePrefix text -> "replace_prefix", text
 
-        let parsed =
-            checks.Parsed(field, replacement, "", PathRewrite.tryParseReplacement replacement)
-
-        match rules |> Array.map PathRewrite.prefixOf with
-        | [| ValueSome prefix |] -> Some(ReplacePrefix(prefix, parsed))
-        | _ ->
-            let rule =
-                "needs a route with exactly one path rule, a prefix such as `/api/**` (rewrite-needs-one-prefix)"
-
-            checks.Malformed(field, rule, replacement)
+        if text.Contains '*' then
+            checks.Malformed(Field field :: path, "must be a path without a `*`, which would be kept as it is", text)
             None
+        else
+            Some(PathReplacement.validate checks path rules change)
 
     let private host (checks: Checks) path (text: string) : string =
         let mutable authority = Unchecked.defaultof<Authority>
@@ -46,10 +42,8 @@ module internal FilterRules =
             let pathRewrite =
                 match rewrite.ReplacePrefix, rewrite.ReplaceFull with
                 | None, None -> None
-                | Some replacement, None -> prefix checks path rules replacement
-                | None, Some full ->
-                    let field = Field "replace_full" :: path
-                    Some(ReplaceFull(checks.Parsed(field, full, "/", PathRewrite.tryParseFull full)))
+                | Some replacement, None -> pathChange checks path rules (Decoded.ReplacePrefix replacement)
+                | None, Some full -> pathChange checks path rules (Decoded.ReplaceFull full)
                 | Some _, Some full ->
                     checks.Malformed(Field "replace_full" :: path, "excludes replace_prefix: keep one of them", full)
                     None
@@ -108,6 +102,15 @@ module internal FilterRules =
                 yield! valued "set" changes.Set SetHeader
                 yield! valued "add" changes.Add AddHeader
             ]
+
+    /// A route without a backend has no request to change.
+    let onlyForwarded (checks: Checks) path (backends: string list) (rewrite: bool, requestHeaders: bool) =
+        let omitted field isGiven =
+            if isGiven && backends.IsEmpty then
+                checks.Report(Field field :: path, Malformed("must be omitted: the route forwards no request", field))
+
+        omitted "rewrite" rewrite
+        omitted "request_headers" requestHeaders
 
     let headers
         (checks: Checks)

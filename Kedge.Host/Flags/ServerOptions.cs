@@ -1,4 +1,5 @@
 using System.Net;
+using Kedge.Domain;
 using Kedge.Domain.Discovery;
 
 namespace Kedge.Host.Flags;
@@ -32,27 +33,34 @@ public sealed record ListenerOptions(
     IPAddress BindAddress,
     int GrpcTlsPort,
     int HttpTlsPort,
+    int HttpPlainPort,
     int HttpPort,
     int GrpcHealthPort,
     string MetricsPath,
     TimeSpan MaxReadTimeout,
     TimeSpan MaxWriteTimeout,
     TimeSpan SigtermTimeout,
+    TimeSpan HstsMaxAge,
     ListenerLimits Limits)
 {
     /// <summary>Whether any listener needs a certificate.</summary>
     public bool HasTls => GrpcTlsPort != 0 || HttpTlsPort != 0;
 
+    /// <summary>Whether there is any listener for proxied traffic.</summary>
+    public bool HasProxy => HasTls || HttpPlainPort != 0;
+
     public static ListenerOptions From(FlagValues flags) => new(
         flags.Get(FlagCatalogue.BindAddress),
         flags.Get(FlagCatalogue.GrpcTlsPort),
         flags.Get(FlagCatalogue.HttpTlsPort),
+        flags.Get(FlagCatalogue.HttpPlainPort),
         flags.Get(FlagCatalogue.HttpPort),
         flags.Get(FlagCatalogue.GrpcHealthPort),
         flags.Get(FlagCatalogue.MetricsPath),
         flags.Get(FlagCatalogue.MaxReadTimeout),
         flags.Get(FlagCatalogue.MaxWriteTimeout),
         flags.Get(FlagCatalogue.SigtermTimeout),
+        flags.Get(FlagCatalogue.HstsMaxAge),
         ListenerLimits.From(flags));
 }
 
@@ -125,6 +133,8 @@ public sealed record ForwardingOptions(
     bool ForwardClientCert,
     bool AdhocAllowLoopback,
     bool HttpConnectEnabled,
+    int NoRouteStatus,
+    PlainDefault PlainDefault,
     TimeSpan FailedTargetBackoff,
     bool LogResolution,
     int MaxTarget)
@@ -135,10 +145,18 @@ public sealed record ForwardingOptions(
         flags.Get(FlagCatalogue.ForwardClientCert),
         flags.Get(FlagCatalogue.AdhocAllowLoopback),
         flags.Get(FlagCatalogue.HttpConnectEnabled),
+        flags.Get(FlagCatalogue.NoRouteStatus),
+        PlainDefaultOf(flags),
         flags.Get(FlagCatalogue.FailedTargetBackoff),
         flags.Get(FlagCatalogue.LogResolution),
         // As the listeners limit the request line.
         flags.Get(FlagCatalogue.MaxHeaderBytes) / 4);
+
+    /// <summary>What the plain port does with requests that no route takes.</summary>
+    public static PlainDefault PlainDefaultOf(FlagValues flags) =>
+        flags.Get(FlagCatalogue.HttpPlainDefault) == PlainDefaultChoice.Redirect
+            ? PlainDefault.NewRedirectToHttps((ushort)flags.Get(FlagCatalogue.HttpPlainRedirectPort))
+            : PlainDefault.AnswerNoRoute;
 }
 
 public sealed record ServiceDiscoveryOptions(

@@ -1,7 +1,6 @@
 using System.Diagnostics;
 using System.Net;
 using System.Net.Http.Headers;
-using Kedge.Domain;
 using Kedge.Host.Http;
 using Kedge.Host.Routing;
 using Kedge.Host.Telemetry;
@@ -73,12 +72,8 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
         return default;
     }
 
-    private RequestFacts FactsOf(HttpContext context) => _facts ??= new(
-        context, exchange.Record, HostOf(exchange.Record.Authority), forwarded.ClientAddressOf(context));
-
-    private static string HostOf(string authority) => Authority.TryParse(authority, out var parts)
-        ? authority.Substring(parts.HostStart, parts.HostLength)
-        : "";
+    private RequestFacts FactsOf(HttpContext context) =>
+        _facts ??= HeaderChanges.FactsOf(context, exchange.Record, forwarded);
 
     private void Add(HttpRequestHeaders outgoing, string name, StringValues values)
     {

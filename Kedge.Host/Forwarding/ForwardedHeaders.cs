@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Http.Headers;
 using Kedge.Host.Flags;
 using Kedge.Host.Http;
+using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.Extensions.Primitives;
 
 namespace Kedge.Host.Forwarding;
@@ -61,7 +62,7 @@ internal sealed class ForwardedHeaders(ForwardingOptions options)
     }
 
     /// <summary>
-    /// Sets the headers from the connection, which is always TLS. From a trusted peer, X-Forwarded-For is extended, and
+    /// Sets the headers from the connection. From a trusted peer, X-Forwarded-For is extended, and
     /// X-Forwarded-Host and -Proto, which describe the first hop, are kept.
     /// </summary>
     /// <param name="outgoing">The headers of the request to the backend.</param>
@@ -71,6 +72,8 @@ internal sealed class ForwardedHeaders(ForwardingOptions options)
     public void Add(HttpRequestHeaders outgoing, HttpContext context, string authority, bool isTrusted)
     {
         var incoming = context.Request.Headers;
+        // Not the request's scheme, which a client may choose in HTTP/2.
+        var isTls = context.Features.Get<ITlsHandshakeFeature>() is not null;
         var peer = context.Connection.RemoteIpAddress is { } address ? Unmapped(address).ToString() : "unknown";
         if (isTrusted
             && incoming.TryGetValue(ProxyHeaders.ForwardedFor, out var chain)
@@ -81,7 +84,8 @@ internal sealed class ForwardedHeaders(ForwardingOptions options)
         outgoing.TryAddWithoutValidation(ProxyHeaders.ForwardedFor, peer);
         outgoing.TryAddWithoutValidation(ProxyHeaders.ForwardedHost, Kept(ProxyHeaders.ForwardedHost) ?? authority);
         outgoing.TryAddWithoutValidation(
-            ProxyHeaders.ForwardedProto, Kept(ProxyHeaders.ForwardedProto) ?? Uri.UriSchemeHttps);
+            ProxyHeaders.ForwardedProto,
+            Kept(ProxyHeaders.ForwardedProto) ?? (isTls ? Uri.UriSchemeHttps : Uri.UriSchemeHttp));
 
         if (options.ForwardClientCert && context.Connection.ClientCertificate is { } certificate)
         {

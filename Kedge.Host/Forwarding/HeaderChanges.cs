@@ -2,6 +2,7 @@ using System.Collections.Frozen;
 using System.Net.Http.Headers;
 using Kedge.Domain;
 using Kedge.Host.Routing;
+using Kedge.Host.Telemetry;
 using Microsoft.Extensions.Primitives;
 using Microsoft.Net.Http.Headers;
 
@@ -17,6 +18,15 @@ internal static class HeaderChanges
         HeaderNames.ContentLength, HeaderNames.ContentLocation, HeaderNames.ContentMD5, HeaderNames.ContentRange,
         HeaderNames.ContentType, HeaderNames.Expires, HeaderNames.LastModified,
     }.ToFrozenSet(StringComparer.OrdinalIgnoreCase);
+
+    /// <summary>What the values of headers may say about the request.</summary>
+    public static RequestFacts FactsOf(HttpContext context, RequestRecord record, ForwardedHeaders forwarded) => new(
+        context,
+        record,
+        Authority.TryParse(record.Authority, out var parts)
+            ? record.Authority.Substring(parts.HostStart, parts.HostLength)
+            : "",
+        forwarded.ClientAddressOf(context));
 
     /// <summary>Changes the headers of a request to a backend, after all others are set.</summary>
     public static void ApplyTo(Exchange exchange, HttpRequestHeaders headers, Filters filters, RequestFacts facts)

@@ -103,8 +103,13 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
     public Task WriteAsync(HttpContext context, Protocol protocol, string? requestId, string? backendName)
     {
         var response = context.Response;
-        response.Clear();
         var headers = response.Headers;
+        var hsts = headers.StrictTransportSecurity;
+        response.Clear();
+        if (hsts.Count > 0)
+        {
+            headers.StrictTransportSecurity = hsts;
+        }
         if (requestId is not null)
         {
             headers[ProxyHeaders.RequestId] = requestId;

@@ -80,7 +80,7 @@ public sealed class KedgeServer : IAsyncDisposable
         ServerMetrics.Register(_telemetry, _router, store, certificates, logging);
         ClusterMetrics.Register(_telemetry.Meter, _cluster, _discovery);
 
-        if (certificates is not null && _options.HasTls)
+        if (_options.HasProxy)
         {
             _proxy = ProxyListeners.Create(_options, certificates, _engine, _telemetry, loggers);
         }

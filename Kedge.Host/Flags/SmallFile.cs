@@ -1,0 +1,70 @@
+using System.Runtime.InteropServices;
+using System.Text;
+using Microsoft.Win32.SafeHandles;
+
+namespace Kedge.Host.Flags;
+
+/// <summary>
+/// Reads files whose paths an operator gives: configuration, certificates, tokens. Such a path may name anything, so a
+/// named pipe does not block the reader, and a device without an end does not fill the memory.
+/// </summary>
+public static class SmallFile
+{
+    /// <summary>The largest content that is read, in bytes.</summary>
+    public const int MaxLength = 16 * 1024 * 1024;
+
+    // Linux: O_RDONLY | O_NONBLOCK | O_CLOEXEC. Without O_NONBLOCK, opening a named pipe waits for a writer.
+    private const int ReadOnlyNonBlocking = 0x800 | 0x80000;
+
+    /// <exception cref="IOException">
+    /// It is not a regular file, is larger than <see cref="MaxLength"/>, or cannot be read.
+    /// </exception>
+    /// <exception cref="UnauthorizedAccessException">It is a directory, or permission is denied.</exception>
+    public static byte[] Read(string path)
+    {
+        using var handle = Open(path);
+        using var stream = new FileStream(handle, FileAccess.Read, bufferSize: 1, isAsync: false);
+        if (!stream.CanSeek)
+        {
+            throw new IOException("is not a regular file");
+        }
+        var content = new byte[Math.Min(stream.Length, MaxLength) + 1];
+        var length = 0;
+        while (true)
+        {
+            var count = stream.Read(content, length, content.Length - length);
+            if (count == 0)
+            {
+                return content[..length];
+            }
+            length += count;
+            if (length > MaxLength)
+            {
+                throw new IOException($"is larger than {MaxLength >> 20} MiB");
+            }
+            if (length == content.Length)
+            {
+                // It grows, or is a file without a length such as those in /proc.
+                Array.Resize(ref content, Math.Min(MaxLength + 1, (length * 2) + 4096));
+            }
+        }
+    }
+
+    /// <summary>As <see cref="Read"/>, as UTF-8 text.</summary>
+    public static string ReadText(string path) => Encoding.UTF8.GetString(Read(path));
+
+    private static SafeFileHandle Open(string path)
+    {
+        if (Directory.Exists(path))
+        {
+            throw new UnauthorizedAccessException("is a directory");
+        }
+        var descriptor = path.Contains('\0') ? -1 : open(path, ReadOnlyNonBlocking);
+        // The runtime's own attempt fails for the same reason, with the exception that says so.
+        return descriptor < 0 ? File.OpenHandle(path) : new SafeFileHandle(descriptor, ownsHandle: true);
+    }
+
+    [DllImport("libc", SetLastError = true, CharSet = CharSet.Ansi, BestFitMapping = false, ThrowOnUnmappableChar = true)]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static extern int open([MarshalAs(UnmanagedType.LPUTF8Str)] string path, int flags);
+}
