@@ -25,7 +25,7 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
     public static readonly LocalReply AmbiguousParameters =
         BadRequest("without the path parameters (`;`), another rule would take this request");
     public static readonly LocalReply RewrittenTooLong =
-        BadRequest("the URL that the route makes of this one is too long") with { HttpStatus = 414 };
+        BadRequest("the rewritten URL is too long") with { HttpStatus = 414 };
     public static readonly LocalReply ConnectNotSupported =
         BadRequest("CONNECT is not supported; send the absolute URL instead") with { HttpStatus = 405 };
     public static readonly LocalReply DeadlineExceeded =
