@@ -54,7 +54,7 @@ internal static class ClearHttp2
                 }
                 if (read.IsCompleted || read.IsCanceled)
                 {
-                    // So few bytes are no request in HTTP/1.1 either; the server says so, if there are any.
+                    // So few bytes do not make a request in HTTP/1.1 either; the server says so, if there are any.
                     return read.Buffer.IsEmpty ? null : false;
                 }
             }
