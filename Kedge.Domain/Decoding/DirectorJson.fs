@@ -113,7 +113,12 @@ module internal DirectorJson =
                 and! add = field "add" textMap
                 and! remove = field "remove" (list text)
 
-                return { Set = set; Add = add; Remove = remove }
+                return
+                    {
+                        Set = set
+                        Add = add
+                        Remove = remove
+                    }
             }
         )
 

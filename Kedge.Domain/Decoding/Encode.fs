@@ -106,6 +106,7 @@ module Encode =
         writeMap json "set" changes.Set
         writeMap json "add" changes.Add
         writeTexts json "remove" changes.Remove
+
     let private pathChange json (change: PathChange) =
         match change with
         | ReplaceFull path -> writeAnyText json "replace_full" path

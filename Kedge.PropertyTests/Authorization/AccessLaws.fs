@@ -235,7 +235,10 @@ let tests =
                 (fun seen (server, route, granted) ->
                     let allowed token = (decide server route (Caller(token, [| DnsSan "a.example" |]))).IsAllowed
                     let few = allowed (ValidToken(Permissions.OfList granted, "ann"))
-                    let more = allowed (ValidToken(Permissions.OfList [ "read"; "write"; "admin" ], "ann"))
+
+                    let more =
+                        allowed (ValidToken(Permissions.OfList [ "read"; "write"; "admin" ], "ann"))
+
                     seen.When("allowed only with more", more && not few)
                     Expect.isTrue (more || not few) "monotonic"
                     Expect.isTrue (few || not (allowed StaticToken)) "the static token is a token without permissions"

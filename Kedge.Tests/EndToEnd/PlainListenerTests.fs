@@ -301,7 +301,10 @@ let tests =
                     let mutable reading = true
 
                     while reading && not (text.Contains("\r\n\r\n", StringComparison.Ordinal)) do
-                        let! count = stream.ReadAsync(buffer.AsMemory()).AsTask() |> within "the answer over HTTP/1.1"
+                        let! count =
+                            stream.ReadAsync(buffer.AsMemory()).AsTask()
+                            |> within "the answer over HTTP/1.1"
+
                         text <- text + Encoding.ASCII.GetString(buffer, 0, count)
                         reading <- count > 0
 
