@@ -56,7 +56,14 @@ public class HttpMatching
     {
         var headers = default(NoHeaders);
         return _table.Match(
-            "GET", _host, AuthorityPorts.Unspecified, "/api/v1/things/42", "", ProxyMode.ReverseProxy, in headers);
+            "GET",
+            _host,
+            AuthorityPorts.Unspecified,
+            "/api/v1/things/42",
+            "",
+            ProxyMode.ReverseProxy,
+            Listener.Tls,
+            in headers);
     }
 
     [Benchmark(Baseline = true)]
@@ -122,7 +129,14 @@ public class HttpPathMatching
     {
         var headers = default(NoHeaders);
         return _table.Match(
-            "GET", "ext.cluster.example", AuthorityPorts.Of(443), _path, "", ProxyMode.ReverseProxy, in headers);
+            "GET",
+            "ext.cluster.example",
+            AuthorityPorts.Of(443),
+            _path,
+            "",
+            ProxyMode.ReverseProxy,
+            Listener.Tls,
+            in headers);
     }
 
     private static object Route(int number) => new
@@ -170,7 +184,14 @@ public class HttpConditionMatching
         var headers = default(NoHeaders);
         var ports = AuthorityPorts.Of(443);
         return _table.Match(
-            "POST", _host, ports, "/api/v1/things/42", "page=3&v=2", ProxyMode.ReverseProxy, in headers);
+            "POST",
+            _host,
+            ports,
+            "/api/v1/things/42",
+            "page=3&v=2",
+            ProxyMode.ReverseProxy,
+            Listener.Tls,
+            in headers);
     }
 
     private static object Route(int number) => number switch
@@ -224,7 +245,8 @@ public class GrpcMatching
     public int Table()
     {
         var metadata = default(NoHeaders);
-        return _table.Match("grpc.ext.cluster.example", AuthorityPorts.Unspecified, _service, _fullMethod, in metadata);
+        return _table.Match(
+            "grpc.ext.cluster.example", AuthorityPorts.Unspecified, _service, _fullMethod, Listener.Tls, in metadata);
     }
 
     [Benchmark(Baseline = true)]

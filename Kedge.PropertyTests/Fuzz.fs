@@ -157,6 +157,11 @@ let private checkTables (mutator: Mutator) (configuration: Configuration) (host,
                     Decoded.ProxyMode.ForwardProxy
                 else
                     Decoded.ProxyMode.ReverseProxy
+            Listener =
+                if mutator.Next 4 = 0 then
+                    Decoded.Listener.Plain
+                else
+                    Decoded.Listener.Tls
             Headers = mutator.Pick headers
         }
 
@@ -170,6 +175,7 @@ let private checkTables (mutator: Mutator) (configuration: Configuration) (host,
             path.AsSpan(),
             request.Query.AsSpan(),
             request.Mode,
+            request.Listener,
             &view
         )
 
@@ -186,6 +192,7 @@ let private checkTables (mutator: Mutator) (configuration: Configuration) (host,
             Ports = ports
             Service = if slash < 0 then full else full.Substring(0, slash)
             Method = if slash < 0 then "" else full.Substring(slash + 1)
+            Listener = request.Listener
             Metadata = request.Headers
         }
 
@@ -195,6 +202,7 @@ let private checkTables (mutator: Mutator) (configuration: Configuration) (host,
             ports,
             call.Service.AsSpan(),
             (call.Service + "/" + call.Method).AsSpan(),
+            call.Listener,
             &view
         )
 

@@ -78,8 +78,8 @@ type TokenState =
     | UnverifiableToken of reason: string
     /// The server's static token. It has no permissions.
     | StaticToken
-    /// A valid token with these permissions.
-    | ValidToken of Permissions
+    /// A valid token with these permissions. `subject` is whom it was issued to; empty when it does not say.
+    | ValidToken of permissions: Permissions * subject: string
 
 /// Who sends the request.
 [<Struct>]
@@ -167,7 +167,7 @@ type Access private () =
         | BadToken reason -> Unauthenticated reason
         | UnverifiableToken reason -> Undecidable reason
         | StaticToken -> decidePermissions server route Permissions.None
-        | ValidToken permissions -> decidePermissions server route permissions
+        | ValidToken(permissions, _) -> decidePermissions server route permissions
 
     /// Whether the decision depends on the caller's token. If not, the token need not be read.
     static member TokenMatters(server: ServerDemands, route: RouteDemands) : bool =

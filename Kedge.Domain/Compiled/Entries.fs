@@ -8,7 +8,9 @@ type RouteInfo =
         Index: int
         /// The route's name; empty when it has none.
         Name: string
-        /// Empty for an ad-hoc rule.
+        /// What it does with requests; null for an ad-hoc rule.
+        Action: RouteAction | null
+        /// Empty for an ad-hoc rule, and for a route that needs no backend.
         BackendName: string
         /// Its index in the backends of its protocol; -1 when the pool has no backend of that name.
         BackendIndex: int
@@ -23,6 +25,8 @@ type RouteInfo =
         Demands: RouteDemands
         /// The same in a few words: `any permission of admin, owner`.
         DemandsText: string
+        /// What the route changes about requests and responses; null = nothing.
+        Filters: Filters | null
     }
 
     /// The name, if it has one, and the conditions: `shop: host=a.example path=/api/*`.
@@ -31,6 +35,12 @@ type RouteInfo =
             info.Rule
         else
             $"{info.Name}: {info.Rule}"
+
+    /// The action in a few words; empty for an ad-hoc rule.
+    member info.ActionText =
+        match info.Action with
+        | null -> ""
+        | action -> action.Text
 
     /// The same route at another index, with its backend at another index.
     member internal info.At(index: int, backendIndex: int) : RouteInfo =

@@ -33,3 +33,6 @@ module internal NumberRange =
 
     /// 0 = the default.
     let percent = { Min = 0u; Max = 100u }
+
+    /// Of an answer; what is below 200 is no answer, but interim (RFC 9110, 15.2).
+    let status = { Min = 200u; Max = 599u }

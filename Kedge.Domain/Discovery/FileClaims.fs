@@ -53,6 +53,7 @@ type internal FileClaims(files: LoadedFiles) =
                                 && route.Query.Length = 0
                                 && route.Headers.Length = 0
                                 && route.Mode <> Decoded.ProxyMode.ForwardProxy
+                                && route.Listener <> Decoded.Listener.Plain
                             then
                                 struct (route.Host,
                                         {
@@ -67,7 +68,7 @@ type internal FileClaims(files: LoadedFiles) =
                 byHost (
                     seq {
                         for index, route in Seq.indexed director.GrpcRoutes do
-                            if route.Metadata.Length = 0 then
+                            if route.Metadata.Length = 0 && route.Listener <> Decoded.Listener.Plain then
                                 struct (route.Host,
                                         {
                                             Port = route.Port

@@ -31,6 +31,11 @@ type RouteFinding<'request> =
     /// An earlier route for a wildcard host takes a request of a route for one of its hosts, or for a narrower
     /// wildcard. The two have different outcomes.
     | WildcardFirst of route: int * earlier: int * taken: 'request
+    /// The route's rewrite leaves each of its paths as it is. The witness, if any, reaches it.
+    | RewriteWithoutEffect of route: int * witness: 'request voption
+    /// Two requests with different paths, of which the earlier route takes the second one, become one path of the same
+    /// backend and host.
+    | SamePath of route: int * earlier: int * taken: 'request * takenEarlier: 'request
     /// The pool has no backend of this name; the witness, if any, reaches the route.
     | DanglingBackend of route: int * backend: string * witness: 'request voption
     /// gRPC: the shorter prefix of the earlier route takes calls that the longer prefix of the later route names too.
@@ -220,6 +225,18 @@ module Analysis =
                         | _ -> ()
         ]
 
+    let private withoutEffect (routes: HttpRoute array) (reach: Reach<HttpRequest> array) =
+        [
+            for route in 0 .. routes.Length - 1 do
+                match routes[route].Outcome.Filters.Path with
+                | Some rewrite when rewrite.HasNoEffectOn routes[route].Paths ->
+                    match reach[route] with
+                    | Reached witness
+                    | OnlyAsterisk(witness, _, _) -> RewriteWithoutEffect(route, ValueSome witness)
+                    | _ -> RewriteWithoutEffect(route, ValueNone)
+                | _ -> ()
+        ]
+
     /// Findings about HTTP routes, given the names of the pool's HTTP backends.
     let http (backends: string seq) (routes: HttpRoute array) : RouteFinding<HttpRequest> list =
         let conditions, space = space RouteSemantics.http routes
@@ -244,6 +261,8 @@ module Analysis =
         hidden conditions reach
         @ deadPaths
         @ missedRoots routes conditions space reach
+        @ withoutEffect routes reach
+        @ List.map SamePath (SamePaths.find routes conditions space (fun route -> reach[route].IsReached))
         @ wildcardsFirst RouteSemantics.http routes conditions space reach
         @ dangling RouteSemantics.http routes backends reach
 

@@ -151,13 +151,15 @@ type Check private () =
 
         match finding with
         | Duplicate(route, first, taken) ->
-            let backend = list.Infos[route].BackendName
+            let action = list.Infos[route].ActionText
 
             let consequence =
-                if backend = list.Infos[first].BackendName then
+                if action = list.Infos[first].ActionText then
                     ""
+                elif list.Infos[route].BackendName = "" then
+                    $", and its action ({action}) is never taken"
                 else
-                    $", and its backend {backend} is never used"
+                    $", and its backend {action} is never used"
 
             report
                 Severity.Warning
@@ -197,6 +199,29 @@ type Check private () =
                 route
                 $"some of its requests go to {list.Name earlier}, whose wildcard host is wider but comes first"
                 [ taken ]
+        | RewriteWithoutEffect(route, witness) ->
+            let field =
+                match (list.Infos[route].Filters |> Option.ofObj |> Option.bind _.Path) with
+                | Some(WholePath _) -> "replace_full"
+                | _ -> "replace_prefix"
+
+            let part = [ Field "rewrite"; Field field ]
+
+            let message =
+                "it replaces the path by itself: the backend sees the path of the caller"
+
+            let taken = witnesses (ValueOption.toList witness)
+
+            [
+                list.Finding(Severity.Warning, "rewrite-without-effect", route, part, message, taken)
+            ]
+        | SamePath(route, earlier, taken, takenEarlier) ->
+            report
+                Severity.Info
+                "same-path-from-two-routes"
+                route
+                $"{list.Infos[route].BackendName} sees one path for two paths of callers, of which {list.Name earlier} takes one"
+                [ taken; takenEarlier ]
         | DanglingBackend(route, backend, witness) ->
             let meant =
                 match Suggestion.closest (names configuration.Backends[list.Protocol]) backend with
@@ -252,6 +277,7 @@ type Check private () =
                     Path = "/"
                     Query = ""
                     Mode = Decoded.ProxyMode.ReverseProxy
+                    Listener = Decoded.Listener.Tls
                     Headers = []
                 }
         | Protocol.Grpc ->
@@ -261,6 +287,7 @@ type Check private () =
                     Ports = ports
                     Service = "any.Service"
                     Method = "Any"
+                    Listener = Decoded.Listener.Tls
                     Metadata = []
                 }
 

@@ -10,8 +10,10 @@ type internal RuleNames =
         Place: int -> string
         /// Its name and its conditions: `shop: host=a.example port=443`.
         Rule: int -> string
-        /// What it does with requests: the name of a backend. Empty for an ad-hoc rule.
+        /// What it does with requests: the name of a backend, a redirect or a fixed answer. Empty for an ad-hoc rule.
         Action: int -> string
+        /// Its name alone; empty when it has none.
+        Name: int -> string
     }
 
     /// Both.
@@ -32,7 +34,8 @@ type internal RuleNames =
         {
             Place = place
             Rule = fun index -> infos[index].Title
-            Action = fun index -> infos[index].BackendName
+            Action = fun index -> infos[index].ActionText
+            Name = fun index -> infos[index].Name
         }
 
 /// Words that several reports share.
@@ -42,6 +45,14 @@ module internal Describe =
     /// A route with its place, conditions and action, as differences show it.
     let routeEntry (routes: RuleNames) (index: int) : string =
         $"{routes.Place index} {routes.Rule index} -> {routes.Action index}"
+
+    /// The request as a backend sees it: `GET /v1/x, Host shop.internal`. `route` is the name of its route.
+    let forwarded (route: string) (filters: Filters) (request: Request) : string =
+        match request with
+        | Http request ->
+            let query = if request.Query = "" then "" else "?" + request.Query
+            filters.Describe(route, request.Method, request.Host, request.Path, query)
+        | Grpc call -> filters.Describe(route, "POST", call.Host, $"/{call.Service}/{call.Method}", "")
 
     /// What a rule requires of the caller, beyond what the server's flags require.
     let authorization (authorization: Decoded.Authorization option) : string = RouteDemands.Describe authorization

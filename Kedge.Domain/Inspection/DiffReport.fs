@@ -20,11 +20,20 @@ type DiffReport private () =
     static let outcome (configuration: Configuration) index (request: Request) =
         let protocol = request.Protocol
 
-        if index >= 0 then
+        if index < 0 && request.Listener = Decoded.Listener.Plain then
+            "no route; what the plain-HTTP listener does by default"
+        elif index >= 0 then
             routeEntry protocol configuration index
         else
             let decision = configuration.DecideAdhoc(protocol, request.Host, request.Ports)
             "no route; " + Describe.decision (adhocNames configuration protocol) decision
+
+    static let filtersOf (semantics: RouteSemantics<'route, 'request>) (configuration: Configuration) index =
+        if index < 0 then
+            Filters.None
+        else
+            let routes: 'route array = semantics.Routes configuration.Director
+            (semantics.Outcome routes[index]).Filters
 
     static let routes (before: Configuration) (after: Configuration) (semantics: RouteSemantics<'route, 'request>) =
         let entry = routeEntry semantics.Protocol
@@ -42,8 +51,20 @@ type DiffReport private () =
                 | None -> "", "", ""
                 | Some move ->
                     let request = semantics.Wrap move.Request
+                    let filtersBefore = filtersOf semantics before move.Before
+                    let filtersAfter = filtersOf semantics after move.After
 
-                    RequestText.render request, outcome before move.Before request, outcome after move.After request
+                    // Where both leave the request as it is, its forwarded form says nothing.
+                    let form (configuration: Configuration) index (filters: Filters) =
+                        if index < 0 || (filtersBefore.IsNone && filtersAfter.IsNone) then
+                            ""
+                        else
+                            let name = configuration.Routes[semantics.Protocol].[index].Name
+                            $", which sees {Describe.forwarded name filters request}"
+
+                    RequestText.render request,
+                    outcome before move.Before request + form before move.Before filtersBefore,
+                    outcome after move.After request + form after move.After filtersAfter
 
             Difference(kind, entry before old, entry after current, witness, went, goes)
 
@@ -78,6 +99,8 @@ type DiffReport private () =
                             { semantics.Any with
                                 Host = ExactHost host
                                 Modes = [ mode ]
+                                // Ad-hoc rules hold on the TLS listeners alone.
+                                Listeners = [ Decoded.Listener.Tls ]
                             }
 
                         for point in space.Value.Representatives conditions do

@@ -10,6 +10,9 @@ type Verdict =
     /// No route takes the request. `passed` are the ad-hoc rules before the one that decides.
     | AdhocDecides of passed: Passed list * decision: AdhocDecision * authorization: Decoded.Authorization option
 
+    /// No route takes the request on the plain-HTTP listener, where ad-hoc rules do not hold. None = it is not
+    /// redirected either.
+    | DefaultDecides of redirect: Redirect option
     /// Another route, or none, would take the request without its path parameters: it is rejected.
     | ParametersDecide of written: int option * bare: int option
 
@@ -54,6 +57,7 @@ module Explain =
         (routes: 'route array)
         (adhocRules: AdhocRule array)
         (backendKnown: string -> bool)
+        (plain: PlainDefault)
         (request: 'request)
         : Explanation =
         let passed, winner =
@@ -71,5 +75,12 @@ module Explain =
                 | ValueNone, Some index ->
                     let outcome = semantics.Outcome routes[index]
                     RouteWins(index, outcome, List.forall backendKnown outcome.Action.Backends)
+                | ValueNone, None when request.Listener = Decoded.Listener.Plain ->
+                    DefaultDecides(
+                        if request.Protocol = Protocol.Http && request.Host <> "" then
+                            plain.Redirect
+                        else
+                            None
+                    )
                 | ValueNone, None -> adhocVerdict adhocRules request
         }

@@ -45,9 +45,44 @@ type ExplainReport
 
             match explanation.Verdict with
             | RouteWins _
+            | DefaultDecides _
             | ParametersDecide _ -> ()
             | AdhocDecides(passed, _, _) -> yield! passedLines adhocRules passed
         |]
+
+    /// `answers: 308 Location: https://a.example/`.
+    static let redirectLine (request: Request) (redirect: Redirect) =
+        match request with
+        | Http request -> $"answers: {redirect.Status} Location: {HttpRequest.location redirect request}"
+        | Grpc _ -> $"answers: {redirect.Status}"
+
+    static let actionLine (request: Request) (action: RouteAction) (unknown: string) =
+        match action with
+        | ToBackend backend -> $"backend: {backend}{unknown}"
+        | Redirects redirect -> redirectLine request redirect
+        | Responds response ->
+            [
+                if response.ContentType <> "" then
+                    response.ContentType
+                if response.BodyFile <> "" then
+                    $"the content of {response.BodyFile}"
+                elif response.Body <> "" then
+                    Excerpt.quote response.Body
+                for name, value in response.Headers do
+                    $"{name}: {value}"
+                if response.RetryAfter > 0 then
+                    $"Retry-After: {response.RetryAfter}"
+            ]
+            |> String.concat "; "
+            |> fun rest -> $"answers: {response.Status} {rest}".TrimEnd()
+        | RespondsGrpc response ->
+            let message =
+                if response.Message = "" then
+                    ""
+                else
+                    $": {response.Message}"
+
+            $"answers: {response.StatusName}{message}"
 
     static let verdictLines (routes: RuleNames) (adhocRules: RuleNames) (explanation: Explanation) =
         [|
@@ -60,8 +95,17 @@ type ExplainReport
                         " (not in the backend pool: kedge answers no-backend)"
 
                 $"{routes.Full route}: yes"
-                $"backend: {outcome.Action.Text}{unknown}"
+                actionLine explanation.Request outcome.Action unknown
+
+                if not outcome.Filters.IsNone then
+                    let route = routes.Name route
+                    $"forwards: {Describe.forwarded route outcome.Filters explanation.Request}"
+
                 $"authorization: {Describe.authorization outcome.Demands}"
+            | DefaultDecides None -> "no route takes it on the plain-HTTP listener: kedge answers no-route"
+            | DefaultDecides(Some redirect) ->
+                "no route takes it on the plain-HTTP listener, which redirects to https by default"
+                redirectLine explanation.Request redirect
             | ParametersDecide(written, bare) ->
                 let taken (route: int option) =
                     match route with
@@ -76,7 +120,7 @@ type ExplainReport
                     $"authorization: {Describe.authorization authorization}"
         |]
 
-    static let explain (configuration: Configuration) (withoutPool: bool) (request: Request) : Explanation =
+    static let explain (configuration: Configuration) withoutPool plain (request: Request) : Explanation =
         let protocol = request.Protocol
         let adhocRules = configuration.Director.AdhocRules[protocol]
 
@@ -86,16 +130,19 @@ type ExplainReport
 
         match request with
         | Http request ->
-            Explain.request RouteSemantics.http configuration.Director.HttpRoutes adhocRules isKnown request
+            Explain.request RouteSemantics.http configuration.Director.HttpRoutes adhocRules isKnown plain request
         | Grpc request ->
-            Explain.request RouteSemantics.grpc configuration.Director.GrpcRoutes adhocRules isKnown request
+            Explain.request RouteSemantics.grpc configuration.Director.GrpcRoutes adhocRules isKnown plain request
 
     /// Why the request goes where it goes.
     static member Of(configuration: Configuration, request: Request) : ExplainReport =
-        ExplainReport.Of(configuration, request, false)
+        ExplainReport.Of(configuration, request, false, RedirectToHttps 443us)
 
     /// The same. `withoutPool`: the backend pool is not available, so every backend that a route names counts as known.
-    static member Of(configuration: Configuration, request: Request, withoutPool: bool) : ExplainReport =
+    /// `plain` is what the plain-HTTP listener does with requests that no route takes.
+    static member Of
+        (configuration: Configuration, request: Request, withoutPool: bool, plain: PlainDefault)
+        : ExplainReport =
         let protocol = request.Protocol
         let infos = configuration.Routes[protocol]
         let routes = RuleNames.Of(protocol, "routes", infos)
@@ -103,18 +150,20 @@ type ExplainReport
         let adhocRules =
             RuleNames.Of(protocol, "adhoc_rules", configuration.AdhocRules[protocol])
 
-        let explanation = explain configuration withoutPool request
+        let explanation = explain configuration withoutPool plain request
 
         let winner: RouteInfo | null =
             match explanation.Verdict with
             | RouteWins(route, _, _) -> infos[route]
             | AdhocDecides _
+            | DefaultDecides _
             | ParametersDecide _ -> null
 
         let backendKnown =
             match explanation.Verdict with
             | RouteWins(_, _, known) -> known
             | AdhocDecides _
+            | DefaultDecides _
             | ParametersDecide _ -> false
 
         ExplainReport(
@@ -129,6 +178,14 @@ type ExplainReport
     member _.Explanation: Explanation = explanation
     /// The route that wins; null when none does.
     member _.Winner: RouteInfo | null = winner
+
+    /// The request as the backend sees it; empty when the winner forwards it unchanged, or when there is none.
+    member _.Forwards: string =
+        match explanation.Verdict, winner with
+        | RouteWins(_, outcome, _), NonNull winner when not outcome.Filters.IsNone ->
+            Describe.forwarded winner.Name outcome.Filters explanation.Request
+        | _ -> ""
+
     /// Whether the pool has the winner's backend.
     member _.BackendKnown: bool = backendKnown
     /// A line for each rule that does not take the request; a run of rules for other hosts shares one.

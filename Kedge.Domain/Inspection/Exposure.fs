@@ -12,11 +12,18 @@ type Exposure private () =
         (semantics: RouteSemantics<'route, 'request>)
         =
         let list = CheckedList.Routes(configuration, semantics.Protocol)
-        let isOpen (info: RouteInfo) = Access.IsOpen(server, info.Demands)
+        let routes = semantics.Routes configuration.Director
+
+        // What kedge answers itself in clear text is for everyone.
+        let isMeantToBe (info: RouteInfo) =
+            info.BackendName = ""
+            && semantics.Listener routes[info.Index] = Decoded.Listener.Plain
+
+        let isOpen (info: RouteInfo) = not (isMeantToBe info) && Access.IsOpen(server, info.Demands)
 
         [
             if Seq.exists isOpen list.Infos then
-                let reach = Analysis.reach semantics (semantics.Routes configuration.Director)
+                let reach = Analysis.reach semantics routes
 
                 for info in Seq.filter isOpen list.Infos do
                     match reach[info.Index] with

@@ -28,8 +28,9 @@ type Finding
 
     member _.Severity: Severity = severity
     /// `shadowed-route`, `unreachable-route`, `duplicate-route`, `never-matching-route`, `never-matching-path`,
-    /// `prefix-misses-root`, `wildcard-before-host`, `dangling-backend`, `unused-backend`, `overlapping-grpc-prefixes`,
-    /// `hidden-adhoc-rule`, `hidden-adhoc-port`, `open-route`, `open-adhoc-rule`.
+    /// `prefix-misses-root`, `wildcard-before-host`, `rewrite-without-effect`, `same-path-from-two-routes`,
+    /// `dangling-backend`, `unused-backend`, `overlapping-grpc-prefixes`, `hidden-adhoc-rule`, `hidden-adhoc-port`,
+    /// `open-route`, `open-adhoc-rule`.
     member _.Kind: string = kind
     /// Empty for a generated entry.
     member _.File: string = at.File

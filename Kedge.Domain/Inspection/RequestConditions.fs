@@ -26,6 +26,8 @@ type RequestConditions =
         Headers: (string * TextCondition) list
         /// Each is possible; never empty.
         Modes: Decoded.ProxyMode list
+        /// `Tls`, `Plain` or both; never empty.
+        Listeners: Decoded.Listener list
     }
 
 [<RequireQualifiedAccess>]
@@ -63,6 +65,11 @@ module RequestConditions =
                 | Decoded.HeaderCondition.Present -> StartingWith ""
         ]
         |> normalHeaders
+
+    let private ofListener listener =
+        match listener with
+        | Decoded.Listener.Any -> [ Decoded.Listener.Tls; Decoded.Listener.Plain ]
+        | listener -> [ listener ]
 
     let private ofPort port =
         match port with
@@ -105,6 +112,7 @@ module RequestConditions =
                 match route.Mode with
                 | Decoded.ProxyMode.Any -> [ Decoded.ProxyMode.ReverseProxy; Decoded.ProxyMode.ForwardProxy ]
                 | mode -> [ mode ]
+            Listeners = ofListener route.Listener
         }
 
     /// The texts are `package.Service/Method`. Since each has one slash, a matcher of the service is a prefix too.
@@ -125,6 +133,7 @@ module RequestConditions =
             Query = []
             Headers = ofHeaders route.Metadata
             Modes = [ Decoded.ProxyMode.ReverseProxy ]
+            Listeners = ofListener route.Listener
         }
 
     /// The conditions that every HTTP request meets.
@@ -137,6 +146,7 @@ module RequestConditions =
             Query = []
             Headers = []
             Modes = [ Decoded.ProxyMode.ReverseProxy; Decoded.ProxyMode.ForwardProxy ]
+            Listeners = ofListener Decoded.Listener.Any
         }
 
     /// The conditions that every gRPC call meets.
@@ -146,6 +156,13 @@ module RequestConditions =
             Texts = [ StartingWith "" ]
             Modes = [ Decoded.ProxyMode.ReverseProxy ]
         }
+
+    /// Of lists in one order.
+    let private meetLists (a: 'value list) (b: 'value list) =
+        if a = b then
+            a
+        else
+            List.filter (fun value -> List.contains value b) a
 
     let private meetPorts a b =
         match a, b with
@@ -198,17 +215,14 @@ module RequestConditions =
         | ValueSome host ->
             match meetPorts a.Port b.Port, meetMethods a.Methods b.Methods, meetQueries a.Query b.Query with
             | ValueSome port, ValueSome methods, ValueSome query ->
-                let modes =
-                    if a.Modes = b.Modes then
-                        a.Modes
-                    else
-                        List.filter (fun mode -> List.contains mode b.Modes) a.Modes
+                let modes = meetLists a.Modes b.Modes
+                let listeners = meetLists a.Listeners b.Listeners
 
                 let texts =
                     List.allPairs a.Texts b.Texts
                     |> List.choose (fun (x, y) -> TextCondition.meet x y)
 
-                if modes.IsEmpty || texts.IsEmpty then
+                if modes.IsEmpty || listeners.IsEmpty || texts.IsEmpty then
                     None
                 else
                     Some
@@ -220,5 +234,6 @@ module RequestConditions =
                             Query = query
                             Headers = normalHeaders (a.Headers @ b.Headers)
                             Modes = modes
+                            Listeners = listeners
                         }
             | _ -> None

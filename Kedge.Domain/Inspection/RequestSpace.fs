@@ -13,6 +13,7 @@ type Point =
         /// Names and values, decoded.
         Query: (string * string) list
         Mode: Decoded.ProxyMode
+        Listener: Decoded.Listener
         Headers: (string * string) list
     }
 
@@ -23,7 +24,7 @@ type Point =
 /// goes to two given routes of two tables, then so does q'; and if each representative is taken by an earlier route,
 /// then so is each request. That makes the results of `Analysis` and `Diff` exact in both directions.
 ///
-/// Proof, condition by condition, for the representative that is chosen with q's mode:
+/// Proof, condition by condition, for the representative that is chosen with q's mode and listener:
 /// - host: given, or one that no route names and no wildcard takes, which only routes for any host take, and these take
 ///   q's host too; for a wildcard, a name one label below it, which no route names: only the wildcard itself and the
 ///   wildcards that take all of its hosts take that one;
@@ -171,18 +172,20 @@ type RequestSpace(conditions: RequestConditions seq, texts: TextSpace) =
 
             let headers = List.map headerValue c.Headers
 
-            for mode in c.Modes do
-                for ports in portsFor c.Port mode do
-                    for rule in c.Texts do
-                        for text in texts.Representatives rule do
-                            for method in methodsFor c.Methods text do
-                                {
-                                    Method = method
-                                    Host = host
-                                    Ports = ports
-                                    Text = text
-                                    Query = c.Query
-                                    Mode = mode
-                                    Headers = headers
-                                }
+            for listener in c.Listeners do
+                for mode in c.Modes do
+                    for ports in portsFor c.Port mode do
+                        for rule in c.Texts do
+                            for text in texts.Representatives rule do
+                                for method in methodsFor c.Methods text do
+                                    {
+                                        Method = method
+                                        Host = host
+                                        Ports = ports
+                                        Text = text
+                                        Query = c.Query
+                                        Mode = mode
+                                        Listener = listener
+                                        Headers = headers
+                                    }
         }

@@ -74,7 +74,10 @@ module RequestText =
     /// `OPTIONS *`; the method and query of a gRPC call do not matter. A content type of gRPC makes a gRPC call even
     /// without the switch. A forward-proxy request has the port of its URL's scheme; any other one without a port means
     /// 80 and 443. The error is a line for people.
-    let parse (method: string, url: string, headers: string seq, grpc: bool, forward: bool) : Result<Request, string> =
+    let parseOn
+        (listener: Decoded.Listener)
+        (method: string, url: string, headers: string seq, grpc: bool, forward: bool)
+        : Result<Request, string> =
         if not (HttpToken.isToken (method.AsSpan())) then
             Error $"`{method}` is not a request method"
         else
@@ -108,6 +111,7 @@ module RequestText =
                                     Ports = ports
                                     Service = service
                                     Method = method
+                                    Listener = listener
                                     Metadata = headers
                                 })
                     else
@@ -128,8 +132,13 @@ module RequestText =
                                             Decoded.ProxyMode.ForwardProxy
                                         else
                                             Decoded.ProxyMode.ReverseProxy
+                                    Listener = listener
                                     Headers = headers
                                 })
+
+    /// As `parseOn`, for the TLS listeners.
+    let parse (method: string, url: string, headers: string seq, grpc: bool, forward: bool) : Result<Request, string> =
+        parseOn Decoded.Listener.Tls (method, url, headers, grpc, forward)
 
     let private renderAuthority (scheme: string) (host: string) (ports: AuthorityPorts) =
         let host = if host.Contains ':' then $"[{host}]" else host
@@ -153,6 +162,7 @@ module RequestText =
 
     let private schemeOf (request: Request) =
         match request with
+        | _ when request.Listener = Decoded.Listener.Plain -> "http"
         // A request for port 80 is written with the scheme that implies it, and an authority without a port with the
         // scheme of the hop to kedge.
         | Http request when request.Ports.Explicit = 80us -> "http"
@@ -176,10 +186,14 @@ module RequestText =
             let authority = renderAuthority scheme request.Host request.Ports
             "POST", $"{authority}/{request.Service}/{request.Method}", lines request.Metadata, true, false
 
-    /// What `parse` takes to yield the request again: method, URL, headers, gRPC, forward proxy.
+    /// What `parseOn` the request's listener takes to yield the request again: method, URL, headers, gRPC, forward
+    /// proxy.
     let parts (request: Request) : string * string * string list * bool * bool = partsWith (schemeOf request) request
 
-    let private line (method: string, url: string, headers: string list, grpc: bool, forward: bool) : string =
+    let private line
+        (listener: Decoded.Listener)
+        (method: string, url: string, headers: string list, grpc: bool, forward: bool)
+        : string =
         [
             method
             word url
@@ -187,6 +201,8 @@ module RequestText =
                 "--grpc"
             if forward then
                 "--forward"
+            if listener = Decoded.Listener.Plain then
+                "--listener=plain"
             for header in headers do
                 "-H " + quote header
         ]
@@ -194,7 +210,7 @@ module RequestText =
 
     /// The request as arguments of `kedge explain`, on one line that a shell can read:
     /// `GET https://a.example/x -H 'x-env: prod'`.
-    let render (request: Request) : string = line (parts request)
+    let render (request: Request) : string = line request.Listener (parts request)
 
     /// As `render`, with the scheme of the URL that the request was parsed from.
     let renderLike (url: string) (request: Request) : string =
@@ -204,9 +220,9 @@ module RequestText =
             else
                 "https"
 
-        line (partsWith scheme request)
+        line request.Listener (partsWith scheme request)
 
-    /// As `parse`, for C#: null and the error, or the request and an empty text.
+    /// As `parseOn`, for C#: null and the error, or the request and an empty text.
     let tryParse
         (
             method: string,
@@ -214,9 +230,10 @@ module RequestText =
             headers: IReadOnlyList<string>,
             grpc: bool,
             forward: bool,
+            listener: Decoded.Listener,
             [<System.Runtime.InteropServices.Out>] error: byref<string>
         ) : Request | null =
-        match parse (method, url, headers, grpc, forward) with
+        match parseOn listener (method, url, headers, grpc, forward) with
         | Ok request ->
             error <- ""
             request

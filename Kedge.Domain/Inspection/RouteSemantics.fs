@@ -22,6 +22,7 @@ type RouteSemantics<'route, 'request> =
         Winner: 'route array -> 'request -> int
         Outcome: 'route -> Outcome
         Marks: 'route -> RouteMarks
+        Listener: 'route -> Decoded.Listener
         Texts: string seq -> TextSpace
     }
 
@@ -68,6 +69,7 @@ module RouteSemantics =
                         Path = point.Text
                         Query = QueryText.render point.Query
                         Mode = point.Mode
+                        Listener = point.Listener
                         Headers = point.Headers
                     }
             Mismatches = Router.httpMismatches
@@ -86,10 +88,12 @@ module RouteSemantics =
                             request.Path.AsSpan(),
                             request.Query.AsSpan(),
                             request.Mode,
+                            request.Listener,
                             &headers
                         )
             Outcome = _.Outcome
             Marks = _.Marks
+            Listener = _.Listener
             Texts = fun mentioned -> TextSpace(mentioned, isCanonicalPath, pathEndings, [])
         }
 
@@ -109,6 +113,7 @@ module RouteSemantics =
                         Ports = point.Ports
                         Service = point.Text.Substring(0, slash)
                         Method = point.Text.Substring(slash + 1)
+                        Listener = point.Listener
                         Metadata = point.Headers
                     }
             Mismatches = Router.grpcMismatches
@@ -125,10 +130,12 @@ module RouteSemantics =
                             request.Ports,
                             request.Service.AsSpan(),
                             (request.Service + "/" + request.Method).AsSpan(),
+                            request.Listener,
                             &metadata
                         )
             Outcome = _.Outcome
             Marks = _.Marks
+            Listener = _.Listener
             Texts = fun mentioned -> TextSpace(mentioned, isMethod, [ ""; "M"; "/M"; "x/M" ], [])
         }
 

@@ -15,6 +15,8 @@ type HttpRequest =
         Query: string
         /// `ReverseProxy` or `ForwardProxy`; a request is never `Any`.
         Mode: Decoded.ProxyMode
+        /// `Tls` or `Plain`; a request is never on `Any` listener.
+        Listener: Decoded.Listener
         Headers: (string * string) list
     }
 
@@ -27,6 +29,8 @@ type GrpcRequest =
         /// `package.Service`
         Service: string
         Method: string
+        /// `Tls` or `Plain`.
+        Listener: Decoded.Listener
         Metadata: (string * string) list
     }
 
@@ -45,7 +49,20 @@ type Request =
         | Http request -> request.Host
         | Grpc request -> request.Host
 
+    member request.Listener =
+        match request with
+        | Http request -> request.Listener
+        | Grpc request -> request.Listener
+
     member request.Ports =
         match request with
         | Http request -> request.Ports
         | Grpc request -> request.Ports
+
+[<RequireQualifiedAccess>]
+module HttpRequest =
+
+    /// The `Location` with which a redirect answers the request.
+    let location (redirect: Redirect) (request: HttpRequest) : string =
+        let scheme = Redirect.SchemeOf(request.Listener, request.Mode, request.Ports)
+        redirect.Location(scheme, request.Host, request.Ports, request.Path, request.Query)

@@ -9,6 +9,7 @@ open System.Runtime.CompilerServices
 type internal Conditions =
     {
         Mode: Decoded.ProxyMode
+        Listener: Decoded.Listener
         Methods: string array
         Query: QueryMatcher array
         Headers: HeaderMatcher array
@@ -26,6 +27,7 @@ type internal RequestParts =
         Method: ReadOnlySpan<char>
         Query: ReadOnlySpan<char>
         Mode: Decoded.ProxyMode
+        Listener: Decoded.Listener
     }
 
 /// What a route requires of the text that it is indexed by: a request's path, or a call's service or full method.
@@ -64,6 +66,7 @@ module internal Candidates =
         : bool =
         let mutable holds =
             ModeMatcher.holds conditions.Mode request.Mode
+            && ListenerMatcher.holds conditions.Listener request.Listener
             && MethodMatcher.holds conditions.Methods request.Method
 
         let mutable next = 0

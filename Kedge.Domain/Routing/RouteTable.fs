@@ -29,6 +29,7 @@ type HttpRouteTable(routes: HttpRoute array) =
                 Conditions =
                     {
                         Mode = route.Mode
+                        Listener = route.Listener
                         Methods = route.Methods
                         Query = route.Query
                         Headers = route.Headers
@@ -46,6 +47,7 @@ type HttpRouteTable(routes: HttpRoute array) =
             path: ReadOnlySpan<char>,
             query: ReadOnlySpan<char>,
             mode: Decoded.ProxyMode,
+            listener: Decoded.Listener,
             headers: inref<'headers>
         ) : int =
         let host = HostName.withoutTrailingDot host
@@ -61,6 +63,7 @@ type HttpRouteTable(routes: HttpRoute array) =
                     Method = method
                     Query = query
                     Mode = mode
+                    Listener = listener
                 }
 
             index.Match(host, &request, &headers)
@@ -75,16 +78,17 @@ type HttpRouteTable(routes: HttpRoute array) =
             path: string,
             query: ReadOnlySpan<char>,
             mode: Decoded.ProxyMode,
+            listener: Decoded.Listener,
             headers: inref<'headers>,
             [<Out>] route: byref<int>
         ) : bool =
-        route <- table.Match(method, host, ports, path.AsSpan(), query, mode, &headers)
+        route <- table.Match(method, host, ports, path.AsSpan(), query, mode, listener, &headers)
 
         if not (RequestPath.hasParameters (path.AsSpan())) then
             true
         else
             let bare = RequestPath.withoutParameters path
-            route = table.Match(method, host, ports, bare.AsSpan(), query, mode, &headers)
+            route = table.Match(method, host, ports, bare.AsSpan(), query, mode, listener, &headers)
 
 /// gRPC routes compiled for lookup: indexed by authority host, port and service. It gives the same answer as
 /// `Router.matchGrpc`.
@@ -109,6 +113,7 @@ type GrpcRouteTable(routes: GrpcRoute array) =
                 Conditions =
                     {
                         Mode = Decoded.ProxyMode.Any
+                        Listener = route.Listener
                         Methods = [||]
                         Query = [||]
                         Headers = route.Metadata
@@ -124,6 +129,7 @@ type GrpcRouteTable(routes: GrpcRoute array) =
             ports: AuthorityPorts,
             service: ReadOnlySpan<char>,
             fullMethod: ReadOnlySpan<char>,
+            listener: Decoded.Listener,
             metadata: inref<'headers>
         ) : int =
         let request =
@@ -134,6 +140,7 @@ type GrpcRouteTable(routes: GrpcRoute array) =
                 Method = ReadOnlySpan.Empty
                 Query = ReadOnlySpan.Empty
                 Mode = Decoded.ProxyMode.Any
+                Listener = listener
             }
 
         index.Match(HostName.withoutTrailingDot host, &request, &metadata)

@@ -37,6 +37,7 @@ module Router =
                 for matcher in route.Query do
                     matcher.Mismatch request.Query
                 ModeMatcher.mismatch route.Mode request.Mode
+                ListenerMatcher.mismatch route.Listener request.Listener
                 yield! ofHeaders route.Headers request.Headers
             ]
 
@@ -48,6 +49,7 @@ module Router =
                 route.Port.Mismatch request.Ports
                 route.Service.Mismatch(request.Service, request.Method)
                 yield! ofHeaders route.Metadata request.Metadata
+                ListenerMatcher.mismatch route.Listener request.Listener
             ]
 
     /// Whether the route takes the request.

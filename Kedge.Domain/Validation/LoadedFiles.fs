@@ -25,7 +25,11 @@ type Loaded<'value when 'value: not struct and 'value: not null>
 /// Both configuration files in their second shape: what a configuration is compiled from, together with what discovery
 /// generates.
 [<Sealed>]
-type LoadedFiles(director: Located<Director>, pool: Located<BackendPool>) =
+type LoadedFiles
+    private (director: Located<Director>, pool: Located<BackendPool>, bodies: IReadOnlyDictionary<string, byte array>) =
+
+    /// In bytes.
+    static let maxBody = 1024 * 1024
 
     static let located value =
         {
@@ -39,8 +43,50 @@ type LoadedFiles(director: Located<Director>, pool: Located<BackendPool>) =
         else
             read name json
 
+    /// Without the files that fixed answers name.
+    new(director, pool) = LoadedFiles(director, pool, Dictionary())
+
     member _.Director = director
     member _.Pool = pool
+    /// The content of the files that fixed answers name, by their paths.
+    member _.Bodies = bodies
+
+    /// The same files with those that fixed answers name, or an error for each of these that cannot be read. The
+    /// function yields the content of a file, or what is wrong with it.
+    member _.ReadBodies(read: Func<string, Result<byte array, string>>) : Loaded<LoadedFiles> =
+        let bodies = Dictionary<string, byte array>()
+
+        let problem index (file: string) rule =
+            let path =
+                [
+                    Field "http"
+                    Field "routes"
+                    Step.Index index
+                    Field "respond"
+                    Field "body_file"
+                ]
+
+            {
+                At = director.Source.Locate path
+                Problem = Malformed(rule, Excerpt.quote file)
+            }
+
+        let problems =
+            [
+                for index, route in Seq.indexed director.Value.HttpRoutes do
+                    match route.Outcome.Action with
+                    | Responds response when response.BodyFile <> "" ->
+                        match read.Invoke response.BodyFile with
+                        | Ok content when content.Length > maxBody ->
+                            problem index response.BodyFile $"must be at most {maxBody} bytes long"
+                        | Ok content -> bodies[response.BodyFile] <- content
+                        | Error reason -> problem index response.BodyFile $"cannot be read: {reason}"
+                    | _ -> ()
+            ]
+
+        match problems with
+        | [] -> Loaded(LoadedFiles(director, pool, bodies), [])
+        | problems -> Loaded(null, problems)
 
     /// No rules, no backends.
     static member val Empty = LoadedFiles(located Director.empty, located BackendPool.empty)

@@ -4,16 +4,28 @@ namespace Kedge.Domain
 type RouteAction =
     /// Forwards them to the backend of this name.
     | ToBackend of backend: string
+    /// Sends callers to another URL.
+    | Redirects of redirect: Redirect
+    /// Gives HTTP requests a fixed answer.
+    | Responds of response: FixedResponse
+    /// Gives gRPC calls a fixed answer.
+    | RespondsGrpc of response: FixedGrpcResponse
 
     /// The names of the backends that it forwards to; empty when kedge replies itself.
     member action.Backends: string list =
         match action with
         | ToBackend backend -> [ backend ]
+        | Redirects _
+        | Responds _
+        | RespondsGrpc _ -> []
 
-    /// The action in a few words, for reports: a backend's name.
+    /// The action in a few words, for reports: a backend's name, `redirect 308 https://`, `respond 503`.
     member action.Text =
         match action with
         | ToBackend backend -> backend
+        | Redirects redirect -> redirect.Text
+        | Responds response -> response.Text
+        | RespondsGrpc response -> response.Text
 
 /// What becomes of the requests that a route takes: everything about a route except which requests these are. Two
 /// routes treat a request alike exactly when their outcomes are equal, so whatever is added to a route and is not a
@@ -21,6 +33,8 @@ type RouteAction =
 type Outcome =
     {
         Action: RouteAction
+        /// What is changed about them, and about their responses.
+        Filters: Filters
         /// Who may use the route, beyond what the server's flags require of everyone.
         Demands: Decoded.Authorization option
     }
@@ -29,6 +43,7 @@ type Outcome =
     static member ToBackend(backend: string) : Outcome =
         {
             Action = ToBackend backend
+            Filters = Filters.None
             Demands = None
         }
 

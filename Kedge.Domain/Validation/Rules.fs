@@ -16,6 +16,12 @@ module private RuleText =
 
     let headers (kind: string) (matchers: HeaderMatcher array) = [ for matcher in matchers -> $"{kind}:{matcher.Text}" ]
 
+    let listener (listener: Listener) =
+        if listener = Listener.Tls then
+            []
+        else
+            [ $"listener={ListenerMatcher.text listener}" ]
+
     let join (conditions: string list) =
         match conditions with
         | [] -> "any"
@@ -33,6 +39,7 @@ type HttpRoute =
         Query: QueryMatcher array
         Headers: HeaderMatcher array
         Mode: ProxyMode
+        Listener: Listener
         Outcome: Outcome
         Marks: RouteMarks
     }
@@ -47,6 +54,7 @@ type HttpRoute =
             Query = [||]
             Headers = [||]
             Mode = ProxyMode.Any
+            Listener = Listener.Tls
             Outcome = Outcome.ToBackend backend
             Marks = RouteMarks.None
         }
@@ -66,6 +74,7 @@ type HttpRoute =
                 yield! RuleText.headers "header" route.Headers
                 if route.Mode <> ProxyMode.Any then
                     "mode=" + ModeMatcher.text route.Mode
+                yield! RuleText.listener route.Listener
             ]
 
 /// A gRPC route whose matchers are ready to use. It takes the calls that meet all conditions.
@@ -75,6 +84,7 @@ type GrpcRoute =
         Host: HostMatcher
         Port: PortMatcher
         Metadata: HeaderMatcher array
+        Listener: Listener
         Outcome: Outcome
         Marks: RouteMarks
     }
@@ -86,6 +96,7 @@ type GrpcRoute =
             Host = AnyHost
             Port = AnyPort
             Metadata = [||]
+            Listener = Listener.Tls
             Outcome = Outcome.ToBackend backend
             Marks = RouteMarks.None
         }
@@ -99,6 +110,7 @@ type GrpcRoute =
                 yield! RuleText.host "authority" route.Host
                 yield! RuleText.port route.Port
                 yield! RuleText.headers "metadata" route.Metadata
+                yield! RuleText.listener route.Listener
             ]
 
 /// A rule for requests that no route takes.

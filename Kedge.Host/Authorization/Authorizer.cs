@@ -67,30 +67,35 @@ public sealed class Authorizer : IAsyncDisposable
         var wanted = route?.Demands ?? NoDemands;
         if (!Access.TokenMatters(_demands, wanted))
         {
-            return new(Decide(context, wanted, TokenState.NoToken));
+            return new(Decide(context, route, TokenState.NoToken));
         }
         if (_tokens is null)
         {
-            return new(Decide(context, wanted, NoVerifier));
+            return new(Decide(context, route, NoVerifier));
         }
         if (!BearerHeader.TryRead(context.Request.Headers.ProxyAuthorization, out var token, out var fault))
         {
-            return new(Decide(context, wanted, fault is null ? TokenState.NoToken : TokenState.NewBadToken(fault)));
+            return new(Decide(context, route, fault is null ? TokenState.NoToken : TokenState.NewBadToken(fault)));
         }
         var pending = _tokens.VerifyAsync(token, context.RequestAborted);
         return pending.IsCompletedSuccessfully
-            ? new(Decide(context, wanted, pending.Result))
-            : DecideLaterAsync(context, wanted, pending);
+            ? new(Decide(context, route, pending.Result))
+            : DecideLaterAsync(context, route, pending);
     }
 
     public ValueTask DisposeAsync() => _provider?.DisposeAsync() ?? ValueTask.CompletedTask;
 
     private async ValueTask<LocalReply?> DecideLaterAsync(
-        HttpContext context, RouteDemands wanted, ValueTask<TokenState> pending) =>
-        Decide(context, wanted, await pending);
+        HttpContext context, RouteInfo? route, ValueTask<TokenState> pending) =>
+        Decide(context, route, await pending);
 
-    private LocalReply? Decide(HttpContext context, RouteDemands wanted, TokenState token)
+    private LocalReply? Decide(HttpContext context, RouteInfo? route, TokenState token)
     {
+        var wanted = route?.Demands ?? NoDemands;
+        if (route?.Filters is { NamesSubject: true } && token is TokenState.ValidToken valid)
+        {
+            TokenSubject.Keep(context, valid.subject);
+        }
         // The handshake has verified the chain and the purpose, or the connection would not exist.
         var names = Access.CertificateMatters(wanted) && context.Connection.ClientCertificate is { } certificate
             ? CertificateNames.Of(certificate)

@@ -2,7 +2,9 @@ using Kedge.Domain;
 
 namespace Kedge.Host.Authorization;
 
-/// <summary>Verifies tokens. Throws only on cancellation. No part of a token is in the result.</summary>
+/// <summary>
+/// Verifies tokens. Throws only on cancellation. Of a token, only its permissions and subject are in the result.
+/// </summary>
 public interface ITokenVerifier
 {
     /// <summary>Completes synchronously for a token that was verified before.</summary>

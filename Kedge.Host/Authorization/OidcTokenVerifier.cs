@@ -113,7 +113,7 @@ public sealed class OidcTokenVerifier(OidcRequirements requirements, OidcProvide
         {
             return Explain(result.Exception);
         }
-        var state = TokenState.NewValidToken(PermissionsOf(token));
+        var state = TokenState.NewValidToken(PermissionsOf(token), token.Subject ?? "");
         keys.Known.Add(hash, state, RememberedUntil(token));
         return state;
     }

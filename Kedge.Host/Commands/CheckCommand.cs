@@ -58,6 +58,9 @@ public sealed class CheckCommand : ICommand
         .. FlagCatalogue.Of(FlagGroup.Configuration, FlagGroup.Authorization),
         FlagCatalogue.ClientCaFiles,
         FlagCatalogue.ClientCertRequired,
+        FlagCatalogue.HttpPlainPort,
+        FlagCatalogue.HttpPlainDefault,
+        FlagCatalogue.HttpPlainRedirectPort,
     ];
 
     public Task<int> RunAsync(Invocation invocation) => Task.FromResult(Run(invocation));
@@ -82,7 +85,17 @@ public sealed class CheckCommand : ICommand
 
     private static Finding[] Findings(Configuration configuration, FlagValues flags)
     {
-        var findings = Check.Findings(configuration);
+        var plain = flags.Get(FlagCatalogue.HttpPlainPort) == 0
+            ? PlainDefault.AnswerNoRoute
+            : ForwardingOptions.PlainDefaultOf(flags);
+        IEnumerable<Finding> findings =
+        [
+            .. RedirectLoop.Findings(configuration, plain),
+            .. PlainRoutes.Findings(configuration, flags.Get(RequireAuthorization)),
+            .. Check.Findings(configuration),
+        ];
+        // The sort is stable.
+        findings = findings.OrderByDescending(finding => finding.Severity);
         if (!flags.Get(RequireAuthorization))
         {
             return [.. findings];

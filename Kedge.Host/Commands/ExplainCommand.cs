@@ -1,6 +1,7 @@
 using Kedge.Domain;
 using Kedge.Host.Configurations;
 using Kedge.Host.Flags;
+using Listener = Kedge.Domain.Decoded.Listener;
 
 namespace Kedge.Host.Commands;
 
@@ -36,6 +37,23 @@ public sealed class ExplainCommand : ICommand
         Help = "treats the request as a forward-proxy request: its target is the whole URL",
     };
 
+    private static readonly Flag<ListenerChoice> Listening = new()
+    {
+        Name = "listener",
+        Group = FlagGroup.Command,
+        Type = FlagTypes.OneOf<ListenerChoice>(),
+        Default = ListenerChoice.Auto,
+        DefaultHelp = "plain for an http URL with the port of --server_http_plain_port, otherwise tls",
+        Help = "the listener that the request arrives at",
+    };
+
+    private enum ListenerChoice
+    {
+        Auto,
+        Tls,
+        Plain,
+    }
+
     public string Name => "explain";
 
     public string Summary => "shows which rule takes a request, and why each earlier rule does not";
@@ -53,6 +71,7 @@ public sealed class ExplainCommand : ICommand
             + "--kedge_config_director_config_path=director.json",
         "kedge explain POST https://grpc.example.com/package.Service/Method --grpc "
             + "--kedge_config_director_config_path=director.json",
+        "kedge explain GET http://web.example.com/ --listener=plain --kedge_config_director_config_path=director.json",
         "kedge explain GET http://pod-1.pod.cluster.local:9090/ --forward "
             + "--kedge_config_director_config_path=director.json",
     ];
@@ -60,7 +79,7 @@ public sealed class ExplainCommand : ICommand
     public bool TakesServerFlags => true;
 
     public IEnumerable<Flag> Flags =>
-        [Headers, Grpc, Forward, Report.Format, .. FlagCatalogue.Of(FlagGroup.Configuration)];
+        [Headers, Grpc, Forward, Listening, Report.Format, .. FlagCatalogue.Of(FlagGroup.Configuration)];
 
     public Task<int> RunAsync(Invocation invocation) => Task.FromResult(Run(invocation));
 
@@ -70,7 +89,7 @@ public sealed class ExplainCommand : ICommand
         List<string> errors = [.. FlagChecks.Combinations(flags)];
         var request = RequestText.tryParse(
             invocation.Arguments[0], invocation.Arguments[1], flags.Get(Headers), flags.Get(Grpc), flags.Get(Forward),
-            out var problem);
+            ListenerOf(flags, invocation.Arguments[1]), out var problem);
         if (request is null)
         {
             errors.Add(problem);
@@ -89,7 +108,22 @@ public sealed class ExplainCommand : ICommand
         var withoutPool = options.Pool.Length + options.PoolPath.Length == 0;
         var configuration = Configuration.Build(files);
         ExplainText.Write(
-            invocation, configuration, ExplainReport.Of(configuration, request, withoutPool), withoutPool);
+            invocation,
+            configuration,
+            ExplainReport.Of(configuration, request, withoutPool, ForwardingOptions.PlainDefaultOf(flags)),
+            withoutPool);
         return ExitCodes.Success;
     }
+
+    private static Listener ListenerOf(FlagValues flags, string url) => flags.Get(Listening) switch
+    {
+        ListenerChoice.Tls => Listener.Tls,
+        ListenerChoice.Plain => Listener.Plain,
+        _ => !flags.Get(Forward)
+            && Uri.TryCreate(url, UriKind.Absolute, out var parsed)
+            && parsed.Scheme == Uri.UriSchemeHttp
+            && parsed.Port == flags.Get(FlagCatalogue.HttpPlainPort)
+                ? Listener.Plain
+                : Listener.Tls,
+    };
 }

@@ -57,8 +57,12 @@ public static class ExplainText
             Passed = explanation.Passed.Select(passed => Passed(protocol, "routes", routes, passed))
                 .Concat((adhoc?.passed ?? []).Select(passed => Passed(protocol, "adhoc_rules", rules, passed))),
             Winner = report.Winner is { } winner ? Rule(protocol, "routes", winner) : null,
-            Backend = report.Winner?.BackendName,
-            BackendKnown = report.Winner is null || withoutPool ? (bool?)null : report.BackendKnown,
+            Action = report.Winner?.ActionText,
+            Backend = report.Winner is { BackendName: { Length: > 0 } backend } ? backend : null,
+            Forwards = report.Forwards.Length == 0 ? null : report.Forwards,
+            BackendKnown = report.Winner is not { BackendName.Length: > 0 } || withoutPool
+                ? (bool?)null
+                : report.BackendKnown,
             Adhoc = adhoc is null ? null : Decision(protocol, rules, adhoc.decision),
             Rejected = explanation.Verdict.IsParametersDecide,
             Text = report.VerdictLines,

@@ -1,6 +1,7 @@
 using System.Text;
 using Kedge.Domain;
 using Kedge.Host.Flags;
+using Microsoft.FSharp.Core;
 
 namespace Kedge.Host.Configurations;
 
@@ -34,6 +35,10 @@ public static class ConfigurationLoader
         var pool = Text(
             FlagCatalogue.PoolConfig, options.Pool, FlagCatalogue.PoolConfigPath, options.PoolPath, problems);
         var loaded = LoadedFiles.Load(director.Name, director.Content, pool.Name, pool.Content);
+        if (loaded.Value is { } files)
+        {
+            loaded = files.ReadBodies(Body);
+        }
         unreadable = problems;
         errors = loaded.Problems;
         return unreadable.Count + errors.Count == 0 ? loaded.Value : null;
@@ -50,6 +55,28 @@ public static class ConfigurationLoader
         if (options.Pool.Length == 0 && options.PoolPath.Length == 0)
         {
             yield return $"no backends: neither {FlagCatalogue.PoolConfigPath} nor {FlagCatalogue.PoolConfig} is given";
+        }
+    }
+
+    /// <summary>The content of a file that a fixed answer names, or what is wrong with it.</summary>
+    private static FSharpResult<byte[], string> Body(string path)
+    {
+        try
+        {
+            return FSharpResult<byte[], string>.NewOk(SmallFile.Read(path));
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            return FSharpResult<byte[], string>.NewError("no such file");
+        }
+        catch (UnauthorizedAccessException)
+        {
+            return FSharpResult<byte[], string>.NewError(
+                Directory.Exists(path) ? "is a directory" : "permission denied");
+        }
+        catch (Exception e) when (e is IOException or ArgumentException)
+        {
+            return FSharpResult<byte[], string>.NewError(e.Message);
         }
     }
 

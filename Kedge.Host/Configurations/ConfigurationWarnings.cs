@@ -9,7 +9,7 @@ public static class ConfigurationWarnings
     public static IEnumerable<string> Of(Configuration configuration) =>
         from pair in configuration.Routes.Pairs
         from route in pair.Item2
-        where route.BackendIndex < 0
+        where route is { BackendIndex: < 0, BackendName.Length: > 0 }
         select $"{route.File}:{route.Line}: the {pair.Item1.DisplayName} route ({route.Rule}) refers to backend "
             + $"'{route.BackendName}', which the pool does not have";
 }

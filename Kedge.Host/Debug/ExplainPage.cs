@@ -1,5 +1,6 @@
 using Kedge.Domain;
 using Kedge.Pages;
+using Listener = Kedge.Domain.Decoded.Listener;
 
 namespace Kedge.Host.Debug;
 
@@ -32,7 +33,7 @@ public sealed class ExplainPage(DebugFacts facts) : IDebugPage
     private (string Verdict, Tone Tone, string[] Lines) Explain(
         string method, string url, string[] headers, bool grpc, bool forward)
     {
-        if (RequestText.tryParse(method, url, headers, grpc, forward, out var error) is not { } request)
+        if (RequestText.tryParse(method, url, headers, grpc, forward, Listener.Tls, out var error) is not { } request)
         {
             return (error, Tone.Bad, []);
         }
@@ -40,6 +41,7 @@ public sealed class ExplainPage(DebugFacts facts) : IDebugPage
         string[] lines = [.. report.Lines];
         return report.Winner switch
         {
+            { Action.Backends.IsEmpty: true } => (lines[^2], Tone.Good, lines),
             { } winner when report.BackendKnown => ($"goes to backend {winner.BackendName}", Tone.Good, lines),
             { } winner => ($"goes to backend {winner.BackendName}, which does not exist: no-backend", Tone.Bad, lines),
             _ => (lines.Length > 0 ? lines[^1] : "no route", Tone.Warning, lines),

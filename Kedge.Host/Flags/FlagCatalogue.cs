@@ -10,6 +10,13 @@ public enum LogVerbosity
     Error,
 }
 
+/// <summary>What the plain port does with a request that no route takes.</summary>
+public enum PlainDefaultChoice
+{
+    Redirect,
+    NoRoute,
+}
+
 public enum LogFormat
 {
     Auto,
@@ -46,6 +53,27 @@ public static class FlagCatalogue
         "port for gRPC over TLS, and nothing else; 0 = off");
     public static readonly Flag<int> HttpTlsPort = Port("server_http_tls_port", 8443,
         "port for HTTPS (HTTP/1.1 and HTTP/2), including gRPC; 0 = off");
+    public static readonly Flag<int> HttpPlainPort = Port("server_http_plain_port", 0,
+        "port for HTTP without TLS (HTTP/1.1 and HTTP/2) and gRPC, for the routes whose listener is PLAIN or ANY; "
+        + "0 = off");
+    public static readonly Flag<PlainDefaultChoice> HttpPlainDefault = Add(new Flag<PlainDefaultChoice>
+    {
+        Name = "server_http_plain_default",
+        Group = FlagGroup.Listeners,
+        Type = FlagTypes.NameOf<PlainDefaultChoice>(),
+        Default = PlainDefaultChoice.Redirect,
+        Help = "what the plain port does with a request that no route takes: redirects to https, or answers no-route",
+    });
+    public static readonly Flag<int> HttpPlainRedirectPort = Add(new Flag<int>
+    {
+        Name = "server_http_plain_redirect_port",
+        Group = FlagGroup.Listeners,
+        Type = FlagTypes.PortThatIsOn,
+        Default = 443,
+        Help = "port of the https URLs that the plain port redirects to by default",
+    });
+    public static readonly Flag<TimeSpan> HstsMaxAge = Duration("server_hsts_max_age", FlagGroup.Listeners, 0,
+        "adds Strict-Transport-Security with this max-age to HTTP answers over TLS; 0 = off");
     public static readonly Flag<int> HttpPort = Port("server_http_port", 8080,
         "plain HTTP port for health checks, metrics and debug pages, never for proxied traffic; 0 = off");
     public static readonly Flag<int> GrpcHealthPort = Port("server_grpc_health_port", 0,
@@ -151,6 +179,14 @@ public static class FlagCatalogue
         "lets ad-hoc rules reach loopback addresses; for trying things out only");
     public static readonly Flag<int> AdhocMaxLookups = Positive("adhoc_max_lookups", FlagGroup.Forwarding, 64, 1,
         "maximum number of ad-hoc names that are looked up at the same time; requests for further ones get 503");
+    public static readonly Flag<int> NoRouteStatus = Add(new Flag<int>
+    {
+        Name = "no_route_status",
+        Group = FlagGroup.Forwarding,
+        Type = FlagTypes.ErrorStatus,
+        Default = 502,
+        Help = "HTTP status of the answer to a request that no route takes",
+    });
     public static readonly Flag<bool> HttpConnectEnabled = Switch("http_connect_enabled", FlagGroup.Forwarding,
         "lets clients open tunnels with CONNECT to targets that an ad-hoc rule allows");
     public static readonly Flag<TimeSpan> FailedTargetBackoff = Duration(

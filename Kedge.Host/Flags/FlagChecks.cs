@@ -30,7 +30,11 @@ public static class FlagChecks
     {
         Flag<int>[] ports =
         [
-            FlagCatalogue.GrpcTlsPort, FlagCatalogue.HttpTlsPort, FlagCatalogue.HttpPort, FlagCatalogue.GrpcHealthPort,
+            FlagCatalogue.GrpcTlsPort,
+            FlagCatalogue.HttpTlsPort,
+            FlagCatalogue.HttpPlainPort,
+            FlagCatalogue.HttpPort,
+            FlagCatalogue.GrpcHealthPort,
         ];
         var open = ports.Where(port => flags.Get(port) != 0).ToArray();
         if (open.Length == 0)

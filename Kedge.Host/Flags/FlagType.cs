@@ -33,6 +33,12 @@ public static class FlagTypes
     /// <summary>A TCP port; 0 = off.</summary>
     public static FlagType<int> Port { get; } = Integer("port", 0, IPEndPoint.MaxPort);
 
+    /// <summary>A port that is not 0.</summary>
+    public static FlagType<int> PortThatIsOn { get; } = Integer("port", 1, IPEndPoint.MaxPort);
+
+    /// <summary>The HTTP status of an error.</summary>
+    public static FlagType<int> ErrorStatus { get; } = Integer("status", 400, 599);
+
     public static FlagType<int> Count { get; } = Integer("number", 0, int.MaxValue);
 
     public static FlagType<int> AtLeast(int min) => Integer("number", min, int.MaxValue);
@@ -84,6 +90,25 @@ public static class FlagTypes
         {
             Choices = names,
         };
+    }
+
+    /// <summary>One of the members of an enumeration, as the configuration files write them: <c>NO_ROUTE</c>.</summary>
+    public static FlagType<T> NameOf<T>() where T : struct, Enum
+    {
+        var values = Enum.GetValues<T>();
+        var names = values.Select(NameIn).ToArray();
+        return new(
+            string.Join('|', names),
+            (string word, out T value) => Array.IndexOf(names, word.ToUpperInvariant()) is >= 0 and var index
+                ? Out(out value, null, values[index])
+                : Out(out value, $"'{word}' is not one of {string.Join(", ", names)}"),
+            value => NameIn(value))
+        {
+            Choices = names,
+        };
+
+        static string NameIn(T value) =>
+            System.Text.Json.JsonNamingPolicy.SnakeCaseUpper.ConvertName(value.ToString());
     }
 
     /// <summary>

@@ -1,5 +1,6 @@
 using System.Net;
 using System.Security.Cryptography;
+using Kedge.Domain;
 using Kedge.Domain.Discovery;
 
 namespace Kedge.Host.Flags;
@@ -33,6 +34,7 @@ public sealed record ListenerOptions(
     IPAddress BindAddress,
     int GrpcTlsPort,
     int HttpTlsPort,
+    int HttpPlainPort,
     int HttpPort,
     int GrpcHealthPort,
     string MetricsPath,
@@ -40,19 +42,24 @@ public sealed record ListenerOptions(
     TimeSpan MaxWriteTimeout,
     TimeSpan ResponseUnreadTimeout,
     TimeSpan SigtermTimeout,
+    TimeSpan HstsMaxAge,
     ListenerLimits Limits)
 {
     /// <summary>Whether any listener needs a certificate.</summary>
     public bool HasTls => GrpcTlsPort != 0 || HttpTlsPort != 0;
 
+    /// <summary>Whether there is any listener for proxied traffic.</summary>
+    public bool HasProxy => HasTls || HttpPlainPort != 0;
+
     /// <summary>The ports of all listeners.</summary>
     public IReadOnlySet<int> Ports =>
-        new HashSet<int> { GrpcTlsPort, HttpTlsPort, HttpPort, GrpcHealthPort };
+        new HashSet<int> { GrpcTlsPort, HttpTlsPort, HttpPort, HttpPlainPort, GrpcHealthPort };
 
     public static ListenerOptions From(FlagValues flags) => new(
         flags.Get(FlagCatalogue.BindAddress),
         flags.Get(FlagCatalogue.GrpcTlsPort),
         flags.Get(FlagCatalogue.HttpTlsPort),
+        flags.Get(FlagCatalogue.HttpPlainPort),
         flags.Get(FlagCatalogue.HttpPort),
         flags.Get(FlagCatalogue.GrpcHealthPort),
         flags.Get(FlagCatalogue.MetricsPath),
@@ -60,6 +67,7 @@ public sealed record ListenerOptions(
         flags.Get(FlagCatalogue.MaxWriteTimeout),
         flags.Get(FlagCatalogue.ResponseUnreadTimeout),
         flags.Get(FlagCatalogue.SigtermTimeout),
+        flags.Get(FlagCatalogue.HstsMaxAge),
         ListenerLimits.From(flags));
 }
 
@@ -157,6 +165,7 @@ public sealed record ConfigurationOptions(string Director, string DirectorPath, 
 
 /// <param name="DnsNameservers">Empty = from /etc/resolv.conf.</param>
 /// <param name="FailedTargetBackoff">Zero = endpoints are never left out.</param>
+/// <param name="MaxTarget">The longest path and query that a request may have, in characters.</param>
 public sealed record ForwardingOptions(
     IReadOnlyList<IPNetwork> TrustedProxies,
     IReadOnlyList<IPEndPoint> DnsNameservers,
@@ -165,11 +174,14 @@ public sealed record ForwardingOptions(
     bool AdhocAllowLoopback,
     int AdhocMaxLookups,
     bool HttpConnectEnabled,
+    int NoRouteStatus,
+    PlainDefault PlainDefault,
     TimeSpan FailedTargetBackoff,
     int MaxBackendConnections,
     int MaxEndpointConnections,
     int MaxResponseHeaderBytes,
-    bool LogResolution)
+    bool LogResolution,
+    int MaxTarget)
 {
     public static ForwardingOptions From(FlagValues flags) => new(
         flags.Get(FlagCatalogue.TrustedProxies),
@@ -179,11 +191,21 @@ public sealed record ForwardingOptions(
         flags.Get(FlagCatalogue.AdhocAllowLoopback),
         flags.Get(FlagCatalogue.AdhocMaxLookups),
         flags.Get(FlagCatalogue.HttpConnectEnabled),
+        flags.Get(FlagCatalogue.NoRouteStatus),
+        PlainDefaultOf(flags),
         flags.Get(FlagCatalogue.FailedTargetBackoff),
         flags.Get(FlagCatalogue.MaxBackendConnections),
         flags.Get(FlagCatalogue.MaxEndpointConnections),
         flags.Get(FlagCatalogue.MaxResponseHeaderBytes),
-        flags.Get(FlagCatalogue.LogResolution));
+        flags.Get(FlagCatalogue.LogResolution),
+        // As the listeners limit the request line.
+        flags.Get(FlagCatalogue.MaxHeaderBytes) / 4);
+
+    /// <summary>What the plain port does with requests that no route takes.</summary>
+    public static PlainDefault PlainDefaultOf(FlagValues flags) =>
+        flags.Get(FlagCatalogue.HttpPlainDefault) == PlainDefaultChoice.Redirect
+            ? PlainDefault.NewRedirectToHttps((ushort)flags.Get(FlagCatalogue.HttpPlainRedirectPort))
+            : PlainDefault.AnswerNoRoute;
 }
 
 public sealed record ServiceDiscoveryOptions(

@@ -61,6 +61,9 @@ internal sealed class Exchange : HttpMessageInvoker
 
     public UpstreamClient Client => _destination.Client;
 
+    /// <summary>What the route changes; null = nothing.</summary>
+    public Filters? Filters => _destination.Filters;
+
     /// <summary>Null for an ad-hoc target.</summary>
     public string? BackendName => _destination.Backend?.Name;
 
@@ -99,6 +102,7 @@ internal sealed class Exchange : HttpMessageInvoker
     public UpstreamRequest Prepare(HttpRequestMessage message)
     {
         var incoming = _context.Request;
+        var path = _destination.Path ?? Record.Path;
         if (!IsUpgrade && message.Content is { } copying)
         {
             // Plain text is HTTP/1.1, which processes whatever it receives.
@@ -112,9 +116,9 @@ internal sealed class Exchange : HttpMessageInvoker
         {
             // The forwarder's would be GET for everything that asks for an upgrade.
             Method = IsExtendedConnect ? HttpMethods.Get : incoming.Method,
-            Target = _query.Length == 0 ? Record.Path : string.Concat(Record.Path, _query),
+            Target = _query.Length == 0 ? path : string.Concat(path, _query),
             Scheme = Client.Scheme,
-            Authority = Record.Authority,
+            Authority = Filters is { Host.Length: > 0 } rewrite ? rewrite.Host : Record.Authority,
             Content = _content,
             ContentLength = incoming.ContentLength,
             ExpectsContinue = _content is not null
@@ -135,6 +139,7 @@ internal sealed class Exchange : HttpMessageInvoker
             TakeUpgrade(message, request);
         }
         var attempts = new Attempts(HasIdempotentHead);
+        var hasAuthority = request.Authority.Length > 0;
         var observer = _destination.Backend?.Connections ?? _telemetry.AdhocDialer;
         List<Endpoint>? tried = null;
         var next = Pick(null);
@@ -143,7 +148,7 @@ internal sealed class Exchange : HttpMessageInvoker
         {
             // Step 5: send the request to an endpoint. docs/matching.md#attempts lists when it is sent again.
             BeginAttempt(endpoint);
-            if (Record.Authority.Length == 0)
+            if (!hasAuthority)
             {
                 request.Authority = endpoint.Name;
             }

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Net;
 using Kedge.Host.Http;
+using Kedge.Host.Routing;
 using Kedge.Host.Telemetry;
 using Kedge.Wire.Upstream;
 using Microsoft.AspNetCore.Http.Features;
@@ -15,6 +16,8 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
 {
     // Not used: an exchange knows where it sends the request.
     private static readonly Uri Unused = new("http://kedge/");
+
+    private RequestFacts? _facts;
 
     public override ValueTask TransformRequestAsync(
         HttpContext httpContext,
@@ -60,6 +63,10 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
         forwarded.Add(outgoing, httpContext, record.Authority, isTrusted);
         outgoing.Add(ProxyHeaders.RequestId, record.RequestId);
         Tracing.Inject(record, outgoing);
+        if (exchange.Filters is { } changes)
+        {
+            HeaderChanges.ApplyTo(outgoing, changes, FactsOf(httpContext));
+        }
         if (exchange.IsUpgrade && outgoing.TryGet(HeaderNames.SecWebSocketKey, out var key))
         {
             // Where the forwarder looks for it before it generates one.
@@ -67,6 +74,9 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
         }
         return default;
     }
+
+    private RequestFacts FactsOf(HttpContext context) =>
+        _facts ??= HeaderChanges.FactsOf(context, exchange.Record, forwarded);
 
     public override async ValueTask<bool> TransformResponseAsync(
         HttpContext httpContext, HttpResponseMessage? proxyResponse, CancellationToken cancellationToken)
@@ -85,6 +95,15 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
         if (exchange.BackendName is { } backend)
         {
             response.Headers[ProxyHeaders.BackendName] = backend;
+        }
+        if (exchange.Filters is { } filters)
+        {
+            if (filters.ReverseLocation)
+            {
+                HeaderChanges.Reverse(
+                    response.Headers, filters, httpContext.Request.Scheme, exchange.Record.Authority);
+            }
+            HeaderChanges.ApplyTo(response.Headers, filters, FactsOf(httpContext));
         }
         var progress = exchange.Progress;
         progress.NoteProgress();

@@ -5,6 +5,7 @@ using Kedge.Host.Routing;
 using Kedge.Host.Telemetry;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.Extensions.Primitives;
 using Yarp.ReverseProxy.Forwarder;
 
 namespace Kedge.Host.Forwarding;
@@ -53,6 +54,7 @@ public sealed class ProxyEngine : IAsyncDisposable
     private readonly IHttpForwarder _forwarder;
     private readonly ForwardedHeaders _forwardedHeaders;
     private readonly InactivityMonitor _monitor;
+    private readonly StringValues _hsts;
 
     public ProxyEngine(
         ForwardingOptions options,
@@ -72,6 +74,8 @@ public sealed class ProxyEngine : IAsyncDisposable
             .BuildServiceProvider();
         _forwarder = _services.GetRequiredService<IHttpForwarder>();
         _forwardedHeaders = new ForwardedHeaders(options);
+        var hsts = (long)listeners.HstsMaxAge.TotalSeconds;
+        _hsts = hsts > 0 ? $"max-age={hsts}" : default(StringValues);
         _monitor = new InactivityMonitor(
             listeners.MaxReadTimeout, listeners.MaxWriteTimeout, listeners.ResponseUnreadTimeout);
     }
@@ -93,6 +97,11 @@ public sealed class ProxyEngine : IAsyncDisposable
             record.Authority = view.Authority;
             record.Path = view.Path;
             _telemetry.Recognized(record);
+            if (_hsts.Count > 0 && listener == ListenerKind.HttpTls && view.Protocol.IsHttp)
+            {
+                // A backend's own one takes precedence.
+                context.Response.Headers.StrictTransportSecurity = _hsts;
+            }
             if (!HeaderBudget.TryCharge(connection, inFlight, context.Request.Headers, out held))
             {
                 reply = LocalReply.TooManyHeaders;
@@ -112,6 +121,11 @@ public sealed class ProxyEngine : IAsyncDisposable
                 else if (result.Reply is { } routed)
                 {
                     reply = routed;
+                }
+                else if (result.Answer is { } answer)
+                {
+                    ChangeHeaders(context, record);
+                    await answer.WriteAsync(context, record.RequestId);
                 }
                 else
                 {
@@ -182,6 +196,20 @@ public sealed class ProxyEngine : IAsyncDisposable
     {
         _monitor.Dispose();
         return _services.DisposeAsync();
+    }
+
+    /// <summary>Makes the changes of a route to what it answers itself, once all other headers are set.</summary>
+    private void ChangeHeaders(HttpContext context, RequestRecord record)
+    {
+        if (record.Rule?.Info.Filters is { } filters)
+        {
+            var facts = HeaderChanges.FactsOf(context, record, _forwardedHeaders);
+            context.Response.OnStarting(() =>
+            {
+                HeaderChanges.ApplyTo(context.Response.Headers, filters, facts);
+                return Task.CompletedTask;
+            });
+        }
     }
 
     private void ArmTimeouts(Exchange exchange, HttpContext context)

@@ -9,6 +9,9 @@ public enum ListenerKind
     /// <summary>Proxies HTTP/1.1 and HTTP/2; gRPC requests are handled as gRPC.</summary>
     HttpTls,
 
+    /// <summary>Proxies HTTP and gRPC without TLS, for the routes that say so.</summary>
+    HttpClear,
+
     /// <summary>The debug port.</summary>
     HttpPlain,
 
@@ -24,6 +27,7 @@ public static class ListenerNames
     {
         ListenerKind.GrpcTls => "grpc_tls",
         ListenerKind.HttpTls => "http_tls",
+        ListenerKind.HttpClear => "http_clear",
         ListenerKind.HttpPlain => "http_plain",
         ListenerKind.GrpcHealth => "grpc_health",
         _ => throw new ArgumentOutOfRangeException(nameof(kind), kind, null),

@@ -24,6 +24,8 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
     public static readonly LocalReply MalformedAuthority = BadRequest("malformed authority");
     public static readonly LocalReply AmbiguousParameters =
         BadRequest("without the path parameters (`;`), another rule would take this request");
+    public static readonly LocalReply RewrittenTooLong =
+        BadRequest("the rewritten URL is too long") with { HttpStatus = 414 };
     public static readonly LocalReply ConnectNotSupported =
         BadRequest("CONNECT is not supported; send the absolute URL instead") with { HttpStatus = 405 };
     public static readonly LocalReply DeadlineExceeded =
@@ -111,8 +113,13 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
     public Task WriteAsync(HttpContext context, Protocol protocol, string? requestId, string? backendName)
     {
         var response = context.Response;
-        response.Clear();
         var headers = response.Headers;
+        var hsts = headers.StrictTransportSecurity;
+        response.Clear();
+        if (hsts.Count > 0)
+        {
+            headers.StrictTransportSecurity = hsts;
+        }
         if (!IsFailure)
         {
             response.StatusCode = HttpStatus;

@@ -1,6 +1,8 @@
 using Kedge.Domain;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Extensions.Primitives;
+using Listener = Kedge.Domain.Decoded.Listener;
+using ProxyMode = Kedge.Domain.Decoded.ProxyMode;
 
 namespace Kedge.Host.Http;
 
@@ -61,6 +63,12 @@ internal readonly struct RequestView
     /// <summary>Whether the target is in absolute form, as in requests to a forward proxy.</summary>
     public bool IsForward { get; }
 
+    /// <summary>As routes see it.</summary>
+    public ProxyMode Mode => IsForward ? ProxyMode.ForwardProxy : ProxyMode.ReverseProxy;
+
+    /// <summary>The kind of listener that the request arrived at, as routes see it.</summary>
+    public Listener Listener { get; private init; }
+
     /// <summary>Whether this is a CONNECT request for a tunnel to the authority. It has no path.</summary>
     public bool IsTunnel { get; private init; }
 
@@ -102,7 +110,7 @@ internal readonly struct RequestView
             && context.Features.Get<IHttpExtendedConnectFeature>()
                 is not { IsExtendedConnect: true, Protocol: "websocket" })
         {
-            return TryReadConnect(context, out view);
+            return TryReadConnect(context, listener, out view);
         }
 
         var target = context.Features.Get<IHttpRequestFeature>()!.RawTarget;
@@ -140,12 +148,15 @@ internal readonly struct RequestView
             return LocalReply.MalformedAuthority;
         }
 
-        if (isHttp2 && !isGrpc && !string.Equals(request.Scheme, "https", StringComparison.OrdinalIgnoreCase))
+        var isClear = listener == ListenerKind.HttpClear;
+        var ownScheme = isClear ? Uri.UriSchemeHttp : Uri.UriSchemeHttps;
+        if (isHttp2 && !isGrpc && !string.Equals(request.Scheme, ownScheme, StringComparison.OrdinalIgnoreCase))
         {
             // What a client sends to a forward proxy: over HTTP/1.1 it would be `http://host/path`.
-            if (!string.Equals(request.Scheme, "http", StringComparison.OrdinalIgnoreCase))
+            if (isClear || !string.Equals(request.Scheme, Uri.UriSchemeHttp, StringComparison.OrdinalIgnoreCase))
             {
-                return LocalReply.BadRequest("the scheme is neither http nor https");
+                return LocalReply.BadRequest(
+                    isClear ? "the scheme is not http" : "the scheme is neither http nor https");
             }
             isForward = true;
             ports = parts.Port < 0 ? AuthorityPorts.Of(HttpPort) : ports;
@@ -165,19 +176,22 @@ internal readonly struct RequestView
             ? ""
             : Text(target, form.QueryStart, form.QueryLength, request.QueryString.Value);
         var method = HttpMethods.IsConnect(request.Method) ? HttpMethods.Get : request.Method;
-        view = new RequestView(method, authority, parts, ports, canonical.ResultValue, query, protocol, isForward);
+        view = new RequestView(method, authority, parts, ports, canonical.ResultValue, query, protocol, isForward)
+        {
+            Listener = isClear ? Listener.Plain : Listener.Tls,
+        };
         return null;
     }
 
     /// <summary>
     /// Reads a CONNECT request, whose target is a host and a port (RFC 9110, 9.3.6). Tunnels are for clients that use
-    /// HTTP/1.1.
+    /// HTTP/1.1, and for the TLS listeners.
     /// </summary>
-    private static LocalReply? TryReadConnect(HttpContext context, out RequestView view)
+    private static LocalReply? TryReadConnect(HttpContext context, ListenerKind listener, out RequestView view)
     {
         view = default;
         var target = context.Features.Get<IHttpRequestFeature>()!.RawTarget;
-        if (!HttpProtocol.IsHttp11(context.Request.Protocol))
+        if (!HttpProtocol.IsHttp11(context.Request.Protocol) || listener == ListenerKind.HttpClear)
         {
             return LocalReply.ConnectNotSupported;
         }

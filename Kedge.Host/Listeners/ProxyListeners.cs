@@ -9,12 +9,12 @@ using Microsoft.AspNetCore.Server.Kestrel.Https;
 
 namespace Kedge.Host.Listeners;
 
-/// <summary>The two TLS listeners and their limits.</summary>
+/// <summary>The listeners for proxied traffic and their limits.</summary>
 public static class ProxyListeners
 {
     public static ProxyServer Create(
         ListenerOptions options,
-        CertificateStore certificates,
+        CertificateStore? certificates,
         ProxyEngine engine,
         ProxyTelemetry telemetry,
         ConnectionGate gate,
@@ -28,8 +28,12 @@ public static class ProxyListeners
                 kestrel =>
                 {
                     SetLimits(kestrel, options.Limits);
-                    Listen(ListenerKind.GrpcTls, options.GrpcTlsPort, HttpProtocols.Http2);
-                    Listen(ListenerKind.HttpTls, options.HttpTlsPort, HttpProtocols.Http1AndHttp2);
+                    if (certificates is not null)
+                    {
+                        Listen(ListenerKind.GrpcTls, options.GrpcTlsPort, HttpProtocols.Http2);
+                        Listen(ListenerKind.HttpTls, options.HttpTlsPort, HttpProtocols.Http1AndHttp2);
+                    }
+                    Listen(ListenerKind.HttpClear, options.HttpPlainPort, HttpProtocols.Http1AndHttp2);
 
                     void Listen(ListenerKind kind, int port, HttpProtocols protocols)
                     {
@@ -39,16 +43,23 @@ public static class ProxyListeners
                             {
                                 listener.Protocols = protocols;
                                 listener.Count(telemetry.CountersOf(kind));
-                                handshakes.Watch(listener, kind);
                                 listener.LimitLookups();
                                 listener.EndWhenOld(options.Limits, telemetry.CountersOf(kind));
-                                listener.UseHttps(new TlsHandshakeCallbackOptions
+                                if (kind == ListenerKind.HttpClear)
                                 {
-                                    OnConnection = handshake => new(
-                                        certificates.OptionsFor(kind, Handshakes.RefusalOf(handshake.Connection))),
-                                    HandshakeTimeout = OrInfinite(options.Limits.HeaderTimeout),
-                                });
-                                Handshakes.EndWatch(listener);
+                                    listener.UseClearHttp2(OrInfinite(options.Limits.HeaderTimeout));
+                                }
+                                else
+                                {
+                                    handshakes.Watch(listener, kind);
+                                    listener.UseHttps(new TlsHandshakeCallbackOptions
+                                    {
+                                        OnConnection = handshake => new(certificates!.OptionsFor(
+                                            kind, Handshakes.RefusalOf(handshake.Connection))),
+                                        HandshakeTimeout = OrInfinite(options.Limits.HeaderTimeout),
+                                    });
+                                    Handshakes.EndWatch(listener);
+                                }
                                 listener.UseHttp1Rules();
                                 if (kind == ListenerKind.HttpTls)
                                 {

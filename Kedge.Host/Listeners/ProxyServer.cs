@@ -47,7 +47,9 @@ public sealed class ProxyServer : IAsyncDisposable
     public async ValueTask DisposeAsync() => await _host.DisposeAsync();
 
     private static ListenerKind ListenerOf(ListenerOptions options, int port) =>
-        port == options.GrpcTlsPort ? ListenerKind.GrpcTls : ListenerKind.HttpTls;
+        port == options.GrpcTlsPort ? ListenerKind.GrpcTls
+        : port == options.HttpPlainPort ? ListenerKind.HttpClear
+        : ListenerKind.HttpTls;
 
     private sealed class Application(ProxyEngine engine, ListenerOptions options) : IHttpApplication<DefaultHttpContext>
     {

@@ -63,6 +63,10 @@ public sealed class LogOutput : IDisposable
         builder.AddFilter("System", framework);
         // The proxy itself reports failed exchanges, with their route and backend.
         builder.AddFilter("Yarp", level == LogLevel.Debug ? LogLevel.Debug : LogLevel.Error);
+        // The server warns that it would speak HTTP/1.1 alone on the plain-HTTP listener (ClearHttp2).
+        builder.AddFilter(
+            "Microsoft.AspNetCore.Server.Kestrel", level == LogLevel.Debug ? LogLevel.Debug : LogLevel.Error);
+        builder.AddFilter("Microsoft.AspNetCore.Server.Kestrel.", framework);
         // A listener that cannot be opened gets one line of kedge's own.
         builder.AddFilter(
             "Microsoft.Extensions.Hosting.Internal.Host", level == LogLevel.Debug ? LogLevel.Debug : LogLevel.Critical);

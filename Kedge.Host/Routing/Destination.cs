@@ -13,6 +13,12 @@ namespace Kedge.Host.Routing;
 internal readonly record struct Destination(
     UpstreamClient Client, EndpointSet Endpoints, HealthPolicy Policy, string Name, ulong Ticket, Backend? Backend)
 {
+    /// <summary>What the route changes about the request and its response; null = nothing.</summary>
+    public Filters? Filters { get; init; }
+
+    /// <summary>The path that the backend sees; null = that of the caller.</summary>
+    public string? Path { get; init; }
+
     /// <summary>The request has ended.</summary>
     public void Leave() => Backend?.Leave();
 }

@@ -5,6 +5,7 @@ using Kedge.Host.Backends.Connections;
 using Kedge.Host.Flags;
 using Kedge.Host.Http;
 using Kedge.Host.Telemetry;
+using Listener = Kedge.Domain.Decoded.Listener;
 
 namespace Kedge.Host.Routing;
 
@@ -24,6 +25,8 @@ public sealed class RequestRouter : IDisposable
     private readonly HealthPolicy _adhocPolicy;
     private readonly ProxyTelemetry _telemetry;
     private readonly Lock _applying = new();
+    private readonly LocalReply _noRoute;
+    private readonly RouteAnswer? _plainDefault;
     private ServingState _state = new(Configuration.Empty, PerProtocol.Both<Backend[]>([]), null);
 
     internal RequestRouter(
@@ -39,6 +42,10 @@ public sealed class RequestRouter : IDisposable
         _adhoc = adhoc;
         _adhocPolicy = HealthPolicy.ConnectBackoffOnly(options.FailedTargetBackoff);
         _telemetry = telemetry;
+        _noRoute = LocalReply.NoRoute with { HttpStatus = options.NoRouteStatus };
+        _plainDefault = options.PlainDefault.Redirect is { Value: var redirect }
+            ? RouteAnswer.Of(RouteAction.NewRedirects(redirect), new Dictionary<string, byte[]>())
+            : null;
     }
 
     /// <summary>The active configuration, with its live backends and the hits of its rules.</summary>
@@ -91,22 +98,59 @@ public sealed class RequestRouter : IDisposable
         {
             _telemetry.Matched(record, rule);
         }
+        var answer = match is { Rule.Info: { } taken, Adhoc: null } ? state.Answers[view.Protocol][taken.Index] : null;
+        if (view.Listener == Listener.Plain && match.Rule is null)
+        {
+            return PlainDefault(view, record);
+        }
+        // What kedge answers itself in clear text is for everyone, and a token for it would be on its way already.
+        if (answer is not null
+            && view.Listener == Listener.Plain
+            && ReferenceEquals(match.Rule?.Info.Demands, RouteDemands.None))
+        {
+            return Answer(answer, view, record);
+        }
         // Before any other reply, so that only callers who are authorized learn what exists.
         if (await _authorizer.AuthorizeAsync(context, match.Rule?.Info) is { } refusal)
         {
             return refusal;
         }
+        if (answer is not null)
+        {
+            return Answer(answer, view, record);
+        }
         return match switch
         {
             { Adhoc: { } decision } => await ToAdhocTargetAsync(decision, view, record, context),
-            { Rule: { } route } => await ToBackendAsync(route.Info, state, record, context.RequestAborted),
-            _ => view.Protocol.IsGrpc ? LocalReply.NoGrpcRoute : LocalReply.NoRoute,
+            { Rule: { } route } => await ToBackendAsync(route.Info, state, view, record, context.RequestAborted),
+            _ => view.Protocol.IsGrpc ? LocalReply.NoGrpcRoute : _noRoute,
         };
     }
 
-    private async ValueTask<RoutingResult> ToBackendAsync(
-        RouteInfo route, ServingState state, RequestRecord record, CancellationToken cancel)
+    private RoutingResult Answer(RouteAnswer answer, in RequestView view, RequestRecord record)
     {
+        ProxyTelemetry.Answering(record, _telemetry.CountersOf(view.Protocol, answer.Kind));
+        return answer.To(view);
+    }
+
+    /// <summary>What the plain port does with a request that no route takes.</summary>
+    private RoutingResult PlainDefault(in RequestView view, RequestRecord record) =>
+        view.Protocol.IsGrpc ? LocalReply.NoGrpcRoute
+        : _plainDefault is null || view.Host.Length == 0 || view.IsTunnel ? _noRoute
+        : Answer(_plainDefault, view, record);
+
+    private async ValueTask<RoutingResult> ToBackendAsync(
+        RouteInfo route, ServingState state, RequestView view, RequestRecord record, CancellationToken cancel)
+    {
+        string? path = null;
+        if (route.Filters is { } filters)
+        {
+            path = filters.Forth(view.Path);
+            if (path.Length + view.Query.Length > _options.MaxTarget)
+            {
+                return LocalReply.RewrittenTooLong;
+            }
+        }
         if (route.BackendIndex < 0)
         {
             return LocalReply.NoBackend(route.BackendName);
@@ -127,7 +171,11 @@ public sealed class RequestRouter : IDisposable
         }
         _telemetry.Forwarding(record, backend.Counters, backend.Protocol.IsGrpc && backend.Info.PrometheusInterceptor);
         return RoutingResult.Forward(
-            new(backend.Client, endpoints, backend.Policy, backend.Name, backend.NextTicket(), backend));
+            new(backend.Client, endpoints, backend.Policy, backend.Name, backend.NextTicket(), backend)
+            {
+                Filters = route.Filters,
+                Path = path,
+            });
     }
 
     private async ValueTask<RoutingResult> ToAdhocTargetAsync(

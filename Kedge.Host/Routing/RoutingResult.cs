@@ -5,9 +5,10 @@ namespace Kedge.Host.Routing;
 /// <summary>What to do with a request: reply, forward it, or open a tunnel.</summary>
 internal readonly struct RoutingResult
 {
-    private RoutingResult(LocalReply? reply, in Destination destination, bool isTunnel)
+    private RoutingResult(LocalReply? reply, RouteAnswer? answer, in Destination destination, bool isTunnel)
     {
         Reply = reply;
+        Answer = answer;
         Destination = destination;
         IsTunnel = isTunnel;
     }
@@ -15,17 +16,23 @@ internal readonly struct RoutingResult
     /// <summary>The reply of kedge itself; null when the request is forwarded or gets a tunnel.</summary>
     public LocalReply? Reply { get; }
 
+    /// <summary>What the route answers itself; null when there is something else to do.</summary>
+    public RouteAnswer? Answer { get; }
+
     /// <summary>
-    /// Where to forward the request, or to open the tunnel, to. Only when there is no <see cref="Reply"/>.
+    /// Where to forward the request, or to open the tunnel, to. Only when there is neither a <see cref="Reply"/>
+    /// nor an <see cref="Answer"/>.
     /// </summary>
     public Destination Destination { get; }
 
     /// <summary>Whether to open a tunnel to <see cref="Destination"/>.</summary>
     public bool IsTunnel { get; }
 
-    public static implicit operator RoutingResult(LocalReply reply) => new(reply, default, isTunnel: false);
+    public static implicit operator RoutingResult(LocalReply reply) => new(reply, null, default, isTunnel: false);
 
-    public static RoutingResult Forward(in Destination destination) => new(null, destination, isTunnel: false);
+    public static implicit operator RoutingResult(RouteAnswer answer) => new(null, answer, default, isTunnel: false);
 
-    public static RoutingResult Tunnel(in Destination destination) => new(null, destination, isTunnel: true);
+    public static RoutingResult Forward(in Destination destination) => new(null, null, destination, isTunnel: false);
+
+    public static RoutingResult Tunnel(in Destination destination) => new(null, null, destination, isTunnel: true);
 }

@@ -2,7 +2,7 @@ using Kedge.Domain;
 using Kedge.Host.Backends;
 using Kedge.Host.Http;
 using Kedge.Host.Telemetry;
-using ProxyMode = Kedge.Domain.Decoded.ProxyMode;
+using Listener = Kedge.Domain.Decoded.Listener;
 
 namespace Kedge.Host.Routing;
 
@@ -26,6 +26,12 @@ internal sealed class ServingState(
 
     public PerProtocol<Backend[]> Backends => backends;
 
+    /// <summary>What each route answers itself, in the order of the routes; null for one that forwards.</summary>
+    public PerProtocol<RouteAnswer?[]> Answers { get; } = PerProtocol.Init(
+        protocol => configuration.Routes[protocol]
+            .Select(route => RouteAnswer.Of(route.Action, configuration.Files.Bodies))
+            .ToArray());
+
     /// <summary>
     /// Matches a request against the routes and, when none matches, against the ad-hoc rules. Tunnels are matched
     /// against the ad-hoc rules only.
@@ -46,16 +52,26 @@ internal sealed class ServingState(
                 return false;
             }
         }
-        match = route is null ? MatchAdhoc(view) : RuleMatch.Route(route);
+        // Ad-hoc rules hold on the TLS listeners alone.
+        match = route is not null ? RuleMatch.Route(route)
+            : view.Listener == Listener.Tls ? MatchAdhoc(view)
+            : RuleMatch.None;
         return true;
     }
 
     private bool TryMatchHttp(in RequestView view, IHeaderDictionary headers, out RuleHits? route)
     {
         var headerView = new HeaderView(headers);
-        var mode = view.IsForward ? ProxyMode.ForwardProxy : ProxyMode.ReverseProxy;
         var isClear = _httpTable.TryMatch(
-            view.Method, view.Host, view.Ports, view.Path, view.BareQuery, mode, in headerView, out var index);
+            view.Method,
+            view.Host,
+            view.Ports,
+            view.Path,
+            view.BareQuery,
+            view.Mode,
+            view.Listener,
+            in headerView,
+            out var index);
         route = index < 0 ? null : Routes.Http[index];
         return isClear;
     }
@@ -66,7 +82,7 @@ internal sealed class ServingState(
         var method = view.Path.AsSpan(1);
         var slash = method.LastIndexOf('/');
         var service = slash < 0 ? method : method[..slash];
-        var index = _grpcTable.Match(view.Host, view.Ports, service, method, in headerView);
+        var index = _grpcTable.Match(view.Host, view.Ports, service, method, view.Listener, in headerView);
         return index < 0 ? null : Routes.Grpc[index];
     }
 

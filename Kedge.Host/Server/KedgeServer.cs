@@ -90,7 +90,7 @@ public sealed class KedgeServer : IAsyncDisposable
         ServerMetrics.Register(_telemetry, _router, store, certificates, logging);
         ClusterMetrics.Register(_telemetry.Meter, _cluster, _discovery);
 
-        if (certificates is not null && _options.HasTls)
+        if (_options.HasProxy)
         {
             var gate = new ConnectionGate(CallerConnections(), loggers.CreateLogger("kedge.connections"));
             ServerMetrics.RegisterConnections(_telemetry.Meter, gate);

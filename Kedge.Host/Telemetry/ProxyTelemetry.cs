@@ -91,7 +91,12 @@ public sealed class ProxyTelemetry : IDisposable
 
     /// <summary>The counters of the listeners whose connections are counted.</summary>
     public IReadOnlyList<ListenerCounters> Listeners { get; } =
-        [new(ListenerKind.GrpcTls), new(ListenerKind.HttpTls), new(ListenerKind.HttpPlain)];
+    [
+        new(ListenerKind.GrpcTls),
+        new(ListenerKind.HttpTls),
+        new(ListenerKind.HttpClear),
+        new(ListenerKind.HttpPlain),
+    ];
 
     /// <summary>The number of completed requests.</summary>
     public long Total => Volatile.Read(ref _requests);
@@ -181,6 +186,13 @@ public sealed class ProxyTelemetry : IDisposable
             record.GrpcClient = GrpcClient.Of(record.Path);
             record.GrpcClient.Start();
         }
+    }
+
+    /// <summary>The route of the request answers it itself.</summary>
+    public static void Answering(RequestRecord record, BackendCounters kind)
+    {
+        record.Backend = kind;
+        kind.Started();
     }
 
     /// <summary>A connection to an endpoint could not be made.</summary>

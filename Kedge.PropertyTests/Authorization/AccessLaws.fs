@@ -99,7 +99,7 @@ let private token =
             1, Gen.constant StaticToken
             8,
             perms
-            |> Gen.map (fun granted -> ValidToken(Permissions.OfList("read" :: granted)))
+            |> Gen.map (fun granted -> ValidToken(Permissions.OfList("read" :: granted), "ann"))
         ]
 
 let private caller =
@@ -127,7 +127,7 @@ let private mayPass server (route: Decoded.Authorization option) (caller: Caller
 
     let granted =
         match caller.Token with
-        | ValidToken permissions -> Some(Set.ofSeq permissions.Names)
+        | ValidToken(permissions, _) -> Some(Set.ofSeq permissions.Names)
         | StaticToken -> Some Set.empty
         | _ -> None
 
@@ -234,8 +234,11 @@ let tests =
                 (Arb.fromGen (Gen.zip3 server route perms))
                 (fun seen (server, route, granted) ->
                     let allowed token = (decide server route (Caller(token, [| DnsSan "a.example" |]))).IsAllowed
-                    let few = allowed (ValidToken(Permissions.OfList granted))
-                    let more = allowed (ValidToken(Permissions.OfList [ "read"; "write"; "admin" ]))
+                    let few = allowed (ValidToken(Permissions.OfList granted, "ann"))
+
+                    let more =
+                        allowed (ValidToken(Permissions.OfList [ "read"; "write"; "admin" ], "ann"))
+
                     seen.When("allowed only with more", more && not few)
                     Expect.isTrue (more || not few) "monotonic"
                     Expect.isTrue (few || not (allowed StaticToken)) "the static token is a token without permissions"
@@ -338,7 +341,7 @@ let tests =
                 let route = RouteDemands.Of(Some rule)
 
                 let caller =
-                    Caller(ValidToken(Permissions.OfText "read write"), [| UriSan "x:y"; DnsSan "a.example" |])
+                    Caller(ValidToken(Permissions.OfText "read write", "ann"), [| UriSan "x:y"; DnsSan "a.example" |])
 
                 let mutable allowed = Access.Decide(server, route, caller).IsAllowed
                 let before = GC.GetAllocatedBytesForCurrentThread()

@@ -203,6 +203,7 @@ let tests =
                                         System.MemoryExtensions.AsSpan path,
                                         System.ReadOnlySpan.Empty,
                                         Decoded.ProxyMode.ReverseProxy,
+                                        Decoded.Listener.Tls,
                                         &headers
                                     )
 

@@ -58,6 +58,14 @@ let private failedPort (matcher: PortMatcher) (ports: AuthorityPorts) =
     | _ -> []
 
 /// Told from the conditions themselves, for requests and tables of the universe.
+let private failedListener (expected: Decoded.Listener) (listener: Decoded.Listener) =
+    let text (listener: Decoded.Listener) = (string listener).ToLowerInvariant()
+
+    [
+        if expected <> Decoded.Listener.Any && expected <> listener then
+            "listener", text expected, text listener
+    ]
+
 let private httpFailures (route: HttpRoute) (request: HttpRequest) =
     let text rule =
         match rule with
@@ -98,6 +106,8 @@ let private httpFailures (route: HttpRoute) (request: HttpRequest) =
         if route.Mode <> Decoded.ProxyMode.Any && route.Mode <> request.Mode then
             "mode", mode route.Mode, mode request.Mode
 
+        yield! failedListener route.Listener request.Listener
+
         yield! failedHeaders route.Headers request.Headers
     ]
 
@@ -120,6 +130,7 @@ let private grpcFailures (route: GrpcRoute) (request: GrpcRequest) =
             "method", text, method
 
         yield! failedHeaders route.Metadata request.Metadata
+        yield! failedListener route.Listener request.Listener
     ]
 
 let private laws
@@ -127,7 +138,7 @@ let private laws
     (failures: 'route -> 'request -> (string * string * string) list)
     =
     let explain routes request =
-        Explain.request subject.Semantics routes [||] (fun backend -> backend = "one") request
+        Explain.request subject.Semantics routes [||] (fun backend -> backend = "one") AnswerNoRoute request
 
     let isMixed routes =
         requestsFor subject.Universe routes
@@ -145,8 +156,9 @@ let private laws
                     | RouteWins(route, outcome, known) ->
                         Expect.equal (Some route) (subject.Match routes request) ""
                         Expect.equal outcome (subject.Semantics.Outcome routes[route]) "outcome"
-                        Expect.equal known (outcome.Action.Backends = [ "one" ]) "known"
-                    | AdhocDecides _ -> Expect.equal (subject.Match routes request) None ""
+                        Expect.equal known (outcome.Action.Backends |> List.forall ((=) "one")) "known"
+                    | AdhocDecides _
+                    | DefaultDecides _ -> Expect.equal (subject.Match routes request) None ""
                     | ParametersDecide _ -> failtest "no path of these has parameters")
 
             law
@@ -191,9 +203,9 @@ let private laws
                                 "")
         ]
 
-let private roundTrip request =
+let private roundTrip (request: Request) =
     let method, url, headers, grpc, forward = RequestText.parts request
-    RequestText.parse (method, url, headers, grpc, forward)
+    RequestText.parseOn request.Listener (method, url, headers, grpc, forward)
 
 let private text =
     testList
@@ -281,7 +293,7 @@ let private adhoc =
             }
 
         let explanation =
-            Explain.request RouteSemantics.http [||] rules (fun _ -> true) request
+            Explain.request RouteSemantics.http [||] rules (fun _ -> true) AnswerNoRoute request
 
         match explanation.Verdict with
         | AdhocDecides([ { Rule = 0; Mismatches = [ mismatch ] } ], decision, None) ->

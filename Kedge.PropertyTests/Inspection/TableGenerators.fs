@@ -73,6 +73,36 @@ let private demands: Gen<Decoded.Authorization option> =
             )
         ]
 
+let private fixedResponse: FixedResponse =
+    {
+        Status = 503
+        Body = "later"
+        BodyFile = ""
+        ContentType = "text/plain; charset=utf-8"
+        Headers = []
+        RetryAfter = 60L
+    }
+
+let private fixedGrpcResponse: FixedGrpcResponse =
+    {
+        Status = Decoded.GrpcStatus.Unavailable
+        Message = "later"
+    }
+
+/// Mostly the backend, sometimes one of the other actions.
+let private action (others: RouteAction list) (backend: string) : Gen<RouteAction> =
+    Gen.frequency [ (8, Gen.constant (ToBackend backend)); (1, Gen.elements others) ]
+
+/// Each on the TLS listeners and on the plain-HTTP listener.
+let private onListeners (items: 'item list) : (Decoded.Listener * 'item) list =
+    [
+        for item in items do
+            Decoded.Listener.Tls, item
+
+        for item in items do
+            Decoded.Listener.Plain, item
+    ]
+
 let httpRoute: Gen<HttpRoute> =
     gen {
         let! backend = Gen.elements [ "one"; "two"; "three" ]
@@ -112,6 +142,12 @@ let httpRoute: Gen<HttpRoute> =
 
         let! demands = demands
 
+        let! listener =
+            mostly Decoded.Listener.Tls [ Decoded.Listener.Plain; Decoded.Listener.Any ]
+
+        let! action =
+            action [ Redirects(Redirect.ToHttps 443us); Responds fixedResponse ] backend
+
         return
             { HttpRoute.ToBackend backend with
                 Host = host
@@ -119,9 +155,11 @@ let httpRoute: Gen<HttpRoute> =
                 Paths = paths
                 Headers = headers
                 Mode = mode
+                Listener = listener
                 Outcome =
                     {
-                        Action = ToBackend backend
+                        Action = action
+                        Filters = Filters.None
                         Demands = demands
                     }
             }
@@ -130,6 +168,11 @@ let httpRoute: Gen<HttpRoute> =
 let grpcRoute: Gen<GrpcRoute> =
     gen {
         let! backend = Gen.elements [ "one"; "two"; "three" ]
+
+        let! listener =
+            mostly Decoded.Listener.Tls [ Decoded.Listener.Plain; Decoded.Listener.Any ]
+
+        let! action = action [ RespondsGrpc fixedGrpcResponse ] backend
         let! host = host
         let! port = port
 
@@ -157,9 +200,11 @@ let grpcRoute: Gen<GrpcRoute> =
                 Host = host
                 Port = port
                 Metadata = metadata
+                Listener = listener
                 Outcome =
                     {
-                        Action = ToBackend backend
+                        Action = action
+                        Filters = Filters.None
                         Demands = demands
                     }
             }
@@ -203,6 +248,12 @@ let conditionsRoute: Gen<HttpRoute> =
 
         let! demands = demands
 
+        let! listener =
+            mostly Decoded.Listener.Tls [ Decoded.Listener.Plain; Decoded.Listener.Any ]
+
+        let! action =
+            action [ Redirects(Redirect.ToHttps 443us); Responds fixedResponse ] backend
+
         return
             { HttpRoute.ToBackend backend with
                 Host = host
@@ -213,6 +264,7 @@ let conditionsRoute: Gen<HttpRoute> =
                 Outcome =
                     {
                         Action = ToBackend backend
+                        Filters = Filters.None
                         Demands = demands
                     }
             }
@@ -262,7 +314,7 @@ let httpUniverse: HttpRequest array =
                         "*"
                     ] do
                     for mode in [ Decoded.ProxyMode.ReverseProxy; Decoded.ProxyMode.ForwardProxy ] do
-                        for headers in headerSets do
+                        for listener, headers in onListeners headerSets do
                             if mode = Decoded.ProxyMode.ReverseProxy || ports.Explicit <> 0us then
                                 {
                                     Method = (if path = "*" then "OPTIONS" else "GET")
@@ -271,6 +323,7 @@ let httpUniverse: HttpRequest array =
                                     Path = path
                                     Query = ""
                                     Mode = mode
+                                    Listener = listener
                                     Headers = headers
                                 }
     |]
@@ -292,6 +345,7 @@ let conditionsUniverse: HttpRequest array =
                                         Path = path
                                         Query = query
                                         Mode = mode
+                                        Listener = Decoded.Listener.Tls
                                         Headers = headers
                                     }
     |]
@@ -303,12 +357,13 @@ let grpcUniverse: GrpcRequest array =
             for ports in ports do
                 for service in [ "p"; "p.S"; "pz"; "p.z"; "p.x"; "p.Sz"; "z" ] do
                     for method in [ "M"; "Mz"; "z" ] do
-                        for headers in headerSets do
+                        for listener, headers in onListeners headerSets do
                             {
                                 Host = host
                                 Ports = ports
                                 Service = service
                                 Method = method
+                                Listener = listener
                                 Metadata = headers
                             }
     |]

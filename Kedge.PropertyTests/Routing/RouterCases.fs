@@ -113,6 +113,27 @@ module RouterCases =
                 (1, Gen.map Array.ofList (Gen.listOfLength 2 header))
             ]
 
+    let private listenerMatcher =
+        Gen.frequency
+            [
+                4, Gen.constant Decoded.Listener.Tls
+                1, Gen.elements [ Decoded.Listener.Plain; Decoded.Listener.Any ]
+            ]
+
+    /// Mostly one on which the route holds.
+    let private listenerFor (expected: Decoded.Listener) =
+        Gen.frequency
+            [
+                8,
+                Gen.constant (
+                    if expected = Decoded.Listener.Any then
+                        Decoded.Listener.Plain
+                    else
+                        expected
+                )
+                1, Gen.elements [ Decoded.Listener.Tls; Decoded.Listener.Plain ]
+            ]
+
     let private hostMatcher =
         Gen.frequency
             [
@@ -151,6 +172,8 @@ module RouterCases =
                     (Gen.elements [ Decoded.ProxyMode.ReverseProxy; Decoded.ProxyMode.ForwardProxy ])
                     (Gen.constant Decoded.ProxyMode.Any)
 
+            let! listener = listenerMatcher
+
             return
                 { HttpRoute.ToBackend "backend" with
                     Host = host
@@ -160,6 +183,7 @@ module RouterCases =
                     Query = query
                     Headers = headers
                     Mode = mode
+                    Listener = listener
                 }
         }
 
@@ -183,6 +207,7 @@ module RouterCases =
                     ]
 
             let! metadata = headerMatchers
+            let! listener = listenerMatcher
 
             return
                 { GrpcRoute.ToBackend "backend" with
@@ -190,6 +215,7 @@ module RouterCases =
                     Host = host
                     Port = port
                     Metadata = metadata
+                    Listener = listener
                 }
         }
 
@@ -317,6 +343,8 @@ module RouterCases =
                         | PathPrefix prefix -> requestPath |> Gen.map (fun path -> prefix + path))
                     |> often requestPath
 
+            let! listener = listenerFor model.Listener
+
             return
                 {
                     Routes = routes
@@ -328,6 +356,7 @@ module RouterCases =
                             Path = path
                             Query = query
                             Mode = mode
+                            Listener = listener
                             Headers = headers
                         }
                 }
@@ -341,6 +370,7 @@ module RouterCases =
             let! host = hostFor model.Host
             let! ports = portsFor model.Port
             let! metadata = requestHeaders model.Metadata
+            let! listener = listenerFor model.Listener
             let! service = often anyText (Gen.elements (services @ [ ""; "a."; "a.Abc" ]))
             let! method = often anyText (Gen.elements (methods @ [ ""; "Ge"; "Get/x" ]))
 
@@ -361,6 +391,7 @@ module RouterCases =
                             Ports = ports
                             Service = service
                             Method = method
+                            Listener = listener
                             Metadata = metadata
                         }
                 }

@@ -23,6 +23,7 @@ let private matchHttp (table: HttpRouteTable) (request: HttpRequest) =
         request.Path.AsSpan(),
         request.Query.AsSpan(),
         request.Mode,
+        request.Listener,
         &headers
     )
 
@@ -30,7 +31,14 @@ let private matchGrpc (table: GrpcRouteTable) (request: GrpcRequest) =
     let metadata = HeaderList request.Metadata
     let fullMethod = request.Service + "/" + request.Method
 
-    table.Match(request.Host.AsSpan(), request.Ports, request.Service.AsSpan(), fullMethod.AsSpan(), &metadata)
+    table.Match(
+        request.Host.AsSpan(),
+        request.Ports,
+        request.Service.AsSpan(),
+        fullMethod.AsSpan(),
+        request.Listener,
+        &metadata
+    )
 
 let private tallyOutcome (seen: Seen) routes expected =
     match expected with
@@ -173,6 +181,7 @@ let tests =
                             request.Path,
                             request.Query.AsSpan(),
                             request.Mode,
+                            request.Listener,
                             &headers,
                             &route
                         )
@@ -320,6 +329,7 @@ let tests =
                         "/api/x".AsSpan(),
                         ReadOnlySpan.Empty,
                         ProxyMode.ReverseProxy,
+                        Decoded.Listener.Tls,
                         &headers
                     )
                     + table.Match(
@@ -329,6 +339,7 @@ let tests =
                         "/api/x".AsSpan(),
                         "x=1&a+b=%C3%bc".AsSpan(),
                         ProxyMode.ReverseProxy,
+                        Decoded.Listener.Tls,
                         &headers
                     )
                     + table.Match(
@@ -338,6 +349,7 @@ let tests =
                         "/api/x".AsSpan(),
                         ReadOnlySpan.Empty,
                         ProxyMode.ReverseProxy,
+                        Decoded.Listener.Tls,
                         &none
                     ))
 
@@ -360,6 +372,7 @@ let tests =
                         AuthorityPorts.Unspecified,
                         "other.Service".AsSpan(),
                         "other.Service/GetAll".AsSpan(),
+                        Decoded.Listener.Tls,
                         &none
                     )
                     + table.Match(
@@ -367,6 +380,7 @@ let tests =
                         AuthorityPorts.Unspecified,
                         "package.Service500".AsSpan(),
                         "package.Service500/Get".AsSpan(),
+                        Decoded.Listener.Tls,
                         &none
                     ))
         ]

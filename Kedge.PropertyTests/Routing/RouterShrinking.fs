@@ -38,6 +38,11 @@ let private shrinkHttpRoute (route: HttpRoute) =
                 Mode = Decoded.ProxyMode.Any
             }
 
+        if route.Listener <> Decoded.Listener.Tls then
+            { route with
+                Listener = Decoded.Listener.Tls
+            }
+
         for paths in withoutOne route.Paths do
             { route with Paths = paths }
 
@@ -61,6 +66,11 @@ let private shrinkGrpcRoute (route: GrpcRoute) =
 
         if route.Service <> AnyService then
             { route with Service = AnyService }
+
+        if route.Listener <> Decoded.Listener.Tls then
+            { route with
+                Listener = Decoded.Listener.Tls
+            }
 
         for metadata in withoutOne route.Metadata do
             { route with Metadata = metadata }

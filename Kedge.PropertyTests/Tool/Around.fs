@@ -144,6 +144,12 @@ let private httpTexts (routes: HttpRoute array) =
     |]
     |> Array.distinct
 
+/// Mostly one on which the route holds.
+let private listener (random: Random) (wanted: RequestConditions) =
+    if chance random 90 then List.last wanted.Listeners
+    elif chance random 50 then Decoded.Listener.Tls
+    else Decoded.Listener.Plain
+
 /// An endless sequence; equal seeds give equal requests.
 let http (random: Random) (routes: HttpRoute array) : HttpRequest seq =
     let conditions = routes |> Array.map RequestConditions.ofHttp
@@ -187,6 +193,7 @@ let http (random: Random) (routes: HttpRoute array) : HttpRequest seq =
             Path = path routes[index]
             Query = query random words wanted.Query
             Mode = mode
+            Listener = listener random wanted
             Headers = headers random words wanted.Headers
         })
 
@@ -229,5 +236,6 @@ let grpc (random: Random) (routes: GrpcRoute array) : GrpcRequest seq =
             Ports = ports random words wanted.Port
             Service = service
             Method = method
+            Listener = listener random wanted
             Metadata = headers random words wanted.Headers
         })

@@ -78,6 +78,7 @@ let private laws
                     match explanation.Verdict with
                     | RouteWins(route, _, _) -> route
                     | AdhocDecides _
+                    | DefaultDecides _
                     | ParametersDecide _ -> -1
 
                 let tried = if winner < 0 then routes.Length else winner
@@ -137,9 +138,10 @@ let private laws
                 match (ExplainReport.Of(configuration, request)).Explanation.Verdict with
                 | RouteWins(route, _, _) -> Choice1Of2 route
                 | AdhocDecides(_, decision, _) -> Choice2Of2(Some decision)
+                | DefaultDecides _
                 | ParametersDecide _ -> Choice2Of2 None
 
-            match RequestText.parse (method, url, headers, grpc, forward) with
+            match RequestText.parseOn (face.Semantics.Wrap request).Listener (method, url, headers, grpc, forward) with
             | Error problem -> Some $"{show request}: {problem}"
             // A header makes it a gRPC call, which such a request is.
             | Ok again when again.IsGrpc <> (face.Semantics.Wrap request).IsGrpc -> None

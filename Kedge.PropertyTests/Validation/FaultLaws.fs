@@ -174,6 +174,9 @@ let private faults =
         value "backend_name" "\"Web\"" ".backend_name" "\"Web\""
         value "backend_name" "5" ".backend_name" "5"
         value "authorization" "{\"anonymous\":true,\"any_perms\":[\"a\"]}" ".authorization.anonymous" "true"
+        value "rewrite" "{\"replace_full\":\"v1\"}" ".rewrite.replace_full" "\"v1\""
+        value "rewrite" "{\"reverse_location\":true}" ".rewrite.reverse_location" "true"
+        value "request_headers" "{\"set\":{\"Host\":\"x\"}}" ".request_headers.set.Host" "\"x\""
         value "zzz" "[1,{\"a\":2}]" ".zzz" "\"zzz\""
         value "backendNames" "null" ".backendNames" "\"backendNames\""
         {

@@ -91,7 +91,7 @@ let examples =
                 let reference = File.ReadAllText(SourceTree.path "docs/configuration.md")
 
                 let fields =
-                    [ "DirectorJson.fs"; "BackendPoolJson.fs" ]
+                    [ "DirectorJson.fs"; "ActionJson.fs"; "BackendPoolJson.fs" ]
                     |> List.collect (fun file ->
                         let source = File.ReadAllText(SourceTree.path $"Kedge.Domain/Decoding/{file}")
 
