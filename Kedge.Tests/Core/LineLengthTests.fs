@@ -8,7 +8,14 @@ open Kedge.Tests.Core
 let private limit = 120
 
 let private projects =
-    [ "Kedge.Host"; "Kedge.Wire"; "Kedge.Client"; "Kedge.Winch"; "Kedge.Benchmarks"; "bench" ]
+    [
+        "Kedge.Host"
+        "Kedge.Wire"
+        "Kedge.Client"
+        "Kedge.Winch"
+        "Kedge.Benchmarks"
+        "bench"
+    ]
 
 /// The numbers of the lines that are too long, from 1. The lines of raw string literals count as text, not code.
 let private tooLong (lines: string array) =

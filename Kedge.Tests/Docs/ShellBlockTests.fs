@@ -28,7 +28,8 @@ let private sorted pairs = pairs |> List.sort
 let private flags =
     lazy
         (task {
-            let commands = [ ""; "demo"; "check"; "explain"; "diff"; "discover"; "resolve"; "top" ]
+            let commands =
+                [ ""; "demo"; "check"; "explain"; "diff"; "discover"; "resolve"; "top" ]
 
             let! helps =
                 commands

@@ -33,9 +33,7 @@ type KedgeProgram
         if openFiles = 0 then
             executable, arguments
         else
-            "bash",
-            [ "-c"; $"ulimit -n {openFiles} && exec \"$0\" \"$@\""; executable ]
-            @ arguments
+            "bash", [ "-c"; $"ulimit -n {openFiles} && exec \"$0\" \"$@\""; executable ] @ arguments
 
     let info =
         ProcessStartInfo(
