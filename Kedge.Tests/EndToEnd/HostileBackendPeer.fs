@@ -241,8 +241,9 @@ type HostilePeer(isHttp2: bool, isGrpc: bool, identity: Identity option) =
                     serve client |> ignore
             with
             | :? SocketException
-            | :? InvalidOperationException // before the first connection is waited for
-            | :? ObjectDisposedException -> ()
+            | :? ObjectDisposedException
+            // Stopped before a connection is waited for.
+            | :? InvalidOperationException -> ()
         }
 
     member _.Port = (listener.LocalEndpoint :?> IPEndPoint).Port
