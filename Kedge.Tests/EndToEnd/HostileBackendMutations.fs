@@ -334,7 +334,7 @@ let tests =
                         Expect.isGreaterThan counts[1] (count / 5) "answers that were malformed"
                     })
 
-            case "over HTTP/2, calls end, never as the caller's own cancellation, and the next one is right" (fun () ->
+            case "over HTTP/2, calls end, never as the caller's own cancellation, and later ones are right" (fun () ->
                 task {
                     let answers = answers true
                     let unavailable = [| 0 |]
@@ -368,7 +368,16 @@ let tests =
                                     failtestf "%s: %s" what outcome.Text
 
                                 let! next = callGrpc client host
-                                Expect.equal next.Text "OK" $"{what}: the call after"
+
+                                // The connection may close while the call is on it: nobody knows then whether it was
+                                // processed, so it is not sent again.
+                                let! next =
+                                    if next.Text = "Unavailable" then
+                                        callGrpc client host
+                                    else
+                                        task { return next }
+
+                                Expect.equal next.Text "OK" $"{what}: the calls after"
                             })
 
                     Expect.isGreaterThan unavailable[0] (count / 5) "calls that failed"
