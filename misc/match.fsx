@@ -50,6 +50,7 @@ let request: HttpRequest =
         Path = path
         Query = ""
         Mode = Decoded.ProxyMode.ReverseProxy
+        Listener = Decoded.Listener.Tls
         Headers = headers
     }
 

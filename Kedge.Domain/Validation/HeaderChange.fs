@@ -184,9 +184,9 @@ module HeaderChange =
             | RemoveHeader name -> without name headers
             | SetHeader(name, value) ->
                 match value.Resolve lookup with
-                | ValueSome text -> without name headers @ [ name, text ]
+                | ValueSome text -> without name headers @ [ (name, text) ]
                 | ValueNone -> without name headers
             | AddHeader(name, value) ->
                 match value.Resolve lookup with
-                | ValueSome text -> headers @ [ name, text ]
+                | ValueSome text -> headers @ [ (name, text) ]
                 | ValueNone -> without name headers)
