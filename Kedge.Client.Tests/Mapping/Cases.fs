@@ -53,7 +53,7 @@ let authority =
             Gen.frequency
                 [
                     12, host
-                    1, Gen.elements [ "10.0.0.1"; "127.0.0.1"; "[::1]"; "1.2.3"; "localhost"; "[fe80::1]" ]
+                    1, Gen.elements [ "10.0.0.1"; "127.0.0.1"; "[::1]"; "1.2.3.4"; "localhost"; "[fe80::1]" ]
                 ]
 
         let! port = port
