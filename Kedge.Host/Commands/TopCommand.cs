@@ -62,7 +62,7 @@ public sealed class TopCommand : ICommand
 
     public string Notes =>
         "Rates are those between two pictures; p50 and p99 are those of the last ten seconds. "
-        + "On a terminal each picture replaces the one before; in a pipe they follow one another. "
+        + "On a terminal each picture replaces the last one; in a pipe they follow one another. "
         + "Exits with 1 if kedge cannot be asked.";
 
     public IReadOnlyList<string> Examples =>
