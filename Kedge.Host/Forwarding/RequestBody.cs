@@ -53,11 +53,7 @@ internal sealed class RequestBody(
         lock (_lock)
         {
             _isUnwanted = true;
-            if (_isReading && !_canceledRead)
-            {
-                _canceledRead = true;
-                source.CancelPendingRead();
-            }
+            CancelRead();
         }
     }
 
@@ -70,7 +66,10 @@ internal sealed class RequestBody(
         }
         try
         {
-            var read = source.ReadAsync(cancellationToken);
+            cancellationToken.ThrowIfCancellationRequested();
+            // Without the token: the server's reader would count a read that it cancels as still being in progress, and
+            // could not read the rest before the next request.
+            var read = source.ReadAsync(CancellationToken.None);
             return read.IsCompletedSuccessfully
                 ? new(Take(read.Result, buffer))
                 : FlushAndAwaitAsync(read, buffer, cancellationToken);
@@ -119,12 +118,12 @@ internal sealed class RequestBody(
         lock (_lock)
         {
             _isReading = true;
-            if (_isUnwanted && !_canceledRead)
+            if (_isUnwanted)
             {
-                _canceledRead = true;
-                source.CancelPendingRead();
+                CancelRead();
             }
         }
+        await using var registration = cancel.UnsafeRegister(static body => ((RequestBody)body!).Cancel(), this);
         progress.IsAwaitingCaller = true;
         ReadResult result;
         bool wasCanceled;
@@ -147,18 +146,37 @@ internal sealed class RequestBody(
             }
         }
         progress.IsAwaitingCaller = false;
-        if (wasCanceled && !result.IsCanceled)
+        if (wasCanceled || cancel.IsCancellationRequested)
         {
-            // The bytes were first. The server must not find the cancellation in its own next read.
             source.AdvanceTo(result.Buffer.Start);
-            if (source.TryRead(out result))
+            // When the bytes were first: the server must not find the cancellation in its own next read.
+            if (wasCanceled && !result.IsCanceled && source.TryRead(out result))
             {
                 source.AdvanceTo(result.Buffer.Start);
             }
+            cancel.ThrowIfCancellationRequested();
             progress.RequestBodyCompleted();
             return 0;
         }
         return Take(result, buffer);
+    }
+
+    private void Cancel()
+    {
+        lock (_lock)
+        {
+            CancelRead();
+        }
+    }
+
+    /// <summary>Under the lock.</summary>
+    private void CancelRead()
+    {
+        if (_isReading && !_canceledRead)
+        {
+            _canceledRead = true;
+            source.CancelPendingRead();
+        }
     }
 
     private int Take(ReadResult result, Memory<byte> buffer)

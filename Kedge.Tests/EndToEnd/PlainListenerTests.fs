@@ -379,6 +379,26 @@ let tests =
                     Expect.equal count 0 "closed"
                 })
 
+            case "the plain port alone serves" (fun () ->
+                task {
+                    let port = Ports.free ()
+
+                    use! _own =
+                        Kedge.Start(
+                            "{}",
+                            "{}",
+                            [
+                                $"--server_http_plain_port={port}"
+                                "--server_grpc_tls_port=0"
+                                "--server_http_tls_port=0"
+                            ]
+                        )
+
+                    use client = new HttpClient(Clients.handler port None)
+                    let! answer = get client "http://a.example/x" []
+                    Expect.equal (answer.Status, answer.Header "Location") (308, "https://a.example/x") ""
+                })
+
             case "--server_http_plain_default=NO_ROUTE and --server_http_plain_redirect_port" (fun () ->
                 task {
                     for flags, expected, location in
