@@ -239,7 +239,7 @@ let tests =
                                 "--server_tls_client_cert_required=false"
                             ]
 
-                    let metric name = DebugPort.metric kedge name []
+                    let metric name = DebugPort.metric kedge name [ "certificate", "default" ]
                     let! expiry = metric "kedge_certificate_expiry_timestamp_seconds"
                     Expect.equal expiry (seconds short.Certificate.NotAfter) "of the server's certificate"
 
