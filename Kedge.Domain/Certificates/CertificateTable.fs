@@ -14,8 +14,7 @@ type CertificateFacts =
         Sha256: string
     }
 
-    member this.IsValidAt(now: DateTimeOffset) : bool =
-        this.NotBefore <= now && now <= this.NotAfter
+    member this.IsValidAt(now: DateTimeOffset) : bool = this.NotBefore <= now && now <= this.NotAfter
 
 /// Which certificate is used for a name: one that names it, else one with a wildcard for it. A `*` stands for exactly
 /// one label (RFC 6125, 6.4.3), unlike that of a route. Of several certificates, one that is valid now comes before the
@@ -29,8 +28,7 @@ type CertificateTable(certificates: CertificateFacts seq) =
     // The indexes of the certificates for each name, the preferred one first. Wildcards are found by what follows the
     // asterisk.
     let exact, wildcards =
-        let exact =
-            Dictionary<string, ResizeArray<int>>(StringComparer.OrdinalIgnoreCase)
+        let exact = Dictionary<string, ResizeArray<int>>(StringComparer.OrdinalIgnoreCase)
 
         let wildcards =
             Dictionary<string, ResizeArray<int>>(StringComparer.OrdinalIgnoreCase)

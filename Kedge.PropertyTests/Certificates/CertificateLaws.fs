@@ -104,11 +104,11 @@ let tests =
                 (fun seen (certificates, name, day) ->
                     let now = start.AddDays(float day)
                     let table = CertificateTable(Array.ofList certificates)
-                    let index = table.Find(name, now)
+                    let index = table.Find(name.AsSpan(), now)
                     let found = if index < 0 then None else Some certificates[index]
                     Expect.equal found (expected certificates name now) name
                     let reversed = List.rev certificates
-                    let again = CertificateTable(Array.ofList reversed).Find(name, now)
+                    let again = CertificateTable(Array.ofList reversed).Find(name.AsSpan(), now)
                     let again = if again < 0 then None else Some reversed[again]
                     Expect.equal (again |> Option.map _.Sha256) (found |> Option.map _.Sha256) "in another order"
 
@@ -131,4 +131,29 @@ let tests =
 
                         seen.When("several", (not others.IsEmpty))
                         seen.When("not valid", (now < certificate.NotBefore || now > certificate.NotAfter)))
+
+            Law.test
+                "a certificate is used exactly when some name gets it"
+                10_000
+                [ "used", 2_000; "by a wildcard alone", 500; "not used", 1_000 ]
+                (Gen.zip (Gen.listOf certificate |> Gen.resize 8) (Gen.choose (-1, 9))
+                 |> Arb.fromGen)
+                (fun seen (certificates, day) ->
+                    let now = start.AddDays(float day)
+                    let table = CertificateTable(Array.ofList certificates)
+
+                    certificates
+                    |> List.iteri (fun index certificate ->
+                        let isFound (name: string) = table.Find(name.AsSpan(), now) = index
+
+                        // No certificate has a name that begins so.
+                        let byWildcard =
+                            certificate.Names
+                            |> List.exists (fun name -> name.StartsWith '*' && isFound ("unnamed" + name.Substring 1))
+
+                        let byName = certificate.Names |> List.exists isFound
+                        Expect.equal (table.IsUsed(index, now)) (byName || byWildcard) $"{index}"
+                        seen.When("used", (byName || byWildcard))
+                        seen.When("by a wildcard alone", (byWildcard && not byName))
+                        seen.When("not used", (not byName && not byWildcard))))
         ]

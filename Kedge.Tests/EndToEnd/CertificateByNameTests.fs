@@ -47,22 +47,52 @@ let private start (files: Scratch) (flags: string list) =
         $"--server_tls_cert_dirs={files.Path}" :: flags
     )
 
-/// The serial number of the certificate that a client gets for the name.
-let private servedFor (kedge: Kedge) (name: string) : Task<string> =
+/// A connection that asks for this name and offers this protocol.
+let private connectTo (port: int) (name: string) (protocol: SslApplicationProtocol) : Task<SslStream> =
     task {
-        use socket =
+        let socket =
             new Net.Sockets.Socket(
                 Net.Sockets.AddressFamily.InterNetwork,
                 Net.Sockets.SocketType.Stream,
                 Net.Sockets.ProtocolType.Tcp
             )
 
-        do! socket.ConnectAsync(Net.IPEndPoint(Net.IPAddress.Loopback, kedge.HttpsPort))
+        try
+            do! socket.ConnectAsync(Net.IPEndPoint(Net.IPAddress.Loopback, port))
 
-        use tls =
-            new SslStream(new Net.Sockets.NetworkStream(socket), false, (fun _ _ _ _ -> true))
+            let tls =
+                new SslStream(new Net.Sockets.NetworkStream(socket, true), false, (fun _ _ _ _ -> true))
 
-        do! tls.AuthenticateAsClientAsync(SslClientAuthenticationOptions(TargetHost = name))
+            do!
+                tls.AuthenticateAsClientAsync(
+                    SslClientAuthenticationOptions(
+                        TargetHost = name,
+                        ApplicationProtocols = Collections.Generic.List [ protocol ]
+                    )
+                )
+
+            return tls
+        with e ->
+            socket.Dispose()
+            return raise e
+    }
+
+let private connect (kedge: Kedge) (name: string) = connectTo kedge.HttpsPort name SslApplicationProtocol.Http11
+
+/// Sends the bytes on a connection for that name, and returns the beginning of what comes back.
+let private exchange (kedge: Kedge) (name: string) (request: string) : Task<string> =
+    task {
+        use! tls = connect kedge name
+        do! tls.WriteAsync(ReadOnlyMemory(Text.Encoding.ASCII.GetBytes request))
+        let buffer = Array.zeroCreate<byte> 4096
+        let! count = tls.ReadAsync(Memory buffer)
+        return Text.Encoding.ASCII.GetString(buffer, 0, count)
+    }
+
+/// The serial number of the certificate that a client gets for the name.
+let private servedFor (kedge: Kedge) (name: string) : Task<string> =
+    task {
+        use! tls = connect kedge name
         return (nonNull tls.RemoteCertificate).GetSerialNumberString()
     }
 
@@ -71,13 +101,30 @@ let private serial (identity: Identity) = identity.Certificate.SerialNumber
 let private becomes (kedge: Kedge) (name: string) (identity: Identity) =
     soon patience $"the certificate for {name}" (fun () -> servedFor kedge name) (fun found -> found = serial identity)
 
-/// A client whose connections ask for this name, whatever host its requests are for.
-let private asking (name: string) (port: int) (version: Version) =
+/// Connections that ask for this name, whatever host the requests on them are for.
+let private handlerFor (name: string) (port: int) (version: Version) =
     let handler = Clients.handler port None
-    handler.SslOptions.TargetHost <- name
 
+    let protocol =
+        if version = Net.HttpVersion.Version20 then
+            SslApplicationProtocol.Http2
+        else
+            SslApplicationProtocol.Http11
+
+    handler.ConnectCallback <-
+        fun _ _ ->
+            Threading.Tasks.ValueTask<Stream>(
+                task {
+                    let! tls = connectTo port name protocol
+                    return tls :> Stream
+                }
+            )
+
+    handler
+
+let private asking (name: string) (port: int) (version: Version) =
     new HttpClient(
-        handler,
+        handlerFor name port version,
         DefaultRequestVersion = version,
         DefaultVersionPolicy = HttpVersionPolicy.RequestVersionExact,
         Timeout = patience
@@ -178,6 +225,61 @@ let tests =
                         do! becomes kedge "c.example" Certificates.server.Value
                     })
 
+            case "certificates are renewed under load without a failed handshake or request" (fun () ->
+                task {
+                    use files = new Scratch()
+                    let issue () = authority.Value.ServerFor [ "a.example" ]
+                    put files "a" (issue ())
+                    use! kedge = start files []
+                    use stop = new Threading.CancellationTokenSource()
+                    let answered = ref 0
+
+                    // Each request has a connection of its own.
+                    let http (version: Version) () : Task =
+                        task {
+                            use client = asking "a.example" kedge.HttpsPort version
+                            let! answer = get client "https://a.example/" []
+                            Expect.equal (answer.Status, answer.Body) (200, "alpha") "HTTP"
+                        }
+
+                    let grpc () : Task =
+                        task {
+                            use channel = Clients.grpc kedge.GrpcPort None "a.example:443"
+                            let! reply = Echo.EchoClient(channel).UnaryAsync(EchoRequest(Text = "x"))
+                            Expect.equal reply.Text "x" "gRPC"
+                        }
+
+                    let worker (request: unit -> Task) =
+                        task {
+                            while not stop.IsCancellationRequested do
+                                do! request ()
+                                Threading.Interlocked.Increment answered |> ignore
+                        }
+
+                    let workers =
+                        [ http Net.HttpVersion.Version11; http Net.HttpVersion.Version20; grpc ]
+                        |> List.map worker
+
+                    for round in 1..4 do
+                        let renewed = issue ()
+                        let before = answered.Value
+                        put files "a" renewed
+                        do! becomes kedge "a.example" renewed
+
+                        if round = 2 then
+                            // A file that is cut short, as by a full disk.
+                            File.WriteAllText(files.File "a.crt", "-----BEGIN CERTIFICATE-----")
+
+                            do!
+                                eventually "quarantine" (fun () ->
+                                    kedge.Program.Output.Contains "the previous one stays active")
+
+                        do! eventually "requests meanwhile" (fun () -> answered.Value > before)
+
+                    stop.Cancel()
+                    do! finishes "the workers" (Task.WhenAll(workers |> List.map (fun one -> one :> Task)))
+                })
+
             case
                 "a request for a host of another certificate gets 421; hosts that no certificate names are served"
                 (fun () ->
@@ -203,9 +305,15 @@ let tests =
                             use bare = asking "unknown.example" kedge.HttpsPort version
                             let! other = get bare "https://c.example/" []
                             Expect.equal other.Status 421 "the default certificate is another one, too"
+                            let! own = get bare "https://localhost/" []
+                            Expect.equal (own.Header "X-Kedge-Error-Type") "no-route" "its own name"
 
-                        use handler = Clients.handler kedge.GrpcPort None
-                        handler.SslOptions.TargetHost <- "a.example"
+                        let! answer =
+                            exchange kedge "a.example" "GET http://c.example/ HTTP/1.1\r\nHost: c.example\r\n\r\n"
+
+                        Expect.stringStarts answer "HTTP/1.1 200" "a request to a forward proxy"
+
+                        use handler = handlerFor "a.example" kedge.GrpcPort Net.HttpVersion.Version20
 
                         use channel =
                             Grpc.Net.Client.GrpcChannel.ForAddress(
@@ -245,11 +353,24 @@ let tests =
                         }
 
                     Expect.isTrue refused "another name"
+
+                    do!
+                        soon
+                            patience
+                            "the failure is counted"
+                            (fun () ->
+                                DebugPort.metric
+                                    kedge
+                                    "kedge_tls_handshake_failures_total"
+                                    [ "listener", "http_tls"; "reason", "unknown_name" ])
+                            (fun count -> count = 1.0)
+
+                    Expect.isTrue (kedge.Program.Output.Contains "no certificate is for") "in the log"
                 })
 
             case "--server_tls_min_version and --server_tls_ciphers" (fun () ->
                 task {
-                    let connect (kedge: Kedge) (protocols: SslProtocols) =
+                    let suiteOf (kedge: Kedge) (protocols: SslProtocols) =
                         task {
                             use socket =
                                 new Net.Sockets.Socket(
@@ -279,9 +400,9 @@ let tests =
                         }
 
                     use! strict = Kedge.Start("{}", "{}", [ "--server_tls_min_version=1.3" ])
-                    let! old = connect strict SslProtocols.Tls12
+                    let! old = suiteOf strict SslProtocols.Tls12
                     Expect.isNone old "TLS 1.2"
-                    let! recent = connect strict SslProtocols.Tls13
+                    let! recent = suiteOf strict SslProtocols.Tls13
                     Expect.isSome recent "TLS 1.3"
 
                     use! narrow =
@@ -293,9 +414,9 @@ let tests =
                             ]
                         )
 
-                    let! suite = connect narrow SslProtocols.Tls13
+                    let! suite = suiteOf narrow SslProtocols.Tls13
                     Expect.equal suite (Some TlsCipherSuite.TLS_AES_256_GCM_SHA384) "TLS 1.3"
-                    let! suite = connect narrow SslProtocols.Tls12
+                    let! suite = suiteOf narrow SslProtocols.Tls12
                     Expect.equal suite (Some TlsCipherSuite.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384) "TLS 1.2"
 
                     let! code, _, errors =
