@@ -125,7 +125,7 @@ internal sealed class Handshakes(HandshakeFailures counters, ILogger logger)
 
         public Exception? Cause { get; set; }
 
-        /// <summary>What the client asked for, when no certificate has that name; empty when it asked for none.</summary>
+        /// <summary>The name that the client asked for, when no certificate has it; may be empty.</summary>
         public string? UnknownName { get; set; }
 
         public (HandshakeFailure Reason, string Detail) Outcome()
