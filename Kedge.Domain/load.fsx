@@ -71,6 +71,7 @@
       "Balancing/EndpointPicker.fs"
       "Balancing/HealthPolicy.fs"
       "Balancing/EndpointHealth.fs"
+      "Certificates/CertificateTable.fs"
       "Authorization/Permissions.fs"
       "Authorization/Access.fs"
       "Discovery/LenientJson.fs"

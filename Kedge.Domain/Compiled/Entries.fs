@@ -62,6 +62,8 @@ type UpstreamTls =
         ServerName: string
         ClientCertFile: string
         ClientKeyFile: string
+        /// The lowest version that the backend may choose.
+        MinVersion: Decoded.TlsVersion
     }
 
     /// The settings of a backend, given the entry of `tls_server_configs` that it names, if any.
@@ -74,6 +76,7 @@ type UpstreamTls =
                 ServerName = config.ServerName
                 ClientCertFile = config.ClientCertFile
                 ClientKeyFile = config.ClientKeyFile
+                MinVersion = config.MinVersion
             }
         | None ->
             {
@@ -82,6 +85,7 @@ type UpstreamTls =
                 ServerName = ""
                 ClientCertFile = ""
                 ClientKeyFile = ""
+                MinVersion = Decoded.TlsVersion.Tls12
             }
 
 /// What the server needs to know about a backend.

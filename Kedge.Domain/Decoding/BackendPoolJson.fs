@@ -16,6 +16,8 @@ module internal BackendPoolJson =
             "RANDOM", Balancer.Random
         ]
 
+    let tlsVersions = [ "1.2", TlsVersion.Tls12; "1.3", TlsVersion.Tls13 ]
+
     let private tlsServerConfig: Decoder<TlsServerConfig> =
         message (
             fields {
@@ -24,6 +26,7 @@ module internal BackendPoolJson =
                 and! serverName = field "server_name" text
                 and! certFile = field "client_cert_file" text
                 and! keyFile = field "client_key_file" text
+                and! minVersion = field "min_version" (enumeration tlsVersions enum<TlsVersion>)
 
                 return
                     {
@@ -32,6 +35,7 @@ module internal BackendPoolJson =
                         ServerName = serverName
                         ClientCertFile = certFile
                         ClientKeyFile = keyFile
+                        MinVersion = minVersion
                     }
             }
         )

@@ -18,6 +18,11 @@ type Balancer =
     | PowerOfTwoChoices = 2
     | Random = 3
 
+/// A version of TLS.
+type TlsVersion =
+    | Tls12 = 0
+    | Tls13 = 1
+
 /// Who may use a route, beyond what the server's flags demand of everyone.
 type Authorization =
     {
@@ -150,6 +155,8 @@ type TlsServerConfig =
         ServerName: string
         ClientCertFile: string
         ClientKeyFile: string
+        /// The lowest version that the backend may choose.
+        MinVersion: TlsVersion
     }
 
 type Security =

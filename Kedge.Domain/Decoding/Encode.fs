@@ -244,6 +244,7 @@ module Encode =
         writeText json "server_name" config.ServerName
         writeText json "client_cert_file" config.ClientCertFile
         writeText json "client_key_file" config.ClientKeyFile
+        writeEnum json "min_version" BackendPoolJson.tlsVersions config.MinVersion
 
     /// Configuration is read by people and never embedded in a web page: only what JSON demands is escaped.
     let private options indented =

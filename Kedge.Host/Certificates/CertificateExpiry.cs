@@ -11,30 +11,41 @@ public sealed class CertificateExpiry(CertificateStore certificates, ILogger log
     public static readonly TimeSpan WarningPeriod = TimeSpan.FromDays(14);
 
     private static readonly TimeSpan Repetition = TimeSpan.FromDays(1);
-    private ServerIdentity? _checked;
+    private HashSet<ServerIdentity> _checked = [];
     private DateTimeOffset _checkedAt;
 
     /// <summary>Cheap to call often: most calls find nothing due. For one caller at a time.</summary>
     public void Check()
     {
-        var identity = certificates.Current;
         var now = clock.GetUtcNow();
-        if (identity == _checked && now - _checkedAt < Repetition)
+        var isDue = now - _checkedAt >= Repetition;
+        if (isDue)
         {
-            return;
+            _checkedAt = now;
         }
-        _checked = identity;
-        _checkedAt = now;
-        Warn("server certificate", identity.Certificate.Subject, identity.Certificate.NotAfter, now);
-        foreach (var authority in identity.ClientAuthorities)
+        var inUse = certificates.InUse.ToList();
+        foreach (var (name, identity, _) in inUse.Where(entry => isDue || !_checked.Contains(entry.Identity)))
         {
-            Warn("client CA", authority.Subject, authority.NotAfter, now);
+            var isDefault = name == CertificateStore.DefaultName;
+            Warn(
+                isDefault ? "server certificate" : "certificate",
+                isDefault ? identity.Certificate.Subject : name,
+                identity.Facts.NotAfter,
+                now);
+            if (!isDefault)
+            {
+                continue;
+            }
+            foreach (var authority in identity.Demands.Authorities)
+            {
+                Warn("client CA", authority.Subject, new(authority.NotAfter), now);
+            }
         }
+        _checked = [.. inUse.Select(entry => entry.Identity)];
     }
 
-    private void Warn(string kind, string subject, DateTime localEnd, DateTimeOffset now)
+    private void Warn(string kind, string subject, DateTimeOffset end, DateTimeOffset now)
     {
-        var end = new DateTimeOffset(localEnd);
         var left = end - now;
         if (left <= WarningPeriod)
         {

@@ -1,31 +1,81 @@
 using System.Net.Security;
+using Kedge.Domain;
 using Kedge.Host.Http;
 
 namespace Kedge.Host.Certificates;
 
-/// <summary>The TLS identity for new connections. It can be replaced while the server runs.</summary>
-public sealed class CertificateStore(ServerIdentity identity)
+/// <summary>The TLS identities for new connections. They can be replaced while the server runs.</summary>
+/// <param name="identity">The default one, for names that no other certificate names.</param>
+/// <param name="strictNames">Whether the default one is only for the names that it has.</param>
+public sealed class CertificateStore(ServerIdentity identity, bool strictNames = false)
 {
+    /// <summary>The name of the default certificate in metrics.</summary>
+    public const string DefaultName = "default";
+
     private static readonly List<SslApplicationProtocol> GrpcProtocols = [SslApplicationProtocol.Http2];
     private static readonly List<SslApplicationProtocol> HttpProtocols =
         [SslApplicationProtocol.Http2, SslApplicationProtocol.Http11];
-    private volatile ServerIdentity _current = identity;
+
+    // Held by those who replace the state; connections only read it.
+    private readonly Lock _replacing = new();
+    private readonly HandshakeCounts _defaultHandshakes = new();
+    private volatile State _state = new(identity, NamedCertificates.None);
     private volatile IReadOnlyList<string> _errors = [];
     private long _rejected;
 
-    public ServerIdentity Current => _current;
+    /// <summary>The default identity, for names that no other certificate names.</summary>
+    public ServerIdentity Current => _state.Default;
+
+    /// <summary>The certificates that are chosen by name.</summary>
+    public NamedCertificates Named => _state.Named;
+
+    /// <summary>Whether any certificate is chosen by name.</summary>
+    public bool HasNames => _state.Named.Serving.Count > 0;
 
     /// <summary>Why the last change of the files was rejected; empty when it was not.</summary>
     public IReadOnlyList<string> Errors => _errors;
 
-    /// <summary>How many changes of the files were rejected.</summary>
+    /// <summary>How many changes of certificates were rejected.</summary>
     public long Rejected => Volatile.Read(ref _rejected);
 
-    /// <summary>Sets the identity for new connections. Open connections keep theirs.</summary>
+    /// <summary>All certificates in use, by their names in metrics, with their handshakes.</summary>
+    public IEnumerable<(string Name, ServerIdentity Identity, HandshakeCounts Handshakes)> InUse
+    {
+        get
+        {
+            var state = _state;
+            return state.Named.Serving
+                .Select(static certificate => (certificate.Source, certificate.Identity, certificate.Handshakes))
+                .Prepend((DefaultName, state.Default, _defaultHandshakes));
+        }
+    }
+
+    /// <summary>Sets the default identity for new connections. Open connections keep theirs.</summary>
     public void Replace(ServerIdentity identity)
     {
-        _current = identity;
+        lock (_replacing)
+        {
+            var before = _state;
+            _state = new(
+                identity,
+                before.Default.Demands.IsSameAs(identity.Demands) ? before.Named : before.Named.With(identity.Demands));
+        }
         _errors = [];
+    }
+
+    /// <summary>Sets the certificates of one origin that are chosen by name, for new connections.</summary>
+    /// <returns>What has changed.</returns>
+    public CertificateChanges Replace(LoadedSources sources)
+    {
+        lock (_replacing)
+        {
+            var before = _state;
+            var named = before.Named.With(sources, before.Default, DateTimeOffset.UtcNow);
+            _state = new(before.Default, named);
+            var changes = new CertificateChanges(before.Named, named);
+            Interlocked.Add(ref _rejected, changes.Rejected.Count());
+            return changes;
+        }
     }
 
     /// <summary>The files hold the identity in use again, after an invalid one.</summary>
@@ -40,7 +90,58 @@ public sealed class CertificateStore(ServerIdentity identity)
 
     /// <summary>The options for a connection that begins now.</summary>
     /// <param name="listener">Where it was accepted.</param>
+    /// <param name="serverName">The name that the client asks for (SNI); null or empty when it asks for none.</param>
     /// <param name="refused">Called when the handshake fails because of the client's certificate.</param>
-    public SslServerAuthenticationOptions OptionsFor(ListenerKind listener, Action<ClientRefusal> refused) =>
-        _current.OptionsFor(listener == ListenerKind.GrpcTls ? GrpcProtocols : HttpProtocols, refused);
+    /// <param name="served">What the connection gets.</param>
+    /// <returns>Null when no certificate has the name, and the default one is not for other names.</returns>
+    public SslServerAuthenticationOptions? OptionsFor(
+        ListenerKind listener, string? serverName, Action<ClientRefusal> refused, out ServedName served)
+    {
+        var state = _state;
+        var name = serverName ?? "";
+        var index = state.Find(name);
+        var named = index > 0 ? state.Named.Serving[index - 1] : null;
+        served = new(name, named?.Handshakes ?? _defaultHandshakes);
+        return index < 0 && strictNames
+            ? null
+            : (named?.Identity ?? state.Default).OptionsFor(
+                listener == ListenerKind.GrpcTls ? GrpcProtocols : HttpProtocols, refused);
+    }
+
+    /// <summary>
+    /// Whether a request is for a host that another certificate names than the one for the connection's name (RFC 9110,
+    /// 15.5.20): its client has reused a connection that it should not have. A host that no certificate names is served
+    /// on any connection.
+    /// </summary>
+    public bool IsMisdirected(ServedName? connection, ReadOnlySpan<char> host)
+    {
+        var state = _state;
+        if (connection is null || host.Equals(connection.Name, StringComparison.OrdinalIgnoreCase))
+        {
+            return false;
+        }
+        var wanted = state.Find(host);
+        return wanted >= 0 && wanted != Math.Max(state.Find(connection.Name), 0);
+    }
+
+    /// <summary>The certificates that are used for none of their names.</summary>
+    public IEnumerable<NamedCertificate> Unused()
+    {
+        var state = _state;
+        var now = DateTimeOffset.UtcNow;
+        return state.Named.Serving.Where((_, index) => !state.Table.IsUsed(index + 1, now));
+    }
+
+    /// <summary>Index 0 of the table is the default certificate.</summary>
+    private sealed class State(ServerIdentity server, NamedCertificates named)
+    {
+        public ServerIdentity Default => server;
+
+        public NamedCertificates Named => named;
+
+        public CertificateTable Table { get; } =
+            new([server.Facts, .. named.Serving.Select(certificate => certificate.Identity.Facts)]);
+
+        public int Find(ReadOnlySpan<char> name) => Table.Find(name, DateTimeOffset.UtcNow);
+    }
 }

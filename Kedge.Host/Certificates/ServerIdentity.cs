@@ -1,52 +1,63 @@
 using System.Collections.ObjectModel;
 using System.Net.Security;
 using System.Runtime.CompilerServices;
-using System.Security.Authentication;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
+using Kedge.Domain;
+using Microsoft.FSharp.Collections;
 
 namespace Kedge.Host.Certificates;
 
 /// <summary>
-/// The certificate that the server presents, and what it demands of clients. Immutable; a reload creates a new one.
+/// A certificate that the server presents, with what it demands of clients. Immutable; a reload creates a new one.
 /// </summary>
 public sealed class ServerIdentity
 {
-    private const string ClientAuthentication = "1.3.6.1.5.5.7.3.2";
     private readonly SslStreamCertificateContext _context;
-    private readonly X509Certificate2Collection _clientAuthorities;
-    private readonly bool _clientCertificateRequired;
+    private readonly PemPair _pair;
+    private readonly TlsPolicy _policy;
 
-    /// <param name="certificate">With its private key.</param>
-    /// <param name="intermediates">The other certificates of its file. All are sent.</param>
-    /// <param name="clientAuthorities">
-    /// The roots that client certificates must chain to; empty = clients are not asked for a certificate.
-    /// </param>
-    /// <param name="clientCertificateRequired">Whether to reject clients without a certificate.</param>
-    public ServerIdentity(
-        X509Certificate2 certificate,
-        X509Certificate2Collection intermediates,
-        X509Certificate2Collection clientAuthorities,
-        bool clientCertificateRequired)
+    /// <param name="pair">The certificate. The others next to it are all sent.</param>
+    /// <param name="demands">What is demanded of clients.</param>
+    /// <param name="policy">The versions and cipher suites.</param>
+    public ServerIdentity(PemPair pair, ClientDemands demands, TlsPolicy policy)
     {
-        _clientAuthorities = clientAuthorities;
-        _clientCertificateRequired = clientCertificateRequired;
-        Certificate = certificate;
-        var trust = clientAuthorities.Count == 0
+        _pair = pair;
+        _policy = policy;
+        Demands = demands;
+        Facts = new(
+            ListModule.OfSeq(
+                CertificateNames.Of(pair.Certificate)
+                    .Where(static name => name.IsDnsSan)
+                    .Select(static name => name.dns!)),
+            new DateTimeOffset(pair.Certificate.NotBefore),
+            new DateTimeOffset(pair.Certificate.NotAfter),
+            pair.Certificate.GetCertHashString(HashAlgorithmName.SHA256));
+        var trust = demands.Authorities.Count == 0
             ? null
-            : SslCertificateTrust.CreateForX509Collection(clientAuthorities, sendTrustInHandshake: true);
+            : SslCertificateTrust.CreateForX509Collection(demands.Authorities, sendTrustInHandshake: true);
         // One context for all connections, because TLS sessions can only be resumed within one. Its public factory
         // sends the chain that it builds to a root of this machine, which can be shorter than the one in the file: a
         // client that does not know that root needs the rest.
-        _context = ContextOf(certificate, new(CertificateChain.InOrder(certificate, intermediates)), trust);
+        _context = ContextOf(
+            pair.Certificate, new(CertificateChain.InOrder(pair.Certificate, pair.Intermediates)), trust);
     }
 
-    public X509Certificate2 Certificate { get; }
+    public X509Certificate2 Certificate => _pair.Certificate;
 
-    /// <summary>
-    /// The roots that client certificates must chain to; empty = clients are not asked for a certificate.
-    /// </summary>
-    public X509Certificate2Collection ClientAuthorities => _clientAuthorities;
+    /// <summary>What decides for which names the certificate is used.</summary>
+    public CertificateFacts Facts { get; }
+
+    public ClientDemands Demands { get; }
+
+    /// <summary>Another certificate, with the same demands on clients.</summary>
+    public ServerIdentity With(PemPair pair) => new(pair, Demands, _policy);
+
+    /// <summary>The same certificate, with other demands on clients.</summary>
+    public ServerIdentity With(ClientDemands demands) => new(_pair, demands, _policy);
+
+    /// <summary>Whether this identity presents exactly these certificates.</summary>
+    public bool Presents(PemPair pair) => Hashes(_pair).SequenceEqual(Hashes(pair));
 
     /// <summary>The options for one connection.</summary>
     /// <param name="protocols">The protocols to offer, the preferred one first.</param>
@@ -56,67 +67,29 @@ public sealed class ServerIdentity
     {
         var options = OptionsForTrial();
         options.ApplicationProtocols = protocols;
-        if (_clientAuthorities.Count > 0)
-        {
-            // "Required" makes the server ask. The callback decides whether a client may go without a certificate.
-            options.ClientCertificateRequired = true;
-            // A resumed session has the client's certificate without its intermediates, so the same client would be
-            // rejected. It would not be verified against CAs that have changed since, either.
-            options.AllowTlsResume = false;
-            options.CertificateChainPolicy = ClientPolicy();
-            options.RemoteCertificateValidationCallback = (_, _, chain, errors) =>
-            {
-                var isAbsent = errors.HasFlag(SslPolicyErrors.RemoteCertificateNotAvailable);
-                if (errors == SslPolicyErrors.None || (isAbsent && !_clientCertificateRequired))
-                {
-                    return true;
-                }
-                refused(isAbsent ? ClientRefusal.NoCertificate : ClientRefusal.Of(chain));
-                return false;
-            };
-        }
+        Demands.ApplyTo(options, refused);
         return options;
     }
 
     /// <summary>The options without those that concern the client.</summary>
-    internal SslServerAuthenticationOptions OptionsForTrial() => new()
+    internal SslServerAuthenticationOptions OptionsForTrial()
     {
-        ServerCertificateContext = _context,
-        EnabledSslProtocols = SslProtocols.Tls12 | SslProtocols.Tls13,
-        AllowRenegotiation = false,
-        CertificateRevocationCheckMode = X509RevocationMode.NoCheck,
-    };
+        var options = new SslServerAuthenticationOptions
+        {
+            ServerCertificateContext = _context,
+            AllowRenegotiation = false,
+            CertificateRevocationCheckMode = X509RevocationMode.NoCheck,
+        };
+        _policy.ApplyTo(options);
+        return options;
+    }
+
+    private static IEnumerable<string> Hashes(PemPair pair) =>
+        pair.Intermediates.Prepend(pair.Certificate)
+            .Select(static certificate => certificate.GetCertHashString(HashAlgorithmName.SHA256));
 
     // The only way to determine which certificates are sent; a test compares them with those of the file.
     [UnsafeAccessor(UnsafeAccessorKind.Constructor)]
     private static extern SslStreamCertificateContext ContextOf(
         X509Certificate2 target, ReadOnlyCollection<X509Certificate2> intermediates, SslCertificateTrust? trust);
-
-    /// <summary>Each connection needs its own policy: the certificates that the client sends are added to it.</summary>
-    private X509ChainPolicy ClientPolicy()
-    {
-        var policy = new X509ChainPolicy
-        {
-            TrustMode = X509ChainTrustMode.CustomRootTrust,
-            RevocationMode = X509RevocationMode.NoCheck,
-            DisableCertificateDownloads = true,
-        };
-        policy.CustomTrustStore.AddRange(_clientAuthorities);
-        policy.ApplicationPolicy.Add(new Oid(ClientAuthentication));
-        return policy;
-    }
-}
-
-/// <summary>Why a client's certificate, or the absence of one, made the handshake fail.</summary>
-/// <param name="IsAbsent">Whether it sent none.</param>
-/// <param name="Reason">For the log.</param>
-public sealed record ClientRefusal(bool IsAbsent, string Reason)
-{
-    public static readonly ClientRefusal NoCertificate = new(true, "the client sent no certificate");
-
-    public static ClientRefusal Of(X509Chain? chain)
-    {
-        var statuses = chain?.ChainStatus.Select(status => status.Status.ToString()).Distinct() ?? [];
-        return new(false, $"the client's certificate is not valid: {string.Join(", ", statuses)}");
-    }
 }

@@ -14,7 +14,12 @@ public static class TlsTrial
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(10);
 
     /// <summary>Why no handshake would succeed; null when one does.</summary>
-    public static async Task<string?> ProblemAsync(ServerIdentity identity)
+    public static string? Problem(ServerIdentity identity) =>
+        FailureAsync(identity).GetAwaiter().GetResult() is { } failure
+            ? $"the TLS library rejects it: {failure}"
+            : null;
+
+    private static async Task<string?> FailureAsync(ServerIdentity identity)
     {
         using var limit = new CancellationTokenSource(Limit);
         var toServer = new Pipe();

@@ -36,7 +36,7 @@ public sealed class ServeCommand : ICommand
         if (loadingTls is not null)
         {
             var (identity, problems) = await loadingTls;
-            certificates = identity is null ? null : new(identity);
+            certificates = identity is null ? null : new(identity, options.Tls.StrictSni);
             errors.AddRange(problems);
         }
         errors.AddRange(mistakes);

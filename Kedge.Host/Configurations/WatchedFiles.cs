@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using Kedge.Host.Certificates;
 using Kedge.Host.Flags;
 
 namespace Kedge.Host.Configurations;
@@ -14,11 +15,19 @@ public sealed class WatchedFiles
     // How much time may pass between the writes of two files that belong together.
     private static readonly TimeSpan SettlingTime = TimeSpan.FromMilliseconds(150);
 
-    private readonly string[] _paths;
+    private readonly Func<IReadOnlyList<string>> _find;
 
     public WatchedFiles(IEnumerable<string> paths)
     {
-        _paths = [.. paths.Where(path => path.Length > 0)];
+        string[] files = [.. paths.Where(path => path.Length > 0)];
+        _find = () => files;
+        IsEmpty = files.Length == 0;
+        Seen = Fingerprint();
+    }
+
+    private WatchedFiles(Func<IReadOnlyList<string>> find)
+    {
+        _find = find;
         Seen = Fingerprint();
     }
 
@@ -29,7 +38,20 @@ public sealed class WatchedFiles
     public static WatchedFiles Of(TlsOptions options) =>
         new([options.CertFile, options.KeyFile, .. options.ClientCaFiles]);
 
-    public bool IsEmpty => _paths.Length == 0;
+    /// <summary>The certificates in these directories, which come and go.</summary>
+    public static WatchedFiles OfDirectories(IReadOnlyList<string> directories) =>
+        directories.Count == 0
+            ? None
+            : new(() =>
+            [
+                .. CertificateDirectories.Pairs(directories, out _)
+                    .SelectMany(static pair => new[] { pair.CertFile, pair.KeyFile }),
+                // So that a directory that appears or vanishes is a change, even an empty one.
+                .. directories,
+            ]);
+
+    /// <summary>Whether there is nothing to watch.</summary>
+    public bool IsEmpty { get; }
 
     /// <summary>A fingerprint of the content that was read last; at first, of the content at construction.</summary>
     public string Seen { get; private set; }
@@ -57,11 +79,11 @@ public sealed class WatchedFiles
         }
     }
 
-    private string Fingerprint() => string.Join('|', _paths.Select(static path =>
+    private string Fingerprint() => string.Join('|', _find().Select(static path =>
     {
         try
         {
-            return Convert.ToHexString(SHA256.HashData(SmallFile.Read(path)));
+            return path + Convert.ToHexString(SHA256.HashData(SmallFile.Read(path)));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

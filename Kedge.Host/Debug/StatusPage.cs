@@ -129,5 +129,13 @@ public sealed class StatusPage(DebugFacts facts) : IDebugPage
             state,
             tone,
             isRejected ? $"{subject}; changed files were rejected: {string.Join("; ", certificates.Errors)}" : subject);
+        foreach (var quarantined in certificates.Named.Quarantined)
+        {
+            yield return new DependencyView(
+                $"certificate {quarantined.Source}",
+                "quarantined",
+                Tone.Warning,
+                quarantined.IsKept ? $"{quarantined.Problem}; the previous one is in use" : quarantined.Problem);
+        }
     }
 }

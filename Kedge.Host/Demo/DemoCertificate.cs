@@ -21,6 +21,6 @@ public static class DemoCertificate
             new X509EnhancedKeyUsageExtension([new Oid("1.3.6.1.5.5.7.3.1")], critical: false));
         var now = clock.GetUtcNow();
         var certificate = request.CreateSelfSigned(now.AddMinutes(-5), now.AddDays(90));
-        return new(certificate, [], [], clientCertificateRequired: false);
+        return new(new(certificate, []), ClientDemands.None, TlsPolicy.Default);
     }
 }

@@ -1,4 +1,6 @@
 using System.Net;
+using System.Net.Security;
+using TlsVersion = Kedge.Domain.Decoded.TlsVersion;
 
 namespace Kedge.Host.Flags;
 
@@ -117,6 +119,29 @@ public static class FlagCatalogue
         "server certificate with its intermediates (PEM)", "misc/localhost.crt");
     public static readonly Flag<string> KeyFile = File("server_tls_key_file", FlagGroup.Tls,
         "private key of the server certificate (PEM, unencrypted)", "misc/localhost.key");
+    public static readonly Flag<IReadOnlyList<string>> CertDirs = Files("server_tls_cert_dirs", FlagGroup.Tls,
+        "directories with further certificates, each used for the names in it: NAME.crt with NAME.key, or "
+        + "subdirectories with tls.crt and tls.key");
+    public static readonly Flag<bool> StrictSni = Switch("server_tls_strict_sni", FlagGroup.Tls,
+        "refuses connections for names that no certificate has, instead of using the certificate of "
+        + "--server_tls_cert_file");
+    public static readonly Flag<TlsVersion> TlsMinVersion = Add(new Flag<TlsVersion>
+    {
+        Name = "server_tls_min_version",
+        Group = FlagGroup.Tls,
+        Type = FlagTypes.TlsVersions,
+        Default = TlsVersion.Tls12,
+        Help = "lowest version of TLS that callers may use",
+    });
+    public static readonly Flag<IReadOnlyList<TlsCipherSuite>> TlsCiphers = Add(new Flag<IReadOnlyList<TlsCipherSuite>>
+    {
+        Name = "server_tls_ciphers",
+        Group = FlagGroup.Tls,
+        Type = FlagTypes.CipherSuites,
+        Default = [],
+        DefaultHelp = "those of the runtime",
+        Help = "cipher suites that callers may use, by their IANA names, those of TLS 1.3 included",
+    });
     public static readonly Flag<IReadOnlyList<string>> ClientCaFiles = Files(
         "server_tls_client_ca_files", FlagGroup.Tls,
         "CA bundles (PEM) that client certificates must chain to; empty = clients are not asked for a certificate");

@@ -4,7 +4,8 @@ namespace Kedge.Host.Flags;
 public static class FlagChecks
 {
     /// <summary>Every rule that the flags break. Each flag by itself is well-formed.</summary>
-    public static IEnumerable<string> Errors(FlagValues flags) => [.. Combinations(flags), .. Kubernetes(flags)];
+    public static IEnumerable<string> Errors(FlagValues flags) =>
+        [.. Combinations(flags), .. Kubernetes(flags), .. Directories(flags)];
 
     /// <summary>The rules that need no file: those for commands that run on another machine than the server.</summary>
     public static IEnumerable<string> Combinations(FlagValues flags) =>
@@ -144,6 +145,11 @@ public static class FlagChecks
             }
         }
     }
+
+    private static IEnumerable<string> Directories(FlagValues flags) =>
+        from directory in flags.Get(FlagCatalogue.CertDirs)
+        where !Directory.Exists(directory)
+        select $"{FlagCatalogue.CertDirs}: {directory}: no such directory";
 
     private static IEnumerable<string> Discovery(FlagValues flags) =>
         flags.Get(FlagCatalogue.DynamicRoutings) ? OfDiscovery(flags) : [];

@@ -1,5 +1,7 @@
 using System.Globalization;
 using System.Net;
+using System.Net.Security;
+using TlsVersion = Kedge.Domain.Decoded.TlsVersion;
 
 namespace Kedge.Host.Flags;
 
@@ -91,6 +93,32 @@ public static class FlagTypes
             Choices = names,
         };
     }
+
+    public static FlagType<TlsVersion> TlsVersions { get; } = new(
+        "1.2|1.3",
+        (string word, out TlsVersion value) => word switch
+        {
+            "1.2" => Out(out value, null, TlsVersion.Tls12),
+            "1.3" => Out(out value, null, TlsVersion.Tls13),
+            _ => Out(out value, $"'{word}' is not one of 1.2, 1.3", TlsVersion.Tls12),
+        },
+        value => value == TlsVersion.Tls13 ? "1.3" : "1.2")
+    {
+        Choices = ["1.2", "1.3"],
+    };
+
+    public static FlagType<IReadOnlyList<TlsCipherSuite>> CipherSuites { get; } = ListOf(
+        "name,…",
+        new FlagType<TlsCipherSuite>(
+            "name",
+            (string word, out TlsCipherSuite value) =>
+                Enum.TryParse(word, out value) && Enum.IsDefined(value) && !char.IsAsciiDigit(word[0])
+                    ? null
+                    : $"'{word}' is not the IANA name of a cipher suite"
+                        + (Domain.Suggestion.ClosestOrNull(Enum.GetNames<TlsCipherSuite>(), word) is { } meant
+                            ? $" (did you mean {meant}?)"
+                            : ""),
+            value => value.ToString()));
 
     /// <summary>One of the members of an enumeration, as the configuration files write them: <c>NO_ROUTE</c>.</summary>
     public static FlagType<T> NameOf<T>() where T : struct, Enum

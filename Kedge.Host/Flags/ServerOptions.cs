@@ -1,7 +1,9 @@
 using System.Net;
+using System.Net.Security;
 using System.Security.Cryptography;
 using Kedge.Domain;
 using Kedge.Domain.Discovery;
+using TlsVersion = Kedge.Domain.Decoded.TlsVersion;
 
 namespace Kedge.Host.Flags;
 
@@ -99,11 +101,22 @@ public sealed record ListenerLimits(
 /// Without CA files clients are not asked for a certificate, whatever <paramref name="ClientCertRequired"/> is.
 /// </summary>
 public sealed record TlsOptions(
-    string CertFile, string KeyFile, IReadOnlyList<string> ClientCaFiles, bool ClientCertRequired)
+    string CertFile,
+    string KeyFile,
+    IReadOnlyList<string> CertDirs,
+    bool StrictSni,
+    TlsVersion MinVersion,
+    IReadOnlyList<TlsCipherSuite> Ciphers,
+    IReadOnlyList<string> ClientCaFiles,
+    bool ClientCertRequired)
 {
     public static TlsOptions From(FlagValues flags) => new(
         flags.Get(FlagCatalogue.CertFile),
         flags.Get(FlagCatalogue.KeyFile),
+        flags.Get(FlagCatalogue.CertDirs),
+        flags.Get(FlagCatalogue.StrictSni),
+        flags.Get(FlagCatalogue.TlsMinVersion),
+        flags.Get(FlagCatalogue.TlsCiphers),
         flags.Get(FlagCatalogue.ClientCaFiles),
         flags.Get(FlagCatalogue.ClientCertRequired));
 }

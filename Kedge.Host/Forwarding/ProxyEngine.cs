@@ -1,4 +1,5 @@
 using System.Net;
+using Kedge.Host.Certificates;
 using Kedge.Host.Flags;
 using Kedge.Host.Http;
 using Kedge.Host.Routing;
@@ -46,6 +47,7 @@ public sealed class ProxyEngine : IAsyncDisposable
         VersionPolicy = HttpVersionPolicy.RequestVersionExact,
     };
 
+    private readonly CertificateStore? _certificates;
     private readonly RequestRouter _router;
     private readonly ProxyTelemetry _telemetry;
     private readonly ILogger _logger;
@@ -58,10 +60,12 @@ public sealed class ProxyEngine : IAsyncDisposable
     public ProxyEngine(
         ForwardingOptions options,
         ListenerOptions listeners,
+        CertificateStore? certificates,
         RequestRouter router,
         ProxyTelemetry telemetry,
         ILoggerFactory loggers)
     {
+        _certificates = certificates;
         _router = router;
         _telemetry = telemetry;
         _logger = loggers.CreateLogger("kedge.proxy");
@@ -104,6 +108,11 @@ public sealed class ProxyEngine : IAsyncDisposable
             if (!HeaderBudget.TryCharge(connection, inFlight, context.Request.Headers, out held))
             {
                 reply = LocalReply.TooManyHeaders;
+            }
+            else if (reply is null && _certificates is { HasNames: true } certificates && !view.IsForward
+                && certificates.IsMisdirected(context.Features.Get<ServedName>(), view.Host))
+            {
+                reply = LocalReply.Misdirected;
             }
             if (reply is null)
             {

@@ -26,6 +26,9 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
         BadRequest("without the path parameters (`;`), another rule would take this request");
     public static readonly LocalReply RewrittenTooLong =
         BadRequest("the rewritten URL is too long") with { HttpStatus = 414 };
+    /// <summary>RFC 9110, 15.5.20: the client may send the request again on a connection for the right name.</summary>
+    public static readonly LocalReply Misdirected =
+        new(421, GrpcStatus.Unavailable, "misdirected", "another certificate is for this host; use another connection");
     public static readonly LocalReply ConnectNotSupported =
         BadRequest("CONNECT is not supported; send the absolute URL instead") with { HttpStatus = 405 };
     public static readonly LocalReply DeadlineExceeded =
@@ -73,7 +76,8 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
     public bool IsFailure => HttpStatus >= 400;
 
     /// <summary>Whether replies of this type are the caller's mistake, and no sign that something is wrong.</summary>
-    public static bool IsCallersMistake(string type) => type is "unauthorized" or "bad-request" or "request-timeout";
+    public static bool IsCallersMistake(string type) => type is "unauthorized" or "bad-request" or "request-timeout"
+        or "misdirected";
 
     public static LocalReply BadRequest(string reason) => new(400, GrpcStatus.InvalidArgument, "bad-request", reason);
 

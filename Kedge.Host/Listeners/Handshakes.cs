@@ -1,8 +1,12 @@
+using System.Net.Security;
+using System.Security.Authentication;
 using Kedge.Host.Certificates;
 using Kedge.Host.Http;
 using Kedge.Host.Telemetry;
 using Microsoft.AspNetCore.Connections;
+using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.AspNetCore.Server.Kestrel.Https;
 
 namespace Kedge.Host.Listeners;
 
@@ -14,6 +18,9 @@ internal sealed class Handshakes(HandshakeFailures counters, ILogger logger)
 {
     // Callers that cannot connect try again and again.
     private static readonly TimeSpan BetweenLines = TimeSpan.FromSeconds(1);
+
+    // A fatal alert (RFC 8446, 6; RFC 6066, 3), which the runtime cannot send from where the certificate is chosen.
+    private static readonly ReadOnlyMemory<byte> UnrecognizedName = new byte[] { 21, 3, 3, 0, 2, 2, 112 };
 
     private static readonly AsyncLocal<Handshake?> Current = new();
 
@@ -47,14 +54,34 @@ internal sealed class Handshakes(HandshakeFailures counters, ILogger logger)
         listener.Use(next => connection =>
         {
             connection.Features.Get<Handshake>()!.IsDone = true;
+            if (connection.Features.Get<ServedName>() is { } served
+                && connection.Features.Get<ITlsHandshakeFeature>() is { } tls)
+            {
+                served.Handshakes.Count(tls.Protocol);
+            }
             // Requests run without it.
             Current.Value = null;
             return next(connection);
         });
 
-    /// <summary>The handshake of the connection was refused because of the client's certificate.</summary>
-    public static Action<ClientRefusal> RefusalOf(ConnectionContext connection) =>
-        refusal => connection.Features.Get<Handshake>()!.Refusal = refusal;
+    /// <summary>Chooses the certificate of a handshake.</summary>
+    /// <exception cref="AuthenticationException">None is for the name that the client asks for.</exception>
+    public static async ValueTask<SslServerAuthenticationOptions> ChooseAsync(
+        TlsHandshakeCallbackContext context, ListenerKind kind, CertificateStore certificates)
+    {
+        var connection = context.Connection;
+        var handshake = connection.Features.Get<Handshake>()!;
+        var options = certificates.OptionsFor(
+            kind, context.ClientHelloInfo.ServerName, refusal => handshake.Refusal = refusal, out var served);
+        if (options is not null)
+        {
+            connection.Features.Set(served);
+            return options;
+        }
+        handshake.UnknownName = served.Name;
+        await connection.Transport.Output.WriteAsync(UnrecognizedName, context.CancellationToken);
+        throw new AuthenticationException("no certificate is for this name");
+    }
 
     /// <summary>The handshake that runs now failed.</summary>
     public static void Failed(Exception? cause)
@@ -98,6 +125,9 @@ internal sealed class Handshakes(HandshakeFailures counters, ILogger logger)
 
         public Exception? Cause { get; set; }
 
+        /// <summary>The name that the client asked for, when no certificate has it; may be empty.</summary>
+        public string? UnknownName { get; set; }
+
         public (HandshakeFailure Reason, string Detail) Outcome()
         {
             if (Refusal is { } refusal)
@@ -105,6 +135,12 @@ internal sealed class Handshakes(HandshakeFailures counters, ILogger logger)
                 return (
                     refusal.IsAbsent ? HandshakeFailure.NoClientCertificate : HandshakeFailure.ClientCertificate,
                     refusal.Reason);
+            }
+            if (UnknownName is { } name)
+            {
+                return (
+                    HandshakeFailure.UnknownName,
+                    name.Length == 0 ? "the client asked for no name" : $"no certificate is for '{name}'");
             }
             if (Cause is null)
             {

@@ -54,8 +54,8 @@ public static class ProxyListeners
                                     handshakes.Watch(listener, kind);
                                     listener.UseHttps(new TlsHandshakeCallbackOptions
                                     {
-                                        OnConnection = handshake => new(certificates!.OptionsFor(
-                                            kind, Handshakes.RefusalOf(handshake.Connection))),
+                                        OnConnection = handshake => Handshakes.ChooseAsync(
+                                            handshake, kind, certificates!),
                                         HandshakeTimeout = OrInfinite(options.Limits.HeaderTimeout),
                                     });
                                     Handshakes.EndWatch(listener);

@@ -45,6 +45,7 @@ public sealed class KedgeServer : IAsyncDisposable
     private readonly DiscoveryPublisher? _discovery;
     private readonly FileReload<LoadedFiles> _configurationReload;
     private readonly FileReload<ServerIdentity>? _certificateReload;
+    private readonly FileReload<LoadedSources>? _directoryReload;
     private readonly ProxyServer? _proxy;
     private readonly TrafficHistory? _history;
     private readonly WebApplication? _debug;
@@ -71,7 +72,7 @@ public sealed class KedgeServer : IAsyncDisposable
         _cluster = new(options.Kubernetes, loggers);
         _nameServers = new(options.Forwarding.DnsNameservers);
         _router = CreateRouter(options.Forwarding, loggers);
-        _engine = new(options.Forwarding, _options, _router, _telemetry, loggers);
+        _engine = new(options.Forwarding, _options, certificates, _router, _telemetry, loggers);
 
         var store = new ConfigurationStore(
             files, _router.Apply, loggers.CreateLogger("kedge.configuration"), TimeProvider.System);
@@ -86,6 +87,12 @@ public sealed class KedgeServer : IAsyncDisposable
                 watched.Certificates,
                 new CertificateReload(options.Tls, certificates, reloadLog),
                 reloadLog);
+        if (certificates is not null && options.Tls.CertDirs.Count > 0)
+        {
+            var directories = new CertificateDirectoryReload(options.Tls.CertDirs, certificates, reloadLog);
+            directories.Replace(CertificateDirectories.Read(options.Tls.CertDirs), "start");
+            _directoryReload = new("certificate", watched.NamedCertificates, directories, reloadLog);
+        }
 
         ServerMetrics.Register(_telemetry, _router, store, certificates, logging);
         ClusterMetrics.Register(_telemetry.Meter, _cluster, _discovery);
@@ -148,6 +155,7 @@ public sealed class KedgeServer : IAsyncDisposable
         }
         _configurationReload.Start();
         _certificateReload?.Start();
+        _directoryReload?.Start();
         if (!HasCluster())
         {
             _ = WaitForClusterAsync();
@@ -187,7 +195,8 @@ public sealed class KedgeServer : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        await DisposeAsync(_configurationReload, _certificateReload, _proxy, _grpcHealth, _debug, _engine);
+        await DisposeAsync(
+            _configurationReload, _certificateReload, _directoryReload, _proxy, _grpcHealth, _debug, _engine);
         _history?.Dispose();
         _router.Dispose();
         _nameServers.Dispose();

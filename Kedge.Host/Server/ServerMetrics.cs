@@ -255,10 +255,25 @@ public static class ServerMetrics
     private static void Certificates(Meter meter, CertificateStore certificates)
     {
         meter.CreateObservableGauge("kedge_certificate_expiry_timestamp_seconds",
-            () => new DateTimeOffset(certificates.Current.Certificate.NotAfter).ToUnixTimeSeconds(),
-            description: "When the server's certificate expires.");
+            () => from certificate in certificates.InUse
+                  select new Measurement<long>(
+                      certificate.Identity.Facts.NotAfter.ToUnixTimeSeconds(),
+                      new KeyValuePair<string, object?>("certificate", certificate.Name)),
+            description: "When a certificate of the server expires.");
+        meter.CreateObservableGauge("kedge_certificates",
+            () => from entry in CertificateStates.Count(certificates)
+                  select new Measurement<int>(
+                      entry.Count, new("source", entry.Source), new("state", entry.State)),
+            description: "Certificates that are used (serving), are used for none of their names (unused), or are "
+                + "invalid (quarantined).");
+        meter.CreateObservableCounter("kedge_tls_handshakes_total",
+            () => from certificate in certificates.InUse
+                  from entry in certificate.Handshakes.All
+                  select new Measurement<long>(
+                      entry.Count, new("certificate", certificate.Name), new("version", entry.Version)),
+            description: "TLS handshakes of callers that succeeded.");
         meter.CreateObservableGauge("kedge_client_ca_expiry_timestamp_seconds",
-            () => FirstEnd(certificates.Current.ClientAuthorities),
+            () => FirstEnd(certificates.Current.Demands.Authorities),
             description: "When the first of the client CA certificates expires.");
         meter.CreateObservableCounter("kedge_certificate_reload_failures_total", () => certificates.Rejected,
             description: "Changes of certificate files that were rejected.");

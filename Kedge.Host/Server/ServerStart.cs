@@ -14,12 +14,15 @@ public sealed record ServerStart(LoadedFiles Configuration, CertificateStore? Ce
 /// <summary>The files of a server, in their state when the server started from them.</summary>
 /// <param name="Configuration">The configuration files; none for inline configuration.</param>
 /// <param name="Certificates">The files of the server's TLS identity.</param>
-public sealed record ServerFiles(WatchedFiles Configuration, WatchedFiles Certificates)
+/// <param name="NamedCertificates">The files in directories of certificates.</param>
+public sealed record ServerFiles(
+    WatchedFiles Configuration, WatchedFiles Certificates, WatchedFiles NamedCertificates)
 {
-    public static ServerFiles None => new(WatchedFiles.None, WatchedFiles.None);
+    public static ServerFiles None => new(WatchedFiles.None, WatchedFiles.None, WatchedFiles.None);
 
     /// <summary>Create this before reading the files, so that no change in between goes unnoticed.</summary>
     public static ServerFiles Of(ServerOptions options) => new(
         WatchedFiles.Of(options.Configuration),
-        options.Listeners.HasTls ? WatchedFiles.Of(options.Tls) : WatchedFiles.None);
+        options.Listeners.HasTls ? WatchedFiles.Of(options.Tls) : WatchedFiles.None,
+        options.Listeners.HasTls ? WatchedFiles.OfDirectories(options.Tls.CertDirs) : WatchedFiles.None);
 }

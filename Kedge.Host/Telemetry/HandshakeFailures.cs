@@ -11,6 +11,9 @@ public enum HandshakeFailure
     /// <summary>The caller's certificate is not valid.</summary>
     ClientCertificate,
 
+    /// <summary>No certificate is for the name that the caller asked for.</summary>
+    UnknownName,
+
     /// <summary>What the caller sent is not TLS.</summary>
     NotTls,
 
@@ -54,6 +57,7 @@ public static class HandshakeFailureNames
     {
         HandshakeFailure.NoClientCertificate => "no_client_certificate",
         HandshakeFailure.ClientCertificate => "client_certificate",
+        HandshakeFailure.UnknownName => "unknown_name",
         HandshakeFailure.NotTls => "not_tls",
         HandshakeFailure.Protocol => "protocol",
         HandshakeFailure.Alert => "alert",

@@ -387,6 +387,7 @@ module ConfigGenerators =
                 let! serverName = anyText
                 let! cert = anyText
                 let! key = anyText
+                let! minVersion = Gen.elements [ TlsVersion.Tls12; TlsVersion.Tls13 ]
 
                 return
                     {
@@ -395,6 +396,7 @@ module ConfigGenerators =
                         ServerName = serverName
                         ClientCertFile = cert
                         ClientKeyFile = key
+                        MinVersion = minVersion
                     }
             }
 
@@ -572,6 +574,7 @@ module ConfigGenerators =
                                 ServerName = ""
                                 ClientCertFile = ""
                                 ClientKeyFile = ""
+                                MinVersion = TlsVersion.Tls12
                             }
                         ]
                     Backends = { Http = http; Grpc = grpc }

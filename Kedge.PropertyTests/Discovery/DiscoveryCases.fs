@@ -30,6 +30,7 @@ let pool: Decoded.BackendPool =
                     ServerName = ""
                     ClientCertFile = ""
                     ClientKeyFile = ""
+                    MinVersion = Decoded.TlsVersion.Tls12
                 }
             ]
         Backends = PerProtocol.Both []

@@ -2,6 +2,8 @@ module Kedge.Tests.EndToEnd.BackendTlsTests
 
 open System
 open System.IO
+open System.Net.Security
+open System.Security.Authentication
 open System.Threading.Tasks
 open Expecto
 open Kedge.Tests.EndToEnd.Stage
@@ -98,6 +100,56 @@ let tests =
                         let! reply = called kedge
                         Expect.equal (reply.Text, reply.Authority) ("x", "secure.example") "gRPC"
                     })
+
+            case "min_version refuses a backend that speaks only an older version" (fun () ->
+                task {
+                    let identity = Certificates.authority.Value.ServerFor [ "127.0.0.1" ]
+
+                    use listener = new Net.Sockets.TcpListener(Net.IPAddress.Loopback, 0)
+                    listener.Start()
+                    let port = (listener.LocalEndpoint :?> Net.IPEndPoint).Port
+
+                    // Answers each connection once, in TLS 1.2.
+                    let serve () =
+                        task {
+                            while true do
+                                use! client = listener.AcceptTcpClientAsync()
+                                use tls = new SslStream(client.GetStream())
+
+                                try
+                                    do!
+                                        tls.AuthenticateAsServerAsync(
+                                            SslServerAuthenticationOptions(
+                                                ServerCertificate = identity.Certificate,
+                                                EnabledSslProtocols = SslProtocols.Tls12
+                                            )
+                                        )
+
+                                    let! _ = tls.ReadAsync(Memory(Array.zeroCreate<byte> 4096))
+
+                                    do!
+                                        tls.WriteAsync(
+                                            ReadOnlyMemory(
+                                                "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nold"B
+                                            )
+                                        )
+                                with
+                                | :? AuthenticationException
+                                | :? IOException -> ()
+                        }
+
+                    serve () |> ignore
+                    let caFile = Certificates.authority.Value.File
+                    let security = """{ "config_name": "internal" }"""
+                    use! any = start port port security (config caFile "")
+                    let! answer = asked any
+                    Expect.equal (answer.Status, answer.Body) (200, "old") (answer.Header "X-Kedge-Error")
+
+                    use! strict = start port port security (config caFile ", \"min_version\": \"1.3\"")
+
+                    let! refused = asked strict
+                    Expect.equal refused.Status 502 "refused"
+                })
 
             case "the name in the certificate must be the backend's, or server_name" (fun () ->
                 task {

@@ -239,8 +239,13 @@ let tests =
                                 "--server_tls_client_cert_required=false"
                             ]
 
-                    let metric name = DebugPort.metric kedge name []
-                    let! expiry = metric "kedge_certificate_expiry_timestamp_seconds"
+                    let expiryInUse () =
+                        DebugPort.metric
+                            kedge
+                            "kedge_certificate_expiry_timestamp_seconds"
+                            [ "certificate", "default" ]
+
+                    let! expiry = expiryInUse ()
                     Expect.equal expiry (seconds short.Certificate.NotAfter) "of the server's certificate"
 
                     do!
@@ -259,7 +264,7 @@ let tests =
                     do!
                         wait "the other certificate" (fun () ->
                             task {
-                                let! expiry = metric "kedge_certificate_expiry_timestamp_seconds"
+                                let! expiry = expiryInUse ()
                                 return expiry = seconds long.Certificate.NotAfter
                             })
 
@@ -270,7 +275,7 @@ let tests =
                             logs kedge [ "client CA CN=ending-ca expires in 3 days" ])
 
                     Expect.equal (warnings ()) 2 "none of the certificate with more than 14 days"
-                    let! expiry = metric "kedge_client_ca_expiry_timestamp_seconds"
+                    let! expiry = DebugPort.metric kedge "kedge_client_ca_expiry_timestamp_seconds" []
                     Expect.equal expiry (seconds ending.Certificate.NotAfter) "of the CA"
                 })
         ]

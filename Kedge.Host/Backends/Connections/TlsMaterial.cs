@@ -4,6 +4,7 @@ using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using Kedge.Domain;
 using Kedge.Host.Flags;
+using TlsVersion = Kedge.Domain.Decoded.TlsVersion;
 
 namespace Kedge.Host.Backends.Connections;
 
@@ -39,6 +40,10 @@ internal sealed class TlsMaterial(UpstreamTls tls)
             ClientCertificateContext = client,
             CertificateRevocationCheckMode = X509RevocationMode.NoCheck,
         };
+        if (tls.MinVersion == TlsVersion.Tls13)
+        {
+            options.EnabledSslProtocols = SslProtocols.Tls13;
+        }
         if (offerHttp2)
         {
             options.ApplicationProtocols.Add(SslApplicationProtocol.Http2);

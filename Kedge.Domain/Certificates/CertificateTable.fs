@@ -1,0 +1,103 @@
+namespace Kedge.Domain
+
+open System
+open System.Collections.Generic
+
+/// What decides for which names a certificate is used.
+type CertificateFacts =
+    {
+        /// Its DNS names (RFC 6125, 6.4.4: the common name does not count): exact, or `*.` and a name.
+        Names: string list
+        NotBefore: DateTimeOffset
+        NotAfter: DateTimeOffset
+        /// Of the whole certificate, in hexadecimal.
+        Sha256: string
+    }
+
+    member this.IsValidAt(now: DateTimeOffset) : bool = this.NotBefore <= now && now <= this.NotAfter
+
+/// Which certificate is used for a name: one that names it, else one with a wildcard for it. A `*` stands for exactly
+/// one label (RFC 6125, 6.4.3), unlike that of a route. Of several certificates, one that is valid now comes before the
+/// others; then the one that was issued last, so that a renewal is used and a stale copy is not; then the order of their
+/// hashes, so that all replicas agree.
+[<Sealed>]
+type CertificateTable(certificates: CertificateFacts seq) =
+
+    let certificates = Array.ofSeq certificates
+
+    // The indexes of the certificates for each name, the preferred one first. Wildcards are found by what follows the
+    // asterisk.
+    let exact, wildcards =
+        let exact = Dictionary<string, ResizeArray<int>>(StringComparer.OrdinalIgnoreCase)
+
+        let wildcards =
+            Dictionary<string, ResizeArray<int>>(StringComparer.OrdinalIgnoreCase)
+
+        let add (names: Dictionary<string, ResizeArray<int>>) name index =
+            match names.TryGetValue name with
+            // A certificate that has the name twice is the last one in the list.
+            | true, known when known[known.Count - 1] = index -> ()
+            | true, known -> known.Add index
+            | _ -> names[name] <- ResizeArray [ index ]
+
+        certificates
+        |> Array.iteri (fun index certificate ->
+            for name in certificate.Names do
+                if name.StartsWith("*.", StringComparison.Ordinal) then
+                    add wildcards (name.Substring 1) index
+                else
+                    add exact name index)
+
+        let order a b =
+            match compare certificates[b].NotBefore certificates[a].NotBefore with
+            | 0 ->
+                match String.CompareOrdinal(certificates[a].Sha256, certificates[b].Sha256) with
+                | 0 -> compare a b
+                | order -> order
+            | order -> order
+
+        for names in [ exact; wildcards ] do
+            for known in names.Values do
+                known.Sort(Comparison order)
+
+        exact.GetAlternateLookup<ReadOnlySpan<char>>(), wildcards.GetAlternateLookup<ReadOnlySpan<char>>()
+
+    let best (now: DateTimeOffset) (indexes: ResizeArray<int>) =
+        let mutable found = -1
+
+        for index in indexes do
+            if found < 0 && certificates[index].IsValidAt now then
+                found <- index
+
+        if found < 0 then indexes[0] else found
+
+    /// The index of the certificate for the name, or -1 when none names it. The case of letters and one trailing dot do
+    /// not count. Allocates nothing.
+    member _.Find(name: ReadOnlySpan<char>, now: DateTimeOffset) : int =
+        let name =
+            if name.Length > 0 && name[name.Length - 1] = '.' then
+                name.Slice(0, name.Length - 1)
+            else
+                name
+
+        let mutable indexes = null
+        // An asterisk is not part of a name that is asked for.
+        if name.Length = 0 || name.Contains '*' then
+            -1
+        elif exact.TryGetValue(name, &indexes) then
+            best now indexes
+        else
+            match name.IndexOf '.' with
+            | dot when dot > 0 && wildcards.TryGetValue(name.Slice dot, &indexes) -> best now indexes
+            | _ -> -1
+
+    /// Whether the certificate at the index is used for one of its names. For a wildcard, that is a name that no other
+    /// certificate has exactly.
+    member this.IsUsed(index: int, now: DateTimeOffset) : bool =
+        certificates[index].Names
+        |> List.exists (fun name ->
+            if name.StartsWith("*.", StringComparison.Ordinal) then
+                let mutable indexes = null
+                wildcards.TryGetValue(name.AsSpan(1), &indexes) && best now indexes = index
+            else
+                this.Find(name.AsSpan(), now) = index)

@@ -1,0 +1,32 @@
+using System.Net.Security;
+using System.Security.Authentication;
+using TlsVersion = Kedge.Domain.Decoded.TlsVersion;
+
+namespace Kedge.Host.Certificates;
+
+/// <summary>The versions of TLS and the cipher suites that callers may use.</summary>
+public sealed class TlsPolicy
+{
+    /// <summary>TLS 1.2 and 1.3, with the suites of the runtime.</summary>
+    public static readonly TlsPolicy Default = new(TlsVersion.Tls12, []);
+
+    private readonly SslProtocols _protocols;
+    private readonly CipherSuitesPolicy? _ciphers;
+
+    /// <param name="minVersion">The lowest version.</param>
+    /// <param name="ciphers">The suites of all versions; empty = those of the runtime.</param>
+    public TlsPolicy(TlsVersion minVersion, IReadOnlyList<TlsCipherSuite> ciphers)
+    {
+        _protocols = minVersion == TlsVersion.Tls13
+            ? SslProtocols.Tls13
+            : SslProtocols.Tls12 | SslProtocols.Tls13;
+        _ciphers = ciphers.Count == 0 || OperatingSystem.IsWindows() ? null : new CipherSuitesPolicy(ciphers);
+    }
+
+    public void ApplyTo(SslServerAuthenticationOptions options)
+    {
+        options.EnabledSslProtocols = _protocols;
+        // With suites of its own, each connection gets a context of its own, so TLS sessions are not resumed.
+        options.CipherSuitesPolicy = _ciphers;
+    }
+}
