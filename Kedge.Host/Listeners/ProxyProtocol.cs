@@ -53,6 +53,7 @@ internal sealed class ProxyProtocol(
     {
         var isListed = (connection.RemoteEndPoint as IPEndPoint)?.Address is { } peer && Holds(peer);
         var hasReceived = false;
+        var hasEnded = false;
         using var timer = CancellationTokenSource.CreateLinkedTokenSource(connection.ConnectionClosed);
         timer.CancelAfter(limit);
         var copy = ArrayPool<byte>.Shared.Rent(ProxyHeader.MaxLength);
@@ -72,19 +73,20 @@ internal sealed class ProxyProtocol(
                 input.AdvanceTo(buffer.Start, buffer.End);
                 if (read.IsCompleted || read.IsCanceled)
                 {
+                    hasEnded = true;
                     break;
                 }
             }
         }
         catch (Exception e) when (e is OperationCanceledException or ConnectionResetException or IOException)
         {
-            // It sent too little, as below.
+            hasEnded = e is not OperationCanceledException || connection.ConnectionClosed.IsCancellationRequested;
         }
         finally
         {
             ArrayPool<byte>.Shared.Return(copy);
         }
-        if (isListed && (hasReceived || !connection.ConnectionClosed.IsCancellationRequested))
+        if (isListed && (hasReceived || !hasEnded))
         {
             // Load balancers that only check whether the port is open close without a byte, which is no fault.
             return Judge(

@@ -158,9 +158,16 @@ let private connection =
     gen {
         let! first =
             Gen.frequency
-                [ 4, valid |> Gen.map (fun (bytes, _, _) -> bytes); 3, spoilt; 3, words; 1, beginnings ]
+                [
+                    4, valid |> Gen.map (fun (bytes, _, _) -> bytes)
+                    3, spoilt
+                    3, words
+                    1, beginnings
+                ]
 
-        let! rest = Gen.choose (0, 200) |> Gen.bind (fun length -> Gen.arrayOfLength length octet)
+        let! rest =
+            Gen.choose (0, 200) |> Gen.bind (fun length -> Gen.arrayOfLength length octet)
+
         return Array.append first rest
     }
 
@@ -239,13 +246,7 @@ let tests =
                         return!
                             Gen.elements
                                 [
-                                    Array.concat
-                                        [
-                                            signature
-                                            [| command; family |]
-                                            big length
-                                            Array.zeroCreate 5000
-                                        ]
+                                    Array.concat [ signature; [| command; family |]; big length; Array.zeroCreate 5000 ]
                                     latin1 text
                                 ]
                     }
@@ -253,12 +254,14 @@ let tests =
                 (fun seen bytes ->
                     let isV1 = bytes[0] = byte 'P'
                     seen.Count(if isV1 then "v1" else "v2")
-                    let longest = if isV1 then ProxyHeader.MaxV1Length else ProxyHeader.MaxLength
 
-                    Expect.notEqual
-                        (read bytes[.. longest - 1]).Status
-                        ProxyHeaderStatus.Incomplete
-                        "decided")
+                    let longest =
+                        if isV1 then
+                            ProxyHeader.MaxV1Length
+                        else
+                            ProxyHeader.MaxLength
+
+                    Expect.notEqual (read bytes[.. longest - 1]).Status ProxyHeaderStatus.Incomplete "decided")
 
             testCase "what is not a header of a TCP connection over IP is malformed" (fun () ->
                 for text in
