@@ -88,7 +88,7 @@ internal sealed class ProxyProtocol(
         }
         if (isListed && (hasReceived || !hasEnded))
         {
-            // Load balancers that only check whether the port is open close without a byte, which is no fault.
+            // Load balancers that only check whether the port is open close without a byte, which is not a fault.
             return Judge(
                 hasReceived ? ProxyProtocolResult.Malformed : ProxyProtocolResult.Missing, connection, kind);
         }

@@ -33,8 +33,8 @@ public enum ProxyHeaderStatus
 
 /// <summary>
 /// The header that a load balancer puts before the bytes of a connection to say whose connection it is: "The PROXY
-/// protocol, versions 1 and 2" (haproxy.org, doc/proxy-protocol.txt). Pure: the same bytes give the same header, however
-/// they are split, and bytes after those that decide change nothing.
+/// protocol, versions 1 and 2" (haproxy.org, doc/proxy-protocol.txt). Pure: the same bytes give the same header,
+/// however they are split, and bytes after those that decide change nothing.
 /// </summary>
 /// <param name="Status">What the bytes are.</param>
 /// <param name="Source">Whose connection it is; null unless the status is V1 or V2.</param>
@@ -69,7 +69,8 @@ public readonly record struct ProxyHeader(ProxyHeaderStatus Status, IPEndPoint? 
 
     /// <summary>Reads the header from the first bytes of a connection.</summary>
     public static ProxyHeader Read(ReadOnlySpan<byte> bytes) =>
-        IsStart(bytes, V2Signature) ? bytes.Length < V2Signature.Length ? Is(ProxyHeaderStatus.Incomplete) : ReadV2(bytes)
+        IsStart(bytes, V2Signature)
+            ? bytes.Length < V2Signature.Length ? Is(ProxyHeaderStatus.Incomplete) : ReadV2(bytes)
         : IsStart(bytes, V1Signature) ? ReadV1(bytes)
         : Is(ProxyHeaderStatus.Absent);
 
