@@ -96,6 +96,15 @@ public static class FlagCatalogue
         "ends a gRPC call when its caller takes nothing of the response that is due to it for this long; 0 = no limit");
     public static readonly Flag<TimeSpan> SigtermTimeout = Duration("server_sigterm_timeout", FlagGroup.Listeners, 40,
         "how long exchanges in flight may take to finish after SIGTERM or SIGINT");
+    public static readonly Flag<IReadOnlyList<IPNetwork>> ProxyProtocolFrom = Add(new Flag<IReadOnlyList<IPNetwork>>
+    {
+        Name = "server_proxy_protocol_from",
+        Group = FlagGroup.Listeners,
+        Type = FlagTypes.Networks,
+        Default = [],
+        Help = "networks of load balancers, whose connections must begin with a PROXY header (v1 or v2) on every proxy "
+            + "listener; those of others must not",
+    });
     public static readonly Flag<int> MaxConnections = Count("server_max_connections", FlagGroup.Listeners, 16 * 1024,
         "maximum number of open connections per proxy listener; further ones are closed at once. 0 = no limit");
     public static readonly Flag<TimeSpan> MaxConnectionAge = Duration(
@@ -108,7 +117,8 @@ public static class FlagCatalogue
     public static readonly Flag<int> MaxStreams = Positive("server_http2_max_streams", FlagGroup.Listeners, 250, 1,
         "maximum number of concurrent requests on one HTTP/2 connection");
     public static readonly Flag<TimeSpan> HeaderTimeout = Duration("server_header_timeout", FlagGroup.Listeners, 10,
-        "how long a TLS handshake may take, and how long the headers of a request may take to arrive; 0 = no limit");
+        "how long a PROXY header and a TLS handshake may take each, and how long the headers of a request may take to "
+        + "arrive; 0 = no limit");
     public static readonly Flag<int> MaxHeaderBytes = Positive(
         "server_max_header_bytes", FlagGroup.Listeners, 128 * 1024, 4 * 1024,
         "maximum total size of a request's headers, in bytes; the request line may take up to a quarter of it");

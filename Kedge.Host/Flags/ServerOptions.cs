@@ -45,6 +45,7 @@ public sealed record ListenerOptions(
     TimeSpan ResponseUnreadTimeout,
     TimeSpan SigtermTimeout,
     TimeSpan HstsMaxAge,
+    IReadOnlyList<IPNetwork> ProxyProtocolFrom,
     ListenerLimits Limits)
 {
     /// <summary>Whether any listener needs a certificate.</summary>
@@ -70,6 +71,7 @@ public sealed record ListenerOptions(
         flags.Get(FlagCatalogue.ResponseUnreadTimeout),
         flags.Get(FlagCatalogue.SigtermTimeout),
         flags.Get(FlagCatalogue.HstsMaxAge),
+        flags.Get(FlagCatalogue.ProxyProtocolFrom),
         ListenerLimits.From(flags));
 }
 

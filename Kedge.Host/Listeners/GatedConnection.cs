@@ -39,7 +39,11 @@ internal sealed class GatedConnection : ConnectionContext, ICallerConnection
     /// <summary>Whether its peer has sent anything.</summary>
     public bool HasReceived =>
         HasServed
-        || (_hasReceived |= TcpInfo.Of(Features.Get<IConnectionSocketFeature>()?.Socket) is { BytesReceived: > 0 });
+        || (_hasReceived |= TcpInfo.Of(Features.Get<IConnectionSocketFeature>()?.Socket) is { } info
+            && info.BytesReceived > (ulong)PrefaceLength);
+
+    /// <summary>How many of the first bytes are a load balancer's and not the peer's.</summary>
+    public int PrefaceLength { get; set; }
 
     public override string ConnectionId
     {

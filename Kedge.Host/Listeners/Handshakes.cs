@@ -16,16 +16,12 @@ namespace Kedge.Host.Listeners;
 /// </summary>
 internal sealed class Handshakes(HandshakeFailures counters, ILogger logger)
 {
-    // Callers that cannot connect try again and again.
-    private static readonly TimeSpan BetweenLines = TimeSpan.FromSeconds(1);
-
     // A fatal alert (RFC 8446, 6; RFC 6066, 3), which the runtime cannot send from where the certificate is chosen.
     private static readonly ReadOnlyMemory<byte> UnrecognizedName = new byte[] { 21, 3, 3, 0, 2, 2, 112 };
 
     private static readonly AsyncLocal<Handshake?> Current = new();
 
-    private long _nextLine = long.MinValue;
-    private int _unlogged;
+    private readonly LogThrottle _lines = new();
 
     /// <summary>To be added before TLS.</summary>
     public void Watch(ListenOptions listener, ListenerKind kind) =>
@@ -98,22 +94,14 @@ internal sealed class Handshakes(HandshakeFailures counters, ILogger logger)
         counters.Count(kind, reason);
         // Load balancers only check whether the port is open.
         var level = reason == HandshakeFailure.Closed ? LogLevel.Debug : LogLevel.Information;
-        if (!logger.IsEnabled(level))
+        if (!logger.IsEnabled(level) || !_lines.TryTake(out var unlogged))
         {
-            return;
-        }
-        var now = Environment.TickCount64;
-        var next = Volatile.Read(ref _nextLine);
-        if (now < next
-            || Interlocked.CompareExchange(ref _nextLine, now + (long)BetweenLines.TotalMilliseconds, next) != next)
-        {
-            Interlocked.Increment(ref _unlogged);
             return;
         }
         logger.Log(
             level,
             "TLS handshake failed on {Listener}: peer {Peer}, {Reason}: {Detail}; {Unlogged} more since the last line",
-            kind.Name(), connection.RemoteEndPoint, reason.Label(), detail, Interlocked.Exchange(ref _unlogged, 0));
+            kind.Name(), connection.RemoteEndPoint, reason.Label(), detail, unlogged);
     }
 
     /// <summary>What is known of the handshake of one connection.</summary>

@@ -21,6 +21,11 @@ public static class ProxyListeners
         ILoggerFactory loggers)
     {
         var handshakes = new Handshakes(telemetry.HandshakeFailures, loggers.CreateLogger("kedge.tls"));
+        var proxyProtocol = new ProxyProtocol(
+            options.ProxyProtocolFrom,
+            OrInfinite(options.Limits.HeaderTimeout),
+            telemetry.ProxyProtocol,
+            loggers.CreateLogger("kedge.connections"));
         return new(
             ListenerHost.Create(
                 new HandshakeLog(loggers),
@@ -43,6 +48,7 @@ public static class ProxyListeners
                             {
                                 listener.Protocols = protocols;
                                 listener.Count(telemetry.CountersOf(kind));
+                                proxyProtocol.AddTo(listener, kind);
                                 listener.LimitLookups();
                                 listener.EndWhenOld(options.Limits, telemetry.CountersOf(kind));
                                 if (kind == ListenerKind.HttpClear)

@@ -38,6 +38,7 @@ public static class ServerMetrics
         Endpoints(meter, router);
         Connections(meter, telemetry, router);
         Configuration(meter, store);
+        ProxyProtocol(meter, telemetry.ProxyProtocol);
         if (certificates is not null)
         {
             Certificates(meter, certificates);
@@ -95,6 +96,13 @@ public static class ServerMetrics
                   select new Measurement<long>(listener.Aged, ListenerLabel(listener)),
             description: "Connections of a listener that were asked to end because of their age.");
     }
+
+    private static void ProxyProtocol(Meter meter, ProxyProtocolCounters counters) =>
+        meter.CreateObservableCounter("kedge_proxy_protocol_connections_total",
+            () => from entry in counters.All select new Measurement<long>(entry.Count, Result(entry.Result)),
+            description: "Connections that began with a PROXY header, and those closed because of one or its absence.");
+
+    private static KeyValuePair<string, object?> Result(string result) => new("result", result);
 
     private static void Handshakes(Meter meter, HandshakeFailures failures) =>
         meter.CreateObservableCounter("kedge_tls_handshake_failures_total",

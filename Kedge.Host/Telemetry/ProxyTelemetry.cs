@@ -77,6 +77,8 @@ public sealed class ProxyTelemetry : IDisposable
 
     public HandshakeFailures HandshakeFailures { get; } = new();
 
+    public ProxyProtocolCounters ProxyProtocol { get; } = new();
+
     public HttpMethodTable HttpServer { get; } = new();
 
     public HttpMethodTable HttpClient { get; } = new();
