@@ -138,6 +138,7 @@ module internal BackendPoolJson =
                 and! maxRequests = field "max_requests" (number NumberRange.requests)
                 and! healthCheck = optional "health_check" healthCheck
                 and! outlierDetection = optional "outlier_detection" outlierDetection
+                and! retryBudget = optional "retry_budget" RetryJson.budget
 
                 return
                     {
@@ -151,6 +152,7 @@ module internal BackendPoolJson =
                         MaxRequests = maxRequests
                         HealthCheck = healthCheck
                         OutlierDetection = outlierDetection
+                        RetryBudget = retryBudget
                     }
             }
         )

@@ -36,6 +36,9 @@ internal sealed class RequestBody(
     // The endpoint has responded and takes no more, so the rest is not needed.
     private volatile bool _isUnwanted;
 
+    /// <summary>Whether the copy loop has ended before the end of the body, because the endpoint took no more.</summary>
+    public bool HasEndedEarly { get; private set; }
+
     public override bool CanWrite => true;
 
     /// <summary>The copy loop begins. Until then, the caller is not waited for.</summary>
@@ -62,8 +65,7 @@ internal sealed class RequestBody(
     {
         if (_isUnwanted)
         {
-            progress.RequestBodyCompleted();
-            return new(0);
+            return new(EndEarly());
         }
         try
         {
@@ -152,10 +154,16 @@ internal sealed class RequestBody(
             {
                 source.AdvanceTo(result.Buffer.Start);
             }
-            progress.RequestBodyCompleted();
-            return 0;
+            return EndEarly();
         }
         return Take(result, buffer);
+    }
+
+    private int EndEarly()
+    {
+        HasEndedEarly = true;
+        progress.RequestBodyCompleted();
+        return 0;
     }
 
     private int Take(ReadResult result, Memory<byte> buffer)
@@ -164,8 +172,7 @@ internal sealed class RequestBody(
         if (result.IsCanceled)
         {
             source.AdvanceTo(bytes.Start);
-            progress.RequestBodyCompleted();
-            return 0;
+            return EndEarly();
         }
         var count = (int)Math.Min(bytes.Length, buffer.Length);
         if (count > 0)

@@ -42,7 +42,8 @@ internal sealed class ResponseBody(Stream source, HttpContext context, Exchange 
         {
             return await read;
         }
-        catch (UpstreamException e) when (context.Response.HasStarted)
+        catch (Exception e) when (context.Response.HasStarted
+            && (e is UpstreamException || (e is OperationCanceledException && exchange.HasTimedOut)))
         {
             // Before the forwarder does: its reset would say that the caller canceled the request, and its abort would
             // discard what has not been sent yet.
