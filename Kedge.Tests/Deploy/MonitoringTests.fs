@@ -120,6 +120,16 @@ let exposed =
             use _ = grpc
             use kedge = kedge
             do! TelemetryStage.exercise kedge
+
+            http.On(
+                "/busy",
+                fun context ->
+                    context.Response.StatusCode <- 503
+                    Task.CompletedTask
+            )
+
+            use client = Clients.http1 kedge.HttpsPort None
+            let! _ = Stage.get client "https://busy.example/busy" []
             let mutable samples = []
 
             // The watches have a last event when they have heard of one.

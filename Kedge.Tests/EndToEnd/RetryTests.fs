@@ -98,6 +98,8 @@ let private call (host: string) (fields: string) =
 
 let private attempt = """"timeouts": { "attempt": "400ms" }"""
 
+let private unhurried = """"timeouts": { "attempt": "20s" }"""
+
 let private director =
     Json.director
         [
@@ -105,8 +107,8 @@ let private director =
             route "idempotent" "web" $"""{attempt}, {retry "IDEMPOTENT" 1}"""
             route "key" "web" $"""{attempt}, {retry "IDEMPOTENCY_KEY" 1}"""
             route "any" "web" $"""{attempt}, {retry "ANY" 1}"""
-            route "twice" "web" (retry "IDEMPOTENT" 2)
-            route "storm" "storm" (retry "IDEMPOTENT" 3)
+            route "twice" "web" $"""{unhurried}, {retry "IDEMPOTENT" 2}"""
+            route "storm" "storm" $"""{unhurried}, {retry "IDEMPOTENT" 3}"""
             route "limited" "web" """ "timeouts": { "request": "400ms" } """
             route "sockets" "sockets" """ "timeouts": { "request": "400ms", "attempt": "300ms" } """
         ]
