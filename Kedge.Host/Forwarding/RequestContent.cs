@@ -82,6 +82,9 @@ internal sealed class RequestContent(HttpContent copying, RequestBody body, Requ
         body.Stop();
     }
 
+    /// <summary>Whether the caller's body has been read to its end.</summary>
+    public bool IsComplete => body.IsComplete;
+
     /// <summary>The endpoint takes no more of the body.</summary>
     public void Stop() => body.Stop();
 

@@ -6,6 +6,7 @@ open System
 open System.IO
 open System.Text.Json
 open System.Text.RegularExpressions
+open System.Threading.Tasks
 open Expecto
 open k8s
 open Kedge.Tests.Core
