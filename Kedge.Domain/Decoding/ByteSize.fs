@@ -11,7 +11,10 @@ module internal ByteSize =
 
     /// None when the text is not a size, or is one of 4 GiB or more.
     let tryParse (text: string) : uint32 voption =
-        match units |> List.tryFind (fun (unit, _) -> text.EndsWith(unit, StringComparison.Ordinal)) with
+        match
+            units
+            |> List.tryFind (fun (unit, _) -> text.EndsWith(unit, StringComparison.Ordinal))
+        with
         | Some(unit, bytes) ->
             match WholeNumber.parse (text.Substring(0, text.Length - unit.Length)) with
             | Ok count when uint64 count * uint64 bytes <= uint64 UInt32.MaxValue -> ValueSome(count * bytes)
@@ -24,6 +27,8 @@ module internal ByteSize =
             "0B"
         else
             let unit, bytes =
-                units |> List.sortByDescending snd |> List.find (fun (_, bytes) -> size % bytes = 0u)
+                units
+                |> List.sortByDescending snd
+                |> List.find (fun (_, bytes) -> size % bytes = 0u)
 
             $"{size / bytes}{unit}"

@@ -262,7 +262,9 @@ module Encode =
 
         backend.RetryBudget
         |> writeObject json "retry_budget" (fun budget ->
-            budget.Percent |> Option.iter (fun percent -> json.WriteNumber("percent", percent))
+            budget.Percent
+            |> Option.iter (fun percent -> json.WriteNumber("percent", percent))
+
             writeDuration json "interval" budget.Interval
 
             budget.MinPerSecond

@@ -75,7 +75,10 @@ module internal RetryJson =
         message (
             fields {
                 let! retry = retryFields
-                and! on = field "grpc_on" (list (enumeration ActionJson.grpcStatuses enum<GrpcStatus>))
+
+                and! on =
+                    field "grpc_on" (list (enumeration ActionJson.grpcStatuses enum<GrpcStatus>))
+
                 return { Retry = retry; GrpcOn = on }
             }
         )

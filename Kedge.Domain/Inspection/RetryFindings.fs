@@ -45,8 +45,7 @@ type RetryFindings private () =
                 let outcome = semantics.Outcome routes[route]
                 let policies = outcome.Policies
 
-                let finding severity kind part message taken =
-                    list.Finding(severity, kind, route, part, message, taken)
+                let finding severity kind part message taken = list.Finding(severity, kind, route, part, message, taken)
 
                 if semantics.Protocol = Protocol.Grpc && policies.RequestTimeout > TimeSpan.Zero then
                     finding

@@ -11,7 +11,9 @@ module internal RetryText =
         [
             for status in policy.Statuses do
                 if protocol.IsGrpc then
-                    ActionJson.grpcStatuses |> List.find (fun (_, known) -> int known = status) |> fst
+                    ActionJson.grpcStatuses
+                    |> List.find (fun (_, known) -> int known = status)
+                    |> fst
                 else
                     string status
             if policy.OnReset then
@@ -40,7 +42,8 @@ module internal RetryText =
             match policies.Retry with
             | None -> "without retries"
             | Some policy ->
-                let methods, _ = RetryJson.methods |> List.find (fun (_, known) -> known = policy.Methods)
+                let methods, _ =
+                    RetryJson.methods |> List.find (fun (_, known) -> known = policy.Methods)
 
                 $"retries {methods} {more policy} on {causes protocol policy}, "
                 + $"body to {ByteSize.format (uint32 policy.MaxBody)}, "

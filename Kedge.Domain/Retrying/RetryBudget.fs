@@ -12,7 +12,8 @@ open System
 /// Time is counted in tenths of the interval. A deposit is valid for nine of these and what has passed of the tenth, so
 /// never longer than the interval; a retry counts for ten and what has passed of the next, so never shorter.
 [<Sealed>]
-type RetryBudget private (percent: int64, slice: int64, free: int64, last: int64, firsts: int64 array, taken: int64 array) =
+type RetryBudget
+    private (percent: int64, slice: int64, free: int64, last: int64, firsts: int64 array, taken: int64 array) =
 
     static let slices = 10
 
@@ -37,7 +38,8 @@ type RetryBudget private (percent: int64, slice: int64, free: int64, last: int64
         RetryBudget(
             int64 percent,
             interval.Ticks / int64 slices,
-            int64 minPerSecond * 100L * (interval.Ticks / TimeSpan.TicksPerMillisecond) / 1000L,
+            int64 minPerSecond * 100L * (interval.Ticks / TimeSpan.TicksPerMillisecond)
+            / 1000L,
             0L,
             Array.zeroCreate slices,
             Array.zeroCreate (slices + 1)

@@ -104,7 +104,10 @@ type RetryPolicy =
     member policy.Decide(facts: RetryFacts) : struct (RetryDecision * TimeSpan) =
         let no decision = struct (decision, TimeSpan.Zero)
 
-        if facts.Retries >= policy.Attempts || not (policy.Names(facts.Cause, facts.Status)) then
+        if
+            facts.Retries >= policy.Attempts
+            || not (policy.Names(facts.Cause, facts.Status))
+        then
             no RetryDecision.Final
         elif not facts.MethodAllows then
             no RetryDecision.WithheldMethod

@@ -124,7 +124,9 @@ module internal RetryRules =
             let rule =
                 "must be ANY: each gRPC call is a POST, and kedge cannot know whether it may be processed twice"
 
-            let name, _ = RetryJson.methods |> List.find (fun (_, known) -> known = call.Retry.Methods)
+            let name, _ =
+                RetryJson.methods |> List.find (fun (_, known) -> known = call.Retry.Methods)
+
             checks.Malformed(Field "methods" :: path, rule, name)
 
         call.GrpcOn
@@ -167,7 +169,10 @@ module internal RetryRules =
 
     let budget (checks: Checks) path (budget: Decoded.RetryBudget) =
         let path = Field "retry_budget" :: path
-        budget.Percent |> Option.iter (fun value -> checks.InRange(Field "percent" :: path, NumberRange.percent, value))
+
+        budget.Percent
+        |> Option.iter (fun value -> checks.InRange(Field "percent" :: path, NumberRange.percent, value))
+
         checks.DurationInRange(Field "interval" :: path, TimeSpan.FromSeconds 1.0, minute, budget.Interval)
 
         budget.MinPerSecond

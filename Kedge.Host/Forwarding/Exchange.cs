@@ -263,7 +263,8 @@ internal sealed class Exchange : HttpMessageInvoker
                 cause = RetryCause.AttemptTimeout;
             }
             // Only where the route has retries.
-            var pause = retries.Next(cause, status, response, _content?.IsKept(retries.MaxBody) != false, Progress.Left);
+            var isKept = _content?.IsKept(retries.MaxBody) != false;
+            var pause = retries.Next(cause, status, response, isKept, Progress.Left);
             if (pause is null)
             {
                 if (response is not null)

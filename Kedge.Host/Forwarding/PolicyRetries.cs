@@ -8,7 +8,9 @@ using Microsoft.Net.Http.Headers;
 
 namespace Kedge.Host.Forwarding;
 
-/// <summary>The retries of one request that the policy of its route asks for, within the budget of its backend.</summary>
+/// <summary>
+/// The retries of one request that the policy of its route asks for, within the budget of its backend.
+/// </summary>
 /// <param name="methodAllows">Whether the request may be processed twice.</param>
 internal sealed class PolicyRetries(
     RetryPolicy policy, Backend backend, bool methodAllows, DrainClock drain, ProxyTelemetry telemetry)

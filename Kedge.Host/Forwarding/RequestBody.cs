@@ -36,7 +36,9 @@ internal sealed class RequestBody(
     // The endpoint has responded and takes no more, so the rest is not needed.
     private volatile bool _isUnwanted;
 
-    /// <summary>Whether the copy loop has ended before the end of the body, because the endpoint took no more.</summary>
+    /// <summary>
+    /// Whether the copy loop has ended before the end of the body, because the endpoint took no more.
+    /// </summary>
     public bool HasEndedEarly { get; private set; }
 
     public override bool CanWrite => true;

@@ -50,8 +50,8 @@ internal sealed class RequestContent(HttpContent copying, RequestBody body, Requ
     }
 
     /// <summary>
-    /// An attempt begins that may be followed by another one: until <see cref="ResponseReceived"/>, the rest of the body
-    /// is read although the endpoint takes no more of it.
+    /// An attempt begins that may be followed by another one: until <see cref="ResponseReceived"/>, the rest of the
+    /// body is read although the endpoint takes no more of it.
     /// </summary>
     /// <param name="attempt">Its number.</param>
     public void Hold(int attempt)

@@ -31,8 +31,12 @@ let private history =
         let! interval = Gen.elements [ 1L; 2L; 10L ]
         let! floor = Gen.elements [ 0; 0; 1; 3 ]
         // From within a tenth of the interval to beyond it.
-        let! pauses = Gen.listOf (Gen.elements [ 0; 1; 3; 40; 99; 101; 350; 999; 1000; 1001; 2500 ])
-        let! counts = Gen.listOfLength pauses.Length (Gen.zip (Gen.choose (0, 12)) (Gen.choose (0, 8)))
+        let! pauses =
+            Gen.listOf (Gen.elements [ 0; 1; 3; 40; 99; 101; 350; 999; 1000; 1001; 2500 ])
+
+        let! counts =
+            Gen.listOfLength pauses.Length (Gen.zip (Gen.choose (0, 12)) (Gen.choose (0, 8)))
+
         let! start = Gen.choose (0, 5000)
 
         let times =
@@ -78,8 +82,7 @@ let private run (history: History) (asked: int64 -> bool -> int64 list -> int64 
                 retries.Add event.At
             | ValueNone -> asked event.At false (List.ofSeq firsts) (List.ofSeq retries)
 
-let private countSince time times =
-    times |> List.filter (fun at -> at > time) |> List.length |> int64
+let private countSince time times = times |> List.filter (fun at -> at > time) |> List.length |> int64
 
 /// In hundredths of a retry.
 let private free (history: History) = int64 history.MinPerSecond * history.Interval / second * 100L
@@ -118,20 +121,38 @@ let private budget =
                             // Counted in tenths of the interval.
                             let slack = history.Interval / 10L
                             let taken = 1L + countSince (now - history.Interval - slack) retries
-                            let share = int64 history.Percent * countSince (now - history.Interval + slack) firsts
+
+                            let share =
+                                int64 history.Percent * countSince (now - history.Interval + slack) firsts
+
                             Expect.isGreaterThan (100L * taken) (free history + share) "spent"))
 
             test "the default is a fifth of the first attempts of 10 s, and 10 a second" {
                 let start = Kedge.Domain.RetryBudget.Of(None: Decoded.RetryBudget option)
                 Expect.equal (start.Tokens 0L) 100.0 "the floor of 10 s"
-                let after = Seq.fold (fun (budget: Kedge.Domain.RetryBudget) _ -> budget.First 0L) start [ 1..50 ]
+
+                let after =
+                    Seq.fold (fun (budget: Kedge.Domain.RetryBudget) _ -> budget.First 0L) start [ 1..50 ]
+
                 Expect.equal (after.Tokens 0L) 110.0 "a fifth of 50 more"
                 Expect.equal (after.Tokens(11L * second)) 100.0 "deposits age out"
             }
         ]
 
 let private methods =
-    [ "GET"; "HEAD"; "OPTIONS"; "TRACE"; "PUT"; "DELETE"; "POST"; "PATCH"; "CONNECT"; "PROPFIND"; "get" ]
+    [
+        "GET"
+        "HEAD"
+        "OPTIONS"
+        "TRACE"
+        "PUT"
+        "DELETE"
+        "POST"
+        "PATCH"
+        "CONNECT"
+        "PROPFIND"
+        "get"
+    ]
 
 let private idempotent = set [ "GET"; "HEAD"; "OPTIONS"; "TRACE"; "PUT"; "DELETE" ]
 
@@ -231,7 +252,10 @@ let private decisions =
                 500
                 [ "bounded by the maximum", 50; "not bounded by it", 50 ]
                 (Arb.fromGen (
-                    Gen.zip3 (Gen.choose (1, 10)) (Gen.choose (0, 999)) (Gen.zip (Gen.choose (1, 50)) (Gen.choose (1, 500)))
+                    Gen.zip3
+                        (Gen.choose (1, 10))
+                        (Gen.choose (0, 999))
+                        (Gen.zip (Gen.choose (1, 50)) (Gen.choose (1, 500)))
                 ))
                 (fun seen (retry, draw, (first, longest)) ->
                     let ms (value: int) = TimeSpan.FromMilliseconds(float value)
@@ -289,7 +313,13 @@ let private decisions =
                     let struct (decision, _) = policy.Decide facts
                     let isLate = pause >= left
                     seen.Count(if isLate then "too late" else "in time")
-                    let expected = if isLate then RetryDecision.WithheldTime else RetryDecision.Retry
+
+                    let expected =
+                        if isLate then
+                            RetryDecision.WithheldTime
+                        else
+                            RetryDecision.Retry
+
                     Expect.equal decision expected "the decision"
                     let struct (decision, _) = policy.Decide { facts with IsStopping = true }
                     Expect.equal decision RetryDecision.WithheldTime "the server is about to stop")

@@ -49,8 +49,16 @@ let private answer (stream: NetworkStream) : Task =
         if head <> "" then
             let path = (head.Split ' ')[1]
             let fault = (path.Split '/')[1]
-            let! length = if fault = "early" then Task.FromResult 0 else readBody stream head
-            let bodies = received.AddOrUpdate(path, [ length ], (fun _ bodies -> length :: bodies))
+
+            let! length =
+                if fault = "early" then
+                    Task.FromResult 0
+                else
+                    readBody stream head
+
+            let bodies =
+                received.AddOrUpdate(path, [ length ], (fun _ bodies -> length :: bodies))
+
             let isFirst = bodies.Length = 1
 
             let reply (status: string) (more: string) =
@@ -184,7 +192,9 @@ let private retries (outcome: string) (backend: string) =
 let private failing (host: string) (act: Echo.EchoClient -> Task) =
     task {
         use channel = Clients.grpc kedge.Value.GrpcPort None $"{host}.example"
-        let! error = failure<RpcException> host (fun () -> task { do! act (Echo.EchoClient channel) })
+
+        let! error =
+            failure<RpcException> host (fun () -> task { do! act (Echo.EchoClient channel) })
 
         let attempts =
             error.Trailers
@@ -250,40 +260,43 @@ let tests =
                         Expect.isGreaterThan twice 60 "some are sent twice"
                     }))
 
-            case "retries of a backend that answers 503 to everything stay within the budget; a POST is sent once" (fun () ->
-                task {
-                    let path = path "always"
-                    let posts = $"{path}/post"
-                    let client = snd clients.Value.Head
-                    let count = 500
+            case
+                "retries of a backend that answers 503 to everything stay within the budget; a POST is sent once"
+                (fun () ->
+                    task {
+                        let path = path "always"
+                        let posts = $"{path}/post"
+                        let client = snd clients.Value.Head
+                        let count = 500
 
-                    let sends (method: string) (path: string) =
-                        task {
-                            for _ in 1 .. count / 10 do
-                                let! answer = send client (request method "storm" path false "")
-                                Expect.equal answer.Status 503 "the answer of the backend"
-                        }
+                        let sends (method: string) (path: string) =
+                            task {
+                                for _ in 1 .. count / 10 do
+                                    let! answer = send client (request method "storm" path false "")
+                                    Expect.equal answer.Status 503 "the answer of the backend"
+                            }
 
-                    let! _ =
-                        Task.WhenAll
-                            [
-                                for i in 1..20 -> if i % 2 = 0 then sends "GET" path else sends "POST" posts
-                            ]
+                        let! _ =
+                            Task.WhenAll
+                                [ for i in 1..20 -> if i % 2 = 0 then sends "GET" path else sends "POST" posts ]
 
-                    let extra = (sent path).Length - count
-                    Expect.equal (sent posts).Length count "each POST once"
-                    // POSTs are first attempts, too.
-                    Expect.isLessThanOrEqual extra (2 * count / 5) "a fifth of the first attempts"
-                    Expect.isGreaterThan extra (count / 10) "there were some"
-                    let! failed = retries "failure" "storm"
-                    let! withheld = retries "withheld_budget" "storm"
-                    let! methods = retries "withheld_method" "storm"
-                    Expect.equal (int failed) extra "each retry is counted"
-                    Expect.isGreaterThan withheld 0.0 "some were withheld"
-                    Expect.equal (int methods) count "each POST is counted"
-                    let! tokens = DebugPort.metric kedge.Value "kedge_retry_budget_tokens" [ "backend_name", "storm" ]
-                    Expect.isLessThan tokens 1.0 "nothing is left"
-                })
+                        let extra = (sent path).Length - count
+                        Expect.equal (sent posts).Length count "each POST once"
+                        // POSTs are first attempts, too.
+                        Expect.isLessThanOrEqual extra (2 * count / 5) "a fifth of the first attempts"
+                        Expect.isGreaterThan extra (count / 10) "there were some"
+                        let! failed = retries "failure" "storm"
+                        let! withheld = retries "withheld_budget" "storm"
+                        let! methods = retries "withheld_method" "storm"
+                        Expect.equal (int failed) extra "each retry is counted"
+                        Expect.isGreaterThan withheld 0.0 "some were withheld"
+                        Expect.equal (int methods) count "each POST is counted"
+
+                        let! tokens =
+                            DebugPort.metric kedge.Value "kedge_retry_budget_tokens" [ "backend_name", "storm" ]
+
+                        Expect.isLessThan tokens 1.0 "nothing is left"
+                    })
 
             case "the last answer comes to the caller as it is, and says how often the request was sent" (fun () ->
                 eachProtocol (fun protocol client ->
@@ -296,7 +309,10 @@ let tests =
                         Expect.equal (sent path).Length 3 protocol
                         let! page = DebugPort.text kedge.Value "/debug/requests"
                         Expect.stringContains page "(503), 127.0.0.1" $"{protocol}: all attempts are listed"
-                        let! answer = send client (request "GET" "twice" (path.Replace("always", "ok")) false "")
+
+                        let! answer =
+                            send client (request "GET" "twice" (path.Replace("always", "ok")) false "")
+
                         Expect.equal (answer.Header "X-Kedge-Attempts") "" $"{protocol}: not for one attempt"
                     }))
 
@@ -343,7 +359,10 @@ let tests =
                                     return ()
                                 }
 
-                            let! _ = failure<HttpRequestException> $"{protocol}, {host}: it is incomplete" (fun () -> stuck ())
+                            let! _ =
+                                failure<HttpRequestException> $"{protocol}, {host}: it is incomplete" (fun () ->
+                                    stuck ())
+
                             ()
                     }))
 
@@ -413,7 +432,10 @@ let tests =
                     let id = Guid.NewGuid().ToString "N"
                     let metadata = Metadata()
                     metadata.Add("x-id", id)
-                    let! _ = Echo.EchoClient(channel).UnaryAsync(EchoRequest(Text = "x"), metadata).ResponseAsync
+
+                    let! _ =
+                        Echo.EchoClient(channel).UnaryAsync(EchoRequest(Text = "x"), metadata).ResponseAsync
+
                     let deadline = (calls.Value.CallWith("x-id", id)).Deadline
                     Expect.isLessThan deadline (DateTime.UtcNow.AddSeconds 11.0) "that of the attempt"
                 })
@@ -451,10 +473,19 @@ let tests =
 
                     let! post = explain "POST"
                     Expect.stringContains post "retries: POST: not retried (not idempotent)" "no retries"
-                    let! _, out, _ = run [ "check"; InspectionStage.director file; InspectionStage.pool pool ]
+
+                    let! _, out, _ =
+                        run [ "check"; InspectionStage.director file; InspectionStage.pool pool ]
+
                     let report = String.Join('\n', out)
 
-                    for expected in [ "retry-not-idempotent"; "retry-without-alternative"; "timeout-ends-streams"; "POST https://any.example" ] do
+                    for expected in
+                        [
+                            "retry-not-idempotent"
+                            "retry-without-alternative"
+                            "timeout-ends-streams"
+                            "POST https://any.example"
+                        ] do
                         Expect.stringContains report expected "check"
 
                     let changed = scratch.Write("changed.json", director.Replace("400ms", "500ms"))
@@ -469,12 +500,12 @@ let tests =
                             "wrong.json",
                             Json.director
                                 [ route "a" "web" """ "timeouts": { "request": "1s", "attempt": "2s" } """ ]
-                                [
-                                    call "b" """ "retry": { "attempts": 1, "grpc_on": ["UNAVAILABLE"] } """
-                                ]
+                                [ call "b" """ "retry": { "attempts": 1, "grpc_on": ["UNAVAILABLE"] } """ ]
                         )
 
-                    let! code, out, errors = run [ "check"; InspectionStage.director wrong; InspectionStage.pool pool ]
+                    let! code, out, errors =
+                        run [ "check"; InspectionStage.director wrong; InspectionStage.pool pool ]
+
                     Expect.equal code 1 "rejected"
                     let report = String.Join('\n', Array.append out errors)
                     Expect.stringContains report "attempt-exceeds-request" "the attempt"

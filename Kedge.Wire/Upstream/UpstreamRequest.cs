@@ -63,8 +63,8 @@ public sealed class UpstreamRequest
     public Action? Sending { get; set; }
 
     /// <summary>
-    /// The same request, with the same fields, for an attempt that reports to somebody else. An earlier attempt may still
-    /// report.
+    /// The same request, with the same fields, for an attempt that reports to somebody else. An earlier attempt may
+    /// still report.
     /// </summary>
     public UpstreamRequest ForNextAttempt() => (UpstreamRequest)MemberwiseClone();
 }
