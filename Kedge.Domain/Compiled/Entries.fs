@@ -27,6 +27,8 @@ type RouteInfo =
         DemandsText: string
         /// What the route changes about requests and responses; null = nothing.
         Filters: Filters | null
+        /// How long requests may take, and when they are sent again; null = no limit, and no retries.
+        Policies: Policies | null
     }
 
     /// The name, if it has one, and the conditions: `shop: host=a.example path=/api/*`.

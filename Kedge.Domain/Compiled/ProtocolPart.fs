@@ -217,6 +217,7 @@ type internal Compilation(files: LoadedFiles, generated: GeneratedEntries, befor
                 Demands = RouteDemands.Of outcome.Demands
                 DemandsText = RouteDemands.Describe outcome.Demands
                 Filters = if outcome.Filters.IsNone then null else outcome.Filters
+                Policies = if outcome.Policies.IsNone then null else outcome.Policies
             }
 
         let generatedInfo i (struct (_, route, previous: RouteInfo voption)) =
@@ -240,6 +241,7 @@ type internal Compilation(files: LoadedFiles, generated: GeneratedEntries, befor
                 Demands = RouteDemands.Of rule.Authorization
                 DemandsText = RouteDemands.Describe rule.Authorization
                 Filters = null
+                Policies = null
             }
 
         {

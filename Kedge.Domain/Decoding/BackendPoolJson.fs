@@ -142,6 +142,7 @@ module internal BackendPoolJson =
                 and! maxRequests = field "max_requests" (number NumberRange.requests)
                 and! healthCheck = optional "health_check" healthCheck
                 and! outlierDetection = optional "outlier_detection" outlierDetection
+                and! retryBudget = optional "retry_budget" RetryJson.budget
 
                 return
                     {
@@ -155,6 +156,7 @@ module internal BackendPoolJson =
                         MaxRequests = maxRequests
                         HealthCheck = healthCheck
                         OutlierDetection = outlierDetection
+                        RetryBudget = retryBudget
                     }
             }
         )

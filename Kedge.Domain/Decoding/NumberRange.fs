@@ -36,3 +36,9 @@ module internal NumberRange =
 
     /// Of an answer; what is below 200 is no answer, but interim (RFC 9110, 15.2).
     let status = { Min = 200u; Max = 599u }
+
+    /// Of `retry.attempts`.
+    let attempts = { Min = 1u; Max = 10u }
+
+    /// Of `min_per_second`.
+    let perSecond = { Min = 0u; Max = 10000u }

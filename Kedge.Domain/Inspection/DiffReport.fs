@@ -28,12 +28,22 @@ type DiffReport private () =
             let decision = configuration.DecideAdhoc(protocol, request.Host, request.Ports)
             "no route; " + Describe.decision (adhocNames configuration protocol) decision
 
-    static let filtersOf (semantics: RouteSemantics<'route, 'request>) (configuration: Configuration) index =
+    static let outcomeOf (semantics: RouteSemantics<'route, 'request>) (configuration: Configuration) index =
         if index < 0 then
-            Filters.None
+            None
         else
             let routes: 'route array = semantics.Routes configuration.Director
-            (semantics.Outcome routes[index]).Filters
+            Some(semantics.Outcome routes[index])
+
+    static let filtersOf (semantics: RouteSemantics<'route, 'request>) (configuration: Configuration) index =
+        match outcomeOf semantics configuration index with
+        | Some outcome -> outcome.Filters
+        | None -> Filters.None
+
+    static let policiesOf (semantics: RouteSemantics<'route, 'request>) (configuration: Configuration) index =
+        match outcomeOf semantics configuration index with
+        | Some outcome -> outcome.Policies
+        | None -> Policies.None
 
     static let routes (before: Configuration) (after: Configuration) (semantics: RouteSemantics<'route, 'request>) =
         let entry = routeEntry semantics.Protocol
@@ -62,9 +72,22 @@ type DiffReport private () =
                             let name = configuration.Routes[semantics.Protocol].[index].Name
                             $", which sees {Describe.forwarded name filters request}"
 
+                    let policiesBefore = policiesOf semantics before move.Before
+                    let policiesAfter = policiesOf semantics after move.After
+
+                    let policies index (shown: Policies) =
+                        if index < 0 || policiesBefore = policiesAfter then
+                            ""
+                        else
+                            RetryText.changed semantics.Protocol shown
+
                     RequestText.render request,
-                    outcome before move.Before request + form before move.Before filtersBefore,
-                    outcome after move.After request + form after move.After filtersAfter
+                    outcome before move.Before request
+                    + form before move.Before filtersBefore
+                    + policies move.Before policiesBefore,
+                    outcome after move.After request
+                    + form after move.After filtersAfter
+                    + policies move.After policiesAfter
 
             Difference(kind, entry before old, entry after current, witness, went, goes)
 

@@ -84,7 +84,12 @@ type ExplainReport
 
             $"answers: {response.StatusName}{message}"
 
-    static let verdictLines (routes: RuleNames) (adhocRules: RuleNames) (explanation: Explanation) =
+    static let verdictLines
+        (routes: RuleNames)
+        (adhocRules: RuleNames)
+        (policies: Outcome -> string list)
+        (explanation: Explanation)
+        =
         [|
             match explanation.Verdict with
             | RouteWins(route, outcome, known) ->
@@ -100,6 +105,8 @@ type ExplainReport
                 if not outcome.Filters.IsNone then
                     let route = routes.Name route
                     $"forwards: {Describe.forwarded route outcome.Filters explanation.Request}"
+
+                yield! policies outcome
 
                 $"authorization: {Describe.authorization outcome.Demands}"
             | DefaultDecides None -> "no route takes it on the plain-HTTP listener: kedge answers no-route"
@@ -133,6 +140,16 @@ type ExplainReport
             Explain.request RouteSemantics.http configuration.Director.HttpRoutes adhocRules isKnown plain request
         | Grpc request ->
             Explain.request RouteSemantics.grpc configuration.Director.GrpcRoutes adhocRules isKnown plain request
+
+    static let policyLines (configuration: Configuration) (request: Request) (outcome: Outcome) =
+        let name = outcome.Action.Backends |> List.tryHead |> Option.defaultValue ""
+
+        let budget =
+            configuration.Backends[request.Protocol]
+            |> Seq.tryFind (fun backend -> backend.Name = name)
+            |> Option.bind _.Definition.RetryBudget
+
+        RetryText.lines outcome.Policies name budget request
 
     /// Why the request goes where it goes.
     static member Of(configuration: Configuration, request: Request) : ExplainReport =
@@ -171,7 +188,7 @@ type ExplainReport
             winner,
             backendKnown,
             allPassed routes adhocRules explanation,
-            verdictLines routes adhocRules explanation
+            verdictLines routes adhocRules (policyLines configuration request) explanation
         )
 
     /// The whole of it, as data.

@@ -106,6 +106,7 @@ module BackendPool =
         backend.Security |> Option.iter (security checks path configNames)
         backend.HealthCheck |> Option.iter (healthCheck checks path protocol)
         backend.OutlierDetection |> Option.iter (outlierDetection checks path)
+        backend.RetryBudget |> Option.iter (RetryRules.budget checks path)
 
         if protocol.IsHttp && not backend.Interceptors.IsEmpty then
             let rule = "is for gRPC backends only; HTTP backends are measured without it"

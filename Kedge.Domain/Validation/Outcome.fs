@@ -35,6 +35,8 @@ type Outcome =
         Action: RouteAction
         /// What is changed about them, and about their responses.
         Filters: Filters
+        /// How long they may take, and when they are sent again.
+        Policies: Policies
         /// Who may use the route, beyond what the server's flags require of everyone.
         Demands: Decoded.Authorization option
     }
@@ -44,6 +46,7 @@ type Outcome =
         {
             Action = ToBackend backend
             Filters = Filters.None
+            Policies = Policies.None
             Demands = None
         }
 

@@ -44,6 +44,7 @@ internal sealed class Backend : IEndpointSink, IDisposable
         Policy = policy;
         Counters = counters;
         Connections = connections;
+        Budget = new(RetryBudget.Of(info.Definition.RetryBudget));
         Stopping = _stop.Token;
         _resolver = resolver;
         _logsFirstOutcome = logsFirstOutcome;
@@ -64,6 +65,9 @@ internal sealed class Backend : IEndpointSink, IDisposable
     public UpstreamClient Client { get; }
 
     public HealthPolicy Policy { get; }
+
+    /// <summary>How many of its requests may be retries.</summary>
+    public RetryAllowance Budget { get; }
 
     /// <summary>Cancelled when the backend is disposed.</summary>
     public CancellationToken Stopping { get; }

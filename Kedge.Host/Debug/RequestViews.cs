@@ -17,7 +17,7 @@ internal static class RequestViews
         ToneOf(record),
         record.Rule?.Info.Title ?? "",
         record.BackendName,
-        record.Endpoint ?? "",
+        record.Endpoints,
         record.Attempts,
         record.FirstByte == 0 ? 0 : Stopwatch.GetElapsedTime(record.Started, record.FirstByte).TotalMilliseconds,
         record.Total.TotalMilliseconds,

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Kedge.Domain;
 using Kedge.Host.Backends;
 using Kedge.Host.Backends.Connections;
@@ -35,6 +36,8 @@ internal sealed class Exchange : HttpMessageInvoker
     private RequestContent? _content;
     private Endpoint? _endpoint;
     private LocalReply? _failure;
+    private readonly PolicyRetries? _retries;
+    private CancellationTokenSource? _attemptLimit;
 
     /// <param name="query">As the caller sent it, with its leading <c>?</c>; empty when there is none.</param>
     /// <param name="destination">Left when the exchange ends.</param>
@@ -45,6 +48,7 @@ internal sealed class Exchange : HttpMessageInvoker
         in Destination destination,
         RequestRecord record,
         ProxyTelemetry telemetry,
+        DrainClock drain,
         ILogger logger)
         : base(Unused, disposeHandler: false)
     {
@@ -55,6 +59,17 @@ internal sealed class Exchange : HttpMessageInvoker
         _logger = logger;
         Record = record;
         Progress = new ExchangeProgress(isExempt: record.Protocol.IsGrpc);
+        if (destination is { Policies.Retry.Value: { } policy, Backend: { } backend })
+        {
+            var request = context.Request;
+            _retries = new PolicyRetries(
+                policy,
+                backend,
+                policy.Allows(request.Method, request.Headers.ContainsKey("Idempotency-Key")),
+                drain,
+                telemetry);
+            backend.Budget.First();
+        }
     }
 
     public RequestRecord Record { get; }
@@ -70,6 +85,17 @@ internal sealed class Exchange : HttpMessageInvoker
 
     /// <summary>What the route changes; null = nothing.</summary>
     public Filters? Filters => _destination.Filters;
+
+    /// <summary>What the route says about timeouts and retries; null = nothing.</summary>
+    public Policies? Policies => _destination.Policies;
+
+    /// <summary>Whether the time for the request or for its last attempt is over.</summary>
+    public bool HasTimedOut => _attemptLimit is { IsCancellationRequested: true } || Progress.DeadlineHasPassed;
+
+    /// <summary>
+    /// How often the request was sent, where the route has retries and that was more than once; else null.
+    /// </summary>
+    public string? ReportedAttempts => _retries is not null && Record.Attempts > 1 ? $"{Record.Attempts}" : null;
 
     /// <summary>Null for an ad-hoc target.</summary>
     public string? BackendName => _destination.Backend?.Name;
@@ -116,7 +142,12 @@ internal sealed class Exchange : HttpMessageInvoker
         if (!IsUpgrade && message.Content is { } copying)
         {
             // Plain text is HTTP/1.1, which processes whatever it receives.
-            var replay = Client.Protocol.IsGrpc || Client.IsTls ? new RequestReplay() : null;
+            var kept = Client.Protocol.IsGrpc || Client.IsTls ? RequestReplay.Window : 0;
+            if (_retries is { MaxBody: var max } && !(incoming.ContentLength > max))
+            {
+                kept = Math.Max(kept, max);
+            }
+            var replay = kept > 0 ? new RequestReplay(kept) : null;
             var body = new RequestBody(
                 incoming.BodyReader, replay, Progress, GrpcMessages.OfRequest(Record));
             incoming.Body = body;
@@ -152,6 +183,11 @@ internal sealed class Exchange : HttpMessageInvoker
         var attempts = new Attempts(HasIdempotentHead);
         var hasAuthority = request.Authority.Length > 0;
         var observer = _destination.Backend?.Connections ?? _telemetry.AdhocDialer;
+        var retries = _retries;
+        if (retries is not null && _content is not null)
+        {
+            _content.Cancellation = cancellationToken;
+        }
         List<Endpoint>? tried = null;
         var next = Pick(null);
         UpstreamException? failure = null;
@@ -163,11 +199,17 @@ internal sealed class Exchange : HttpMessageInvoker
             {
                 request.Authority = endpoint.Name;
             }
+            var cancel = cancellationToken;
+            if (Policies is not null)
+            {
+                request = PrepareAttempt(request, ref cancel);
+            }
+            RetryCause cause;
+            var status = 0;
+            UpstreamResponse? response = null;
             try
             {
-                var response = await Client.SendAsync(
-                    endpoint, request, attempts.OnNewConnection, observer, cancellationToken);
-                _content?.ResponseReceived();
+                response = await Client.SendAsync(endpoint, request, attempts.OnNewConnection, observer, cancel);
                 if (IsExtendedConnect && response.IsSuccessStatusCode)
                 {
                     response.Dispose();
@@ -175,8 +217,12 @@ internal sealed class Exchange : HttpMessageInvoker
                         FailureKind.MalformedResponse, SentState.MayHaveBeenProcessed, "it does not switch protocols");
                 }
                 RecordOutcome(endpoint, response);
-                response.RequestMessage = message;
-                return response;
+                if (retries is null || !retries.Names(response, out status))
+                {
+                    retries?.End(succeeded: true);
+                    return Accept(response, message);
+                }
+                cause = RetryCause.Status;
             }
             catch (UpstreamException e) when (!cancellationToken.IsCancellationRequested)
             {
@@ -190,20 +236,60 @@ internal sealed class Exchange : HttpMessageInvoker
                         }
                         (tried ??= []).Add(endpoint);
                         next = Pick(tried);
-                        break;
+                        continue;
                     case NextAttempt.OtherOrSameEndpoint:
                         (tried ??= []).Add(endpoint);
                         next = Pick(tried) ?? endpoint;
-                        break;
+                        continue;
                     case NextAttempt.SameEndpoint:
-                        break;
-                    default:
-                        next = null;
-                        break;
+                        continue;
                 }
+                if (retries is null || !retries.Names(e))
+                {
+                    break;
+                }
+                RecordFailure();
+                cause = RetryCause.Reset;
+            }
+            catch (OperationCanceledException e) when (HasTimedOut && !cancellationToken.IsCancellationRequested)
+            {
+                failure = new UpstreamException(
+                    FailureKind.Closed, SentState.MayHaveBeenProcessed, LocalReply.AttemptTimedOut.Reason, e);
+                RecordFailure();
+                if (retries is null || !retries.NamesTimeout)
+                {
+                    break;
+                }
+                cause = RetryCause.AttemptTimeout;
+            }
+            // Only where the route has retries.
+            var isKept = _content?.IsKept(retries.MaxBody) != false;
+            var pause = retries.Next(cause, status, response, isKept, Progress.Left);
+            if (pause is null)
+            {
+                if (response is not null)
+                {
+                    return Accept(response, message);
+                }
+                break;
+            }
+            NoteAttempt(endpoint, cause, status);
+            if (response is not null)
+            {
+                await DiscardAsync(response);
+            }
+            await Task.Delay(pause.Value, cancellationToken);
+            (tried ??= []).Add(endpoint);
+            next = Pick(tried);
+            if (next is null)
+            {
+                // All were tried: whichever is next, but not the same one again if that can be helped.
+                tried = [endpoint];
+                next = Pick(tried) ?? endpoint;
             }
         }
-        _failure ??= ReplyTo(failure);
+        retries?.End(succeeded: false);
+        _failure ??= HasTimedOut ? LocalReply.AttemptTimedOut : ReplyTo(failure);
         throw failure ?? new UpstreamException(FailureKind.Connect, SentState.NothingSent, "no endpoint");
     }
 
@@ -218,7 +304,7 @@ internal sealed class Exchange : HttpMessageInvoker
         }
         if (e is OperationCanceledException)
         {
-            if (!Progress.DeadlineHasPassed)
+            if (!HasTimedOut)
             {
                 return false;
             }
@@ -241,7 +327,7 @@ internal sealed class Exchange : HttpMessageInvoker
     {
         if (Failure is null)
         {
-            _failure = LocalReply.BrokenOff;
+            _failure = HasTimedOut ? LocalReply.AttemptTimedOut : LocalReply.BrokenOff;
         }
         Cause = cause;
         if (_context.Features.Get<IHttpResetFeature>() is { } reset)
@@ -292,6 +378,14 @@ internal sealed class Exchange : HttpMessageInvoker
         _destination.Leave();
         _endpoint?.RequestEnded();
         Progress.End();
+        _attemptLimit?.Dispose();
+    }
+
+    /// <summary>The connection is no longer HTTP: from here on it may take any time.</summary>
+    public void EndTimeouts()
+    {
+        Progress.ClearDeadline();
+        _attemptLimit?.CancelAfter(Timeout.InfiniteTimeSpan);
     }
 
     private void RecordOutcome(Endpoint endpoint, UpstreamResponse response)
@@ -349,6 +443,82 @@ internal sealed class Exchange : HttpMessageInvoker
             _endpoint = endpoint;
             Record.Endpoint = endpoint.Name;
         }
+    }
+
+    /// <summary>Prepares an attempt of a request whose route has policies.</summary>
+    private UpstreamRequest PrepareAttempt(UpstreamRequest request, ref CancellationToken cancel)
+    {
+        var timeout = Policies!.AttemptTimeout;
+        if (Record.Attempts > 1)
+        {
+            request = request.ForNextAttempt();
+        }
+        if (timeout > TimeSpan.Zero)
+        {
+            _attemptLimit?.Dispose();
+            var limit = _attemptLimit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+            cancel = limit.Token;
+            request.Sending = () => limit.CancelAfter(timeout);
+        }
+        if (Protocol.IsGrpc)
+        {
+            var left = timeout > TimeSpan.Zero && timeout < Progress.Left ? timeout : Progress.Left;
+            if (left < TimeSpan.MaxValue)
+            {
+                request.Fields.Remove(GrpcHeaders.Timeout);
+                request.Fields.Add(GrpcHeaders.Timeout, GrpcTimeout.Format(left));
+            }
+        }
+        if (_retries is not null && _content is { } content)
+        {
+            var attempt = Record.Attempts;
+            content.Hold(attempt);
+            request.ContentUnwanted = _ => content.Stop(attempt);
+        }
+        return request;
+    }
+
+    /// <summary>The response is forwarded to the caller.</summary>
+    private UpstreamResponse Accept(UpstreamResponse response, HttpRequestMessage message)
+    {
+        _content?.ResponseReceived();
+        response.RequestMessage = message;
+        return response;
+    }
+
+    /// <summary>
+    /// Drops a response. Its connection remains if all of the response is there already and the request has ended.
+    /// </summary>
+    private async ValueTask DiscardAsync(UpstreamResponse response)
+    {
+        const int maxReads = 16;
+        if (!response.HasNoContent && !IsSendingRequest)
+        {
+            var body = response.Content.ReadAsStream(CancellationToken.None);
+            // Not from a pool: a read may still write to it when the response has been dropped.
+            var buffer = new byte[4096];
+            for (var i = 0; i < maxReads; i++)
+            {
+                var read = body.ReadAsync(buffer, CancellationToken.None);
+                if (!read.IsCompletedSuccessfully || await read == 0)
+                {
+                    break;
+                }
+            }
+        }
+        response.Dispose();
+    }
+
+    private void NoteAttempt(Endpoint endpoint, RetryCause cause, int status)
+    {
+        var result = cause switch
+        {
+            RetryCause.Reset => "reset",
+            RetryCause.AttemptTimeout => "timeout",
+            _ => Protocol.IsGrpc ? GrpcStatuses.NameOf(status) : status.ToString(CultureInfo.InvariantCulture),
+        };
+        var tried = $"{endpoint.Name} ({result})";
+        Record.Tried = Record.Tried is null ? tried : $"{Record.Tried}, {tried}";
     }
 
     /// <summary>RFC 9110, 9.2.2; without a body, so that nothing is lost when it is sent again.</summary>

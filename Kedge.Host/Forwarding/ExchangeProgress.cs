@@ -1,13 +1,14 @@
 namespace Kedge.Host.Forwarding;
 
 /// <summary>
-/// Whether an exchange makes progress, and what cancels it: a lack of progress for HTTP, the caller's deadline for
-/// gRPC. The body streams report to it; <see cref="InactivityMonitor"/> reads it.
+/// Whether an exchange makes progress, and what cancels it: a lack of progress for HTTP, or a deadline. The body streams
+/// report to it; <see cref="InactivityMonitor"/> reads it.
 /// </summary>
 /// <param name="isExempt">See <see cref="IsExempt"/>.</param>
 internal sealed class ExchangeProgress(bool isExempt)
 {
     private long _lastProgress = Environment.TickCount64;
+    private long _deadline;
     private volatile bool _isReadingRequest;
     private volatile bool _isInactive;
     private volatile bool _isAwaitingCaller;
@@ -21,9 +22,17 @@ internal sealed class ExchangeProgress(bool isExempt)
     public CancellationTokenSource? Cancellation { get; set; }
 
     /// <summary>
-    /// Whether the caller of this gRPC call set a deadline; then <see cref="Cancellation"/> is cancelled by it.
+    /// Whether there is a deadline, of the route or of the caller of a gRPC call; then <see cref="Cancellation"/> is
+    /// cancelled by it.
     /// </summary>
-    public bool HasDeadline { get; set; }
+    public bool HasDeadline { get; private set; }
+
+    /// <summary>
+    /// What is left until the deadline, not negative; <see cref="TimeSpan.MaxValue"/> when there is none.
+    /// </summary>
+    public TimeSpan Left => HasDeadline
+        ? TimeSpan.FromMilliseconds(Math.Max(0, _deadline - Environment.TickCount64))
+        : TimeSpan.MaxValue;
 
     public bool DeadlineHasPassed => HasDeadline && !_isInactive && Cancellation is { IsCancellationRequested: true };
 
@@ -62,6 +71,24 @@ internal sealed class ExchangeProgress(bool isExempt)
 
     /// <summary>Whether the exchange failed through its caller, so that no endpoint is to blame.</summary>
     public bool IsCallersFault => _callerStalled || CallerFault is not null;
+
+    /// <summary>The exchange must have ended when this time is over.</summary>
+    public void SetDeadline(TimeSpan time)
+    {
+        HasDeadline = true;
+        _deadline = Environment.TickCount64 + (long)Math.Min(time.TotalMilliseconds, long.MaxValue / 4);
+        Cancellation!.CancelAfter(time);
+    }
+
+    /// <summary>There is no deadline any more.</summary>
+    public void ClearDeadline()
+    {
+        if (HasDeadline)
+        {
+            HasDeadline = false;
+            Cancellation?.CancelAfter(Timeout.InfiniteTimeSpan);
+        }
+    }
 
     public void NoteProgress() => Volatile.Write(ref _lastProgress, Environment.TickCount64);
 

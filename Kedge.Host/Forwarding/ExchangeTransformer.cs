@@ -92,6 +92,10 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
         // Only where it applies (RFC 9110, 8.6), and not where kedge may have to end the response before its end.
         response.Headers.ContentLength = exchange.Protocol.IsGrpc ? null : upstream.ContentLength;
         response.Headers[ProxyHeaders.RequestId] = exchange.Record.RequestId;
+        if (exchange.ReportedAttempts is { } attempts)
+        {
+            response.Headers[ProxyHeaders.Attempts] = attempts;
+        }
         if (exchange.BackendName is { } backend)
         {
             response.Headers[ProxyHeaders.BackendName] = backend;
@@ -110,6 +114,7 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
         if (upstream.StatusCode == HttpStatusCode.SwitchingProtocols)
         {
             progress.IsExempt = true;
+            exchange.EndTimeouts();
             return true;
         }
         var sendsTrailers = PrepareTrailers(httpContext, upstream);

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Net;
 using Kedge.Host.Certificates;
 using Kedge.Host.Flags;
@@ -83,6 +84,9 @@ public sealed class ProxyEngine : IAsyncDisposable
             listeners.MaxReadTimeout, listeners.MaxWriteTimeout, listeners.ResponseUnreadTimeout);
     }
 
+    /// <summary>When the server is about to stop.</summary>
+    internal DrainClock Drain { get; } = new();
+
     /// <summary>Handles one request.</summary>
     /// <exception cref="ResponseCutException">The response has started and cannot be completed.</exception>
     public async Task HandleAsync(HttpContext context, ListenerKind listener)
@@ -137,7 +141,7 @@ public sealed class ProxyEngine : IAsyncDisposable
                 }
                 else
                 {
-                    exchange = new Exchange(context, query, result.Destination, record, _telemetry, _logger)
+                    exchange = new Exchange(context, query, result.Destination, record, _telemetry, Drain, _logger)
                     {
                         IsUpgrade = AllowUpgrade(context),
                     };
@@ -225,12 +229,22 @@ public sealed class ProxyEngine : IAsyncDisposable
         var progress = exchange.Progress;
         progress.Cancellation = CancellationSources.Rent();
         _monitor.Add(progress);
+        var limit = TimeSpan.MaxValue;
+        if (exchange.Policies is { RequestTimeout: var request } && request > TimeSpan.Zero)
+        {
+            var left = request - Stopwatch.GetElapsedTime(exchange.Record.Started);
+            limit = left > TimeSpan.Zero ? left : TimeSpan.Zero;
+        }
         if (exchange.Protocol.IsGrpc
             && context.Request.Headers.TryGetValue(GrpcHeaders.Timeout, out var text)
-            && GrpcTimeout.TryParse(text.ToString(), out var timeout))
+            && GrpcTimeout.TryParse(text.ToString(), out var timeout)
+            && timeout < limit)
         {
-            progress.HasDeadline = true;
-            progress.Cancellation.CancelAfter(timeout);
+            limit = timeout;
+        }
+        if (limit < TimeSpan.MaxValue)
+        {
+            progress.SetDeadline(limit);
         }
     }
 
@@ -247,7 +261,7 @@ public sealed class ProxyEngine : IAsyncDisposable
         }
         var failure = exchange.Progress.DeadlineHasPassed
             ? LocalReply.DeadlineExceeded
-            : exchange.Failure ?? LocalReply.BrokenOff;
+            : exchange.Failure ?? (exchange.HasTimedOut ? LocalReply.AttemptTimedOut : LocalReply.BrokenOff);
         if (context.Response.Body is ChunkedResponseBody chunked)
         {
             context.Response.Body = chunked.Target;
@@ -283,7 +297,8 @@ public sealed class ProxyEngine : IAsyncDisposable
             context,
             exchange.Protocol,
             record.RequestId,
-            exchange.Progress.IsCallersFault ? null : exchange.BackendName);
+            exchange.Progress.IsCallersFault ? null : exchange.BackendName,
+            exchange.ReportedAttempts);
     }
 
     /// <summary>

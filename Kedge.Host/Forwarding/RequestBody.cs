@@ -36,6 +36,11 @@ internal sealed class RequestBody(
     // The endpoint has responded and takes no more, so the rest is not needed.
     private volatile bool _isUnwanted;
 
+    /// <summary>
+    /// Whether the copy loop has ended before the end of the body, because the endpoint took no more.
+    /// </summary>
+    public bool HasEndedEarly { get; private set; }
+
     public override bool CanWrite => true;
 
     /// <summary>Whether the caller's body has been read to its end.</summary>
@@ -61,8 +66,7 @@ internal sealed class RequestBody(
     {
         if (_isUnwanted)
         {
-            progress.RequestBodyCompleted();
-            return new(0);
+            return new(EndEarly());
         }
         try
         {
@@ -155,8 +159,7 @@ internal sealed class RequestBody(
                 source.AdvanceTo(result.Buffer.Start);
             }
             cancel.ThrowIfCancellationRequested();
-            progress.RequestBodyCompleted();
-            return 0;
+            return EndEarly();
         }
         return Take(result, buffer);
     }
@@ -179,14 +182,20 @@ internal sealed class RequestBody(
         }
     }
 
+    private int EndEarly()
+    {
+        HasEndedEarly = true;
+        progress.RequestBodyCompleted();
+        return 0;
+    }
+
     private int Take(ReadResult result, Memory<byte> buffer)
     {
         var bytes = result.Buffer;
         if (result.IsCanceled)
         {
             source.AdvanceTo(bytes.Start);
-            progress.RequestBodyCompleted();
-            return 0;
+            return EndEarly();
         }
         var count = (int)Math.Min(bytes.Length, buffer.Length);
         if (count > 0)

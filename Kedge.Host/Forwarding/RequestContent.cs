@@ -12,7 +12,16 @@ namespace Kedge.Host.Forwarding;
 /// <param name="replay">Not null when the body may have to be sent again.</param>
 internal sealed class RequestContent(HttpContent copying, RequestBody body, RequestReplay? replay) : HttpContent
 {
+    private readonly Lock _lock = new();
     private Task? _copy;
+    private int _attempt;
+    private bool _isHeld;
+    private bool _isUnwanted;
+
+    /// <summary>
+    /// What ends the copy loop; null = what ends the first attempt. An attempt that times out must not end the loop.
+    /// </summary>
+    public CancellationToken? Cancellation { get; set; }
 
     /// <summary>Whether the body can be sent: it has not been started, or it can be sent again.</summary>
     public bool IsReplayable =>
@@ -21,11 +30,60 @@ internal sealed class RequestContent(HttpContent copying, RequestBody body, Requ
     /// <summary>Whether a part of the body is still to be read from the caller.</summary>
     public bool IsSending => _copy is { IsCompleted: false };
 
+    /// <summary>Whether the whole body can be sent, and is not larger than this, as far as it has been read.</summary>
+    public bool IsKept(int maxBody) =>
+        IsReplayable && (_copy is null || (!body.HasEndedEarly && replay!.Length <= maxBody));
+
+    /// <summary>The body will not be sent again.</summary>
+    public void ResponseReceived()
+    {
+        replay?.GiveUp();
+        lock (_lock)
+        {
+            _isHeld = false;
+            if (!_isUnwanted)
+            {
+                return;
+            }
+        }
+        body.Stop();
+    }
+
+    /// <summary>
+    /// An attempt begins that may be followed by another one: until <see cref="ResponseReceived"/>, the rest of the
+    /// body is read although the endpoint takes no more of it.
+    /// </summary>
+    /// <param name="attempt">Its number.</param>
+    public void Hold(int attempt)
+    {
+        lock (_lock)
+        {
+            _attempt = attempt;
+            _isHeld = true;
+            _isUnwanted = false;
+        }
+    }
+
+    /// <summary>The endpoint of an attempt takes no more of the body.</summary>
+    public void Stop(int attempt)
+    {
+        lock (_lock)
+        {
+            if (attempt != _attempt)
+            {
+                return;
+            }
+            _isUnwanted = true;
+            if (_isHeld)
+            {
+                return;
+            }
+        }
+        body.Stop();
+    }
+
     /// <summary>Whether the caller's body has been read to its end.</summary>
     public bool IsComplete => body.IsComplete;
-
-    /// <summary>The endpoint has responded, so the body will not be sent again.</summary>
-    public void ResponseReceived() => replay?.GiveUp();
 
     /// <summary>The endpoint takes no more of the body.</summary>
     public void Stop() => body.Stop();
@@ -45,7 +103,7 @@ internal sealed class RequestContent(HttpContent copying, RequestBody body, Requ
         // Step 6: the forwarder's loop copies the body through RequestBody.
         body.Begin();
         replay?.Start(stream);
-        return _copy = copying.CopyToAsync(body, context, cancellationToken);
+        return _copy = copying.CopyToAsync(body, context, Cancellation ?? cancellationToken);
     }
 
     private async Task ResumeAsync(Task copy, Stream stream, CancellationToken cancel)

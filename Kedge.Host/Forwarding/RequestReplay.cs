@@ -1,13 +1,12 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Runtime.CompilerServices;
-using Kedge.Wire.Upstream;
 
 namespace Kedge.Host.Forwarding;
 
 /// <summary>
-/// Sends a request body again when the endpoint did not process the attempt that it was sent with (RFC 9113, 8.7). It
-/// keeps a copy of what was sent until a response comes or more than 64 KiB were sent: about what an endpoint accepts
-/// before it opens its window.
+/// Sends a request body again when the endpoint did not process the attempt that it was sent with (RFC 9113, 8.7), or
+/// when the route asks for a retry. It keeps a copy of what was sent until a response comes or more was sent than it may
+/// keep.
 /// </summary>
 /// <remarks>
 /// The copy loop that reads from the caller runs only once. It passes each chunk to <see cref="WriteAsync"/>, which
@@ -16,10 +15,13 @@ namespace Kedge.Host.Forwarding;
 /// whole. So a chunk that waits for the window of the endpoint does not count as sent, however large it is. The gate
 /// keeps the two apart, so that chunks stay in order.
 /// </remarks>
+/// <param name="maxLength">How much it may keep, in bytes.</param>
 [SuppressMessage("Design", "CA1001", Justification = "A semaphore holds no resource unless its wait handle is used.")]
-internal sealed class RequestReplay
+internal sealed class RequestReplay(int maxLength)
 {
-    private const int MaxLength = 64 * 1024;
+    /// <summary>About what an endpoint accepts before it opens its window.</summary>
+    public const int Window = 64 * 1024;
+
     private const int MinLength = 128;
 
     private readonly SemaphoreSlim _gate = new(1, 1);
@@ -32,6 +34,9 @@ internal sealed class RequestReplay
 
     /// <summary>Whether everything that was sent so far can be sent again.</summary>
     public bool IsPossible => Volatile.Read(ref _sent) is not null;
+
+    /// <summary>How much was sent, in bytes.</summary>
+    public int Length => Volatile.Read(ref _length);
 
     /// <summary>The body will not be sent again: forgets what was sent.</summary>
     public void GiveUp() => Volatile.Write(ref _sent, null);
@@ -54,7 +59,9 @@ internal sealed class RequestReplay
                 Record(chunk.Span);
                 return;
             }
-            catch (UpstreamException) when (IsPossible && !cancel.IsCancellationRequested)
+            catch (Exception e) when (e is IOException or ObjectDisposedException or OperationCanceledException
+                && IsPossible
+                && !cancel.IsCancellationRequested)
             {
                 // Whether the body may be sent again, the exchange decides. If it may not, the loop is canceled.
             }
@@ -101,7 +108,7 @@ internal sealed class RequestReplay
             return;
         }
         var length = _length + chunk.Length;
-        if (length > MaxLength)
+        if (length > maxLength)
         {
             GiveUp();
             return;
@@ -109,7 +116,7 @@ internal sealed class RequestReplay
         var kept = sent;
         if (length > kept.Length)
         {
-            Array.Resize(ref kept, Math.Min(MaxLength, Math.Max(MinLength, length * 2)));
+            Array.Resize(ref kept, Math.Min(maxLength, Math.Max(MinLength, length * 2)));
         }
         chunk.CopyTo(kept.AsSpan(_length));
         _length = length;

@@ -117,11 +117,15 @@ internal sealed class ResponseBody(
         {
             return 0;
         }
-        catch (UpstreamException e) when (response.HasStarted || _unflushed > 0)
+        catch (Exception e) when ((response.HasStarted || _unflushed > 0)
+            && (e is UpstreamException || (e is OperationCanceledException && exchange.HasTimedOut)))
         {
             // What came before it counts. And before the forwarder acts: its reset would say that the caller canceled
             // the request, and its abort would discard what has not been sent yet.
-            await FlushAsync(writer, cancel);
+            if (!cancel.IsCancellationRequested)
+            {
+                await FlushAsync(writer, cancel);
+            }
             exchange.BreakOff(e);
             if (!exchange.IsCut)
             {

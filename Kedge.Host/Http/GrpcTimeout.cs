@@ -2,11 +2,16 @@ using System.Globalization;
 
 namespace Kedge.Host.Http;
 
-/// <summary>Parses <c>grpc-timeout</c>: 1 to 8 digits and a unit (gRPC over HTTP/2, "Timeout").</summary>
+/// <summary>Reads and writes <c>grpc-timeout</c>: 1 to 8 digits and a unit (gRPC over HTTP/2, "Timeout").</summary>
 internal static class GrpcTimeout
 {
     // The longest delay that a timer supports.
     private static readonly TimeSpan MaxTimeout = TimeSpan.FromMilliseconds(uint.MaxValue - 2);
+
+    /// <summary>The text of a timeout, in whole milliseconds; at least one.</summary>
+    public static string Format(TimeSpan timeout) =>
+        string.Create(
+            CultureInfo.InvariantCulture, $"{Math.Clamp((long)timeout.TotalMilliseconds, 1, 99_999_999)}m");
 
     /// <summary>False when the text is malformed. A timeout that is too long for a timer is shortened.</summary>
     public static bool TryParse(ReadOnlySpan<char> text, out TimeSpan timeout)

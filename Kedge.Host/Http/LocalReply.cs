@@ -33,6 +33,9 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
         BadRequest("CONNECT is not supported; send the absolute URL instead") with { HttpStatus = 405 };
     public static readonly LocalReply DeadlineExceeded =
         new(504, GrpcStatus.DeadlineExceeded, "transport-timeout", "deadline exceeded");
+    /// <summary>An attempt took longer than its route allows.</summary>
+    public static readonly LocalReply AttemptTimedOut =
+        DeadlineExceeded with { Reason = "the backend did not respond within the time for an attempt" };
     public static readonly LocalReply Inactive =
         new(504, GrpcStatus.DeadlineExceeded, "transport-timeout", "no progress within the inactivity limit");
     /// <summary>The caller sent no byte of its request body for longer than the read timeout.</summary>
@@ -114,7 +117,9 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
     /// <param name="protocol">The protocol of the request.</param>
     /// <param name="requestId">Null to omit the header.</param>
     /// <param name="backendName">Null to omit the header.</param>
-    public Task WriteAsync(HttpContext context, Protocol protocol, string? requestId, string? backendName)
+    /// <param name="attempts">How often the request was sent; null to omit the header.</param>
+    public Task WriteAsync(
+        HttpContext context, Protocol protocol, string? requestId, string? backendName, string? attempts = null)
     {
         var response = context.Response;
         var headers = response.Headers;
@@ -135,6 +140,10 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
         if (backendName is not null)
         {
             headers[ProxyHeaders.BackendName] = backendName;
+        }
+        if (attempts is not null)
+        {
+            headers[ProxyHeaders.Attempts] = attempts;
         }
         if (Challenge is not null)
         {

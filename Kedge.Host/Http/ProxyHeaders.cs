@@ -12,6 +12,9 @@ internal static class ProxyHeaders
     /// <summary>The backend of a response.</summary>
     public const string BackendName = "X-Kedge-Backend-Name";
 
+    /// <summary>How often the request was sent, where that was more than once.</summary>
+    public const string Attempts = "X-Kedge-Attempts";
+
     /// <summary>Identifies the request in logs, both of kedge and of backends.</summary>
     public const string RequestId = "X-Kedge-Request-ID";
 

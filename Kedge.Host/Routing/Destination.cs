@@ -16,6 +16,9 @@ internal readonly record struct Destination(
     /// <summary>What the route changes about the request and its response; null = nothing.</summary>
     public Filters? Filters { get; init; }
 
+    /// <summary>How long the request may take, and when it is sent again; null = no limit, and no retries.</summary>
+    public Policies? Policies { get; init; }
+
     /// <summary>The path that the backend sees; null = that of the caller.</summary>
     public string? Path { get; init; }
 

@@ -174,6 +174,7 @@ public sealed class RequestRouter : IDisposable
             new(backend.Client, endpoints, backend.Policy, backend.Name, backend.NextTicket(), backend)
             {
                 Filters = route.Filters,
+                Policies = route.Policies,
                 Path = path,
             });
     }

@@ -169,6 +169,7 @@ public sealed class KedgeServer : IAsyncDisposable
     public async Task DrainAsync()
     {
         _health.MarkDraining();
+        _engine.Drain.Begin(_options.SigtermTimeout);
         _logger.LogInformation(
             "draining: exchanges in flight have {Timeout} to finish", Duration.Format(_options.SigtermTimeout));
         var begun = Stopwatch.GetTimestamp();

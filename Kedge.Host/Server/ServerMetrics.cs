@@ -36,6 +36,7 @@ public static class ServerMetrics
         Grpc(meter, "grpc_server", "answered by the proxy", telemetry.GrpcServer);
         Grpc(meter, "grpc_client", "sent to backends with the prometheus interceptor", telemetry.GrpcClient);
         Endpoints(meter, router);
+        Retries(meter, telemetry, router);
         Connections(meter, telemetry, router);
         Configuration(meter, store);
         ProxyProtocol(meter, telemetry.ProxyProtocol);
@@ -210,6 +211,23 @@ public static class ServerMetrics
 
     private static KeyValuePair<string, object?> ProtocolLabel(Protocol protocol) =>
         new("protocol", protocol.Section);
+
+    private static void Retries(Meter meter, ProxyTelemetry telemetry, RequestRouter router)
+    {
+        meter.CreateObservableCounter("kedge_retries_total",
+            () => from retry in telemetry.Retries
+                  select new Measurement<long>(
+                      retry.Count,
+                      new("backend_name", retry.Backend),
+                      new("reason", retry.Reason),
+                      new("outcome", retry.Outcome)),
+            description: "Requests sent again because of the policy of their route, and those that were not.");
+        meter.CreateObservableGauge("kedge_retry_budget_tokens",
+            () => from backend in router.LiveBackends
+                  where backend.Budget.IsUsed
+                  select new Measurement<double>(backend.Budget.Tokens, backend.Counters.Labels),
+            description: "How many retries the budget of a backend allows at once.");
+    }
 
     private static void Endpoints(Meter meter, RequestRouter router)
     {

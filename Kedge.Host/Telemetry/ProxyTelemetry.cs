@@ -34,6 +34,7 @@ public sealed class ProxyTelemetry : IDisposable
 
     private readonly ConcurrentDictionary<(Protocol, string), BackendCounters> _backends = new();
     private readonly ConcurrentDictionary<(string, string), StrongBox<long>> _errors = new();
+    private readonly ConcurrentDictionary<(string, string, string), StrongBox<long>> _retries = new();
     private readonly ConcurrentDictionary<(Protocol, string), DialerCounters> _dialers = new();
     private readonly ConcurrentDictionary<(Protocol, string), RouteCounters> _routes = new();
     private readonly Histogram<double> _duration;
@@ -120,6 +121,16 @@ public sealed class ProxyTelemetry : IDisposable
 
     public IEnumerable<(string Backend, string Type, long Count)> Errors =>
         _errors.Select(error => (error.Key.Item1, error.Key.Item2, Volatile.Read(ref error.Value.Value)));
+
+    /// <summary>The retries by the policies of routes.</summary>
+    public IEnumerable<(string Backend, string Reason, string Outcome, long Count)> Retries =>
+        _retries.Select(retry =>
+            (retry.Key.Item1, retry.Key.Item2, retry.Key.Item3, Volatile.Read(ref retry.Value.Value)));
+
+    /// <summary>A retry has ended, or was withheld.</summary>
+    public void CountRetry(string backend, string reason, string outcome) =>
+        Interlocked.Increment(
+            ref _retries.GetOrAdd((backend, reason, outcome), static _ => new StrongBox<long>()).Value);
 
     public BackendCounters CountersOf(Protocol protocol, string backend) =>
         _backends.GetOrAdd((protocol, backend), static key => new BackendCounters(key.Item1, key.Item2));

@@ -24,7 +24,7 @@ public sealed class RequestLog(ILogger logger, bool logsAll)
         }
         var route = record.Rule?.Info.Name ?? "";
         var rule = record.Rule?.Info.Rule ?? "";
-        var endpoint = record.Endpoint ?? "";
+        var endpoint = record.Endpoints;
         var milliseconds = Math.Round(record.Total.TotalMilliseconds, 1);
         object?[] asked = isAskedFor ? [record.InfoLogs] : [];
         if (record.Failure is { } failure)

@@ -51,6 +51,15 @@ public sealed class RequestRecord
 
     public int Attempts { get; set; }
 
+    /// <summary>
+    /// The endpoint of each attempt and what came of it, where the route has retries and there was more than one; else
+    /// null. <c>10.0.0.1:80 (503), 10.0.0.2:80</c>
+    /// </summary>
+    public string? Tried { get; set; }
+
+    /// <summary>All attempts, as far as they are known; else the endpoint of the last one.</summary>
+    public string Endpoints => Tried is null ? Endpoint ?? "" : $"{Tried}, {Endpoint}";
+
     /// <summary>When the response's headers came; 0 when none did.</summary>
     public long FirstByte { get; set; }
 

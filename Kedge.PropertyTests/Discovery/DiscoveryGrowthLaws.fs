@@ -45,6 +45,7 @@ let private named name : Decoded.Backend =
         MaxRequests = 0u
         HealthCheck = None
         OutlierDetection = None
+        RetryBudget = None
     }
 
 /// A pool with names that generated backends have too.

@@ -160,6 +160,7 @@ let httpRoute: Gen<HttpRoute> =
                     {
                         Action = action
                         Filters = Filters.None
+                        Policies = Policies.None
                         Demands = demands
                     }
             }
@@ -205,6 +206,7 @@ let grpcRoute: Gen<GrpcRoute> =
                     {
                         Action = action
                         Filters = Filters.None
+                        Policies = Policies.None
                         Demands = demands
                     }
             }
@@ -265,6 +267,7 @@ let conditionsRoute: Gen<HttpRoute> =
                     {
                         Action = ToBackend backend
                         Filters = Filters.None
+                        Policies = Policies.None
                         Demands = demands
                     }
             }

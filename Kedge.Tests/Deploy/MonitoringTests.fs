@@ -6,6 +6,7 @@ open System
 open System.IO
 open System.Text.Json
 open System.Text.RegularExpressions
+open System.Threading.Tasks
 open Expecto
 open k8s
 open Kedge.Tests.Core
@@ -120,6 +121,16 @@ let exposed =
             use _ = grpc
             use kedge = kedge
             do! TelemetryStage.exercise kedge
+
+            http.On(
+                "/busy",
+                fun context ->
+                    context.Response.StatusCode <- 503
+                    Task.CompletedTask
+            )
+
+            use client = Clients.http1 kedge.HttpsPort None
+            let! _ = Stage.get client "https://busy.example/busy" []
             let mutable samples = []
 
             // The watches have a last event when they have heard of one.

@@ -11,11 +11,14 @@ open Kedge.Tests.Peers
 
 let private director =
     """{ "http": { "routes": [ { "name": "good", "backend_name": "well", "host_matcher": "well.example" },
-                                { "backend_name": "dead", "host_matcher": "dead.example" } ] },
+                                { "backend_name": "dead", "host_matcher": "dead.example" },
+                                { "backend_name": "busy", "host_matcher": "busy.example",
+                                  "retry": { "attempts": 1, "on": ["503"] } } ] },
          "grpc": { "routes": [ { "backend_name": "calls", "authority_host_matcher": "calls.example" } ] } }"""
 
 let private pool (http: HttpPeer) (grpc: GrpcPeer) =
-    $$"""{ "http": { "backends": [ {{Json.backend "well" http.Port}}, {{Json.backend "dead" (Ports.free ())}} ] },
+    $$"""{ "http": { "backends": [ {{Json.backend "well" http.Port}}, {{Json.backend "dead" (Ports.free ())}},
+                                   {{Json.backend "busy" http.Port}} ] },
            "grpc": { "backends": [ { "name": "calls", "interceptors": [ { "prometheus": true } ],
                                      "host": { "dns_name": "127.0.0.1", "port": {{grpc.Port}} } } ] } }"""
 

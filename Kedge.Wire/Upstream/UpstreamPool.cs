@@ -67,6 +67,7 @@ public sealed class UpstreamPool : IConnectionOwner
             }
             try
             {
+                request.Sending?.Invoke();
                 return await connection.SendAsync(request, cancel);
             }
             catch (UpstreamException e) when (e.Sent == SentState.NothingSent

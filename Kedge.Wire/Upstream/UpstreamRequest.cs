@@ -57,5 +57,14 @@ public sealed class UpstreamRequest
     /// Called, by any thread, when the endpoint takes no more of the content: it has responded and stopped reading, or
     /// closed the connection. Writes after that are discarded without an error, so copying may end quietly.
     /// </summary>
-    public Action<object?>? ContentUnwanted { get; init; }
+    public Action<object?>? ContentUnwanted { get; set; }
+
+    /// <summary>Called when a connection has been found, just before the request is sent on it.</summary>
+    public Action? Sending { get; set; }
+
+    /// <summary>
+    /// The same request, with the same fields, for an attempt that reports to somebody else. An earlier attempt may
+    /// still report.
+    /// </summary>
+    public UpstreamRequest ForNextAttempt() => (UpstreamRequest)MemberwiseClone();
 }
