@@ -132,6 +132,12 @@ public static class FlagCatalogue
     public static readonly Flag<IReadOnlyList<string>> CertDirs = Files("server_tls_cert_dirs", FlagGroup.Tls,
         "directories with further certificates, each used for the names in it: NAME.crt with NAME.key, or "
         + "subdirectories with tls.crt and tls.key");
+    public static readonly Flag<string> SecretSelector = Text("server_tls_secret_selector", FlagGroup.Tls,
+        "label selector of the Secrets of the type kubernetes.io/tls with further certificates",
+        "kedge.com/certificate=true");
+    public static readonly Flag<IReadOnlyList<string>> SecretNamespaces = Texts(
+        "server_tls_secret_namespaces", FlagGroup.Tls,
+        "namespaces in which kedge reads such Secrets; empty = none");
     public static readonly Flag<bool> StrictSni = Switch("server_tls_strict_sni", FlagGroup.Tls,
         "refuses connections for names that no certificate has, instead of using the certificate of "
         + "--server_tls_cert_file");

@@ -1,3 +1,5 @@
+using Kedge.Domain;
+
 namespace Kedge.Host.Flags;
 
 /// <summary>Rules about combinations of flags. Each rule yields lines that name the flag to change.</summary>
@@ -5,7 +7,7 @@ public static class FlagChecks
 {
     /// <summary>Every rule that the flags break. Each flag by itself is well-formed.</summary>
     public static IEnumerable<string> Errors(FlagValues flags) =>
-        [.. Combinations(flags), .. Kubernetes(flags), .. Directories(flags)];
+        [.. Combinations(flags), .. Kubernetes(flags), .. Directories(flags), .. Namespaces(flags)];
 
     /// <summary>The rules that need no file: those for commands that run on another machine than the server.</summary>
     public static IEnumerable<string> Combinations(FlagValues flags) =>
@@ -145,6 +147,11 @@ public static class FlagChecks
             }
         }
     }
+
+    private static IEnumerable<string> Namespaces(FlagValues flags) =>
+        from space in flags.Get(FlagCatalogue.SecretNamespaces)
+        where !KubernetesName.isLabel(space)
+        select $"{FlagCatalogue.SecretNamespaces}: '{space}' is not the name of a namespace";
 
     private static IEnumerable<string> Directories(FlagValues flags) =>
         from directory in flags.Get(FlagCatalogue.CertDirs)

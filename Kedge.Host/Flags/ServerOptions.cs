@@ -106,6 +106,7 @@ public sealed record TlsOptions(
     string CertFile,
     string KeyFile,
     IReadOnlyList<string> CertDirs,
+    SecretOptions Secrets,
     bool StrictSni,
     TlsVersion MinVersion,
     IReadOnlyList<TlsCipherSuite> Ciphers,
@@ -116,6 +117,7 @@ public sealed record TlsOptions(
         flags.Get(FlagCatalogue.CertFile),
         flags.Get(FlagCatalogue.KeyFile),
         flags.Get(FlagCatalogue.CertDirs),
+        new(flags.Get(FlagCatalogue.SecretSelector), flags.Get(FlagCatalogue.SecretNamespaces)),
         flags.Get(FlagCatalogue.StrictSni),
         flags.Get(FlagCatalogue.TlsMinVersion),
         flags.Get(FlagCatalogue.TlsCiphers),
@@ -241,6 +243,11 @@ public sealed record ServiceDiscoveryOptions(
         return options.IsOk ? options.ResultValue : null;
     }
 }
+
+/// <summary>The Secrets that hold certificates.</summary>
+/// <param name="Selector">The label selector; empty = all of the type <c>kubernetes.io/tls</c>.</param>
+/// <param name="Namespaces">Empty = none.</param>
+public sealed record SecretOptions(string Selector, IReadOnlyList<string> Namespaces);
 
 /// <param name="ApiUrl">Null = not given, and the process does not run in a pod.</param>
 public sealed record KubernetesOptions(

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using Kedge.Domain;
 using Kedge.Domain.Discovery;
+using Kedge.Host.Certificates;
 using Kedge.Host.Flags;
 using Kedge.Host.Resolvers;
 
@@ -28,6 +29,7 @@ public sealed class KubernetesCluster : IAsyncDisposable
     private readonly List<WatchHealth> _watches = [];
     private WatchHealth? _slicesHealth;
     private WatchHealth? _allServicesHealth;
+    private readonly HashSet<WatchHealth> _secretsHealth = [];
     private bool _discovers;
     private readonly HashSet<string> _reported = [];
 
@@ -76,11 +78,37 @@ public sealed class KubernetesCluster : IAsyncDisposable
                 return
                 [
                     .. from watch in _watches
-                       where !watch.IsSynced && (watch.Error is null || (_discovers && watch != _allServicesHealth))
+                       where !watch.IsSynced && (watch.Error is null || IsEssential(watch))
                        let error = watch.Error is { } text ? $": {text}" : ""
                        select $"waiting for the first list of {watch.Name}{error}",
                 ];
             }
+        }
+    }
+
+    /// <summary>
+    /// Starts to watch the Secrets of the type <c>kubernetes.io/tls</c> in some namespaces. Call at most once.
+    /// </summary>
+    /// <param name="options">Which Secrets.</param>
+    /// <param name="publish">Gets all certificates whenever one has changed. Called by one thread at a time.</param>
+    public void WatchCertificates(SecretOptions options, Action<LoadedSources> publish)
+    {
+        var secrets = new CertificateSecrets(publish, _time);
+        lock (_lock)
+        {
+            foreach (var space in options.Namespaces)
+            {
+                _secretsHealth.Add(Begin(
+                    new WatchTarget(
+                        $"secrets in {space}",
+                        $"/api/v1/namespaces/{space}/secrets",
+                        options.Selector,
+                        _options.ResolverResyncTimeout,
+                        FieldSelector: "type=kubernetes.io/tls"),
+                    CertificateSecret.TryRead,
+                    secrets.SinkOf(space)));
+            }
+            Run(secrets.RunAsync);
         }
     }
 
@@ -132,6 +160,10 @@ public sealed class KubernetesCluster : IAsyncDisposable
         _api.Dispose();
         _stop.Dispose();
     }
+
+    /// <summary>Whether nothing can be served before its first list: called with the lock held.</summary>
+    private bool IsEssential(WatchHealth watch) =>
+        _discovers && watch != _allServicesHealth && !_secretsHealth.Contains(watch);
 
     private void WatchSlices()
     {

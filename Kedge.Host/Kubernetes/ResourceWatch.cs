@@ -9,7 +9,7 @@ namespace Kedge.Host.Kubernetes;
 
 /// <summary>A collection to watch.</summary>
 /// <param name="Name">Its name in messages and metrics.</param>
-/// <param name="Path">The path of the collection over all namespaces, such as <c>/api/v1/services</c>.</param>
+/// <param name="Path">The path of the collection, such as <c>/api/v1/services</c> for that of all namespaces.</param>
 /// <param name="LabelSelector">Empty = all objects.</param>
 /// <param name="SilenceTimeout">
 /// A watch without an event for this long, bookmarks included, is considered dead. At most
@@ -18,8 +18,10 @@ namespace Kedge.Host.Kubernetes;
 /// <param name="WhenMissing">
 /// The likely reason when the API server does not have the collection; empty = unknown.
 /// </param>
+/// <param name="FieldSelector">Empty = all objects.</param>
 internal sealed record WatchTarget(
-    string Name, string Path, string LabelSelector, TimeSpan SilenceTimeout, string WhenMissing = "")
+    string Name, string Path, string LabelSelector, TimeSpan SilenceTimeout, string WhenMissing = "",
+    string FieldSelector = "")
 {
     /// <summary>Three bookmarks: the API server sends one about once a minute.</summary>
     public static readonly TimeSpan MaxSilence = TimeSpan.FromMinutes(3);
@@ -155,6 +157,7 @@ internal sealed class ResourceWatch<T>(
         {
             var query = Query(
                 ("labelSelector", target.LabelSelector),
+                ("fieldSelector", target.FieldSelector),
                 ("limit", limit == 0 ? "" : limit.ToString(CultureInfo.InvariantCulture)),
                 ("continue", continuation));
             using var timeout = CancellationTokenSource.CreateLinkedTokenSource(stop);
@@ -205,6 +208,7 @@ internal sealed class ResourceWatch<T>(
         var seconds = Random.Shared.Next(MinWatchSeconds, MaxWatchSeconds);
         var query = Query(
             ("labelSelector", target.LabelSelector),
+            ("fieldSelector", target.FieldSelector),
             ("watch", "true"),
             ("resourceVersion", version),
             ("allowWatchBookmarks", "true"),

@@ -93,6 +93,11 @@ public sealed class KedgeServer : IAsyncDisposable
             directories.Replace(CertificateDirectories.Read(options.Tls.CertDirs), "start");
             _directoryReload = new("certificate", watched.NamedCertificates, directories, reloadLog);
         }
+        if (certificates is not null && options.Tls.Secrets.Namespaces.Count > 0)
+        {
+            _cluster.WatchCertificates(
+                options.Tls.Secrets, sources => certificates.Replace(sources).Log(reloadLog));
+        }
 
         ServerMetrics.Register(_telemetry, _router, store, certificates, logging);
         ClusterMetrics.Register(_telemetry.Meter, _cluster, _discovery);

@@ -74,7 +74,7 @@ let private normalised (objects: obj list) =
             | node -> node.ToJsonString()
 
         let meta = (o :?> IMetadata<V1ObjectMeta>).Metadata
-        $"{(o :?> IKubernetesObject).Kind}/{meta.Name}", text)
+        $"{(o :?> IKubernetesObject).Kind}/{meta.NamespaceProperty}/{meta.Name}", text)
     |> Map
 
 let private same values folder =
@@ -108,6 +108,7 @@ let tests =
                 "--set image.repository=images.example.com/kedge \
                  --set discovery.enabled=true --set discovery.externalDomainSuffix=ext.example.com"
                 "misc/deploy/overlays/example"
+            same "--set tls.secretNamespaces='{shop,blog}'" "misc/deploy/overlays/certificates"
 
             case "helm lint finds nothing" (fun () ->
                 task {
@@ -168,5 +169,6 @@ let tests =
             rejected "--set service.type=Loadbalancer" "service/type"
             rejected "--set discovery.enabled=true" "discovery.externalDomainSuffix is needed with discovery"
             rejected "--set flags.server_tls_key_file=/x" "flags.server_tls_key_file: the chart sets this flag"
+            rejected "--set tls.secretNamespaces='{No_Space}'" "tls/secretNamespaces"
             rejected "--set image.digest=latest" "image/digest"
         ]

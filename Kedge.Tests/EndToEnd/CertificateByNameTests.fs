@@ -90,15 +90,15 @@ let private exchange (kedge: Kedge) (name: string) (request: string) : Task<stri
     }
 
 /// The serial number of the certificate that a client gets for the name.
-let private servedFor (kedge: Kedge) (name: string) : Task<string> =
+let servedFor (kedge: Kedge) (name: string) : Task<string> =
     task {
         use! tls = connect kedge name
         return (nonNull tls.RemoteCertificate).GetSerialNumberString()
     }
 
-let private serial (identity: Identity) = identity.Certificate.SerialNumber
+let serial (identity: Identity) = identity.Certificate.SerialNumber
 
-let private becomes (kedge: Kedge) (name: string) (identity: Identity) =
+let becomes (kedge: Kedge) (name: string) (identity: Identity) =
     soon patience $"the certificate for {name}" (fun () -> servedFor kedge name) (fun found -> found = serial identity)
 
 /// Connections that ask for this name, whatever host the requests on them are for.

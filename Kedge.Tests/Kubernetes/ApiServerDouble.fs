@@ -44,7 +44,7 @@ type private Message =
 type private Watcher =
     {
         Kind: string
-        Selector: string
+        Sees: JsonObject -> bool
         Messages: Channel<Message>
         mutable IsSilent: bool
     }
@@ -94,6 +94,20 @@ module private Objects =
                 | [| key; value |] -> text key labels = value
                 | _ -> has condition)
 
+    /// Whether an object is in the collection of that path and passes the selectors of labels and of the type.
+    let isWanted (path: string) (labels: string) (fields: string) (o: JsonObject) : bool =
+        let isThere =
+            match path.Split '/' with
+            | [| ""; "api"; "v1"; "namespaces"; space; _ |] -> text "namespace" (metadata o) = space
+            | _ -> true
+
+        let hasType =
+            match fields.Split '=' with
+            | [| "type"; wanted |] -> text "type" o = wanted
+            | _ -> true
+
+        isThere && hasType && matches labels o
+
     let status (code: int) (reason: string) (message: string) =
         $"""{{"kind":"Status","apiVersion":"v1","metadata":{{}},"status":"Failure","message":"{message}","reason":"{reason}","code":{code}}}"""
 
@@ -124,15 +138,22 @@ type ApiServerDouble(identity: Identity) =
             made
 
     let kindOf (path: string) =
-        match path with
-        | "/api/v1/services" -> Some "Service"
-        | "/apis/discovery.k8s.io/v1/endpointslices" -> Some "EndpointSlice"
+        match path.Split '/' with
+        | [| ""; "api"; "v1"; "services" |] -> Some "Service"
+        | [| ""; "api"; "v1"; "namespaces"; _; "secrets" |] -> Some "Secret"
+        | [| ""; "apis"; "discovery.k8s.io"; "v1"; "endpointslices" |] -> Some "EndpointSlice"
         | _ -> None
 
-    /// What a watch with this selector hears of a change.
-    let eventOf (selector: string) (change: Change) : string option =
-        let seen = change.Before |> Option.exists (Objects.matches selector)
-        let sees = change.After |> Option.exists (Objects.matches selector)
+    let wantedBy (request: HttpRequest) =
+        Objects.isWanted
+            (string request.Path)
+            (string request.Query["labelSelector"])
+            (string request.Query["fieldSelector"])
+
+    /// What a watch of these objects hears of a change.
+    let eventOf (isWanted: JsonObject -> bool) (change: Change) : string option =
+        let seen = change.Before |> Option.exists isWanted
+        let sees = change.After |> Option.exists isWanted
 
         let kind =
             match seen, sees with
@@ -158,7 +179,7 @@ type ApiServerDouble(identity: Identity) =
 
         for watcher in watchers do
             if watcher.Kind = kind && not watcher.IsSilent then
-                eventOf watcher.Selector change
+                eventOf watcher.Sees change
                 |> Option.iter (fun line -> watcher.Messages.Writer.TryWrite(Line line) |> ignore)
 
     let tellAll (message: Message) =
@@ -285,7 +306,7 @@ type ApiServerDouble(identity: Identity) =
                     | "" ->
                         struct (version,
                                 (collection kind).Values
-                                |> Seq.filter (Objects.matches (query "labelSelector"))
+                                |> Seq.filter (wantedBy context.Request)
                                 |> Array.ofSeq),
                         Some 0
                     | token ->
@@ -328,7 +349,7 @@ type ApiServerDouble(identity: Identity) =
             let watcher =
                 {
                     Kind = kind
-                    Selector = query "labelSelector"
+                    Sees = wantedBy context.Request
                     Messages = Channel.CreateUnbounded<Message>()
                     IsSilent = false
                 }
@@ -342,7 +363,7 @@ type ApiServerDouble(identity: Identity) =
                     else
                         for change in history do
                             if change.Version > from && change.Kind = kind then
-                                eventOf watcher.Selector change
+                                eventOf watcher.Sees change
                                 |> Option.iter (fun line -> watcher.Messages.Writer.TryWrite(Line line) |> ignore)
 
                         watchers.Add watcher

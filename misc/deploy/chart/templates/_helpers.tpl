@@ -43,6 +43,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- $_ := set $own "discovery_external_domain_suffix"
       (required "discovery.externalDomainSuffix is needed with discovery: the domain that services get names below, such as ext.example.com" .Values.discovery.externalDomainSuffix) -}}
 {{- end -}}
+{{- with .Values.tls.secretNamespaces -}}
+{{- $_ := set $own "server_tls_secret_namespaces" (join "," .) -}}
+{{- end -}}
 {{- range $name, $value := .Values.flags -}}
 {{- if hasKey $own $name -}}
 {{- fail (printf "flags.%s: the chart sets this flag; use the values tls, director, backendpool and discovery instead" $name) -}}
