@@ -150,15 +150,12 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
         {
             response.Body = new ChunkedResponseBody(response.Body);
         }
-        // Step 8: the forwarder has the body copied.
+        // Step 8: the forwarder copies the body through a stream that observes it.
         upstream.Content = new ResponseContent(
             upstream.Content,
-            new ResponseBody(
-                body,
-                httpContext,
-                exchange,
-                upstream.ContentLength,
-                exchange.Protocol.IsGrpc ? GrpcMessages.OfResponse(exchange.Record) : null));
+            exchange.Protocol.IsGrpc
+                ? new GrpcResponseBody(body, httpContext, exchange, GrpcMessages.OfResponse(exchange.Record))
+                : new ResponseBody(body, httpContext, exchange));
         return true;
     }
 
@@ -172,26 +169,21 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
         }
         exchange.HasResponded = true;
         var ended = EndResponseAsync(httpContext, ((UpstreamResponse)proxyResponse).Trailers, cancellationToken);
-        return CompleteAsync(ended, httpContext.Response);
+        return exchange.IsSendingRequest ? CompleteAsync(ended, httpContext.Response) : ended;
     }
 
-    /// <summary>
-    /// Sends what is left of the response: before the request has ended, so that the caller need not wait for that, and
-    /// while the exchange is watched, so that a caller who does not read it is noticed.
-    /// </summary>
-    private async ValueTask CompleteAsync(ValueTask ended, HttpResponse response)
+    /// <summary>Ends the response before the request has ended, so that the caller need not wait for that.</summary>
+    private static async ValueTask CompleteAsync(ValueTask ended, HttpResponse response)
     {
         await ended;
-        exchange.Progress.ResponseWriteStarted();
         await response.CompleteAsync();
-        exchange.Progress.ResponseWriteCompleted();
     }
 
     private ValueTask EndResponseAsync(HttpContext httpContext, FieldList? fields, CancellationToken cancellationToken)
     {
         if (httpContext.Response.Body is ChunkedResponseBody chunked)
         {
-            return EndChunkedAsync(chunked, httpContext.Response, fields, cancellationToken);
+            return chunked.EndAsync(fields, cancellationToken);
         }
         if (fields is null || !HttpProtocol.IsHttp2(httpContext.Request.Protocol))
         {
@@ -209,13 +201,6 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
             }
         }
         return default;
-    }
-
-    private static async ValueTask EndChunkedAsync(
-        ChunkedResponseBody body, HttpResponse response, FieldList? trailers, CancellationToken cancel)
-    {
-        await response.BodyWriter.FlushAsync(cancel);
-        await body.EndAsync(trailers, cancel);
     }
 
     /// <summary>An HTTP/1.1 caller gets trailers if it says that it accepts them (RFC 9110, 6.5.1).</summary>

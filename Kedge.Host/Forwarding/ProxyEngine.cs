@@ -17,7 +17,8 @@ namespace Kedge.Host.Forwarding;
 //   request    caller ──▶ Kestrel ──▶ RequestBody ──▶ RequestReplay ──▶ connection ──▶ endpoint
 //                                     (step 6)        (HTTP/2 only)
 //
-//   response   caller ◀── Kestrel ◀── ResponseBody (step 8) ◀────────── connection ◀── endpoint
+//   response   caller ◀── Kestrel ◀── ResponseBody (HTTP)         ◀──── connection ◀── endpoint
+//                                     GrpcResponseBody (step 8)
 //
 // Step 1:  Read the request: authority, canonical path, protocol (RequestView).
 // Step 2:  Route it: match, authorize, find the endpoints (RequestRouter). The result is a reply, a tunnel or a
@@ -28,7 +29,7 @@ namespace Kedge.Host.Forwarding;
 // Step 5:  Send it to an endpoint or, when that accepts no connection, to the next one (Exchange.SendAsync).
 // Step 6:  Copy the body of the request (RequestContent, RequestBody). The response may come at any time.
 // Step 7:  Copy the headers of the response (ExchangeTransformer.TransformResponseAsync).
-// Step 8:  Copy the body of the response (ResponseBody).
+// Step 8:  Copy the body of the response (ResponseBody, GrpcResponseBody).
 // Step 9:  Copy the trailers of the response (ExchangeTransformer.TransformResponseTrailersAsync).
 // Step 10: On failure, reply if the response has not started (FailAsync).
 // Step 11: Release what the exchange holds (Exchange.End), and count and log the request (ProxyTelemetry.End).

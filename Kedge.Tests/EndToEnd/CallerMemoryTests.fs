@@ -186,52 +186,6 @@ let unread =
                         Expect.equal ended 1.0 "counted as the caller's"
                     })
 
-            case "responses that nobody reads take bounded memory" (fun () ->
-                task {
-                    use peer = new GrpcPeer "unread"
-
-                    use! kedge =
-                        Kedge.Start(
-                            Json.director
-                                [ Json.httpRoute "alpha" "alpha.example" ]
-                                [ Json.grpcRoute "unread" "echo.example" ],
-                            Json.pool
-                                [ Json.backend "alpha" alpha.Value.Port ]
-                                [ Json.backend "unread" peer.Port ],
-                            []
-                        )
-
-                    do! isServed kedge
-                    let before = kedge.Program.ResidentBytes
-                    let large = ByteString.CopyFrom(Array.zeroCreate<byte> 10_000)
-
-                    let unread () =
-                        task {
-                            let! client = Http2Frames.Connect kedge.GrpcPort
-                            do! closeWindow client
-
-                            for i in 0..249 do
-                                do! call client (2 * i + 1) (EchoRequest(Replies = 1_000u, Payload = large))
-
-                            return client
-                        }
-
-                    let! clients = Task.WhenAll [ for _ in 1..3 -> unread () ]
-                    do! eventually "all calls" (fun () -> peer.Calls.Length >= 750)
-
-                    // What comes is held until no more may come.
-                    do!
-                        Absence.during (TimeSpan.FromSeconds 3.0) "growth without end" (fun () ->
-                            Task.FromResult(kedge.Program.ResidentBytes - before > 110_000_000L))
-
-                    do! isServed kedge
-                    let grown = kedge.Program.ResidentBytes - before
-                    Expect.isLessThan grown 110_000_000L "bytes more than before, for 750 calls"
-
-                    for client in clients do
-                        (client :> IDisposable).Dispose()
-                })
-
             case "a gRPC stream to which nothing is due may be silent for any time" (fun () ->
                 task {
                     use peer = new GrpcPeer "silent"

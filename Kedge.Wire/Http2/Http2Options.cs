@@ -7,9 +7,9 @@ public sealed record Http2Options
 
     /// <summary>
     /// How much of a response an endpoint may send before its reader takes it, in bytes: what a stream that nobody
-    /// reads can hold.
+    /// reads can hold. At least 65,535.
     /// </summary>
-    public int StreamWindow { get; init; } = 16 * 1024;
+    public int StreamWindow { get; init; } = 128 * 1024;
 
     /// <summary>
     /// What the window of a stream grows to while its reader takes the content as fast as it comes, in bytes.
