@@ -217,6 +217,7 @@ type internal Compilation(files: LoadedFiles, generated: GeneratedEntries, befor
                 Demands = RouteDemands.Of outcome.Demands
                 DemandsText = RouteDemands.Describe outcome.Demands
                 Filters = if outcome.Filters.IsNone then null else outcome.Filters
+                Limits = if outcome.Limits.IsNone then null else outcome.Limits
             }
 
         let generatedInfo i (struct (_, route, previous: RouteInfo voption)) =
@@ -240,6 +241,7 @@ type internal Compilation(files: LoadedFiles, generated: GeneratedEntries, befor
                 Demands = RouteDemands.Of rule.Authorization
                 DemandsText = RouteDemands.Describe rule.Authorization
                 Filters = null
+                Limits = null
             }
 
         {

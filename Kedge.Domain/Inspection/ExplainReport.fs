@@ -84,7 +84,12 @@ type ExplainReport
 
             $"answers: {response.StatusName}{message}"
 
-    static let verdictLines (routes: RuleNames) (adhocRules: RuleNames) (explanation: Explanation) =
+    static let verdictLines
+        (routes: RuleNames)
+        (adhocRules: RuleNames)
+        (winner: RouteInfo | null)
+        (explanation: Explanation)
+        =
         [|
             match explanation.Verdict with
             | RouteWins(route, outcome, known) ->
@@ -102,6 +107,10 @@ type ExplainReport
                     $"forwards: {Describe.forwarded route outcome.Filters explanation.Request}"
 
                 $"authorization: {Describe.authorization outcome.Demands}"
+
+                match winner with
+                | NonNull info -> yield! LimitText.lines outcome.Limits info.Key explanation.Request
+                | Null -> ()
             | DefaultDecides None -> "no route takes it on the plain-HTTP listener: kedge answers no-route"
             | DefaultDecides(Some redirect) ->
                 "no route takes it on the plain-HTTP listener, which redirects to https by default"
@@ -171,7 +180,7 @@ type ExplainReport
             winner,
             backendKnown,
             allPassed routes adhocRules explanation,
-            verdictLines routes adhocRules explanation
+            verdictLines routes adhocRules winner explanation
         )
 
     /// The whole of it, as data.

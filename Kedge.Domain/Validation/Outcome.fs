@@ -37,6 +37,8 @@ type Outcome =
         Filters: Filters
         /// Who may use the route, beyond what the server's flags require of everyone.
         Demands: Decoded.Authorization option
+        /// How many requests it takes from each caller.
+        Limits: RouteLimits
     }
 
     /// The outcome of a route that only names a backend.
@@ -45,6 +47,7 @@ type Outcome =
             Action = ToBackend backend
             Filters = Filters.None
             Demands = None
+            Limits = RouteLimits.None
         }
 
 /// What is known about a route that has no effect on any request.

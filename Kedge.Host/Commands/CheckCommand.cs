@@ -93,6 +93,7 @@ public sealed class CheckCommand : ICommand
             .. RedirectLoop.Findings(configuration, plain),
             .. PlainRoutes.Findings(configuration, flags.Get(RequireAuthorization)),
             .. Check.Findings(configuration),
+            .. LimitFindings.Findings(configuration),
         ];
         // The sort is stable.
         findings = findings.OrderByDescending(finding => finding.Severity);

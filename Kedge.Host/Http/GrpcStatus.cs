@@ -61,4 +61,7 @@ internal static class GrpcHeaders
     public const string Status = "grpc-status";
     public const string Message = "grpc-message";
     public const string Timeout = "grpc-timeout";
+
+    /// <summary>When a caller may try again, in milliseconds (gRPC proposal A6).</summary>
+    public const string RetryPushback = "grpc-retry-pushback-ms";
 }

@@ -13,11 +13,14 @@ public sealed class RequestLog(ILogger logger, bool logsAll)
         "request {Outcome}: {Method} {Host}{Path}; route {Route}, rule {Rule}, backend {Backend}, "
         + "endpoint {Endpoint}, status {Status}, {Attempts} attempts, {Milliseconds} ms, request {RequestId}";
     private const string AskedBy = ", asked for by {InfoLogs}";
+    private const string Limited = ", beyond the rate limit {RateLimit}, which is in shadow mode";
 
     public void Write(RequestRecord record)
     {
         var isAskedFor = record.InfoLogs.Length > 0;
-        var level = record.Failure is not null || logsAll || isAskedFor ? LogLevel.Information : LogLevel.Debug;
+        var level = record.Failure is { IsOfFlood: false } || logsAll || isAskedFor
+            ? LogLevel.Information
+            : LogLevel.Debug;
         if (!logger.IsEnabled(level))
         {
             return;
@@ -27,12 +30,14 @@ public sealed class RequestLog(ILogger logger, bool logsAll)
         var endpoint = record.Endpoint ?? "";
         var milliseconds = Math.Round(record.Total.TotalMilliseconds, 1);
         object?[] asked = isAskedFor ? [record.InfoLogs] : [];
+        object?[] more = record.ShadowLimit is { } limit ? [.. asked, limit] : asked;
+        var ending = (isAskedFor ? AskedBy : "") + (record.ShadowLimit is null ? "" : Limited);
         if (record.Failure is { } failure)
         {
             object?[] values =
             [
                 record.Method, record.Authority, record.Path, failure.Type, failure.Reason, route, rule,
-                record.BackendName, endpoint, record.Status, record.Attempts, milliseconds, record.RequestId, .. asked,
+                record.BackendName, endpoint, record.Status, record.Attempts, milliseconds, record.RequestId, .. more,
             ];
             if (isAskedFor)
             {
@@ -49,7 +54,7 @@ public sealed class RequestLog(ILogger logger, bool logsAll)
             [
                 record.CallerLeft ? "abandoned by the caller" : "completed",
                 record.Method, record.Authority, record.Path, route, rule, record.BackendName, endpoint,
-                record.Status, record.Attempts, milliseconds, record.RequestId, .. asked,
+                record.Status, record.Attempts, milliseconds, record.RequestId, .. more,
             ];
             if (isAskedFor)
             {
