@@ -212,10 +212,10 @@ public sealed class KedgeServer : IAsyncDisposable
         }
     }
 
-    /// <summary>What the flags allow for both proxy listeners, or less if the limit on open files is lower.</summary>
+    /// <summary>What the flags allow for the proxy listeners together, or less if the limit on open files is lower.</summary>
     private int CallerConnections()
     {
-        int[] ports = [_options.GrpcTlsPort, _options.HttpTlsPort];
+        int[] ports = [_options.GrpcTlsPort, _options.HttpTlsPort, _options.HttpPlainPort];
         var wanted = _options.Limits.MaxConnections is var each and > 0
             ? (int)Math.Min(int.MaxValue, (long)each * ports.Count(port => port != 0))
             : int.MaxValue;

@@ -161,6 +161,7 @@ let httpRoute: Gen<HttpRoute> =
                         Action = action
                         Filters = Filters.None
                         Demands = demands
+                        Limits = RouteLimits.None
                     }
             }
     }
@@ -206,6 +207,7 @@ let grpcRoute: Gen<GrpcRoute> =
                         Action = action
                         Filters = Filters.None
                         Demands = demands
+                        Limits = RouteLimits.None
                     }
             }
     }
@@ -266,6 +268,7 @@ let conditionsRoute: Gen<HttpRoute> =
                         Action = ToBackend backend
                         Filters = Filters.None
                         Demands = demands
+                        Limits = RouteLimits.None
                     }
             }
     }
