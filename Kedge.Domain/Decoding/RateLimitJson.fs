@@ -22,7 +22,10 @@ module internal RateLimitJson =
                 and! burst = field "burst" (number NumberRange.rateLimit)
                 and! key = field "key" (list text)
                 and! ipv6Prefix = field "ipv6_prefix" (number NumberRange.ipv6Prefix)
-                and! onMissingKey = field "on_missing_key" (enumeration onMissingKey enum<OnMissingKey>)
+
+                and! onMissingKey =
+                    field "on_missing_key" (enumeration onMissingKey enum<OnMissingKey>)
+
                 and! maxKeys = field "max_keys" (number NumberRange.rateLimit)
                 and! scale = field "scale" (enumeration scales enum<LimitScale>)
                 and! shadow = field "shadow" flag

@@ -14,7 +14,8 @@ type LimitFindings private () =
         | _ when part.IsClientSan && isPlain -> Some "there are no client certificates without TLS"
         | _ when part.IsOfToken && isPlain && outcome.Action.Backends.IsEmpty ->
             Some "on the PLAIN listener, a redirect or a fixed answer reads no token"
-        | Some demands when part.IsOfToken && demands.Anonymous -> Some "the route is open to everyone and reads no token"
+        | Some demands when part.IsOfToken && demands.Anonymous ->
+            Some "the route is open to everyone and reads no token"
         | _ -> None
 
     static let ofRoutes (configuration: Configuration) (semantics: RouteSemantics<'route, 'request>) =

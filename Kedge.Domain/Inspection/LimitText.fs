@@ -41,11 +41,7 @@ module internal LimitText =
     let lines (limits: RouteLimits) (route: string) (request: Request) : string list =
         [
             for limit in limits.Limits do
-                let order =
-                    if limit.IsAfterToken then
-                        "; asked after the token"
-                    else
-                        ""
+                let order = if limit.IsAfterToken then "; asked after the token" else ""
 
                 $"rate limit: {limit.Text}: {key limit route request}{order}"
         ]
@@ -65,5 +61,10 @@ module internal LimitText =
 
     /// An entry of `rate_limits` as differences show it.
     let entry (limit: RateLimit) : string =
-        let key = if limit.Key.IsEmpty then "" else $", for each {limit.KeyText}"
+        let key =
+            if limit.Key.IsEmpty then
+                ""
+            else
+                $", for each {limit.KeyText}"
+
         $"{limit.Name}: {limit.RateText}{key}"

@@ -40,8 +40,7 @@ type Gcra =
         }
 
     /// How long a request has to wait from now on; 0 = it may come now.
-    member gcra.Wait(bucket: int64, now: int64) : int64 =
-        max 0L (max bucket now - now - gcra.tolerance)
+    member gcra.Wait(bucket: int64, now: int64) : int64 = max 0L (max bucket now - now - gcra.tolerance)
 
     /// The bucket after a request that is allowed.
     member gcra.Charged(bucket: int64, now: int64) : int64 = max bucket now + gcra.interval

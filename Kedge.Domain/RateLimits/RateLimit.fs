@@ -58,7 +58,12 @@ type RateLimit =
 
     /// What each replica allows, when there are so many.
     member limit.Share(replicas: int) : Gcra =
-        let replicas = if limit.Scale = Decoded.LimitScale.AllReplicas then replicas else 1
+        let replicas =
+            if limit.Scale = Decoded.LimitScale.AllReplicas then
+                replicas
+            else
+                1
+
         Gcra.Of(limit.Limit, limit.Period, limit.Burst, replicas)
 
     /// Whether it is asked after the caller's token has been verified. All others are asked before, so that a flood of

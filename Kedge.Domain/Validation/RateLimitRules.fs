@@ -84,14 +84,22 @@ module internal RateLimitRules =
                 checks.InRange(Field field :: path, NumberRange.rateLimit, value)
 
         checks.DurationInRange(Field "period" :: path, minPeriod, maxPeriod, limit.Period)
-        let period = if limit.Period = TimeSpan.Zero then minPeriod else limit.Period
+
+        let period =
+            if limit.Period = TimeSpan.Zero then
+                minPeriod
+            else
+                limit.Period
+
         let burst = orDefault limit.Burst (defaultBurst limit.Limit period)
 
         if
             limit.Limit > 0u
             && float burst * period.TotalSeconds / float limit.Limit > maxRefill.TotalSeconds
         then
-            let rule = "must be smaller: at this rate it would take more than a year to be available again"
+            let rule =
+                "must be smaller: at this rate it would take more than a year to be available again"
+
             checks.Malformed(Field "burst" :: path, rule, string burst)
 
         {
@@ -120,7 +128,11 @@ module internal RateLimitRules =
         let list = Field "rate_limits" :: path
 
         if names.IsEmpty && own then
-            checks.Malformed(Field "rate_limit_headers" :: path, "must be omitted: the route has no rate_limits", "true")
+            checks.Malformed(
+                Field "rate_limit_headers" :: path,
+                "must be omitted: the route has no rate_limits",
+                "true"
+            )
 
         if names.Length > MostOfRoute then
             checks.Report(list, OutOfRange($"at most {MostOfRoute} rate limits", string names.Length))

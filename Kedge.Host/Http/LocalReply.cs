@@ -82,7 +82,7 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
     public bool IsFailure => HttpStatus >= 400;
 
     /// <summary>Whether replies of this type are the caller's mistake, and no sign that something is wrong.</summary>
-    public static bool IsCallersMistake(string type) => 
+    public static bool IsCallersMistake(string type) =>
         type is "unauthorized" or "bad-request" or "request-timeout" or RateLimitedType;
 
     public static LocalReply BadRequest(string reason) => new(400, GrpcStatus.InvalidArgument, "bad-request", reason);

@@ -13,7 +13,6 @@ public sealed class RequestLog(ILogger logger, bool logsAll)
         "request {Outcome}: {Method} {Host}{Path}; route {Route}, rule {Rule}, backend {Backend}, "
         + "endpoint {Endpoint}, status {Status}, {Attempts} attempts, {Milliseconds} ms, request {RequestId}";
     private const string AskedBy = ", asked for by {InfoLogs}";
-    private const string Limited = ", beyond the rate limit {RateLimit}, which is in shadow mode";
 
     public void Write(RequestRecord record)
     {
@@ -30,14 +29,12 @@ public sealed class RequestLog(ILogger logger, bool logsAll)
         var endpoint = record.Endpoint ?? "";
         var milliseconds = Math.Round(record.Total.TotalMilliseconds, 1);
         object?[] asked = isAskedFor ? [record.InfoLogs] : [];
-        object?[] more = record.ShadowLimit is { } limit ? [.. asked, limit] : asked;
-        var ending = (isAskedFor ? AskedBy : "") + (record.ShadowLimit is null ? "" : Limited);
         if (record.Failure is { } failure)
         {
             object?[] values =
             [
                 record.Method, record.Authority, record.Path, failure.Type, failure.Reason, route, rule,
-                record.BackendName, endpoint, record.Status, record.Attempts, milliseconds, record.RequestId, .. more,
+                record.BackendName, endpoint, record.Status, record.Attempts, milliseconds, record.RequestId, .. asked,
             ];
             if (isAskedFor)
             {
@@ -52,9 +49,9 @@ public sealed class RequestLog(ILogger logger, bool logsAll)
         {
             object?[] values =
             [
-                record.CallerLeft ? "abandoned by the caller" : "completed",
+                OutcomeOf(record),
                 record.Method, record.Authority, record.Path, route, rule, record.BackendName, endpoint,
-                record.Status, record.Attempts, milliseconds, record.RequestId, .. more,
+                record.Status, record.Attempts, milliseconds, record.RequestId, .. asked,
             ];
             if (isAskedFor)
             {
@@ -65,5 +62,13 @@ public sealed class RequestLog(ILogger logger, bool logsAll)
                 logger.Log(level, Ended, values);
             }
         }
+    }
+
+    private static string OutcomeOf(RequestRecord record)
+    {
+        var outcome = record.CallerLeft ? "abandoned by the caller" : "completed";
+        return record.ShadowLimit is { } limit
+            ? $"{outcome}, beyond the rate limit {limit}, which is in shadow mode"
+            : outcome;
     }
 }

@@ -126,7 +126,11 @@ let tests =
             Law.test
                 "several limits are all charged or none: a request that is refused costs nothing"
                 1000
-                [ "refused by one of several", 100; "allowed by several", 100; "beyond one in shadow", 50 ]
+                [
+                    "refused by one of several", 100
+                    "allowed by several", 100
+                    "beyond one in shadow", 50
+                ]
                 (Arb.fromGen several)
                 (fun seen (now, limits) ->
                     let isAllowed, after, waits = ask now limits

@@ -149,7 +149,13 @@ let tests =
                 let limit name key = $$"""{ "name": "{{name}}", "limit": 1, "key": ["{{key}}"] }"""
 
                 let limits =
-                    [ "a", "token_subject"; "b", "host"; "c", "client_san"; "d", "route"; "e", "issuer" ]
+                    [
+                        "a", "token_subject"
+                        "b", "host"
+                        "c", "client_san"
+                        "d", "route"
+                        "e", "issuer"
+                    ]
 
                 let file =
                     file
@@ -171,7 +177,9 @@ let tests =
                             "{ \"limit\": 1 }", "", "$.rate_limits[0]: name is required"
                             "{ \"name\": \"A\", \"limit\": 1 }", "", "$.rate_limits[0].name: must be 1 to 63 characters"
                             "{ \"name\": \"a\" }", "", "$.rate_limits[0]: limit is required"
-                            "{ \"name\": \"a\", \"limit\": 1000001 }", "", "$.rate_limits[0].limit: must be 1 to 1000000"
+                            "{ \"name\": \"a\", \"limit\": 1000001 }",
+                            "",
+                            "$.rate_limits[0].limit: must be 1 to 1000000"
                             "{ \"name\": \"a\", \"limit\": 1, \"period\": \"1ms\" }",
                             "",
                             "$.rate_limits[0].period: must be 1s to 24h"
@@ -208,7 +216,9 @@ let tests =
                 ]
 
             test "headers without limits, and more limits than a route may have, are errors" {
-                let headers = """{ "http": { "routes": [{ "backend_name": "shop", "rate_limit_headers": true }] } }"""
+                let headers =
+                    """{ "http": { "routes": [{ "backend_name": "shop", "rate_limit_headers": true }] } }"""
+
                 Expect.stringContains (errors headers).Head "the route has no rate_limits" "headers"
                 let names = [ for i in 1..9 -> $"a{i}" ]
 
