@@ -75,7 +75,7 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
     /// <summary>Whether an HTTP/1.1 connection must be closed after the reply.</summary>
     public bool EndsConnection { get; init; }
 
-    /// <summary>Whether a flood of requests would get a flood of these, so that they are not worth a log line.</summary>
+    /// <summary>Whether a flood of requests gets a flood of these: they are not worth a log line each.</summary>
     public bool IsOfFlood => Type == RateLimitedType;
 
     /// <summary>Whether the reply reports a failure of the request.</summary>

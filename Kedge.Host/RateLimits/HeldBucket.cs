@@ -1,6 +1,6 @@
 namespace Kedge.Host.RateLimits;
 
-/// <summary>A bucket that is locked for one request, between Enter and Leave of its <see cref="BucketTable"/>.</summary>
+/// <summary>A bucket that is locked for one request, until its <see cref="BucketTable"/> is left.</summary>
 internal struct HeldBucket
 {
     /// <summary>Null for a bucket that is not in a shard.</summary>

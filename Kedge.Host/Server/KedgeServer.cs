@@ -212,7 +212,7 @@ public sealed class KedgeServer : IAsyncDisposable
         }
     }
 
-    /// <summary>What the flags allow for the proxy listeners together, or less if the limit on open files is lower.</summary>
+    /// <summary>What the flags allow for all proxy listeners, or less if the limit on open files is lower.</summary>
     private int CallerConnections()
     {
         int[] ports = [_options.GrpcTlsPort, _options.HttpTlsPort, _options.HttpPlainPort];
