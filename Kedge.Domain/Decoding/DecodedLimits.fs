@@ -26,7 +26,7 @@ type RateLimit =
         Period: TimeSpan
         /// How many requests may come at once; 0 = as many as one second allows, but at least 1.
         Burst: uint32
-        /// What tells one caller from another: `client_address`, `header:x-user`. Empty = one bucket for all.
+        /// What distinguishes callers: `client_address`, `header:x-user`. Empty = one bucket for all.
         Key: string list
         /// How many bits of an IPv6 address count; 0 = 64.
         Ipv6Prefix: uint32

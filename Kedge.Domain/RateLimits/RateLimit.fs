@@ -2,7 +2,7 @@ namespace Kedge.Domain
 
 open System
 
-/// A part of what tells one caller from another.
+/// A part of what distinguishes callers.
 [<RequireQualifiedAccess>]
 type KeyPart =
     /// Of an IPv6 address, the first bits.
