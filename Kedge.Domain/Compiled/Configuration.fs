@@ -22,7 +22,7 @@ type Configuration
         }
 
     let director =
-        Director(http.Routes, grpc.Routes, files.Director.Value.AdhocRules, entries)
+        Director(http.Routes, grpc.Routes, files.Director.Value.AdhocRules, files.Director.Value.RateLimits, entries)
 
     let definitions (backends: BackendInfo array) = [ for backend in backends -> backend.Definition ]
 

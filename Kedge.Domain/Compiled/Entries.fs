@@ -29,7 +29,18 @@ type RouteInfo =
         Filters: Filters | null
         /// How long requests may take, and when they are sent again; null = no limit, and no retries.
         Policies: Policies | null
+        /// The rate limits that hold for it; null = none.
+        Limits: RouteLimits | null
     }
+
+    /// Whether somebody asks for the subject or the issuer of the caller's token once it is verified.
+    member info.NamesToken: bool =
+        match info.Limits with
+        | NonNull limits when limits.Limits |> List.exists _.NeedsToken -> true
+        | _ ->
+            match info.Filters with
+            | NonNull filters -> filters.NamesSubject
+            | _ -> false
 
     /// The name, if it has one, and the conditions: `shop: host=a.example path=/api/*`.
     member info.Title =
@@ -37,6 +48,9 @@ type RouteInfo =
             info.Rule
         else
             $"{info.Name}: {info.Rule}"
+
+    /// What the route is called in the keys of rate limits: its name, or its conditions.
+    member info.Key = if info.Name = "" then info.Rule else info.Name
 
     /// The action in a few words; empty for an ad-hoc rule.
     member info.ActionText =

@@ -218,6 +218,7 @@ type internal Compilation(files: LoadedFiles, generated: GeneratedEntries, befor
                 DemandsText = RouteDemands.Describe outcome.Demands
                 Filters = if outcome.Filters.IsNone then null else outcome.Filters
                 Policies = if outcome.Policies.IsNone then null else outcome.Policies
+                Limits = if outcome.Limits.IsNone then null else outcome.Limits
             }
 
         let generatedInfo i (struct (_, route, previous: RouteInfo voption)) =
@@ -242,6 +243,7 @@ type internal Compilation(files: LoadedFiles, generated: GeneratedEntries, befor
                 DemandsText = RouteDemands.Describe rule.Authorization
                 Filters = null
                 Policies = null
+                Limits = null
             }
 
         {

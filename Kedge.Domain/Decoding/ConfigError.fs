@@ -16,6 +16,12 @@ type ConfigError = { At: Location; Problem: Problem }
 [<RequireQualifiedAccess>]
 module ConfigError =
 
+    /// What kind of finding it is for `kedge check`: `unknown-rate-limit`, or `invalid-configuration` for all others.
+    let kind (error: ConfigError) : string =
+        match error.Problem with
+        | UnknownReference(Problem.RateLimit, _, _) -> "unknown-rate-limit"
+        | _ -> "invalid-configuration"
+
     /// `file:line:column: $.http.routes[3].host_matcher: what is wrong (what was found)`, always one line. Line and
     /// column are omitted when the value is in no file.
     let describe (error: ConfigError) : string =

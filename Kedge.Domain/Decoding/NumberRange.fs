@@ -34,6 +34,12 @@ module internal NumberRange =
     /// 0 = the default.
     let percent = { Min = 0u; Max = 100u }
 
+    /// Of requests in a period, of those that may come at once, and of the keys of a rate limit.
+    let rateLimit = { Min = 1u; Max = 1_000_000u }
+
+    /// The bits of an IPv6 address that count; 0 = the default.
+    let ipv6Prefix = { Min = 0u; Max = 128u }
+
     /// Of an answer; what is below 200 is no answer, but interim (RFC 9110, 15.2).
     let status = { Min = 200u; Max = 599u }
 

@@ -28,6 +28,10 @@ type Violation = { Path: JsonPath; Problem: Problem }
 [<RequireQualifiedAccess>]
 module Problem =
 
+    /// Of an `UnknownReference` to a rate limit.
+    [<Literal>]
+    let RateLimit = "rate limit"
+
     let private meant suggestion =
         match suggestion with
         | Some name -> $"; did you mean {Excerpt.ofText name}?"

@@ -14,6 +14,8 @@ module DiscoveryText =
                 HttpRoutes = generated.Entries.HttpRoutes
                 GrpcRoutes = generated.Entries.GrpcRoutes
                 AdhocRules = PerProtocol.Both []
+                RateLimits = []
+                RateLimitHeaders = false
             }
 
     /// The generated `backendpool.json`.

@@ -45,6 +45,11 @@ type DiffReport private () =
         | Some outcome -> outcome.Policies
         | None -> Policies.None
 
+    static let limitsOf (semantics: RouteSemantics<'route, 'request>) (configuration: Configuration) index =
+        match outcomeOf semantics configuration index with
+        | Some outcome -> outcome.Limits
+        | None -> RouteLimits.None
+
     static let routes (before: Configuration) (after: Configuration) (semantics: RouteSemantics<'route, 'request>) =
         let entry = routeEntry semantics.Protocol
 
@@ -81,13 +86,27 @@ type DiffReport private () =
                         else
                             RetryText.changed semantics.Protocol shown
 
+                    let limitsBefore = limitsOf semantics before move.Before
+                    let limitsAfter = limitsOf semantics after move.After
+
+                    // Where a request goes nowhere, the loss of its limits says nothing.
+                    let limits (shown: RouteLimits) (direction: string) =
+                        if limitsBefore = limitsAfter || move.Before < 0 || move.After < 0 then
+                            ""
+                        else
+                            LimitText.changed shown + direction
+
+                    let direction = LimitText.direction limitsBefore.Limits limitsAfter.Limits
+
                     RequestText.render request,
                     outcome before move.Before request
                     + form before move.Before filtersBefore
-                    + policies move.Before policiesBefore,
+                    + policies move.Before policiesBefore
+                    + limits limitsBefore "",
                     outcome after move.After request
                     + form after move.After filtersAfter
                     + policies move.After policiesAfter
+                    + limits limitsAfter direction
 
             Difference(kind, entry before old, entry after current, witness, went, goes)
 
@@ -155,6 +174,26 @@ type DiffReport private () =
             | BackendRemoved name -> difference "backend-removed" (entry name) ""
             | BackendChanged name -> difference "backend-changed" (entry name) (entry name))
 
+    static let rateLimits (before: Configuration) (after: Configuration) =
+        let find (limits: RateLimit list) name = limits |> List.tryFind (fun limit -> limit.Name = name)
+        let old = before.Director.RateLimits
+        let current = after.Director.RateLimits
+        let difference kind was now = Difference(kind, was, now, "", "", "")
+
+        [
+            for limit in old do
+                match find current limit.Name with
+                | None -> difference "rate-limit-removed" (LimitText.entry limit) ""
+                | Some now when now <> limit ->
+                    let direction = LimitText.direction [ limit ] [ now ]
+                    difference "rate-limit-changed" (LimitText.entry limit) (LimitText.entry now + direction)
+                | Some _ -> ()
+
+            for limit in current do
+                if (find old limit.Name).IsNone then
+                    difference "rate-limit-added" "" (LimitText.entry limit)
+        ]
+
     /// What the change moves. Empty when every request has the same outcome and no entry was added, removed or changed.
     static member Differences(before: Configuration, after: Configuration) : IReadOnlyList<Difference> =
         [|
@@ -165,4 +204,6 @@ type DiffReport private () =
 
             for protocol in Protocol.All do
                 yield! backends before after protocol
+
+            yield! rateLimits before after
         |]

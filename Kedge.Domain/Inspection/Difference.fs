@@ -4,7 +4,7 @@ namespace Kedge.Domain
 [<Sealed>]
 type Difference internal (kind: string, before: string, after: string, witness: string, moveBefore, moveAfter) =
     /// `route-added`, `route-removed`, `route-changed`, `route-order`, `adhoc-rules`, `backend-added`,
-    /// `backend-removed`, `backend-changed`.
+    /// `backend-removed`, `backend-changed`, `rate-limit-added`, `rate-limit-removed`, `rate-limit-changed`.
     member _.Kind: string = kind
     /// The entry in the old configuration; empty when there is none.
     member _.Before: string = before

@@ -88,6 +88,7 @@ type ExplainReport
         (routes: RuleNames)
         (adhocRules: RuleNames)
         (policies: Outcome -> string list)
+        (winner: RouteInfo | null)
         (explanation: Explanation)
         =
         [|
@@ -109,6 +110,10 @@ type ExplainReport
                 yield! policies outcome
 
                 $"authorization: {Describe.authorization outcome.Demands}"
+
+                match winner with
+                | NonNull info -> yield! LimitText.lines outcome.Limits info.Key explanation.Request
+                | Null -> ()
             | DefaultDecides None -> "no route takes it on the plain-HTTP listener: kedge answers no-route"
             | DefaultDecides(Some redirect) ->
                 "no route takes it on the plain-HTTP listener, which redirects to https by default"
@@ -188,7 +193,7 @@ type ExplainReport
             winner,
             backendKnown,
             allPassed routes adhocRules explanation,
-            verdictLines routes adhocRules (policyLines configuration request) explanation
+            verdictLines routes adhocRules (policyLines configuration request) winner explanation
         )
 
     /// The whole of it, as data.

@@ -30,6 +30,10 @@ module internal NameRule =
         && name
            |> String.forall (fun c -> Char.IsAsciiLetterLower c || Char.IsAsciiDigit c || c = '-')
 
+    let rateLimit = "must be 1 to 63 characters of a-z, 0-9, `_`, `.`, `-`"
+
+    let isRateLimit (name: string) = name <> "" && name.Length <= 63 && isBackend (name + "x")
+
     let withoutBrackets (host: string) =
         if host.Length > 2 && host.StartsWith '[' && host.EndsWith ']' then
             host.Substring(1, host.Length - 2)

@@ -39,6 +39,8 @@ type Outcome =
         Policies: Policies
         /// Who may use the route, beyond what the server's flags require of everyone.
         Demands: Decoded.Authorization option
+        /// How many requests it takes from each caller.
+        Limits: RouteLimits
     }
 
     /// The outcome of a route that only names a backend.
@@ -48,6 +50,7 @@ type Outcome =
             Filters = Filters.None
             Policies = Policies.None
             Demands = None
+            Limits = RouteLimits.None
         }
 
 /// What is known about a route that has no effect on any request.

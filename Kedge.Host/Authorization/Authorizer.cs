@@ -14,6 +14,9 @@ public sealed class Authorizer : IAsyncDisposable
     private static readonly TokenState NoVerifier =
         TokenState.NewBadToken("a token is needed, and this server is not set up to verify any");
 
+    /// <summary>The name of the provider that the flags set up.</summary>
+    private const string DefaultIssuer = "default";
+
     private static readonly RouteDemands NoDemands = RouteDemands.None;
 
     private readonly ServerDemands _demands;
@@ -92,9 +95,9 @@ public sealed class Authorizer : IAsyncDisposable
     private LocalReply? Decide(HttpContext context, RouteInfo? route, TokenState token)
     {
         var wanted = route?.Demands ?? NoDemands;
-        if (route?.Filters is { NamesSubject: true } && token is TokenState.ValidToken valid)
+        if (route is { NamesToken: true } && token is TokenState.ValidToken valid)
         {
-            TokenSubject.Keep(context, valid.subject);
+            TokenSubject.Keep(context, valid.subject, DefaultIssuer);
         }
         // The handshake has verified the chain and the purpose, or the connection would not exist.
         var names = Access.CertificateMatters(wanted) && context.Connection.ClientCertificate is { } certificate

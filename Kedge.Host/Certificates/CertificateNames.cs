@@ -16,6 +16,12 @@ public static class CertificateNames
     /// </summary>
     public static SubjectAltName[] Of(X509Certificate2 certificate) => Known.GetValue(certificate, Read);
 
+    /// <summary>The first of its names; null when it has none.</summary>
+    public static string? FirstOf(X509Certificate2 certificate) =>
+        Of(certificate) is [var first, ..]
+            ? first.IsDnsSan ? first.dns : first.IsUriSan ? first.uri : first.email
+            : null;
+
     private static SubjectAltName[] Read(X509Certificate2 certificate)
     {
         if (certificate.Extensions[SubjectAltNameOid] is not { } extension)

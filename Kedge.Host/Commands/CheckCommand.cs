@@ -94,6 +94,7 @@ public sealed class CheckCommand : ICommand
             .. PlainRoutes.Findings(configuration, flags.Get(RequireAuthorization)),
             .. Check.Findings(configuration),
             .. RetryFindings.Findings(configuration),
+            .. LimitFindings.Findings(configuration),
         ];
         // The sort is stable.
         findings = findings.OrderByDescending(finding => finding.Severity);

@@ -89,7 +89,7 @@ public sealed class CheckReport(
     private static JsonFinding Unreadable(string line) => new("error", "unreadable-file", "", 0, 0, "", line, []);
 
     private static JsonFinding Mistake(ConfigError mistake) => new(
-        "error", "invalid-configuration", mistake.At.File, mistake.At.Line, mistake.At.Column,
+        "error", ConfigErrorModule.kind(mistake), mistake.At.File, mistake.At.Line, mistake.At.Column,
         JsonPathModule.render(mistake.At.Path), ProblemModule.describe(mistake.Problem), []);
 
     private static JsonFinding Entry(Finding finding) => new(

@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Globalization;
 using System.Text;
 using Kedge.Domain;
 using Microsoft.AspNetCore.Http.Features;
@@ -16,6 +17,8 @@ namespace Kedge.Host.Http;
 /// <param name="Reason">The cause, for people. Also a header.</param>
 public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Type, string Reason)
 {
+    private const string RateLimitedType = "rate-limited";
+
     public static readonly LocalReply NoRoute =
         new(502, GrpcStatus.Unimplemented, "no-route", "no route matches this request");
     public static readonly LocalReply NoGrpcRoute = NoRoute with { Reason = "unknown route to service" };
@@ -72,15 +75,21 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
     /// <summary>The challenge of a 401; null for other replies.</summary>
     public string? Challenge { get; init; }
 
+    /// <summary>When the caller may come again; zero = not said.</summary>
+    public TimeSpan RetryAfter { get; init; }
+
     /// <summary>Whether an HTTP/1.1 connection must be closed after the reply.</summary>
     public bool EndsConnection { get; init; }
+
+    /// <summary>Whether a flood of requests gets a flood of these: they are not worth a log line each.</summary>
+    public bool IsOfFlood => Type == RateLimitedType;
 
     /// <summary>Whether the reply reports a failure of the request.</summary>
     public bool IsFailure => HttpStatus >= 400;
 
     /// <summary>Whether replies of this type are the caller's mistake, and no sign that something is wrong.</summary>
-    public static bool IsCallersMistake(string type) => type is "unauthorized" or "bad-request" or "request-timeout"
-        or "misdirected";
+    public static bool IsCallersMistake(string type) =>
+        type is "unauthorized" or "bad-request" or "request-timeout" or "misdirected" or RateLimitedType;
 
     public static LocalReply BadRequest(string reason) => new(400, GrpcStatus.InvalidArgument, "bad-request", reason);
 
@@ -111,6 +120,12 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
     public static LocalReply TooManyRequests(string target) =>
         new(503, GrpcStatus.ResourceExhausted, "too-many-requests",
             $"{target} has reached its limit of concurrent requests");
+
+    public static LocalReply RateLimited(string limit, TimeSpan wait) =>
+        new(429, GrpcStatus.ResourceExhausted, RateLimitedType, $"the rate limit {limit} is reached")
+        {
+            RetryAfter = wait,
+        };
 
     /// <summary>Sends the reply. The response must not have started; its headers are replaced.</summary>
     /// <param name="context">Of the request.</param>
@@ -162,9 +177,17 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
             headers.ContentType = "application/grpc";
             headers[GrpcHeaders.Status] = ((int)GrpcStatus).ToString();
             headers[GrpcHeaders.Message] = PercentEncode(Reason);
+            if (RetryAfter > TimeSpan.Zero)
+            {
+                headers[GrpcHeaders.RetryPushback] = Rounded(RetryAfter.TotalMilliseconds);
+            }
             return response.CompleteAsync();
         }
         response.StatusCode = HttpStatus;
+        if (RetryAfter > TimeSpan.Zero)
+        {
+            headers.RetryAfter = Rounded(RetryAfter.TotalSeconds);
+        }
         if (isConnect)
         {
             headers.Allow = Methods;
@@ -223,6 +246,9 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
         }
         return encoded.ToString();
     }
+
+    private static string Rounded(double value) =>
+        ((long)Math.Ceiling(value)).ToString(CultureInfo.InvariantCulture);
 
     private static string HeaderSafe(string text) =>
         text.AsSpan().ContainsAnyExceptInRange(' ', '~')

@@ -21,6 +21,9 @@ internal static class ProxyHeaders
     /// <summary>A caller sends it to have its request logged.</summary>
     public const string InfoLogs = "X-Kedge-Info-Logs";
 
+    public const string RateLimit = "RateLimit";
+    public const string RateLimitPolicy = "RateLimit-Policy";
+
     public const string ForwardedFor = "X-Forwarded-For";
     public const string ForwardedHost = "X-Forwarded-Host";
     public const string ForwardedProto = "X-Forwarded-Proto";

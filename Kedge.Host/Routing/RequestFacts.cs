@@ -23,7 +23,5 @@ internal sealed class RequestFacts(HttpContext context, RequestRecord record, st
         : host;
 
     private string? FirstName() =>
-        context.Connection.ClientCertificate is { } certificate && CertificateNames.Of(certificate) is [var first, ..]
-            ? first.IsDnsSan ? first.dns : first.IsUriSan ? first.uri : first.email
-            : null;
+        context.Connection.ClientCertificate is { } certificate ? CertificateNames.FirstOf(certificate) : null;
 }

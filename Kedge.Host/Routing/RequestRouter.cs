@@ -4,6 +4,7 @@ using Kedge.Host.Backends;
 using Kedge.Host.Backends.Connections;
 using Kedge.Host.Flags;
 using Kedge.Host.Http;
+using Kedge.Host.RateLimits;
 using Kedge.Host.Telemetry;
 using Listener = Kedge.Domain.Decoded.Listener;
 
@@ -27,13 +28,16 @@ public sealed class RequestRouter : IDisposable
     private readonly Lock _applying = new();
     private readonly LocalReply _noRoute;
     private readonly RouteAnswer? _plainDefault;
-    private ServingState _state = new(Configuration.Empty, PerProtocol.Both<Backend[]>([]), null);
+    private readonly RateLimiter _limiter;
+    private ServingState _state = new(
+        Configuration.Empty, PerProtocol.Both<Backend[]>([]), PerProtocol.Both<RouteLimiter?[]>([]), null);
 
     internal RequestRouter(
         ForwardingOptions options,
         Authorizer authorizer,
         BackendRegistry backends,
         AdhocTargets adhoc,
+        RateLimiter limiter,
         ProxyTelemetry telemetry)
     {
         _options = options;
@@ -41,6 +45,7 @@ public sealed class RequestRouter : IDisposable
         _backends = backends;
         _adhoc = adhoc;
         _adhocPolicy = HealthPolicy.ConnectBackoffOnly(options.FailedTargetBackoff);
+        _limiter = limiter;
         _telemetry = telemetry;
         _noRoute = LocalReply.NoRoute with { HttpStatus = options.NoRouteStatus };
         _plainDefault = options.PlainDefault.Redirect is { Value: var redirect }
@@ -67,7 +72,8 @@ public sealed class RequestRouter : IDisposable
     {
         lock (_applying)
         {
-            var next = new ServingState(configuration, _backends.Apply(configuration), _state);
+            var next = new ServingState(
+                configuration, _backends.Apply(configuration), _limiter.Apply(configuration), _state);
             BackendSuccession.Arrange(_state, next);
             Volatile.Write(ref _state, next);
         }
@@ -103,17 +109,26 @@ public sealed class RequestRouter : IDisposable
         {
             return PlainDefault(view, record);
         }
-        // What kedge answers itself in clear text is for everyone, and a token for it would be on its way already.
-        if (answer is not null
-            && view.Listener == Listener.Plain
-            && ReferenceEquals(match.Rule?.Info.Demands, RouteDemands.None))
+        var limiter = match is { Rule.Info: { Limits: not null } limited, Adhoc: null }
+            ? state.Limits[view.Protocol][limited.Index]
+            : null;
+        // A flood of requests must not buy verifications of tokens.
+        if (limiter?.AskBeforeToken(context, view, record) is { } early)
         {
-            return Answer(answer, view, record);
+            return early;
         }
+        // What kedge answers itself in clear text is for everyone, and a token for it would be on its way already.
+        var isForEveryone = answer is not null
+            && view.Listener == Listener.Plain
+            && ReferenceEquals(match.Rule?.Info.Demands, RouteDemands.None);
         // Before any other reply, so that only callers who are authorized learn what exists.
-        if (await _authorizer.AuthorizeAsync(context, match.Rule?.Info) is { } refusal)
+        if (!isForEveryone && await _authorizer.AuthorizeAsync(context, match.Rule?.Info) is { } refusal)
         {
             return refusal;
+        }
+        if (limiter?.AskAfterToken(context, view, record) is { } late)
+        {
+            return late;
         }
         if (answer is not null)
         {

@@ -1,6 +1,7 @@
 using Kedge.Domain;
 using Kedge.Host.Backends;
 using Kedge.Host.Http;
+using Kedge.Host.RateLimits;
 using Kedge.Host.Telemetry;
 using Listener = Kedge.Domain.Decoded.Listener;
 
@@ -11,9 +12,13 @@ namespace Kedge.Host.Routing;
 /// </summary>
 /// <param name="configuration">The configuration that is active from now on.</param>
 /// <param name="backends">Its backends, in its order.</param>
+/// <param name="limits">The rate limits of each route, in the order of the routes; null for a route without.</param>
 /// <param name="previous">The state that it replaces, whose hits are kept; null for the first.</param>
 internal sealed class ServingState(
-    Configuration configuration, PerProtocol<Backend[]> backends, ServingState? previous)
+    Configuration configuration,
+    PerProtocol<Backend[]> backends,
+    PerProtocol<RouteLimiter?[]> limits,
+    ServingState? previous)
 {
     private readonly HttpRouteTable _httpTable = configuration.HttpRouteTable;
     private readonly GrpcRouteTable _grpcTable = configuration.GrpcRouteTable;
@@ -25,6 +30,8 @@ internal sealed class ServingState(
         protocol => RuleHits.Of(configuration.AdhocRules[protocol], previous?.AdhocRules[protocol]));
 
     public PerProtocol<Backend[]> Backends => backends;
+
+    public PerProtocol<RouteLimiter?[]> Limits => limits;
 
     /// <summary>What each route answers itself, in the order of the routes; null for one that forwards.</summary>
     public PerProtocol<RouteAnswer?[]> Answers { get; } = PerProtocol.Init(

@@ -11,6 +11,7 @@ using Kedge.Host.Http;
 using Kedge.Host.Kubernetes;
 using Kedge.Host.Listeners;
 using Kedge.Host.Logging;
+using Kedge.Host.RateLimits;
 using Kedge.Host.Resolvers;
 using Kedge.Host.Routing;
 using Kedge.Host.Telemetry;
@@ -40,6 +41,7 @@ public sealed class KedgeServer : IAsyncDisposable
     private readonly Authorizer _authorizer;
     private readonly KubernetesCluster _cluster;
     private readonly NameServers _nameServers;
+    private readonly RateLimiter _limiter;
     private readonly RequestRouter _router;
     private readonly ProxyEngine _engine;
     private readonly DiscoveryPublisher? _discovery;
@@ -71,6 +73,7 @@ public sealed class KedgeServer : IAsyncDisposable
         _authorizer = Authorizer.Create(options.Authorization, loggers);
         _cluster = new(options.Kubernetes, loggers);
         _nameServers = new(options.Forwarding.DnsNameservers);
+        _limiter = new(new ForwardedHeaders(options.Forwarding).ClientAddressOf);
         _router = CreateRouter(options.Forwarding, loggers);
         _engine = new(options.Forwarding, _options, certificates, _router, _telemetry, loggers);
 
@@ -100,6 +103,7 @@ public sealed class KedgeServer : IAsyncDisposable
         }
 
         ServerMetrics.Register(_telemetry, _router, store, certificates, logging);
+        LimitMetrics.Register(_telemetry.Meter, _limiter);
         ClusterMetrics.Register(_telemetry.Meter, _cluster, _discovery);
 
         if (_options.HasProxy)
@@ -290,7 +294,7 @@ public sealed class KedgeServer : IAsyncDisposable
             new SharedLookups(adhocDns, options.AdhocMaxLookups),
             new OwnPorts(_options.Ports),
             options.AdhocAllowLoopback);
-        return new(options, _authorizer, backends, adhoc, _telemetry);
+        return new(options, _authorizer, backends, adhoc, _limiter, _telemetry);
     }
 
     private void LogAddress(ListenerKind listener, string address) =>

@@ -17,7 +17,9 @@ public sealed class RequestLog(ILogger logger, bool logsAll)
     public void Write(RequestRecord record)
     {
         var isAskedFor = record.InfoLogs.Length > 0;
-        var level = record.Failure is not null || logsAll || isAskedFor ? LogLevel.Information : LogLevel.Debug;
+        var level = record.Failure is { IsOfFlood: false } || logsAll || isAskedFor
+            ? LogLevel.Information
+            : LogLevel.Debug;
         if (!logger.IsEnabled(level))
         {
             return;
@@ -47,7 +49,7 @@ public sealed class RequestLog(ILogger logger, bool logsAll)
         {
             object?[] values =
             [
-                record.CallerLeft ? "abandoned by the caller" : "completed",
+                OutcomeOf(record),
                 record.Method, record.Authority, record.Path, route, rule, record.BackendName, endpoint,
                 record.Status, record.Attempts, milliseconds, record.RequestId, .. asked,
             ];
@@ -60,5 +62,13 @@ public sealed class RequestLog(ILogger logger, bool logsAll)
                 logger.Log(level, Ended, values);
             }
         }
+    }
+
+    private static string OutcomeOf(RequestRecord record)
+    {
+        var outcome = record.CallerLeft ? "abandoned by the caller" : "completed";
+        return record.ShadowLimit is { } limit
+            ? $"{outcome}, beyond the rate limit {limit}, which is in shadow mode"
+            : outcome;
     }
 }

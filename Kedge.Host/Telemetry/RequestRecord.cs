@@ -71,6 +71,9 @@ public sealed class RequestRecord
     /// </summary>
     public LocalReply? Failure { get; set; }
 
+    /// <summary>The first rate limit in shadow mode that would have refused it; null = none.</summary>
+    public string? ShadowLimit { get; set; }
+
     /// <summary>The exception that caused the failure, if there was one.</summary>
     public Exception? Cause { get; set; }
 

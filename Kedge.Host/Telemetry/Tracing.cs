@@ -144,6 +144,7 @@ public static class Tracing
         Tag(span, "url.path", record.Path);
         Tag(span, "kedge.request_id", record.RequestId);
         Tag(span, "kedge.rule", record.Rule?.Label);
+        Tag(span, "kedge.shadow_limit", record.ShadowLimit);
         Tag(span, "kedge.backend", record.Backend?.Name);
         Tag(span, "kedge.endpoint", record.Endpoint);
         Tag(span, record.Protocol.IsGrpc ? GrpcStatus : HttpStatus, Boxed.Of(record.Status));

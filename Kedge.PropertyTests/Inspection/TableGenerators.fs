@@ -162,6 +162,7 @@ let httpRoute: Gen<HttpRoute> =
                         Filters = Filters.None
                         Policies = Policies.None
                         Demands = demands
+                        Limits = RouteLimits.None
                     }
             }
     }
@@ -208,6 +209,7 @@ let grpcRoute: Gen<GrpcRoute> =
                         Filters = Filters.None
                         Policies = Policies.None
                         Demands = demands
+                        Limits = RouteLimits.None
                     }
             }
     }
@@ -269,6 +271,7 @@ let conditionsRoute: Gen<HttpRoute> =
                         Filters = Filters.None
                         Policies = Policies.None
                         Demands = demands
+                        Limits = RouteLimits.None
                     }
             }
     }

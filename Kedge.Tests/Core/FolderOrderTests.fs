@@ -18,6 +18,7 @@ let private floors =
         "Telemetry"
         "Kubernetes"
         "Authorization"
+        "RateLimits"
         "Backends"
         "Configurations"
         "Routing"

@@ -348,6 +348,32 @@ let tests =
                         Expect.stringContains text series "there"
                 })
 
+            case "the plain listener alone takes connections, whatever the limit on them is" (fun () ->
+                task {
+                    let port = Ports.free ()
+
+                    use program =
+                        new KedgeProgram(
+                            [
+                                "--server_bind_address=127.0.0.1"
+                                "--server_grpc_tls_port=0"
+                                "--server_http_tls_port=0"
+                                "--server_http_port=0"
+                                $"--server_http_plain_port={port}"
+                            ]
+                        )
+
+                    do!
+                        eventually "it listens" (fun () ->
+                            program.Output.Contains $":{port} (http_clear)" || program.HasExited)
+
+                    use client =
+                        new HttpClient(new SocketsHttpHandler(UseProxy = false, AllowAutoRedirect = false))
+
+                    let! answer = client.GetAsync $"http://127.0.0.1:{port}/" |> within "the answer"
+                    Expect.equal answer.StatusCode HttpStatusCode.PermanentRedirect "the default redirect"
+                })
+
             case "a connection that sends nothing is closed" (fun () ->
                 task {
                     let port = Ports.free ()

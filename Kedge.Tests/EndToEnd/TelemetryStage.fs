@@ -10,7 +10,9 @@ open Kedge.Tests.Harness
 open Kedge.Tests.Peers
 
 let private director =
-    """{ "http": { "routes": [ { "name": "good", "backend_name": "well", "host_matcher": "well.example" },
+    """{ "rate_limits": [ { "name": "plenty", "limit": 1000, "key": ["client_address"] } ],
+         "http": { "routes": [ { "name": "good", "backend_name": "well", "host_matcher": "well.example",
+                                 "rate_limits": ["plenty"] },
                                 { "backend_name": "dead", "host_matcher": "dead.example" },
                                 { "backend_name": "busy", "host_matcher": "busy.example",
                                   "retry": { "attempts": 1, "on": ["503"] } } ] },

@@ -1,0 +1,32 @@
+namespace Kedge.Host.RateLimits;
+
+/// <summary>A bucket that is locked for one request, until its <see cref="BucketTable"/> is left.</summary>
+internal struct HeldBucket
+{
+    /// <summary>Null for a bucket that is not in a shard.</summary>
+    public BucketShard? Shard;
+
+    /// <summary>Where in the shard.</summary>
+    public int Slot;
+
+    /// <summary>Whether the shard does not have the key yet.</summary>
+    public bool IsNew;
+
+    /// <summary>The common bucket or the overflow bucket; null for one in a shard.</summary>
+    public LoneBucket? Lone;
+
+    /// <summary>Whether it is shared by the keys for which there is no room.</summary>
+    public bool IsOverflow;
+
+    /// <summary>Its theoretical arrival time (<see cref="Domain.Gcra"/>).</summary>
+    public long Time;
+}
+
+/// <summary>A bucket that is always there.</summary>
+internal sealed class LoneBucket
+{
+    public Lock Lock { get; } = new();
+
+    /// <summary>To be used under the lock.</summary>
+    public long Time { get; set; }
+}
