@@ -30,6 +30,7 @@ public sealed record ServerOptions(
 }
 
 /// <summary>A port of 0 is a listener that is off.</summary>
+/// <param name="EventLoops">How many serve the connections; zero = the platform's sockets do.</param>
 public sealed record ListenerOptions(
     IPAddress BindAddress,
     int GrpcTlsPort,
@@ -43,6 +44,7 @@ public sealed record ListenerOptions(
     TimeSpan ResponseUnreadTimeout,
     TimeSpan SigtermTimeout,
     TimeSpan HstsMaxAge,
+    int EventLoops,
     ListenerLimits Limits)
 {
     /// <summary>Whether any listener needs a certificate.</summary>
@@ -68,7 +70,13 @@ public sealed record ListenerOptions(
         flags.Get(FlagCatalogue.ResponseUnreadTimeout),
         flags.Get(FlagCatalogue.SigtermTimeout),
         flags.Get(FlagCatalogue.HstsMaxAge),
+        EventLoopsOf(flags),
         ListenerLimits.From(flags));
+
+    private static int EventLoopsOf(FlagValues flags) =>
+        flags.Get(FlagCatalogue.TransportFlag) != Transport.Epoll ? 0
+        : flags.Get(FlagCatalogue.ServerThreads) is var threads and > 0 ? threads
+        : Environment.ProcessorCount;
 }
 
 /// <summary>Limits on the callers of a proxy listener.</summary>

@@ -2,7 +2,6 @@ using System.IO.Pipelines;
 using System.Net;
 using Kedge.Host.Http;
 using Microsoft.AspNetCore.Connections;
-using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.AspNetCore.Http.Features;
 
 namespace Kedge.Host.Listeners;
@@ -39,7 +38,7 @@ internal sealed class GatedConnection : ConnectionContext, ICallerConnection
     /// <summary>Whether its peer has sent anything.</summary>
     public bool HasReceived =>
         HasServed
-        || (_hasReceived |= TcpInfo.Of(Features.Get<IConnectionSocketFeature>()?.Socket) is { BytesReceived: > 0 });
+        || (_hasReceived |= TcpInfo.Of(Features) is { BytesReceived: > 0 });
 
     public override string ConnectionId
     {
