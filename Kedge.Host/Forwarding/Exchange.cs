@@ -19,6 +19,13 @@ internal sealed class Exchange : HttpMessageInvoker
 {
     private static readonly HttpMessageHandler Unused = new NoHandler();
 
+    // One delegate for all exchanges, which are their state.
+    private static readonly Func<object?, FieldList?> ReadTrailers =
+        static exchange => RequestTrailers.Read(((Exchange)exchange!)._context);
+    private static readonly Action<object?> StopContent = static exchange => ((Exchange)exchange!)._content!.Stop();
+    private static readonly Func<object?, int, FieldList, ValueTask> SendInformational =
+        static (exchange, status, fields) => ((Exchange)exchange!).SendInformationalAsync(status, fields);
+
     private readonly HttpContext _context;
     private readonly Destination _destination;
     private readonly string _query;
@@ -86,6 +93,9 @@ internal sealed class Exchange : HttpMessageInvoker
     /// <summary>Whether a part of the request is still to be forwarded.</summary>
     public bool IsSendingRequest => _content is { IsSending: true };
 
+    /// <summary>Whether the request has a body that has not been read to its end.</summary>
+    public bool HasUnreadRequest => _content is { IsComplete: false };
+
     /// <summary>The exception behind <see cref="Failure"/>, if there was one.</summary>
     public Exception? Cause { get; private set; }
 
@@ -123,10 +133,11 @@ internal sealed class Exchange : HttpMessageInvoker
             ContentLength = incoming.ContentLength,
             ExpectsContinue = _content is not null
                 && string.Equals(incoming.Headers.Expect, "100-continue", StringComparison.OrdinalIgnoreCase),
+            State = this,
             Trailers = _content is not null && incoming.ContentLength is null ? ReadTrailers : null,
             // gRPC has none.
-            OnInformational = Protocol.IsGrpc ? null : SendInformationalAsync,
-            ContentUnwanted = _content is null ? null : _content.Stop,
+            OnInformational = Protocol.IsGrpc ? null : SendInformational,
+            ContentUnwanted = _content is null ? null : StopContent,
         };
     }
 
@@ -390,8 +401,6 @@ internal sealed class Exchange : HttpMessageInvoker
             }
         }
     }
-
-    private FieldList? ReadTrailers() => RequestTrailers.Read(_context);
 
     private ValueTask SendInformationalAsync(int status, FieldList fields) =>
         _request!.ExpectsContinue ? default : InformationalResponse.SendAsync(_context, status, fields);

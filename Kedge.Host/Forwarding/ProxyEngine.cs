@@ -262,13 +262,20 @@ public sealed class ProxyEngine : IAsyncDisposable
             exchange.RecordFailure();
         }
         // When the response has started, the forwarder has already reset the stream or closed the connection.
-        return context.Response.HasStarted || context.RequestAborted.IsCancellationRequested
-            ? Task.CompletedTask
-            : failure.WriteAsync(
-                context,
-                exchange.Protocol,
-                record.RequestId,
-                exchange.Progress.IsCallersFault ? null : exchange.BackendName);
+        if (context.Response.HasStarted || context.RequestAborted.IsCancellationRequested)
+        {
+            return Task.CompletedTask;
+        }
+        if (exchange.HasUnreadRequest && HttpProtocol.IsHttp11(context.Request.Protocol))
+        {
+            // The server does not read the rest, so the connection cannot be used again.
+            context.Response.Headers.Connection = "close";
+        }
+        return failure.WriteAsync(
+            context,
+            exchange.Protocol,
+            record.RequestId,
+            exchange.Progress.IsCallersFault ? null : exchange.BackendName);
     }
 
     /// <summary>

@@ -38,6 +38,9 @@ internal sealed class RequestBody(
 
     public override bool CanWrite => true;
 
+    /// <summary>Whether the caller's body has been read to its end.</summary>
+    public bool IsComplete { get; private set; }
+
     /// <summary>The copy loop begins. Until then, the caller is not waited for.</summary>
     public void Begin() => progress.RequestBodyStarted();
 
@@ -181,6 +184,7 @@ internal sealed class RequestBody(
             source.AdvanceTo(bytes.Start);
             if (buffer.Length > 0)
             {
+                IsComplete = result.IsCompleted;
                 progress.RequestBodyCompleted();
             }
         }

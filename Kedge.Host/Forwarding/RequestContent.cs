@@ -21,6 +21,9 @@ internal sealed class RequestContent(HttpContent copying, RequestBody body, Requ
     /// <summary>Whether a part of the body is still to be read from the caller.</summary>
     public bool IsSending => _copy is { IsCompleted: false };
 
+    /// <summary>Whether the caller's body has been read to its end.</summary>
+    public bool IsComplete => body.IsComplete;
+
     /// <summary>The endpoint has responded, so the body will not be sent again.</summary>
     public void ResponseReceived() => replay?.GiveUp();
 

@@ -1,7 +1,7 @@
 module Kedge.Tests.EndToEnd.HostileBackendTests
 
 open System
-open System.Threading
+open System.Threading.Channels
 open System.Threading.Tasks
 open Expecto
 open Kedge.Tests.EndToEnd.HostileBackendCalls
@@ -9,24 +9,32 @@ open Kedge.Tests.EndToEnd.HostileBackendPeer
 open Kedge.Tests.EndToEnd.HostileBackendTable
 open Kedge.Tests.Harness
 
-/// The backend that speaks HTTP/2 to HTTP callers: that takes TLS, and so a backend that kedge knows.
+/// The backends that speak HTTP/2 to HTTP callers: that takes TLS, and so backends that kedge knows.
 let private secure =
-    Shared.make (fun () -> new HostilePeer(true, false, Some(Certificates.server.Value)))
+    [|
+        for _ in 1..4 do
+            Shared.make (fun () -> new HostilePeer(true, false, Some(Certificates.server.Value)))
+    |]
 
 let private kedge =
     Shared.make (fun () ->
         Kedge
             .Start(
                 Json.directorWithAdhoc
-                    [ Json.httpRoute "secure" "secure.example" ]
+                    [
+                        for number in 0..3 do
+                            Json.httpRoute $"secure{number}" $"secure{number}.example"
+                    ]
                     []
                     [
                         """{ "dns_name_matcher": "127.0.0.1", "port": { "allowed_ranges": [{ "from": 1, "to": 65535 }] } }"""
                     ],
                 Json.pool
                     [
-                        $$"""{ "name": "secure", "host": { "dns_name": "127.0.0.1", "port": {{secure.Value.Port}} },
-                               "security": { "insecure_skip_verify": true } }"""
+                        for number in 0..3 do
+                            $$"""{ "name": "secure{{number}}",
+                                   "host": { "dns_name": "127.0.0.1", "port": {{secure[number].Value.Port}} },
+                                   "security": { "insecure_skip_verify": true } }"""
                     ]
                     [],
                 [
@@ -40,7 +48,15 @@ let private kedge =
 
 let private http2 = lazy Clients.http2 kedge.Value.HttpsPort None
 let private grpc = lazy Clients.http2 kedge.Value.GrpcPort None
-let private secureTurn = new SemaphoreSlim 1
+
+/// The secure backends that no case uses now.
+let private free =
+    let channel = Channel.CreateUnbounded<int>()
+
+    for number in 0..3 do
+        channel.Writer.TryWrite number |> ignore
+
+    channel
 
 type private Caller =
     | Http1
@@ -50,18 +66,24 @@ type private Caller =
 /// One run: perhaps a sound request, then the hostile answer, then a sound request on the same connections.
 let private run (case: BackendCase) (isHttp2: bool) (caller: Caller) (isReused: bool) =
     task {
-        let isSecure = isHttp2 && caller <> Grpc
+        let! number =
+            if isHttp2 && caller <> Grpc then
+                free.Reader.ReadAsync().AsTask()
+            else
+                Task.FromResult -1
+
+        let isSecure = number >= 0
 
         let peer =
             if isSecure then
-                secure.Value
+                secure[number].Value
             else
                 new HostilePeer(isHttp2, isHttp2, None)
 
         try
             let host =
                 if isSecure then
-                    "secure.example"
+                    $"secure{number}.example"
                 else
                     $"127.0.0.1:{peer.Port}"
 
@@ -112,7 +134,9 @@ let private run (case: BackendCase) (isHttp2: bool) (caller: Caller) (isReused: 
                 let! next = call "GET" 0
                 Expect.equal next.Text sound $"{what}: the {time} request after"
         finally
-            if not isSecure then
+            if isSecure then
+                free.Writer.TryWrite number |> ignore
+            else
                 (peer :> IDisposable).Dispose()
     }
 
@@ -140,29 +164,25 @@ let private check (isHttp2: bool) (case: BackendCase) =
                     Grpc
             ]
 
-        // Those that share a backend wait for each other.
-        let apart, shared =
-            takers
-            |> runs
-            |> List.partition (fun (caller, _) -> not isHttp2 || caller = Grpc)
+        let! _ =
+            Task.WhenAll [ for caller, isReused in runs takers -> run case isHttp2 caller isReused ]
 
-        let apart =
-            [
-                for caller, isReused in apart do
-                    run case isHttp2 caller isReused
-            ]
-
-        do! secureTurn.WaitAsync()
-
-        try
-            for caller, isReused in shared do
-                do! run case isHttp2 caller isReused
-        finally
-            secureTurn.Release() |> ignore
-
-        let! _ = Task.WhenAll apart
         Expect.isFalse kedge.Value.Program.HasExited kedge.Value.Program.Output
     }
+
+/// The cases, most of which wait. Each begins the next few, so that several wait at the same time.
+let private begun =
+    [|
+        for _, isHttp2, cases in all do
+            for entry in cases do
+                lazy (check isHttp2 entry)
+    |]
+
+let private checked' (index: int) : Task<unit> =
+    for later in begun[index .. min (index + 7) (begun.Length - 1)] do
+        later.Force() |> ignore
+
+    begun[index].Value
 
 [<Tests>]
 let tests =
@@ -182,9 +202,13 @@ let tests =
                         Expect.isNonEmpty (case.Http1 @ case.Http2 @ case.Grpc) case.Name
             }
 
-            for table, isHttp2, cases in all do
-                for entry in cases do
-                    case $"{table}: {entry.Name}" (fun () -> check isHttp2 entry)
+            yield!
+                [
+                    for table, _, cases in all do
+                        for entry in cases do
+                            $"{table}: {entry.Name}"
+                ]
+                |> List.mapi (fun index name -> case name (fun () -> checked' index))
 
             case "nobody failed inside kedge" (fun () ->
                 task {

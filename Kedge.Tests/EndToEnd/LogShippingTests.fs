@@ -96,7 +96,7 @@ type private Logstash(port: int) =
                     serve client |> ignore
             with
             | :? SocketException
-            | :? ObjectDisposedException -> ()
+            | :? InvalidOperationException -> ()
         }
 
     new() = new Logstash(0)

@@ -37,7 +37,8 @@ type RawPeer(script: NetworkStream -> Task) =
                     serve client |> ignore
             with
             | :? SocketException
-            | :? ObjectDisposedException -> ()
+            // Stopped: disposed, or not listening any more when the next accept begins.
+            | :? InvalidOperationException -> ()
         }
 
     /// Reads a request's head; empty when the connection ended before it was complete.

@@ -272,7 +272,7 @@ module Client =
         if not (connection.TryReserve()) then
             failwith "no stream is free"
 
-        connection.SendAsync(request, CancellationToken.None)
+        connection.SendAsync(request, CancellationToken.None).AsTask()
 
     let read (response: UpstreamResponse) : Task<string> =
         task {

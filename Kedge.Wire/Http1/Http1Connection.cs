@@ -91,7 +91,8 @@ public sealed class Http1Connection : IUpstreamConnection, IValueTaskSource<int>
         && !_readAheadCompleted
         && Interlocked.CompareExchange(ref _state, (int)State.Busy, (int)State.Idle) == (int)State.Idle;
 
-    public async Task<UpstreamResponse> SendAsync(UpstreamRequest request, CancellationToken cancel)
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    public async ValueTask<UpstreamResponse> SendAsync(UpstreamRequest request, CancellationToken cancel)
     {
         if (_readAheadCompleted)
         {
@@ -146,7 +147,7 @@ public sealed class Http1Connection : IUpstreamConnection, IValueTaskSource<int>
                 {
                     if (request.OnInformational is { } pass)
                     {
-                        await pass(status, _parser.Fields);
+                        await pass(request.State, status, _parser.Fields);
                     }
                 }
                 else if (waitsForContinue)
@@ -212,6 +213,7 @@ public sealed class Http1Connection : IUpstreamConnection, IValueTaskSource<int>
 
     /// <summary>Reads more input. The buffer grows as the parsers allow.</summary>
     /// <returns>Whether there was any before the end of the stream.</returns>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     internal async ValueTask<bool> FillAsync()
     {
         int count;
@@ -376,6 +378,7 @@ public sealed class Http1Connection : IUpstreamConnection, IValueTaskSource<int>
 
     /// <summary>Reads the head of a response. While the request waits for a 100, only for a time.</summary>
     /// <returns>Whether it still waits for a 100.</returns>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     private async ValueTask<bool> ReadHeadAsync(UpstreamRequest request, bool waitsForContinue)
     {
         _parser.Reset();
@@ -478,7 +481,7 @@ public sealed class Http1Connection : IUpstreamConnection, IValueTaskSource<int>
         {
             var stream = new Http1RequestStream(this, request.ContentLength);
             await request.Content!.CopyToAsync(stream, null, _cancel);
-            await stream.EndAsync(request.Trailers);
+            await stream.EndAsync(request);
         }
         catch (Exception e)
         {
@@ -510,7 +513,10 @@ public sealed class Http1Connection : IUpstreamConnection, IValueTaskSource<int>
     private void StopContent()
     {
         _discardsContent = true;
-        _request?.ContentUnwanted?.Invoke();
+        if (_request is { ContentUnwanted: { } stop } request)
+        {
+            stop(request.State);
+        }
     }
 
     private void EndHalf()

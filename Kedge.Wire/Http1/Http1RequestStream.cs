@@ -56,7 +56,7 @@ internal sealed class Http1RequestStream(Http1Connection connection, long? lengt
     }
 
     /// <summary>The content is complete.</summary>
-    public ValueTask EndAsync(Func<FieldList?>? trailers)
+    public ValueTask EndAsync(UpstreamRequest request)
     {
         if (connection.DiscardsContent)
         {
@@ -64,7 +64,7 @@ internal sealed class Http1RequestStream(Http1Connection connection, long? lengt
         }
         if (length is null)
         {
-            RequestHeadEncoder.EncodeEnd(trailers?.Invoke(), connection.Output);
+            RequestHeadEncoder.EncodeEnd(request.Trailers?.Invoke(request.State), connection.Output);
         }
         else if (_remaining > 0)
         {

@@ -159,7 +159,7 @@ public sealed class Http2Connection : IUpstreamConnection
         }
     }
 
-    public Task<UpstreamResponse> SendAsync(UpstreamRequest request, CancellationToken cancel)
+    public ValueTask<UpstreamResponse> SendAsync(UpstreamRequest request, CancellationToken cancel)
     {
         var exchange = new Http2Exchange(this, request, cancel);
         exchange.Register();
@@ -199,7 +199,7 @@ public sealed class Http2Connection : IUpstreamConnection
         exchange.Begin();
         Flush();
         Run(after);
-        return exchange.Response;
+        return new(exchange.Response);
     }
 
     public void Retire()

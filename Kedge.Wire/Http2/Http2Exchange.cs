@@ -330,7 +330,7 @@ internal sealed class Http2Exchange : Http2StreamState, IThreadPoolWorkItem, IVa
         }
         if (isUnwanted)
         {
-            _request.ContentUnwanted?.Invoke();
+            _request.ContentUnwanted?.Invoke(_request.State);
         }
         if (completesWrite)
         {
@@ -593,7 +593,7 @@ internal sealed class Http2Exchange : Http2StreamState, IThreadPoolWorkItem, IVa
             }
             try
             {
-                await _request.OnInformational!(next.Status, next.Fields);
+                await _request.OnInformational!(_request.State, next.Status, next.Fields);
             }
             catch (Exception)
             {
@@ -652,7 +652,7 @@ internal sealed class Http2Exchange : Http2StreamState, IThreadPoolWorkItem, IVa
         {
             throw new InvalidOperationException("the content is shorter than its length");
         }
-        var trailers = _request.Trailers?.Invoke();
+        var trailers = _request.Trailers?.Invoke(_request.State);
         if (trailers is { Count: > 0 })
         {
             long size = 0;

@@ -34,7 +34,7 @@ public interface IUpstreamConnection
     /// <param name="cancel">Cancels the exchange until the response has been read to its end.</param>
     /// <exception cref="UpstreamException">The attempt failed.</exception>
     /// <exception cref="OperationCanceledException">The exchange was canceled.</exception>
-    Task<UpstreamResponse> SendAsync(UpstreamRequest request, CancellationToken cancel);
+    ValueTask<UpstreamResponse> SendAsync(UpstreamRequest request, CancellationToken cancel);
 
     /// <summary>Takes no more requests, and closes when the current ones have ended.</summary>
     void Retire();

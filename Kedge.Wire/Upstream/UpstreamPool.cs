@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Kedge.Wire.Http1;
 using Kedge.Wire.Loops;
 
@@ -55,7 +56,8 @@ public sealed class UpstreamPool : IConnectionOwner
     /// <param name="observer">Of a connection that is opened for this request.</param>
     /// <returns>Null when the pool was removed: get another one.</returns>
     /// <inheritdoc cref="IUpstreamConnection.SendAsync"/>
-    public async Task<UpstreamResponse?> SendAsync(
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    public async ValueTask<UpstreamResponse?> SendAsync(
         UpstreamRequest request, bool onNewConnection, ConnectionObserver observer, CancellationToken cancel)
     {
         for (var attempt = 1; ; attempt++)

@@ -42,17 +42,20 @@ public sealed class UpstreamRequest
     /// <summary>The protocol that the connection may be upgraded to by a 101 (HTTP/1.1 only); null = none.</summary>
     public string? Upgrade { get; set; }
 
+    /// <summary>Passed to the callbacks, so that these can be static.</summary>
+    public object? State { get; init; }
+
     /// <summary>The trailers to send after the content, asked for when that has been sent.</summary>
-    public Func<FieldList?>? Trailers { get; init; }
+    public Func<object?, FieldList?>? Trailers { get; init; }
 
     /// <summary>
     /// Called for each informational response but 100 and 101, and awaited before the next one is read.
     /// </summary>
-    public Func<int, FieldList, ValueTask>? OnInformational { get; init; }
+    public Func<object?, int, FieldList, ValueTask>? OnInformational { get; init; }
 
     /// <summary>
     /// Called, by any thread, when the endpoint takes no more of the content: it has responded and stopped reading, or
     /// closed the connection. Writes after that are discarded without an error, so copying may end quietly.
     /// </summary>
-    public Action? ContentUnwanted { get; init; }
+    public Action<object?>? ContentUnwanted { get; init; }
 }

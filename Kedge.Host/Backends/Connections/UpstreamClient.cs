@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Net;
+using System.Runtime.CompilerServices;
 using Kedge.Domain;
 using Kedge.Wire.Http2;
 using Kedge.Wire.Loops;
@@ -56,7 +57,8 @@ internal sealed class UpstreamClient : IDisposable
     /// <param name="onNewConnection">Whether it must be a connection that has not carried a request.</param>
     /// <param name="observer">Of a connection that is opened for this request.</param>
     /// <inheritdoc cref="IUpstreamConnection.SendAsync"/>
-    public async Task<UpstreamResponse> SendAsync(
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    public async ValueTask<UpstreamResponse> SendAsync(
         Endpoint endpoint,
         UpstreamRequest request,
         bool onNewConnection,
