@@ -332,7 +332,6 @@ let private closing =
             case "the end of the connection waits for a caller that is slow to take the last bytes" (fun () ->
                 withPair (fun connection caller ->
                     task {
-                        caller.ReceiveBufferSize <- 4096
                         let content = Plain.noise 60_000
                         let mutable sent = 0
 

@@ -36,7 +36,7 @@ public sealed class LoopConnection : ConnectionContext,
         typeof(ITcpInfoFeature),
     ];
 
-    // How long the last bytes may take to be sent to a caller that takes nothing.
+    // How long the last bytes wait for a caller that takes nothing.
     private static readonly TimeSpan CloseTimeout = TimeSpan.FromSeconds(10);
 
     // What a caller has sent and nobody has read is discarded before the socket is closed, up to this: the system would
@@ -137,19 +137,7 @@ public sealed class LoopConnection : ConnectionContext,
     {
         _output.Complete();
         _output.Continue();
-        Task? sent = null;
-        lock (_socket.Lock)
-        {
-            if (!_socket.IsClosed && _output.HasUnsent)
-            {
-                _sent = new(TaskCreationOptions.RunContinuationsAsynchronously);
-                sent = _sent.Task;
-            }
-        }
-        if (sent is not null)
-        {
-            await sent.WaitAsync(CloseTimeout).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        }
+        await SendRestAsync();
         bool endsRead, endsFlush;
         lock (_socket.Lock)
         {
@@ -173,7 +161,7 @@ public sealed class LoopConnection : ConnectionContext,
                 return;
             }
             _socket.Note(events);
-            sends = _output.HasUnsent;
+            sends = _output.Unsent > 0;
         }
         if (sends)
         {
@@ -216,6 +204,28 @@ public sealed class LoopConnection : ConnectionContext,
         return cause.SocketErrorCode is SocketError.ConnectionReset or SocketError.Shutdown
             ? new ConnectionResetException(cause.Message, cause)
             : new IOException(cause.Message, cause);
+    }
+
+    /// <summary>Waits until everything is sent, or the caller has taken nothing for some time.</summary>
+    private async Task SendRestAsync()
+    {
+        int unsent, before = int.MaxValue;
+        Task sent;
+        lock (_socket.Lock)
+        {
+            unsent = _socket.IsClosed ? 0 : _output.Unsent;
+            _sent = unsent == 0 ? null : new(TaskCreationOptions.RunContinuationsAsynchronously);
+            sent = _sent?.Task ?? Task.CompletedTask;
+        }
+        while (!sent.IsCompleted && unsent < before)
+        {
+            await sent.WaitAsync(CloseTimeout).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            before = unsent;
+            lock (_socket.Lock)
+            {
+                unsent = _output.Unsent;
+            }
+        }
     }
 
     private void End(bool endsRead, bool endsFlush)

@@ -115,12 +115,13 @@ public sealed class LoopListener : ILoopHandler, IDisposable
     }
 }
 
-/// <summary>A connection that was accepted and is not served yet. Closed when it is disposed of before.</summary>
+/// <summary>A connection that was accepted. Disposing of it closes it, unless it was opened.</summary>
 public sealed class AcceptedConnection : IDisposable
 {
     private readonly LoopListener _listener;
     private readonly FileDescriptor _socket;
     private readonly EndPoint? _remote;
+    private bool _isOpen;
 
     internal AcceptedConnection(LoopListener listener, FileDescriptor socket, EndPoint? remote)
     {
@@ -131,7 +132,18 @@ public sealed class AcceptedConnection : IDisposable
 
     /// <summary>Begins to serve it.</summary>
     /// <exception cref="SocketException">The system has no room for it.</exception>
-    public LoopConnection Open() => _listener.Open(_socket, _remote);
+    public LoopConnection Open()
+    {
+        var connection = _listener.Open(_socket, _remote);
+        _isOpen = true;
+        return connection;
+    }
 
-    public void Dispose() => _socket.Dispose();
+    public void Dispose()
+    {
+        if (!_isOpen)
+        {
+            _socket.Dispose();
+        }
+    }
 }

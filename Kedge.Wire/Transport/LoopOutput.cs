@@ -33,8 +33,8 @@ internal sealed class LoopOutput(LoopConnection connection, LoopSocket socket)
 
     public override long UnflushedBytes => _written.Length;
 
-    /// <summary>Whether there are flushed bytes that are still to be sent. Under the lock.</summary>
-    public bool HasUnsent => _unsent.Length > 0;
+    /// <summary>How many flushed bytes are still to be sent. Under the lock.</summary>
+    public int Unsent => _unsent.Length;
 
     public override Memory<byte> GetMemory(int sizeHint = 0) => _written.Room(sizeHint);
 
