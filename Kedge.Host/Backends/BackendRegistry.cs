@@ -3,6 +3,7 @@ using Kedge.Host.Backends.Connections;
 using Kedge.Host.Backends.Health;
 using Kedge.Host.Flags;
 using Kedge.Host.Telemetry;
+using Kedge.Wire.Loops;
 using Kedge.Wire.Upstream;
 
 namespace Kedge.Host.Backends;
@@ -11,10 +12,15 @@ namespace Kedge.Host.Backends;
 /// The live backends of the current configuration. A backend with the same definition in the next configuration is
 /// kept, with its endpoints, their health and its connections.
 /// </summary>
+/// <param name="loops">Serve the connections; null = the platform's sockets do.</param>
 internal sealed class BackendRegistry(
-    ForwardingOptions options, ResolverFactory resolvers, ProxyTelemetry telemetry, ILogger logger) : IDisposable
+    ForwardingOptions options,
+    EventLoops? loops,
+    ResolverFactory resolvers,
+    ProxyTelemetry telemetry,
+    ILogger logger) : IDisposable
 {
-    private readonly UpstreamClients _clients = new(new UpstreamLimits(options));
+    private readonly UpstreamClients _clients = new(new UpstreamLimits(options), loops);
     private Dictionary<(Protocol Protocol, string Name), Backend> _live = [];
 
     /// <summary>The connections to backends.</summary>

@@ -19,6 +19,16 @@ public enum PlainDefaultChoice
     NoRoute,
 }
 
+/// <summary>What reads and writes the connections of callers and backends.</summary>
+public enum Transport
+{
+    /// <summary>Event loops of kedge's own; on Linux only.</summary>
+    Epoll,
+
+    /// <summary>The sockets of the platform.</summary>
+    Sockets,
+}
+
 public enum LogFormat
 {
     Auto,
@@ -124,6 +134,17 @@ public static class FlagCatalogue
         "maximum total size of a request's headers, in bytes; the request line may take up to a quarter of it");
     public static readonly Flag<int> MaxHeaderCount = Positive("server_max_header_count", FlagGroup.Listeners, 200, 16,
         "maximum number of header lines in a request");
+
+    public static readonly Flag<Transport> TransportFlag = Add(new Flag<Transport>
+    {
+        Name = "transport",
+        Group = FlagGroup.Listeners,
+        Type = FlagTypes.OneOf<Transport>(),
+        Default = Transport.Sockets,
+        Help = "what serves the connections: kedge's own event loops (epoll, on Linux), or the platform's sockets",
+    });
+    public static readonly Flag<int> ServerThreads = Count("server_threads", FlagGroup.Listeners, 0,
+        "with epoll: the number of event loops; 0 = one for each core that the process may use");
 
     public static readonly Flag<string> CertFile = File("server_tls_cert_file", FlagGroup.Tls,
         "server certificate with its intermediates (PEM)", "misc/localhost.crt");

@@ -32,6 +32,7 @@ public sealed record ServerOptions(
 }
 
 /// <summary>A port of 0 is a listener that is off.</summary>
+/// <param name="EventLoops">How many serve the connections; zero = the platform's sockets do.</param>
 public sealed record ListenerOptions(
     IPAddress BindAddress,
     int GrpcTlsPort,
@@ -46,6 +47,7 @@ public sealed record ListenerOptions(
     TimeSpan SigtermTimeout,
     TimeSpan HstsMaxAge,
     IReadOnlyList<IPNetwork> ProxyProtocolFrom,
+    int EventLoops,
     ListenerLimits Limits)
 {
     /// <summary>Whether any listener needs a certificate.</summary>
@@ -72,7 +74,13 @@ public sealed record ListenerOptions(
         flags.Get(FlagCatalogue.SigtermTimeout),
         flags.Get(FlagCatalogue.HstsMaxAge),
         flags.Get(FlagCatalogue.ProxyProtocolFrom),
+        EventLoopsOf(flags),
         ListenerLimits.From(flags));
+
+    private static int EventLoopsOf(FlagValues flags) =>
+        flags.Get(FlagCatalogue.TransportFlag) != Transport.Epoll ? 0
+        : flags.Get(FlagCatalogue.ServerThreads) is var threads and > 0 ? threads
+        : Environment.ProcessorCount;
 }
 
 /// <summary>Limits on the callers of a proxy listener.</summary>

@@ -2,7 +2,6 @@ using System.IO.Pipelines;
 using System.Net;
 using Kedge.Host.Http;
 using Microsoft.AspNetCore.Connections;
-using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.AspNetCore.Http.Features;
 
 namespace Kedge.Host.Listeners;
@@ -39,8 +38,7 @@ internal sealed class GatedConnection : ConnectionContext, ICallerConnection
     /// <summary>Whether its peer has sent anything.</summary>
     public bool HasReceived =>
         HasServed
-        || (_hasReceived |= TcpInfo.Of(Features.Get<IConnectionSocketFeature>()?.Socket) is { } info
-            && info.BytesReceived > (ulong)PrefaceLength);
+        || (_hasReceived |= TcpInfo.Of(Features) is { } info && info.BytesReceived > (ulong)PrefaceLength);
 
     /// <summary>How many of the first bytes are a load balancer's and not the peer's.</summary>
     public int PrefaceLength { get; set; }

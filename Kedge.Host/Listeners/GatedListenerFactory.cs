@@ -1,5 +1,7 @@
 using System.Net;
 using System.Net.Sockets;
+using Kedge.Wire.Loops;
+using Kedge.Wire.Transport;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
 
@@ -9,7 +11,11 @@ namespace Kedge.Host.Listeners;
 /// Accepts connections through a gate. The server's own listener would try again and again, without a pause, when
 /// accepting fails for want of a file descriptor.
 /// </summary>
-internal sealed class GatedListenerFactory(ConnectionGate gate, ILoggerFactory loggers) : IConnectionListenerFactory
+/// <param name="loops">Serve the connections; null = the platform's sockets do.</param>
+/// <param name="memory">Where the server's buffers come from.</param>
+internal sealed class GatedListenerFactory(
+    ConnectionGate gate, EventLoops? loops, IMemoryPoolFactory<byte> memory, ILoggerFactory loggers)
+    : IConnectionListenerFactory
 {
     private const int Backlog = 512;
 
@@ -20,9 +26,9 @@ internal sealed class GatedListenerFactory(ConnectionGate gate, ILoggerFactory l
         {
             var socket = SocketTransportOptions.CreateDefaultBoundListenSocket(endpoint);
             socket.Listen(Backlog);
-            var connections = new SocketConnectionContextFactory(
-                new SocketConnectionFactoryOptions(), loggers.CreateLogger("kedge.connections"));
-            return new(new Listener(socket, connections, gate));
+            return new(loops is null
+                ? new GatedListener<Socket>(new SocketSource(socket, loggers), gate)
+                : new GatedListener<AcceptedConnection>(new LoopSource(loops, socket, memory), gate));
         }
         catch (SocketException e)
         {
@@ -30,56 +36,46 @@ internal sealed class GatedListenerFactory(ConnectionGate gate, ILoggerFactory l
         }
     }
 
-    private sealed class Listener(Socket socket, SocketConnectionContextFactory connections, ConnectionGate gate)
-        : IConnectionListener
+    /// <summary>The platform's sockets.</summary>
+    private sealed class SocketSource(Socket socket, ILoggerFactory loggers) : IConnectionSource<Socket>
     {
-        private readonly CancellationTokenSource _unbound = new();
+        private readonly SocketConnectionContextFactory _connections = new(
+            new SocketConnectionFactoryOptions(), loggers.CreateLogger("kedge.connections"));
 
         public EndPoint EndPoint { get; } = socket.LocalEndPoint!;
 
-        public async ValueTask<ConnectionContext?> AcceptAsync(CancellationToken cancellationToken = default)
+        public ValueTask<Socket> AcceptAsync(CancellationToken cancel) => socket.AcceptAsync(cancel);
+
+        public ConnectionContext Open(Socket accepted)
         {
-            while (!_unbound.IsCancellationRequested)
-            {
-                Socket? accepted = null;
-                try
-                {
-                    accepted = await socket.AcceptAsync(_unbound.Token);
-                    accepted.NoDelay = true;
-                    await gate.WaitForRoomAsync(_unbound.Token);
-                    return gate.Admit(connections.Create(accepted));
-                }
-                catch (Exception) when (_unbound.IsCancellationRequested)
-                {
-                    accepted?.Dispose();
-                }
-                catch (SocketException e)
-                    when (e.SocketErrorCode is SocketError.ConnectionReset or SocketError.ConnectionAborted)
-                {
-                    // It was reset while it waited to be accepted.
-                    accepted?.Dispose();
-                }
-                catch (Exception e)
-                {
-                    accepted?.Dispose();
-                    await gate.RecoverAsync(e, _unbound.Token).AsTask()
-                        .ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-                }
-            }
-            return null;
+            accepted.NoDelay = true;
+            return _connections.Create(accepted);
         }
 
-        public ValueTask UnbindAsync(CancellationToken cancellationToken = default)
-        {
-            _unbound.Cancel();
-            socket.Dispose();
-            return default;
-        }
+        public void Close() => socket.Dispose();
 
-        public async ValueTask DisposeAsync()
+        public void Dispose()
         {
-            await UnbindAsync();
-            connections.Dispose();
+            Close();
+            _connections.Dispose();
         }
+    }
+
+    /// <summary>Event loops.</summary>
+    private sealed class LoopSource(EventLoops loops, Socket socket, IMemoryPoolFactory<byte> memory)
+        : IConnectionSource<AcceptedConnection>
+    {
+        private readonly LoopListener _listener = new(
+            loops, socket, memory.Create(new MemoryPoolOptions { Owner = "kedge" }));
+
+        public EndPoint EndPoint => _listener.EndPoint;
+
+        public ValueTask<AcceptedConnection> AcceptAsync(CancellationToken cancel) => _listener.AcceptAsync(cancel);
+
+        public ConnectionContext Open(AcceptedConnection accepted) => accepted.Open();
+
+        public void Close() => _listener.Dispose();
+
+        public void Dispose() => Close();
     }
 }

@@ -1,7 +1,6 @@
-using System.Net.Sockets;
 using Kedge.Host.Http;
 using Microsoft.AspNetCore.Connections;
-using Microsoft.AspNetCore.Connections.Features;
+using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 
 namespace Kedge.Host.Listeners;
@@ -38,12 +37,12 @@ internal static class Http1Connections
         private static readonly TimeSpan HalfCloseTimeout = TimeSpan.FromSeconds(2);
 
         private readonly CancellationTokenSource _closed = new();
-        private readonly Socket? _socket;
+        private readonly IFeatureCollection _features;
         private readonly CancellationTokenRegistration _registration;
 
         private HalfClose(ConnectionContext connection)
         {
-            _socket = connection.Features.Get<IConnectionSocketFeature>()?.Socket;
+            _features = connection.Features;
             _registration = connection.ConnectionClosed.UnsafeRegister(
                 static watch => ((HalfClose)watch!).InputEnded(), this);
             connection.ConnectionClosed = _closed.Token;
@@ -69,7 +68,7 @@ internal static class Http1Connections
 
         /// <summary>How long the connection may still be silent; zero when it is over.</summary>
         private TimeSpan TimeUntilSilent() =>
-            TcpInfo.Of(_socket) is { IsHalfClosed: true } info
+            TcpInfo.Of(_features) is { IsHalfClosed: true } info
                 ? HalfCloseTimeout - info.SinceDataSent
                 : TimeSpan.Zero;
     }

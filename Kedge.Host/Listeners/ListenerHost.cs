@@ -1,3 +1,4 @@
+using Kedge.Wire.Loops;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection.Extensions;
@@ -22,14 +23,24 @@ public static class ListenerHost
         Create(loggers, gate, listeners, static _ => { }, app => app.Run(handler));
 
     /// <summary>A host whose server is used without the host.</summary>
+    /// <param name="loops">Serve the connections; null = the platform's sockets do.</param>
     public static WebApplication Create(
-        ILoggerFactory loggers, ConnectionGate gate, Action<KestrelServerOptions> listeners) =>
-        Create(loggers, gate, listeners, static _ => { }, static _ => { });
+        ILoggerFactory loggers, ConnectionGate gate, EventLoops? loops, Action<KestrelServerOptions> listeners) =>
+        Create(loggers, gate, loops, listeners, static _ => { }, static _ => { });
 
     /// <summary>A host with services and a request pipeline instead of the one delegate.</summary>
     public static WebApplication Create(
         ILoggerFactory loggers,
         ConnectionGate? gate,
+        Action<KestrelServerOptions> listeners,
+        Action<IServiceCollection> services,
+        Action<WebApplication> pipeline) =>
+        Create(loggers, gate, loops: null, listeners, services, pipeline);
+
+    private static WebApplication Create(
+        ILoggerFactory loggers,
+        ConnectionGate? gate,
+        EventLoops? loops,
         Action<KestrelServerOptions> listeners,
         Action<IServiceCollection> services,
         Action<WebApplication> pipeline)
@@ -42,7 +53,8 @@ public static class ListenerHost
         if (gate is not null)
         {
             builder.Services.RemoveAll<IConnectionListenerFactory>();
-            builder.Services.AddSingleton<IConnectionListenerFactory>(new GatedListenerFactory(gate, loggers));
+            builder.Services.AddSingleton<IConnectionListenerFactory>(provider => new GatedListenerFactory(
+                gate, loops, provider.GetRequiredService<IMemoryPoolFactory<byte>>(), loggers));
         }
         services(builder.Services);
         var app = builder.Build();

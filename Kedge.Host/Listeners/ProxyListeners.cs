@@ -4,6 +4,7 @@ using Kedge.Host.Flags;
 using Kedge.Host.Forwarding;
 using Kedge.Host.Http;
 using Kedge.Host.Telemetry;
+using Kedge.Wire.Loops;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.AspNetCore.Server.Kestrel.Https;
 
@@ -18,6 +19,7 @@ public static class ProxyListeners
         ProxyEngine engine,
         ProxyTelemetry telemetry,
         ConnectionGate gate,
+        EventLoops? loops,
         ILoggerFactory loggers)
     {
         var handshakes = new Handshakes(telemetry.HandshakeFailures, loggers.CreateLogger("kedge.tls"));
@@ -30,6 +32,7 @@ public static class ProxyListeners
             ListenerHost.Create(
                 new HandshakeLog(loggers),
                 gate,
+                loops,
                 kestrel =>
                 {
                     SetLimits(kestrel, options.Limits);
@@ -66,6 +69,7 @@ public static class ProxyListeners
                                     });
                                     Handshakes.EndWatch(listener);
                                 }
+                                listener.UseLoops();
                                 listener.UseHttp1Rules();
                                 if (kind == ListenerKind.HttpTls)
                                 {

@@ -1,4 +1,7 @@
 using System.Net.Sockets;
+using Kedge.Wire.Transport;
+using Microsoft.AspNetCore.Connections.Features;
+using Microsoft.AspNetCore.Http.Features;
 
 namespace Kedge.Host.Listeners;
 
@@ -16,22 +19,32 @@ internal readonly record struct TcpInfo(bool IsHalfClosed, TimeSpan SinceDataSen
     private const int LastDataSent = 44;
     private const int Received = 128;
 
-    /// <summary>Null when the socket is closed, or the system does not say.</summary>
-    public static TcpInfo? Of(Socket? socket)
+    /// <summary>Null when the connection is closed, or the system does not say.</summary>
+    public static TcpInfo? Of(IFeatureCollection connection)
     {
         Span<byte> info = stackalloc byte[Received + sizeof(ulong)];
+        return Copy(connection, info) < info.Length
+            ? null
+            : new(
+                info[0] == CloseWait,
+                TimeSpan.FromMilliseconds(BitConverter.ToUInt32(info[LastDataSent..])),
+                BitConverter.ToUInt64(info[Received..]));
+    }
+
+    private static int Copy(IFeatureCollection connection, Span<byte> info)
+    {
+        if (connection.Get<ITcpInfoFeature>() is { } own)
+        {
+            return own.CopyTcpInfo(info);
+        }
         try
         {
-            return socket is null || socket.GetRawSocketOption(TcpLevel, TcpInfoOption, info) < info.Length
-                ? null
-                : new(
-                    info[0] == CloseWait,
-                    TimeSpan.FromMilliseconds(BitConverter.ToUInt32(info[LastDataSent..])),
-                    BitConverter.ToUInt64(info[Received..]));
+            return connection.Get<IConnectionSocketFeature>()?.Socket
+                .GetRawSocketOption(TcpLevel, TcpInfoOption, info) ?? 0;
         }
         catch (Exception e) when (e is SocketException or ObjectDisposedException)
         {
-            return null;
+            return 0;
         }
     }
 }

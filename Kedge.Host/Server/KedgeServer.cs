@@ -15,6 +15,7 @@ using Kedge.Host.RateLimits;
 using Kedge.Host.Resolvers;
 using Kedge.Host.Routing;
 using Kedge.Host.Telemetry;
+using Kedge.Wire.Loops;
 using OpenTelemetry.Metrics;
 using OpenTelemetry.Trace;
 
@@ -44,6 +45,7 @@ public sealed class KedgeServer : IAsyncDisposable
     private readonly RateLimiter _limiter;
     private readonly RequestRouter _router;
     private readonly ProxyEngine _engine;
+    private readonly EventLoops? _loops;
     private readonly DiscoveryPublisher? _discovery;
     private readonly FileReload<LoadedFiles> _configurationReload;
     private readonly FileReload<ServerIdentity>? _certificateReload;
@@ -74,6 +76,11 @@ public sealed class KedgeServer : IAsyncDisposable
         _cluster = new(options.Kubernetes, loggers);
         _nameServers = new(options.Forwarding.DnsNameservers);
         _limiter = new(new ForwardedHeaders(options.Forwarding).ClientAddressOf);
+        if (_options.EventLoops > 0)
+        {
+            var log = loggers.CreateLogger("kedge.loops");
+            _loops = new(_options.EventLoops, e => log.LogError(e, "an event loop failed to handle an event"));
+        }
         _router = CreateRouter(options.Forwarding, loggers);
         _engine = new(options.Forwarding, _options, certificates, _router, _telemetry, loggers);
 
@@ -110,7 +117,7 @@ public sealed class KedgeServer : IAsyncDisposable
         {
             var gate = new ConnectionGate(CallerConnections(), loggers.CreateLogger("kedge.connections"));
             ServerMetrics.RegisterConnections(_telemetry.Meter, gate);
-            _proxy = ProxyListeners.Create(_options, certificates, _engine, _telemetry, gate, loggers);
+            _proxy = ProxyListeners.Create(_options, certificates, _engine, _telemetry, gate, _loops, loggers);
         }
         if (_options.HttpPort != 0)
         {
@@ -214,6 +221,7 @@ public sealed class KedgeServer : IAsyncDisposable
         _traces?.Dispose();
         _metrics?.Dispose();
         _telemetry.Dispose();
+        _loops?.Dispose();
     }
 
     private static async Task DisposeAsync(params IAsyncDisposable?[] parts)
@@ -287,6 +295,7 @@ public sealed class KedgeServer : IAsyncDisposable
         var adhocDns = new DnsLookup(_nameServers, new SemaphoreSlim(2 * options.AdhocMaxLookups));
         var backends = new BackendRegistry(
             options,
+            _loops,
             new ResolverFactory(backendDns, options.DnsAbsenceGrace, _cluster),
             _telemetry,
             loggers.CreateLogger("kedge.backends"));

@@ -214,6 +214,13 @@ type Kedge private (scratch: Scratch, program: KedgeProgram, grpcPort: int, http
             UpWhen = "/_readyz"
         }
 
+    /// What the environment of the tests adds: with KEDGE_TRANSPORT, all servers use that transport.
+    static member val private Transport =
+        match Environment.GetEnvironmentVariable "KEDGE_TRANSPORT" with
+        | null
+        | "" -> []
+        | transport -> [ $"--transport={transport}" ]
+
     /// Starts it and waits until its listeners are open. Another try when a port was taken meanwhile.
     static member Start(settings: KedgeSettings) : Task<Kedge> =
         let rec attempt left =
@@ -240,6 +247,9 @@ type Kedge private (scratch: Scratch, program: KedgeProgram, grpcPort: int, http
                         let pool = scratch.Write("backendpool.json", settings.BackendPool)
                         $"--kedge_config_director_config_path={director}"
                         $"--kedge_config_backendpool_config_path={pool}"
+                        if not (given "transport") then
+                            yield! Kedge.Transport
+
                         yield! settings.Flags
                     ]
 

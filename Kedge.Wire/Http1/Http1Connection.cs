@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Threading.Tasks.Sources;
+using Kedge.Wire.Loops;
 using Kedge.Wire.Sockets;
 using Kedge.Wire.Upstream;
 
@@ -70,6 +71,8 @@ public sealed class Http1Connection : IUpstreamConnection, IValueTaskSource<int>
     public long? IdleSince => Volatile.Read(ref _state) == (int)State.Idle ? Volatile.Read(ref _idleSince) : null;
 
     public long? MaxIdle { get; private set; }
+
+    public EventLoop? Loop => Channel.Loop;
 
     internal ByteChannel Channel { get; }
 

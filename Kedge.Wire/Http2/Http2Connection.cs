@@ -1,4 +1,5 @@
 using System.Buffers;
+using Kedge.Wire.Loops;
 using Kedge.Wire.Sockets;
 using Kedge.Wire.Upstream;
 
@@ -99,6 +100,8 @@ public sealed class Http2Connection : IUpstreamConnection
     }
 
     public long? MaxIdle => null;
+
+    public EventLoop? Loop => _channel.Loop;
 
     internal Http2Options Options => _options;
 

@@ -1,4 +1,5 @@
 using System.Net;
+using Kedge.Wire.Loops;
 
 namespace Kedge.Wire.Sockets;
 
@@ -10,6 +11,21 @@ public abstract class ByteChannel : IAsyncDisposable
 {
     /// <summary>The protocol that ALPN negotiated (<c>h2</c>, <c>http/1.1</c>); null when none was.</summary>
     public virtual string? ApplicationProtocol => null;
+
+    /// <summary>The event loop that serves the connection; null when none does.</summary>
+    public virtual EventLoop? Loop => null;
+
+    /// <summary>
+    /// Whether those who wait for a connection on an event loop continue on a pool thread rather than on the thread of
+    /// the loop. For work that takes long or might block, such as TLS handshakes with the verification of certificates.
+    /// </summary>
+    public virtual bool ContinuesOnPool
+    {
+        get => true;
+        set
+        {
+        }
+    }
 
     /// <summary>
     /// Reads at least one byte. An empty buffer waits until bytes, or the end, can be read, and returns 0.

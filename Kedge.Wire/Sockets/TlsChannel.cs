@@ -1,4 +1,6 @@
 using System.Net.Security;
+using System.Runtime.CompilerServices;
+using Kedge.Wire.Loops;
 
 namespace Kedge.Wire.Sockets;
 
@@ -18,6 +20,14 @@ public sealed class TlsChannel : ByteChannel
 
     public override string? ApplicationProtocol { get; }
 
+    public override EventLoop? Loop => _inner.Loop;
+
+    public override bool ContinuesOnPool
+    {
+        get => _inner.ContinuesOnPool;
+        set => _inner.ContinuesOnPool = value;
+    }
+
     /// <summary>Does the handshake. The channel is owned by the result, and closed when the handshake fails.</summary>
     /// <exception cref="System.Security.Authentication.AuthenticationException">The handshake failed.</exception>
     /// <exception cref="IOException">The connection broke off.</exception>
@@ -27,7 +37,9 @@ public sealed class TlsChannel : ByteChannel
         var stream = new SslStream(new ChannelStream(channel), leaveInnerStreamOpen: false);
         try
         {
+            channel.ContinuesOnPool = true;
             await stream.AuthenticateAsClientAsync(options, cancel);
+            channel.ContinuesOnPool = false;
             return new TlsChannel(channel, stream);
         }
         catch
@@ -37,6 +49,7 @@ public sealed class TlsChannel : ByteChannel
         }
     }
 
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancel = default)
     {
         try
@@ -49,6 +62,7 @@ public sealed class TlsChannel : ByteChannel
         }
     }
 
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
     public override async ValueTask WriteAsync(ReadOnlyMemory<byte> bytes, CancellationToken cancel = default)
     {
         try

@@ -1,11 +1,13 @@
 using System.Diagnostics;
 using Kedge.Wire.Http1;
+using Kedge.Wire.Loops;
 using Kedge.Wire.Sockets;
 
 namespace Kedge.Wire.Upstream;
 
 /// <summary>Opens a channel to an endpoint: TCP, and TLS on it where that is used.</summary>
-public delegate ValueTask<ByteChannel> OpenChannel(CancellationToken cancel);
+/// <param name="near">The event loop of the caller that needs it; null when that is on none.</param>
+public delegate ValueTask<ByteChannel> OpenChannel(EventLoop? near, CancellationToken cancel);
 
 /// <summary>Starts HTTP/2 on a channel: completes when the settings of the endpoint have arrived.</summary>
 public delegate ValueTask<IUpstreamConnection> StartHttp2(
@@ -32,11 +34,12 @@ public sealed class ConnectionOpener
 
     /// <summary>Opens a connection.</summary>
     /// <param name="timeout">The time limit, with all handshakes.</param>
+    /// <param name="near">See <see cref="OpenChannel"/>.</param>
     /// <exception cref="UpstreamException">
     /// It failed (<see cref="FailureKind.Connect"/>); the cause says why.
     /// </exception>
     public async Task<IUpstreamConnection> OpenAsync(
-        IConnectionOwner owner, ConnectionObserver observer, TimeSpan timeout)
+        IConnectionOwner owner, ConnectionObserver observer, TimeSpan timeout, EventLoop? near)
     {
         using var limit = new CancellationTokenSource(timeout);
         var started = Stopwatch.GetTimestamp();
@@ -44,7 +47,7 @@ public sealed class ConnectionOpener
         ByteChannel? channel = null;
         try
         {
-            channel = await Open(limit.Token);
+            channel = await Open(near, limit.Token);
             var isHttp2 = channel.ApplicationProtocol is { } negotiated
                 ? negotiated == "h2" && StartHttp2 is not null
                 : IsHttp2Only;

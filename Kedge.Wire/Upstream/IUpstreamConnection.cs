@@ -1,3 +1,5 @@
+using Kedge.Wire.Loops;
+
 namespace Kedge.Wire.Upstream;
 
 /// <summary>A connection that carries requests: one at a time with HTTP/1.1, several with HTTP/2.</summary>
@@ -20,6 +22,9 @@ public interface IUpstreamConnection
     /// How long it may stay idle, as the endpoint said (Keep-Alive: timeout), in milliseconds; null = it said nothing.
     /// </summary>
     long? MaxIdle { get; }
+
+    /// <summary>The event loop that serves it; null when none does.</summary>
+    EventLoop? Loop => null;
 
     /// <summary>Reserves a place for one request, to be used by <see cref="SendAsync"/>.</summary>
     /// <returns>False when there is none, or when the connection turns out to be closed.</returns>

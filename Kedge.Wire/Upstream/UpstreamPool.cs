@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using Kedge.Wire.Http1;
+using Kedge.Wire.Loops;
 
 namespace Kedge.Wire.Upstream;
 
@@ -15,6 +16,9 @@ public sealed class UpstreamPool : IConnectionOwner
 
     // How many connections may turn out to be closed before one is used.
     private const int MaxUnused = 8;
+
+    // How many free connections are looked at for one on the loop of the caller.
+    private const int MaxLookedAt = 16;
 
     private readonly Lock _lock = new();
     private readonly PoolOptions _options;
@@ -226,7 +230,7 @@ public sealed class UpstreamPool : IConnectionOwner
                 return new((IUpstreamConnection?)null);
             }
             _lastUsed = Environment.TickCount64;
-            if (_waiters.Count == 0 && TryTakeFree() is { } connection)
+            if (_waiters.Count == 0 && TryTakeFree(EventLoop.Current) is { } connection)
             {
                 return new(connection);
             }
@@ -250,17 +254,20 @@ public sealed class UpstreamPool : IConnectionOwner
     }
 
     /// <summary>Under the lock.</summary>
-    private IUpstreamConnection? TryTakeFree()
+    /// <param name="near">Where the connection should be served; null when that does not matter.</param>
+    private IUpstreamConnection? TryTakeFree(EventLoop? near)
     {
+        // What happens on one loop needs no other thread.
+        for (var i = _free.Count - 1; near is not null && i >= Math.Max(0, _free.Count - MaxLookedAt); i--)
+        {
+            if (_free[i].Loop == near && TryTake(i) is { } connection)
+            {
+                return connection;
+            }
+        }
         while (_free.Count > 0)
         {
-            var connection = _free[^1];
-            var isReserved = connection.TryReserve();
-            if (!isReserved || connection.FreeStreams == 0)
-            {
-                _free.RemoveAt(_free.Count - 1);
-            }
-            if (isReserved)
+            if (TryTake(_free.Count - 1) is { } connection)
             {
                 return connection;
             }
@@ -268,11 +275,25 @@ public sealed class UpstreamPool : IConnectionOwner
         return null;
     }
 
+    /// <summary>
+    /// Takes a place on a connection, which leaves the list if it has no more. Under the lock.
+    /// </summary>
+    private IUpstreamConnection? TryTake(int index)
+    {
+        var connection = _free[index];
+        var isReserved = connection.TryReserve();
+        if (!isReserved || connection.FreeStreams == 0)
+        {
+            _free.RemoveAt(index);
+        }
+        return isReserved ? connection : null;
+    }
+
     /// <summary>Under the lock.</summary>
     private void MakeAvailable(IUpstreamConnection connection)
     {
         _free.Add(connection);
-        while (_waiters.First is { } first && TryTakeFree() is { } taken)
+        while (_waiters.First is { } first && TryTakeFree(near: null) is { } taken)
         {
             _waiters.RemoveFirst();
             // Nobody else completes it: it is canceled only while it is in the list.
@@ -294,17 +315,17 @@ public sealed class UpstreamPool : IConnectionOwner
                 return;
             }
             _dialing++;
-            _ = OpenForWaiterAsync(node.Value.Observer);
+            _ = OpenForWaiterAsync(node.Value.Observer, node.Value.Near);
         }
     }
 
-    private async Task OpenForWaiterAsync(ConnectionObserver observer)
+    private async Task OpenForWaiterAsync(ConnectionObserver observer, EventLoop? near)
     {
         // Not under the lock of the caller.
         await Task.Yield();
         try
         {
-            await OpenAsync(observer, isReserved: false);
+            await OpenAsync(observer, near, isReserved: false);
         }
         catch (UpstreamException e)
         {
@@ -349,11 +370,15 @@ public sealed class UpstreamPool : IConnectionOwner
             }
             _dialing++;
         }
-        return await OpenAsync(observer, isReserved: true);
+        var near = EventLoop.Current;
+        // To open a connection may need files.
+        await Task.Yield();
+        return await OpenAsync(observer, near, isReserved: true);
     }
 
     /// <summary>Opens a connection that is counted as being opened.</summary>
-    private async Task<IUpstreamConnection> OpenAsync(ConnectionObserver observer, bool isReserved)
+    private async Task<IUpstreamConnection> OpenAsync(
+        ConnectionObserver observer, EventLoop? near, bool isReserved)
     {
         IUpstreamConnection connection;
         if (!_budget.TryTake())
@@ -366,7 +391,7 @@ public sealed class UpstreamPool : IConnectionOwner
         }
         try
         {
-            connection = await _opener.OpenAsync(this, observer, _options.ConnectTimeout);
+            connection = await _opener.OpenAsync(this, observer, _options.ConnectTimeout, near);
         }
         catch
         {
@@ -469,6 +494,9 @@ public sealed class UpstreamPool : IConnectionOwner
         }
 
         public ConnectionObserver Observer { get; }
+
+        /// <summary>The loop of the request; null when it is on none.</summary>
+        public EventLoop? Near { get; } = EventLoop.Current;
 
         public LinkedListNode<Waiter> Node { get; }
 

@@ -3,13 +3,15 @@ using System.Net.Security;
 using System.Security.Authentication;
 using System.Security.Cryptography.X509Certificates;
 using Kedge.Domain;
+using Kedge.Wire.Loops;
 using Kedge.Wire.Sockets;
 
 namespace Kedge.Host.Backends.Connections;
 
 /// <summary>Opens the connections of backends with the same TLS settings.</summary>
 /// <param name="tls">Null for plain text.</param>
-internal sealed class Connector(UpstreamTls? tls)
+/// <param name="loops">Serve the connections; null = the platform's sockets do.</param>
+internal sealed class Connector(UpstreamTls? tls, EventLoops? loops)
 {
     private readonly TlsMaterial? _material = tls is null ? null : new TlsMaterial(tls);
 
@@ -25,12 +27,20 @@ internal sealed class Connector(UpstreamTls? tls)
     /// <param name="name">See <see cref="NameFor"/>.</param>
     /// <param name="offerHttp2">Whether ALPN offers HTTP/2.</param>
     /// <param name="offerHttp11">Whether ALPN offers HTTP/1.1.</param>
+    /// <param name="near">The loop that should serve it; null when that does not matter.</param>
     /// <exception cref="IOException">No connection could be made.</exception>
     /// <exception cref="AuthenticationException">The TLS handshake failed; the message says why.</exception>
     public async ValueTask<ByteChannel> OpenAsync(
-        IPEndPoint address, string name, bool offerHttp2, bool offerHttp11, CancellationToken cancel)
+        IPEndPoint address,
+        string name,
+        bool offerHttp2,
+        bool offerHttp11,
+        EventLoop? near,
+        CancellationToken cancel)
     {
-        var channel = await SocketChannel.ConnectAsync(address, cancel);
+        var channel = loops is null
+            ? await SocketChannel.ConnectAsync(address, cancel)
+            : await LoopChannel.ConnectAsync(loops.Near(near), address, cancel);
         if (tls is null)
         {
             return channel;

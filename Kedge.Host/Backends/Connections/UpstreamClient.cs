@@ -3,6 +3,7 @@ using System.Net;
 using System.Runtime.CompilerServices;
 using Kedge.Domain;
 using Kedge.Wire.Http2;
+using Kedge.Wire.Loops;
 using Kedge.Wire.Upstream;
 
 namespace Kedge.Host.Backends.Connections;
@@ -28,11 +29,12 @@ internal sealed class UpstreamClient : IDisposable
     /// <param name="tls">Null for plain text.</param>
     /// <param name="protocol">The protocol of its requests.</param>
     /// <param name="limits">Shared by all clients.</param>
-    public UpstreamClient(UpstreamTls? tls, Protocol protocol, UpstreamLimits limits)
+    /// <param name="loops">Serve the connections; null = the platform's sockets do.</param>
+    public UpstreamClient(UpstreamTls? tls, Protocol protocol, UpstreamLimits limits, EventLoops? loops)
     {
         IsTls = tls is not null;
         Protocol = protocol;
-        _connector = new Connector(tls);
+        _connector = new Connector(tls, loops);
         _limits = limits;
         _trimming = new Timer(static client => ((UpstreamClient)client!).Trim(), this, TrimInterval, TrimInterval);
     }
@@ -101,8 +103,8 @@ internal sealed class UpstreamClient : IDisposable
         var mayBeHttp2 = Protocol.IsGrpc || (IsTls && !key.IsUpgrade);
         var opener = new ConnectionOpener
         {
-            Open = cancel => _connector.OpenAsync(
-                key.Address, key.TlsName, offerHttp2: mayBeHttp2, offerHttp11: Protocol.IsHttp, cancel),
+            Open = (near, cancel) => _connector.OpenAsync(
+                key.Address, key.TlsName, offerHttp2: mayBeHttp2, offerHttp11: Protocol.IsHttp, near, cancel),
             StartHttp2 = mayBeHttp2 ? StartHttp2Async : null,
             IsHttp2Only = Protocol.IsGrpc,
             Http1 = _limits.Http1,

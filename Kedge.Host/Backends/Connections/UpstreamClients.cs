@@ -1,4 +1,5 @@
 using Kedge.Domain;
+using Kedge.Wire.Loops;
 
 namespace Kedge.Host.Backends.Connections;
 
@@ -13,11 +14,15 @@ internal sealed class UpstreamClients : IDisposable
     private readonly Lock _lock = new();
     private readonly Dictionary<(UpstreamTls?, Protocol), Entry> _entries = [];
     private readonly UpstreamLimits _limits;
+    private readonly EventLoops? _loops;
     private readonly PerProtocol<UpstreamClient> _plain;
 
-    public UpstreamClients(UpstreamLimits limits)
+    /// <param name="limits">Shared by all clients.</param>
+    /// <param name="loops">Serve the connections; null = the platform's sockets do.</param>
+    public UpstreamClients(UpstreamLimits limits, EventLoops? loops)
     {
         _limits = limits;
+        _loops = loops;
         _plain = PerProtocol.Init(protocol => Acquire(null, protocol));
     }
 
@@ -43,7 +48,7 @@ internal sealed class UpstreamClients : IDisposable
         {
             if (!_entries.TryGetValue(key, out var entry))
             {
-                _entries[key] = entry = new Entry(new UpstreamClient(tls, protocol, _limits));
+                _entries[key] = entry = new Entry(new UpstreamClient(tls, protocol, _limits, _loops));
             }
             entry.Holders++;
             return entry.Client;

@@ -1,0 +1,507 @@
+/// Callers' connections on event loops, as the server sees them, against plain sockets.
+module Kedge.Tests.Wire.LoopTransportTests
+
+open System
+open System.Buffers
+open System.IO
+open System.IO.Pipelines
+open System.Net.Sockets
+open System.Text
+open System.Threading
+open System.Threading.Tasks
+open Expecto
+open Kedge.Tests.Harness
+open Kedge.Tests.Wire.LoopTests
+open Kedge.Wire.Loops
+open Kedge.Wire.Transport
+open Microsoft.AspNetCore.Connections
+open Microsoft.AspNetCore.Connections.Features
+
+let private bytes (text: string) = Encoding.Latin1.GetBytes text
+let private text (sequence: ReadOnlySequence<byte>) = Encoding.Latin1.GetString(sequence.ToArray())
+
+let private accept (listener: LoopListener) : Task<LoopConnection> =
+    task {
+        use! accepted = within "a connection" (listener.AcceptAsync(CancellationToken.None).AsTask())
+        return accepted.Open()
+    }
+
+/// A connection of the server and its caller.
+let private withPair (body: LoopConnection -> Socket -> Task<unit>) : Task<unit> =
+    withLoops 1 (fun loops ->
+        task {
+            let socket = Plain.listen 16
+            use listener = new LoopListener(loops, socket, MemoryPool<byte>.Shared)
+            use! caller = Plain.connect listener.EndPoint
+            let! connection = accept listener
+            do! body connection caller
+            connection.Abort()
+        })
+
+let private input (connection: LoopConnection) = connection.Transport.Input
+let private output (connection: LoopConnection) = connection.Transport.Output
+
+let private read (connection: LoopConnection) : Task<ReadResult> =
+    within "a read" ((input connection).ReadAsync().AsTask())
+
+let private flush (connection: LoopConnection) : Task<FlushResult> =
+    within "a flush" ((output connection).FlushAsync().AsTask())
+
+let private write (connection: LoopConnection) (content: byte array) : Task<FlushResult> =
+    within "a write" ((output connection).WriteAsync(content.AsMemory()).AsTask())
+
+let private isClosed (connection: LoopConnection) =
+    connection.ConnectionClosed.IsCancellationRequested
+
+/// Reads to the end of the caller's side.
+let private readAll (connection: LoopConnection) : Task<byte array> =
+    task {
+        let all = new MemoryStream()
+        let mutable reading = true
+
+        while reading do
+            let! result = read connection
+
+            all.Write(ReadOnlySpan(result.Buffer.ToArray()))
+
+            (input connection).AdvanceTo result.Buffer.End
+            reading <- not result.IsCompleted
+
+        return all.ToArray()
+    }
+
+let private reading =
+    testList
+        "reading"
+        [
+            case "what was not consumed comes again, and what was looked at waits for more" (fun () ->
+                withPair (fun connection caller ->
+                    task {
+                        do! Plain.send caller (bytes "one two")
+                        let! first = read connection
+                        Expect.equal (text first.Buffer) "one two" "at first"
+                        (input connection).AdvanceTo(first.Buffer.GetPosition 4L)
+                        // Not all of it was looked at.
+                        let! second = read connection
+                        Expect.equal (text second.Buffer) "two" "then"
+                        (input connection).AdvanceTo(second.Buffer.Start, second.Buffer.End)
+                        let waiting = read connection
+                        do! Absence.during (TimeSpan.FromMilliseconds 100.0) "the read ends" (fun () -> Task.FromResult waiting.IsCompleted)
+                        do! Plain.send caller (bytes " three")
+                        let! third = waiting
+                        Expect.equal (text third.Buffer) "two three" "at last"
+                        (input connection).AdvanceTo third.Buffer.End
+                        let isMore, _ = (input connection).TryRead()
+                        Expect.isFalse isMore "nothing is left"
+                    }))
+
+            case "much content arrives whole, however it is consumed" (fun () ->
+                withPair (fun connection caller ->
+                    task {
+                        let content = Plain.noise 5_000_000
+                        let sending = Plain.send caller content
+                        let random = Random 1
+                        let all = new MemoryStream()
+
+                        while all.Length < int64 content.Length do
+                            let! result = read connection
+                            let count = random.NextInt64(result.Buffer.Length + 1L)
+                            let consumed = result.Buffer.GetPosition count
+
+                            all.Write(ReadOnlySpan(result.Buffer.Slice(0L, count).ToArray()))
+
+                            (input connection).AdvanceTo(
+                                consumed,
+                                if random.Next 2 = 0 && all.Length < int64 content.Length - 100_000L then
+                                    result.Buffer.End
+                                else
+                                    consumed
+                            )
+
+                        do! sending
+                        Expect.isTrue (all.ToArray().AsSpan().SequenceEqual content) "the content"
+                    }))
+
+            case "the caller's half close ends the input, and is reported; the output goes on to the end" (fun () ->
+                withPair (fun connection caller ->
+                    task {
+                        do! Plain.send caller (bytes "request")
+                        caller.Shutdown SocketShutdown.Send
+                        let! all = readAll connection
+                        Expect.equal all (bytes "request") "the input"
+                        do! eventually "the end is reported" (fun () -> isClosed connection)
+                        let! result = write connection (bytes "response")
+                        Expect.isFalse result.IsCompleted "the output is open"
+                        do! connection.DisposeAsync()
+                        let! received = Plain.receiveAll caller
+                        Expect.equal received (bytes "response") "what the caller received"
+                    }))
+
+            case "a caller that leaves is noticed while nothing is read" (fun () ->
+                withPair (fun connection caller ->
+                    task {
+                        do! Plain.send caller (bytes "request")
+                        caller.Dispose()
+                        do! eventually "it is reported" (fun () -> isClosed connection)
+                        let! result = read connection
+                        Expect.equal (text result.Buffer) "request" "what it had sent"
+                    }))
+
+            case "a reset fails the read that waits, and is reported" (fun () ->
+                withPair (fun connection caller ->
+                    task {
+                        let waiting = (input connection).ReadAsync().AsTask()
+                        Plain.reset caller
+                        let! _ = failure<ConnectionResetException> "the read" (fun () -> waiting)
+                        let! _ = failure<ConnectionResetException> "the next one" (fun () -> read connection)
+                        do! eventually "it is reported" (fun () -> isClosed connection)
+                    }))
+
+            case "a read that waits can be canceled, and so can the next one" (fun () ->
+                withPair (fun connection caller ->
+                    task {
+                        let waiting = (input connection).ReadAsync().AsTask()
+                        (input connection).CancelPendingRead()
+                        let! first = within "the read" waiting
+                        Expect.isTrue first.IsCanceled "the one that waits"
+                        (input connection).AdvanceTo first.Buffer.End
+                        (input connection).CancelPendingRead()
+                        let! second = read connection
+                        Expect.isTrue second.IsCanceled "the next one"
+                        (input connection).AdvanceTo second.Buffer.End
+                        use cancel = new CancellationTokenSource()
+                        let third = (input connection).ReadAsync(cancel.Token).AsTask()
+                        cancel.Cancel()
+                        let! _ = failure<OperationCanceledException> "by a token" (fun () -> third)
+                        do! Plain.send caller (bytes "still")
+                        let! last = read connection
+                        Expect.equal (last.IsCanceled, text last.Buffer) (false, "still") "afterwards"
+                    }))
+        ]
+
+let private writing =
+    testList
+        "writing"
+        [
+            case "what is written is sent when it is flushed" (fun () ->
+                withPair (fun connection caller ->
+                    task {
+                        let writer = output connection
+                        writer.Write(ReadOnlySpan(bytes "one "))
+                        Expect.equal writer.UnflushedBytes 4L "not flushed"
+                        Expect.equal caller.Available 0 "nothing is sent"
+                        writer.Write(ReadOnlySpan(bytes "two "))
+                        let! _ = flush connection
+                        let! _ = write connection (bytes "three")
+                        let! received = Plain.receive caller 13
+                        Expect.equal received (bytes "one two three") "what the caller received"
+                    }))
+
+            case "a flush waits for a caller that takes nothing, and loses nothing" (fun () ->
+                withPair (fun connection caller ->
+                    task {
+                        let content = Plain.noise 8_000_000
+                        let written = (output connection).WriteAsync(content.AsMemory()).AsTask()
+                        do! Absence.during (TimeSpan.FromMilliseconds 200.0) "all is written" (fun () -> Task.FromResult written.IsCompleted)
+                        let! received = Plain.receive caller content.Length
+                        let! result = within "the flush" written
+                        Expect.isFalse result.IsCompleted "it was sent"
+                        Expect.isTrue (received.AsSpan().SequenceEqual content) "what the caller received"
+                    }))
+
+            case "pieces of any size arrive in order, whichever threads write them" (fun () ->
+                withPair (fun connection caller ->
+                    task {
+                        let content = Plain.noise 3_000_000
+                        let received = Plain.receive caller content.Length
+                        let random = Random 2
+                        let mutable at = 0
+
+                        let loop =
+                            match connection.Features.Get<IEventLoopFeature>() with
+                            | null -> failtest "it is on no loop"
+                            | feature ->
+                                feature.ContinuesOnPool <- false
+                                // The only one.
+                                connection
+
+                        while at < content.Length do
+                            let size = min (content.Length - at) (1 + random.Next(if random.Next 8 = 0 then 100_000 else 500))
+                            let piece = content.AsMemory(at, size)
+                            at <- at + size
+                            let writer = output loop
+
+                            match random.Next 3 with
+                            | 0 ->
+                                let! _ = within "a write" (writer.WriteAsync(piece).AsTask())
+                                ()
+                            | 1 ->
+                                writer.Write piece.Span
+                                let! _ = flush loop
+                                ()
+                            | _ ->
+                                // Flushed with the next one.
+                                writer.Write piece.Span
+
+                        let! _ = flush connection
+                        let! received = within "the content" received
+                        Expect.isTrue (received.AsSpan().SequenceEqual content) "what the caller received"
+                    }))
+
+            case "what is flushed on the loop leaves at the end of the turn, also when the connection is closed in it" (fun () ->
+                withLoops 1 (fun loops ->
+                    task {
+                        let socket = Plain.listen 16
+                        use listener = new LoopListener(loops, socket, MemoryPool<byte>.Shared)
+
+                        for closes in [ false; true ] do
+                            use! caller = Plain.connect listener.EndPoint
+                            let! connection = accept listener
+
+                            let! before, closing =
+                                onLoop loops.All[0] (fun () ->
+                                    let writer = output connection
+                                    writer.Write(ReadOnlySpan(bytes "one "))
+                                    let first = writer.FlushAsync()
+                                    let second = writer.WriteAsync((bytes "two").AsMemory())
+                                    Expect.isTrue (first.IsCompleted && second.IsCompleted) "flushes that need not wait"
+                                    Thread.Sleep 20
+
+                                    caller.Available,
+                                    (if closes then connection.DisposeAsync().AsTask() else Task.CompletedTask))
+
+                            Expect.equal before 0 "nothing left in the turn"
+                            let! received = Plain.receive caller 7
+                            Expect.equal received (bytes "one two") "what the caller received"
+                            do! finishes "the close" closing
+                            connection.Abort()
+                    }))
+
+            case "a flush that waits can be canceled" (fun () ->
+                withPair (fun connection _ ->
+                    task {
+                        let written = (output connection).WriteAsync((Plain.noise 8_000_000).AsMemory()).AsTask()
+                        (output connection).CancelPendingFlush()
+                        let! result = within "the flush" written
+                        Expect.isTrue result.IsCanceled "by the call"
+                        use cancel = new CancellationTokenSource()
+                        let next = (output connection).WriteAsync((bytes "x").AsMemory(), cancel.Token).AsTask()
+                        cancel.Cancel()
+                        let! _ = failure<OperationCanceledException> "by a token" (fun () -> next)
+                        ()
+                    }))
+
+            case "a caller that resets the connection ends the flush that waits" (fun () ->
+                withPair (fun connection caller ->
+                    task {
+                        let written = (output connection).WriteAsync((Plain.noise 8_000_000).AsMemory()).AsTask()
+                        Plain.reset caller
+                        let! result = within "the flush" written
+                        Expect.isTrue result.IsCompleted "nobody takes it"
+                        let! result = write connection (bytes "more")
+                        Expect.isTrue result.IsCompleted "nor what comes later"
+                        do! eventually "it is reported" (fun () -> isClosed connection)
+                    }))
+        ]
+
+let private closing =
+    testList
+        "closing"
+        [
+            case "an abort fails whoever waits, and those who come later, and resets the connection" (fun () ->
+                withPair (fun connection caller ->
+                    task {
+                        let reading = (input connection).ReadAsync().AsTask()
+                        let writing = (output connection).WriteAsync((Plain.noise 8_000_000).AsMemory()).AsTask()
+                        connection.Abort(ConnectionAbortedException "enough")
+                        connection.Abort(ConnectionAbortedException "once more")
+                        let! error = failure<ConnectionAbortedException> "the read" (fun () -> reading)
+                        Expect.equal error.Message "enough" "the reason"
+                        let! result = within "the flush" writing
+                        Expect.isTrue result.IsCompleted "the flush"
+                        // A later read that would only wait has the server read again and again.
+                        let! _ = failure<ConnectionAbortedException> "a later read" (fun () -> read connection)
+                        let! later = write connection (bytes "x")
+                        Expect.isTrue later.IsCompleted "a later flush"
+                        do! eventually "it is reported" (fun () -> isClosed connection)
+                        let! error = failure<SocketException> "the caller" (fun () -> Plain.receiveAll caller)
+                        Expect.equal error.SocketErrorCode SocketError.ConnectionReset "the caller"
+                        do! connection.DisposeAsync()
+                    }))
+
+            case "the end of the connection waits for a caller that is slow to take the last bytes" (fun () ->
+                withPair (fun connection caller ->
+                    task {
+                        let content = Plain.noise 60_000
+                        let mutable sent = 0
+
+                        // Until the system takes no more, so that some is left with the connection.
+                        let mutable filling = true
+
+                        while filling do
+                            let flushing = (output connection).WriteAsync(content.AsMemory()).AsTask()
+                            sent <- sent + content.Length
+                            let! first = Task.WhenAny(flushing, Task.Delay 200)
+                            filling <- obj.ReferenceEquals(first, flushing)
+
+                        let closing = connection.DisposeAsync().AsTask()
+                        let! received = Plain.receiveAll caller
+                        do! finishes "the close" closing
+                        Expect.equal received.Length sent "what the caller received"
+                    }))
+
+            case "what a caller has sent and nobody has read does not cost it the response" (fun () ->
+                withPair (fun connection caller ->
+                    task {
+                        do! Plain.send caller (Plain.noise 50_000)
+                        let! _ = read connection
+                        let! _ = write connection (bytes "rejected")
+                        do! connection.DisposeAsync()
+                        let! received = Plain.receiveAll caller
+                        Expect.equal received (bytes "rejected") "what the caller received"
+                    }))
+
+            case "a read that waits when the connection is closed ends" (fun () ->
+                withPair (fun connection _ ->
+                    task {
+                        let waiting = (input connection).ReadAsync().AsTask()
+                        do! finishes "the close" (connection.DisposeAsync().AsTask())
+                        let! _ = failure<ConnectionAbortedException> "the read" (fun () -> waiting)
+                        do! eventually "it is reported" (fun () -> isClosed connection)
+                    }))
+        ]
+
+let private listening =
+    testList
+        "listening"
+        [
+            case "connections are dealt out evenly, with the addresses of both ends" (fun () ->
+                withLoops 4 (fun loops ->
+                    task {
+                        let socket = Plain.listen 512
+                        use listener = new LoopListener(loops, socket, MemoryPool<byte>.Shared)
+                        let callers = ResizeArray<Socket>()
+
+                        for _ in 1..101 do
+                            let! caller = Plain.connect listener.EndPoint
+                            callers.Add caller
+                            let! connection = accept listener
+                            Expect.equal connection.RemoteEndPoint caller.LocalEndPoint "the caller's address"
+                            Expect.equal connection.LocalEndPoint caller.RemoteEndPoint "the server's address"
+
+                        // The listener is one of its loop's sockets.
+                        let counts = [ for loop in loops.All -> loop.Sockets ]
+                        Expect.equal (List.sum counts) 102 "sockets"
+                        Expect.isLessThanOrEqual (List.max counts - List.min counts) 1 "the difference"
+
+                        for caller in callers do
+                            caller.Dispose()
+                    }))
+
+            case "a listener that is closed takes no more; what is open stays open" (fun () ->
+                withLoops 2 (fun loops ->
+                    task {
+                        let socket = Plain.listen 16
+                        let listener = new LoopListener(loops, socket, MemoryPool<byte>.Shared)
+                        use! caller = Plain.connect listener.EndPoint
+                        let! connection = accept listener
+                        use cancel = new CancellationTokenSource()
+                        let waiting = listener.AcceptAsync(cancel.Token).AsTask()
+                        cancel.Cancel()
+                        listener.Dispose()
+                        let! _ = failure<OperationCanceledException> "the one who waits" (fun () -> waiting)
+                        let! _ = failure<SocketException> "a caller" (fun () -> Plain.connect listener.EndPoint)
+                        let! _ = write connection (bytes "still")
+                        let! received = Plain.receive caller 5
+                        Expect.equal received (bytes "still") "what the caller received"
+                        connection.Abort()
+                    }))
+
+            case "features can be replaced" (fun () ->
+                withPair (fun connection _ ->
+                    task {
+                        let features = connection.Features
+                        Expect.isNotNull (features.Get<IMemoryPoolFeature>()) "one of its own"
+                        Expect.isNull (features.Get<IConnectionSocketFeature>()) "one that it has not"
+
+                        let pipe =
+                            { new IDuplexPipe with
+                                member _.Input = input connection
+                                member _.Output = output connection
+                            }
+
+                        connection.Transport <- pipe
+
+                        match features.Get<IConnectionTransportFeature>() with
+                        | null -> failtest "no transport"
+                        | feature -> Expect.isTrue (obj.ReferenceEquals(feature.Transport, pipe)) "the transport"
+
+                        let revision = features.Revision
+                        features.Set<string> "mine"
+                        Expect.equal (features.Get<string>()) "mine" "one that was added"
+                        Expect.notEqual features.Revision revision "the revision"
+                        Expect.equal (Seq.length features) 9 "all of them"
+                    }))
+
+            case "many callers at once, each with its own bytes, lose no wake-up" (fun () ->
+                withLoops 2 (fun loops ->
+                    task {
+                        let socket = Plain.listen 512
+                        use listener = new LoopListener(loops, socket, MemoryPool<byte>.Shared)
+
+                        let echo (connection: LoopConnection) : Task =
+                            task {
+                                match connection.Features.Get<IEventLoopFeature>() with
+                                | null -> failtest "it is on no loop"
+                                | loop -> loop.ContinuesOnPool <- false
+
+                                let mutable echoing = true
+
+                                while echoing do
+                                    let! result = (input connection).ReadAsync().ConfigureAwait false
+
+                                    let! _ = (output connection).WriteAsync(result.Buffer.ToArray()).ConfigureAwait false
+
+                                    (input connection).AdvanceTo result.Buffer.End
+                                    echoing <- not result.IsCompleted
+
+                                do! connection.DisposeAsync().ConfigureAwait false
+                            }
+
+                        use cancel = new CancellationTokenSource()
+                        let echoes = ResizeArray<Task>()
+
+                        let serving: Task =
+                            task {
+                                try
+                                    while true do
+                                        use! accepted = listener.AcceptAsync cancel.Token
+                                        echoes.Add(echo (accepted.Open()))
+                                with :? OperationCanceledException ->
+                                    ()
+                            }
+
+                        let talk seed : Task =
+                            task {
+                                use! caller = Plain.connect listener.EndPoint
+                                let random = Random(seed: int)
+
+                                for _ in 1..100 do
+                                    let content = Plain.noise (1 + random.Next(if random.Next 4 = 0 then 200_000 else 100))
+                                    let sending = Plain.send caller content
+                                    let! received = Plain.receive caller content.Length
+                                    do! sending
+                                    Expect.isTrue (received.AsSpan().SequenceEqual content) "the echo"
+                            }
+
+                        do! Task.WhenAll(Array.init 100 (fun seed -> Task.Run(fun () -> talk seed)))
+                        cancel.Cancel()
+                        do! finishes "the server" serving
+                        do! finishes "the echoes" (Task.WhenAll echoes)
+                        do! eventually "all sockets are gone" (fun () -> loops.All |> Seq.sumBy _.Sockets = 1)
+                    }))
+        ]
+
+[<Tests>]
+let tests =
+    testList "connections on event loops" [ reading; writing; closing; listening ]

@@ -1,0 +1,271 @@
+using System.Net;
+using System.Net.Sockets;
+using System.Runtime.InteropServices;
+using Kedge.Wire.Loops;
+
+namespace Kedge.Wire.Sockets;
+
+/// <summary>
+/// A non-blocking TCP socket whose readiness an <see cref="EventLoop"/> reports. Everything but the constructor and
+/// <see cref="Attach"/> is called under <see cref="Lock"/>, by any thread: an event that is reported while another
+/// thread finds the socket empty waits for the lock, and is not lost.
+/// </summary>
+internal sealed unsafe class LoopSocket
+{
+    // What one socket may receive in a turn before the others of the loop have theirs.
+    private const int MaxReceivedPerTurn = 256 * 1024;
+    private const int MaxReceivesPerTurn = 64;
+
+    private readonly FileDescriptor _socket;
+    private ulong _key;
+    private bool _isAttached;
+    private bool _hasSpecialEvents;
+    private long _turn;
+    private int _receivedInTurn;
+    private int _receivesInTurn;
+
+    /// <param name="socket">Non-blocking; owned by this from now on.</param>
+    public LoopSocket(EventLoop loop, FileDescriptor socket)
+    {
+        Loop = loop;
+        _socket = socket;
+    }
+
+    public EventLoop Loop { get; }
+
+    public Lock Lock { get; } = new();
+
+    /// <summary>Whether there may be something to receive. False until the next event reports something.</summary>
+    public bool IsReadable { get; private set; }
+
+    /// <summary>Whether there may be room to send.</summary>
+    public bool IsWritable { get; private set; }
+
+    public bool IsClosed { get; private set; }
+
+    /// <summary>
+    /// Whether the socket has received so much in the current turn of the loop that runs this that it should wait for
+    /// the next one.
+    /// </summary>
+    public bool HasHadItsTurn =>
+        EventLoop.Current is { } loop
+        && loop.Turn == _turn
+        && (_receivedInTurn >= MaxReceivedPerTurn || _receivesInTurn >= MaxReceivesPerTurn);
+
+    /// <summary>Opens a socket for outgoing connections.</summary>
+    /// <param name="keepAlive">See <see cref="TcpConnection"/>.</param>
+    /// <exception cref="SocketException">The system has none.</exception>
+    public static FileDescriptor Open(AddressFamily family, TimeSpan keepAlive)
+    {
+        var socket = new FileDescriptor(Libc.Socket(
+            family == AddressFamily.InterNetwork ? Libc.InetFamily : Libc.Inet6Family,
+            Libc.StreamSocket | Libc.NonBlocking | Libc.CloseOnExec,
+            0));
+        var seconds = (int)keepAlive.TotalSeconds;
+        SetOption(socket, Libc.TcpLevel, Libc.NoDelay, 1);
+        SetOption(socket, Libc.SocketLevel, Libc.KeepAlive, 1);
+        SetOption(socket, Libc.TcpLevel, Libc.KeepAliveIdle, seconds);
+        SetOption(socket, Libc.TcpLevel, Libc.KeepAliveInterval, seconds / 3);
+        SetOption(socket, Libc.TcpLevel, Libc.KeepAliveCount, 3);
+        return socket;
+    }
+
+    public static void SetOption(SafeHandle socket, int level, int name, int value) =>
+        _ = Libc.SetOption(socket, level, name, &value, sizeof(int));
+
+    /// <summary>Begins to connect. To be called before <see cref="Attach"/>.</summary>
+    /// <returns>The error number; 0 when it has begun, or has succeeded already.</returns>
+    public int Connect(IPEndPoint address)
+    {
+        var native = stackalloc byte[NativeAddress.MaxSize];
+        var size = NativeAddress.Write(address, new Span<byte>(native, NativeAddress.MaxSize));
+        if (Libc.Connect(_socket, native, size) == 0)
+        {
+            return 0;
+        }
+        // An interrupted one continues, too (connect(2)).
+        return Marshal.GetLastPInvokeError() is var error and not (Errno.InProgress or Errno.Interrupted) ? error : 0;
+    }
+
+    /// <summary>Has the loop report the socket's events, from what it is ready for now.</summary>
+    /// <exception cref="SocketException">The system has no room for it.</exception>
+    public void Attach(ILoopHandler handler)
+    {
+        var key = Loop.Add(
+            _socket, handler, LoopEvents.Readable | LoopEvents.Writable | LoopEvents.PeerEnded | LoopEvents.Urgent);
+        lock (Lock)
+        {
+            _key = key;
+            _isAttached = true;
+            if (IsClosed)
+            {
+                Loop.Remove(key);
+            }
+        }
+    }
+
+    /// <summary>Notes events, before they are acted upon.</summary>
+    public void Note(LoopEvents events)
+    {
+        const LoopEvents special =
+            LoopEvents.PeerEnded | LoopEvents.HungUp | LoopEvents.Error | LoopEvents.Urgent;
+        _hasSpecialEvents |= (events & special) != 0;
+        IsReadable |= (events & (LoopEvents.Readable | special)) != 0;
+        IsWritable |= (events & (LoopEvents.Writable | LoopEvents.HungUp | LoopEvents.Error)) != 0;
+    }
+
+    /// <summary>Receives what is there.</summary>
+    /// <param name="buffer">Not empty.</param>
+    /// <param name="error">The error number when -1 is returned; 0 = there is nothing yet.</param>
+    /// <returns>The number of bytes; 0 = the peer has ended its direction; -1 = there is nothing yet, or an error.
+    /// </returns>
+    public int Receive(Span<byte> buffer, out int error)
+    {
+        error = 0;
+        nint count;
+        fixed (byte* bytes = buffer)
+        {
+            do
+            {
+                count = Libc.Receive(_socket, bytes, buffer.Length, 0);
+            }
+            while (count < 0 && (error = Marshal.GetLastPInvokeError()) == Errno.Interrupted);
+        }
+        if (count >= 0)
+        {
+            error = 0;
+            // A short read means that there is no more, and the next event is still to come, unless an event that was
+            // noted before stands for something behind these bytes: the end, an error, or urgent data.
+            if (count > 0 && count < buffer.Length && !_hasSpecialEvents)
+            {
+                IsReadable = false;
+            }
+            Count((int)count);
+        }
+        else if (error == Errno.Again)
+        {
+            error = 0;
+            IsReadable = false;
+        }
+        return (int)count;
+    }
+
+    /// <summary>Whether a call of <see cref="Receive"/> would return something other than "nothing yet".</summary>
+    public bool HasSomething()
+    {
+        byte one;
+        if (!IsReadable)
+        {
+            return false;
+        }
+        if (Libc.Receive(_socket, &one, 1, Libc.Peek) < 0 && Marshal.GetLastPInvokeError() == Errno.Again)
+        {
+            IsReadable = false;
+        }
+        return IsReadable;
+    }
+
+    /// <summary>Sends as much as there is room for.</summary>
+    /// <param name="error">The error number when -1 is returned; 0 = there is no room.</param>
+    /// <returns>The number of bytes, or -1.</returns>
+    public int Send(ReadOnlySpan<byte> bytes, out int error)
+    {
+        error = 0;
+        nint count;
+        fixed (byte* first = bytes)
+        {
+            do
+            {
+                count = Libc.Send(_socket, first, bytes.Length, Libc.NoSignal);
+            }
+            while (count < 0 && (error = Marshal.GetLastPInvokeError()) == Errno.Interrupted);
+        }
+        if (count >= 0)
+        {
+            error = 0;
+        }
+        else if (error == Errno.Again)
+        {
+            error = 0;
+            IsWritable = false;
+        }
+        return (int)count;
+    }
+
+    /// <summary>The error that is pending on the socket; 0 = none. Also the outcome of connecting.</summary>
+    public int TakeError()
+    {
+        var value = 0;
+        var size = sizeof(int);
+        return Libc.GetOption(_socket, Libc.SocketLevel, Libc.SocketError, &value, &size) == 0
+            ? value
+            : Marshal.GetLastPInvokeError();
+    }
+
+    /// <summary>Copies struct tcp_info, as far as there is room and the system knows it.</summary>
+    /// <returns>How much of it; 0 = nothing.</returns>
+    public int CopyTcpInfo(Span<byte> info)
+    {
+        if (IsClosed)
+        {
+            return 0;
+        }
+        var size = info.Length;
+        fixed (byte* bytes = info)
+        {
+            return Libc.GetOption(_socket, Libc.TcpLevel, Libc.TcpInfo, bytes, &size) == 0 ? size : 0;
+        }
+    }
+
+    public IPEndPoint? LocalAddress()
+    {
+        var native = stackalloc byte[NativeAddress.MaxSize];
+        var size = NativeAddress.MaxSize;
+        return !IsClosed && Libc.GetName(_socket, native, &size) == 0
+            ? NativeAddress.Read(new ReadOnlySpan<byte>(native, size))
+            : null;
+    }
+
+    /// <summary>Closes the socket. May be called more than once.</summary>
+    /// <param name="resets">Whether the peer gets a reset, and what is not sent yet is discarded.</param>
+    public void Close(bool resets)
+    {
+        if (IsClosed)
+        {
+            return;
+        }
+        IsClosed = true;
+        IsReadable = IsWritable = false;
+        if (_isAttached)
+        {
+            Loop.Remove(_key);
+        }
+        if (resets)
+        {
+            // struct linger: on, for 0 seconds.
+            var linger = 1L;
+            _ = Libc.SetOption(_socket, Libc.SocketLevel, Libc.Linger, &linger, sizeof(long));
+        }
+        else
+        {
+            _ = Libc.Shutdown(_socket, Libc.ShutdownBoth);
+        }
+        _socket.Dispose();
+    }
+
+    private void Count(int received)
+    {
+        if (EventLoop.Current is not { } loop)
+        {
+            return;
+        }
+        if (loop.Turn != _turn)
+        {
+            _turn = loop.Turn;
+            _receivedInTurn = 0;
+            _receivesInTurn = 0;
+        }
+        _receivedInTurn += received;
+        _receivesInTurn++;
+    }
+}

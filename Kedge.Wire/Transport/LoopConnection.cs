@@ -1,0 +1,284 @@
+using System.Buffers;
+using System.Globalization;
+using System.IO.Pipelines;
+using System.Net;
+using System.Net.Sockets;
+using Kedge.Wire.Loops;
+using Kedge.Wire.Sockets;
+using Microsoft.AspNetCore.Connections;
+using Microsoft.AspNetCore.Connections.Features;
+using Microsoft.AspNetCore.Http.Features;
+
+namespace Kedge.Wire.Transport;
+
+/// <summary>A caller's connection on an event loop, as the server wants it.</summary>
+public sealed class LoopConnection : ConnectionContext,
+    IDuplexPipe,
+    IConnectionIdFeature,
+    IConnectionItemsFeature,
+    IConnectionTransportFeature,
+    IConnectionLifetimeFeature,
+    IConnectionEndPointFeature,
+    IMemoryPoolFeature,
+    IEventLoopFeature,
+    ITcpInfoFeature,
+    ILoopHandler
+{
+    internal static readonly Type[] OwnFeatures =
+    [
+        typeof(IConnectionIdFeature),
+        typeof(IConnectionItemsFeature),
+        typeof(IConnectionTransportFeature),
+        typeof(IConnectionLifetimeFeature),
+        typeof(IConnectionEndPointFeature),
+        typeof(IMemoryPoolFeature),
+        typeof(IEventLoopFeature),
+        typeof(ITcpInfoFeature),
+    ];
+
+    // How long the last bytes wait for a caller that takes nothing.
+    private static readonly TimeSpan CloseTimeout = TimeSpan.FromSeconds(10);
+
+    // What a caller has sent and nobody has read is discarded before the socket is closed, up to this: the system would
+    // reset the connection otherwise, and with it the last bytes on their way to the caller.
+    private const int MaxDiscarded = 1024 * 1024;
+
+    private static long _connections = DateTime.UtcNow.Ticks;
+
+    private readonly LoopSocket _socket;
+    private readonly LoopInput _input;
+    private readonly LoopOutput _output;
+    private readonly CancellationTokenSource _closed = new();
+    private int _isClosedReported;
+    private TaskCompletionSource? _sent;
+    private volatile bool _continuesOnPool = true;
+    private string? _id;
+    private EndPoint? _local;
+    private IDictionary<object, object?>? _items;
+
+    internal LoopConnection(LoopSocket socket, EndPoint? remote, MemoryPool<byte> memory)
+    {
+        _socket = socket;
+        _input = new LoopInput(this, socket);
+        _output = new LoopOutput(this, socket);
+        Transport = this;
+        Features = new ConnectionFeatures(this);
+        RemoteEndPoint = remote;
+        MemoryPool = memory;
+        ConnectionClosed = _closed.Token;
+    }
+
+    public override string ConnectionId
+    {
+        get => _id ??= Interlocked.Increment(ref _connections).ToString("X", CultureInfo.InvariantCulture);
+        set => _id = value;
+    }
+
+    public override IFeatureCollection Features { get; }
+
+    public override IDictionary<object, object?> Items
+    {
+        get => _items ??= new ConnectionItems();
+        set => _items = value;
+    }
+
+    public override IDuplexPipe Transport { get; set; }
+
+    public override CancellationToken ConnectionClosed { get; set; }
+
+    public override EndPoint? LocalEndPoint
+    {
+        get
+        {
+            if (_local is null)
+            {
+                lock (_socket.Lock)
+                {
+                    _local = _socket.LocalAddress();
+                }
+            }
+            return _local;
+        }
+        set => _local = value;
+    }
+
+    public override EndPoint? RemoteEndPoint { get; set; }
+
+    public MemoryPool<byte> MemoryPool { get; }
+
+    public bool ContinuesOnPool
+    {
+        get => _continuesOnPool;
+        set => _continuesOnPool = value;
+    }
+
+    PipeReader IDuplexPipe.Input => _input;
+
+    PipeWriter IDuplexPipe.Output => _output;
+
+    public int CopyTcpInfo(Span<byte> info)
+    {
+        lock (_socket.Lock)
+        {
+            return _socket.CopyTcpInfo(info);
+        }
+    }
+
+    public override void Abort() => Abort(new ConnectionAbortedException("the server aborted the connection"));
+
+    /// <summary>
+    /// Closes the connection with a reset. Reads fail with the reason, writes are ignored. Can be called at any time,
+    /// by any thread.
+    /// </summary>
+    public override void Abort(ConnectionAbortedException abortReason) => Break(abortReason);
+
+    /// <summary>Sends what was flushed, as long as the caller takes it, and closes the connection.</summary>
+    public override async ValueTask DisposeAsync()
+    {
+        _output.Complete();
+        _output.Continue();
+        await SendRestAsync();
+        bool endsRead, endsFlush;
+        lock (_socket.Lock)
+        {
+            Discard();
+            endsFlush = _output.Fail();
+            endsRead = _input.Fail(new ConnectionAbortedException("the connection was closed"));
+            _socket.Close(resets: false);
+        }
+        End(endsRead, endsFlush);
+        _input.Complete();
+        await base.DisposeAsync();
+    }
+
+    void ILoopHandler.OnEvents(LoopEvents events)
+    {
+        bool sends;
+        lock (_socket.Lock)
+        {
+            if (_socket.IsClosed)
+            {
+                return;
+            }
+            _socket.Note(events);
+            sends = _output.Unsent > 0;
+        }
+        if (sends)
+        {
+            _output.Continue();
+        }
+        _input.Continue(events);
+    }
+
+    /// <summary>Has the loop serve it.</summary>
+    /// <exception cref="SocketException">The system has no room for it.</exception>
+    internal void Start() => _socket.Attach(this);
+
+    /// <summary>The connection is of no further use.</summary>
+    internal void Break(Exception reason)
+    {
+        bool endsRead, endsFlush;
+        lock (_socket.Lock)
+        {
+            if (_socket.IsClosed)
+            {
+                return;
+            }
+            endsFlush = _output.Fail();
+            endsRead = _input.Fail(reason);
+            _socket.Close(resets: true);
+            OutputSent();
+        }
+        End(endsRead, endsFlush);
+    }
+
+    /// <summary>The caller's direction has ended, or failed. Under the lock.</summary>
+    internal void InputEnded() => ReportClosed();
+
+    /// <summary>There is nothing left to be sent. Under the lock.</summary>
+    internal void OutputSent() => _sent?.TrySetResult();
+
+    internal static IOException Failure(int error)
+    {
+        var cause = Errno.ToException(error);
+        return cause.SocketErrorCode is SocketError.ConnectionReset or SocketError.Shutdown
+            ? new ConnectionResetException(cause.Message, cause)
+            : new IOException(cause.Message, cause);
+    }
+
+    /// <summary>Waits until everything is sent, or the caller has taken nothing for some time.</summary>
+    private async Task SendRestAsync()
+    {
+        int unsent, before = int.MaxValue;
+        Task sent;
+        lock (_socket.Lock)
+        {
+            unsent = _socket.IsClosed ? 0 : _output.Unsent;
+            _sent = unsent == 0 ? null : new(TaskCreationOptions.RunContinuationsAsynchronously);
+            sent = _sent?.Task ?? Task.CompletedTask;
+        }
+        while (!sent.IsCompleted && unsent < before)
+        {
+            await sent.WaitAsync(CloseTimeout).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            before = unsent;
+            lock (_socket.Lock)
+            {
+                unsent = _output.Unsent;
+            }
+        }
+    }
+
+    private void End(bool endsRead, bool endsFlush)
+    {
+        if (endsRead)
+        {
+            _input.EndWait();
+        }
+        if (endsFlush)
+        {
+            _output.EndWait();
+        }
+        ReportClosed();
+    }
+
+    private void Discard()
+    {
+        if (!_socket.IsReadable || _socket.IsClosed)
+        {
+            return;
+        }
+        var buffer = ArrayPool<byte>.Shared.Rent(16 * 1024);
+        for (var discarded = 0; discarded < MaxDiscarded && _socket.IsReadable;)
+        {
+            var count = _socket.Receive(buffer, out _);
+            if (count <= 0)
+            {
+                break;
+            }
+            discarded += count;
+        }
+        ArrayPool<byte>.Shared.Return(buffer);
+    }
+
+    /// <summary>Never on the loop: what is called may be anything.</summary>
+    private void ReportClosed()
+    {
+        if (Interlocked.Exchange(ref _isClosedReported, 1) == 0)
+        {
+            ThreadPool.UnsafeQueueUserWorkItem(
+                static connection =>
+                {
+                    try
+                    {
+                        connection._closed.Cancel();
+                    }
+                    catch (AggregateException e)
+                    {
+                        connection._socket.Loop.Report(e);
+                    }
+                },
+                this,
+                preferLocal: false);
+        }
+    }
+}

@@ -1,0 +1,274 @@
+using System.IO.Pipelines;
+using System.Runtime.CompilerServices;
+using System.Threading.Tasks.Sources;
+using Kedge.Wire.Loops;
+using Kedge.Wire.Sockets;
+
+namespace Kedge.Wire.Transport;
+
+/// <summary>
+/// What a caller sends, read from its socket when the server asks for it: there is no buffer while it waits.
+/// </summary>
+internal sealed class LoopInput(LoopConnection connection, LoopSocket socket)
+    : PipeReader, IValueTaskSource<ReadResult>, ILoopWork
+{
+    // What is read from a peer that has ended its direction, to learn whether that was all. Others have to wait until
+    // the server reads.
+    private const int MaxAhead = 1024 * 1024;
+
+    // Guarded by the lock of the socket. Whoever clears the flag completes the wait, after the lock.
+    private bool _isWaiting;
+    private bool _isCanceled;
+    private bool _isCompleted;
+    private InputBuffer _buffer = new();
+    private Exception? _failure;
+    private ManualResetValueTaskSourceCore<ReadResult> _read;
+
+    /// <summary>Whether the peer's direction has been read to its end. Under the lock.</summary>
+    public bool HasEnded { get; private set; }
+
+    public override ValueTask<ReadResult> ReadAsync(CancellationToken cancellationToken = default)
+    {
+        if (cancellationToken.IsCancellationRequested)
+        {
+            return ValueTask.FromCanceled<ReadResult>(cancellationToken);
+        }
+        bool waitsForTurn;
+        ValueTask<ReadResult> read;
+        lock (socket.Lock)
+        {
+            ThrowIfWaiting();
+            waitsForTurn = socket.IsReadable && !_buffer.HasUnexamined && socket.HasHadItsTurn;
+            if (TryGet(fills: !waitsForTurn, out var result, out var failure))
+            {
+                return failure is null ? new(result) : ValueTask.FromException<ReadResult>(failure);
+            }
+            _isWaiting = true;
+            _read.Reset();
+            read = new(this, _read.Version);
+        }
+        if (waitsForTurn)
+        {
+            socket.Loop.Post(this);
+        }
+        return cancellationToken.CanBeCanceled ? WaitAsync(read, cancellationToken) : read;
+    }
+
+    public override bool TryRead(out ReadResult result)
+    {
+        Exception? failure;
+        lock (socket.Lock)
+        {
+            ThrowIfWaiting();
+            if (!TryGet(fills: true, out result, out failure))
+            {
+                return false;
+            }
+        }
+        return failure is null ? true : throw failure;
+    }
+
+    public override void AdvanceTo(SequencePosition consumed) => AdvanceTo(consumed, consumed);
+
+    public override void AdvanceTo(SequencePosition consumed, SequencePosition examined)
+    {
+        lock (socket.Lock)
+        {
+            if (!_isCompleted)
+            {
+                _buffer.Advance(consumed, examined);
+            }
+        }
+    }
+
+    public override void CancelPendingRead()
+    {
+        ReadResult result;
+        lock (socket.Lock)
+        {
+            if (!_isWaiting)
+            {
+                _isCanceled = true;
+                return;
+            }
+            _isWaiting = false;
+            result = new(_buffer.Content, isCanceled: true, HasEnded);
+        }
+        _read.RunContinuationsAsynchronously = true;
+        _read.SetResult(result);
+    }
+
+    public override void Complete(Exception? exception = null)
+    {
+        lock (socket.Lock)
+        {
+            _isCompleted = true;
+            _buffer.Clear();
+        }
+    }
+
+    /// <summary>The socket may have something. Called on the thread of the loop, after the event was noted.</summary>
+    public void Continue(LoopEvents events)
+    {
+        const LoopEvents ends = LoopEvents.PeerEnded | LoopEvents.HungUp | LoopEvents.Error;
+        var completes = false;
+        ReadResult result = default;
+        Exception? failure = null;
+        lock (socket.Lock)
+        {
+            if (_isWaiting && TryGet(fills: true, out result, out failure))
+            {
+                _isWaiting = false;
+                completes = true;
+            }
+            if ((events & ends) != 0)
+            {
+                ReadAhead();
+            }
+        }
+        if (completes)
+        {
+            _read.RunContinuationsAsynchronously = connection.ContinuesOnPool;
+            Complete(result, failure);
+        }
+    }
+
+    /// <summary>The next turn of a read that waits for it.</summary>
+    void ILoopWork.Run() => Continue(LoopEvents.None);
+
+    /// <summary>Reads fail from now on. Under the lock.</summary>
+    /// <returns>Whether <see cref="EndWait"/> is to be called after the lock.</returns>
+    public bool Fail(Exception failure)
+    {
+        _failure ??= failure;
+        var waits = _isWaiting;
+        _isWaiting = false;
+        return waits;
+    }
+
+    public void EndWait()
+    {
+        // Not here: whoever aborts a connection may hold locks.
+        _read.RunContinuationsAsynchronously = true;
+        _read.SetException(_failure!);
+    }
+
+    ReadResult IValueTaskSource<ReadResult>.GetResult(short token) => _read.GetResult(token);
+
+    ValueTaskSourceStatus IValueTaskSource<ReadResult>.GetStatus(short token) => _read.GetStatus(token);
+
+    void IValueTaskSource<ReadResult>.OnCompleted(
+        Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) =>
+        _read.OnCompleted(continuation, state, token, flags);
+
+    /// <summary>Under the lock.</summary>
+    /// <param name="fills">Whether the socket may be read.</param>
+    /// <returns>False when there is nothing yet.</returns>
+    private bool TryGet(bool fills, out ReadResult result, out Exception? failure)
+    {
+        result = default;
+        failure = null;
+        if (_isCompleted)
+        {
+            failure = new InvalidOperationException("the reader was completed");
+            return true;
+        }
+        if (!_isCanceled && !_buffer.HasUnexamined && !HasEnded && _failure is null)
+        {
+            if (!fills || !Fill())
+            {
+                return false;
+            }
+        }
+        failure = _failure;
+        if (failure is null)
+        {
+            result = new(_buffer.Content, _isCanceled, HasEnded);
+            _isCanceled = false;
+        }
+        return true;
+    }
+
+    /// <summary>Receives once. Under the lock.</summary>
+    /// <returns>Whether that changed anything.</returns>
+    private bool Fill()
+    {
+        if (!socket.IsReadable)
+        {
+            return false;
+        }
+        var count = socket.Receive(_buffer.Room(), out var error);
+        _buffer.Filled(Math.Max(0, count));
+        if (count > 0)
+        {
+            return true;
+        }
+        if (count < 0 && error == 0)
+        {
+            return false;
+        }
+        if (count == 0)
+        {
+            HasEnded = true;
+        }
+        else
+        {
+            _failure = LoopConnection.Failure(error);
+        }
+        connection.InputEnded();
+        return true;
+    }
+
+    /// <summary>
+    /// The server may be busy with a request and read nothing, and yet it wants to know when the caller has left. Under
+    /// the lock.
+    /// </summary>
+    private void ReadAhead()
+    {
+        while (!_isCompleted && !HasEnded && _failure is null && _buffer.Length < MaxAhead && Fill())
+        {
+        }
+    }
+
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    private async ValueTask<ReadResult> WaitAsync(ValueTask<ReadResult> read, CancellationToken cancel)
+    {
+        await using var registration = cancel.UnsafeRegister(
+            static (self, cancel) => ((LoopInput)self!).CancelRead(cancel), this);
+        return await read;
+    }
+
+    private void ThrowIfWaiting()
+    {
+        if (_isWaiting)
+        {
+            throw new InvalidOperationException("the connection is being read from already");
+        }
+    }
+
+    private void CancelRead(CancellationToken cancel)
+    {
+        lock (socket.Lock)
+        {
+            if (!_isWaiting)
+            {
+                return;
+            }
+            _isWaiting = false;
+        }
+        _read.RunContinuationsAsynchronously = true;
+        _read.SetException(new OperationCanceledException(cancel));
+    }
+
+    private void Complete(ReadResult result, Exception? failure)
+    {
+        if (failure is null)
+        {
+            _read.SetResult(result);
+        }
+        else
+        {
+            _read.SetException(failure);
+        }
+    }
+}

@@ -1,0 +1,260 @@
+using System.IO.Pipelines;
+using System.Threading.Tasks.Sources;
+using Kedge.Wire.Loops;
+using Kedge.Wire.Sockets;
+
+namespace Kedge.Wire.Transport;
+
+/// <summary>
+/// What is sent to a caller. What is flushed on the thread of the loop leaves at the end of the turn, in one piece;
+/// what is flushed elsewhere, at once.
+/// </summary>
+internal sealed class LoopOutput(LoopConnection connection, LoopSocket socket)
+    : PipeWriter, IValueTaskSource<FlushResult>, ILoopWork
+{
+    // What is collected until the end of the turn.
+    private const int MaxGathered = 64 * 1024;
+
+    // A flush waits while more than this could not be sent, until half of it is left.
+    private const int MaxUnsent = 64 * 1024;
+
+    // What is not flushed yet belongs to the one who writes, and is not touched by the loop.
+    private OutputBytes _written;
+
+    // Guarded by the lock of the socket. Whoever clears the flag completes the wait, after the lock.
+    private OutputBytes _unsent;
+    private bool _isWaiting;
+    private bool _isCanceled;
+    private bool _isCompleted;
+    private bool _isPutOff;
+    private ManualResetValueTaskSourceCore<FlushResult> _flush;
+
+    public override bool CanGetUnflushedBytes => true;
+
+    public override long UnflushedBytes => _written.Length;
+
+    /// <summary>How many flushed bytes are still to be sent. Under the lock.</summary>
+    public int Unsent => _unsent.Length;
+
+    public override Memory<byte> GetMemory(int sizeHint = 0) => _written.Room(sizeHint);
+
+    public override Span<byte> GetSpan(int sizeHint = 0) => _written.Room(sizeHint).Span;
+
+    public override void Advance(int bytes) => _written.Added(bytes);
+
+    public override ValueTask<FlushResult> FlushAsync(CancellationToken cancellationToken = default) =>
+        WriteAsync(default, cancellationToken);
+
+    public override ValueTask<FlushResult> WriteAsync(
+        ReadOnlyMemory<byte> source, CancellationToken cancellationToken = default)
+    {
+        if (cancellationToken.IsCancellationRequested)
+        {
+            return ValueTask.FromCanceled<FlushResult>(cancellationToken);
+        }
+        ValueTask<FlushResult> flush;
+        int error;
+        lock (socket.Lock)
+        {
+            if (_isWaiting)
+            {
+                throw new InvalidOperationException("the connection is being flushed already");
+            }
+            error = Take(source.Span);
+            var result = Result(_isCanceled);
+            _isCanceled = false;
+            if (error == 0 && (result.IsCanceled || _unsent.Length <= MaxUnsent))
+            {
+                return new(result);
+            }
+            if (error == 0)
+            {
+                _isWaiting = true;
+                _flush.Reset();
+            }
+            flush = error == 0 ? new(this, _flush.Version) : new(new FlushResult(isCanceled: false, isCompleted: true));
+        }
+        if (error != 0)
+        {
+            connection.Break(LoopConnection.Failure(error));
+            return flush;
+        }
+        return cancellationToken.CanBeCanceled ? WaitAsync(flush, cancellationToken) : flush;
+    }
+
+    public override void CancelPendingFlush()
+    {
+        lock (socket.Lock)
+        {
+            if (!_isWaiting)
+            {
+                _isCanceled = true;
+                return;
+            }
+            _isWaiting = false;
+        }
+        _flush.RunContinuationsAsynchronously = true;
+        _flush.SetResult(new(isCanceled: true, isCompleted: false));
+    }
+
+    /// <summary>Sends what was written; does not wait for it.</summary>
+    public override void Complete(Exception? exception = null)
+    {
+        int error;
+        lock (socket.Lock)
+        {
+            if (_isCompleted)
+            {
+                return;
+            }
+            error = Take([]);
+            _isCompleted = true;
+        }
+        if (error != 0)
+        {
+            connection.Break(LoopConnection.Failure(error));
+        }
+    }
+
+    /// <summary>Sends what it can of what is to be sent. Called when there may be room.</summary>
+    public void Continue()
+    {
+        bool completes;
+        int error;
+        lock (socket.Lock)
+        {
+            error = SendUnsent();
+            completes = error == 0 && _isWaiting && _unsent.Length <= MaxUnsent / 2;
+            _isWaiting &= !completes;
+            if (_unsent.Length == 0)
+            {
+                connection.OutputSent();
+            }
+        }
+        if (completes)
+        {
+            _flush.RunContinuationsAsynchronously = connection.ContinuesOnPool || !socket.Loop.IsCurrent;
+            _flush.SetResult(default);
+        }
+        if (error != 0)
+        {
+            connection.Break(LoopConnection.Failure(error));
+        }
+    }
+
+    /// <summary>The end of a turn.</summary>
+    void ILoopWork.Run()
+    {
+        lock (socket.Lock)
+        {
+            _isPutOff = false;
+        }
+        Continue();
+    }
+
+    /// <summary>Sends what it can, drops the rest, and everything that is still written. Under the lock.</summary>
+    /// <returns>Whether <see cref="EndWait"/> is to be called after the lock.</returns>
+    public bool Fail()
+    {
+        SendUnsent();
+        _unsent.Clear();
+        var waits = _isWaiting;
+        _isWaiting = false;
+        return waits;
+    }
+
+    public void EndWait()
+    {
+        // Not here: whoever aborts a connection may hold locks.
+        _flush.RunContinuationsAsynchronously = true;
+        _flush.SetResult(new(isCanceled: false, isCompleted: true));
+    }
+
+    FlushResult IValueTaskSource<FlushResult>.GetResult(short token) => _flush.GetResult(token);
+
+    ValueTaskSourceStatus IValueTaskSource<FlushResult>.GetStatus(short token) => _flush.GetStatus(token);
+
+    void IValueTaskSource<FlushResult>.OnCompleted(
+        Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) =>
+        _flush.OnCompleted(continuation, state, token, flags);
+
+    private FlushResult Result(bool isCanceled) => new(isCanceled, socket.IsClosed || _isCompleted);
+
+    /// <summary>Takes over what was written, and more, and sends it or puts that off. Under the lock.</summary>
+    /// <returns>The error number; 0 = none.</returns>
+    private int Take(ReadOnlySpan<byte> more)
+    {
+        if (socket.IsClosed || _isCompleted)
+        {
+            _written.Clear();
+            return 0;
+        }
+        _unsent.TakeOver(ref _written);
+        if (_unsent.Length + more.Length == 0)
+        {
+            return 0;
+        }
+        if (socket.Loop.IsCurrent && _unsent.Length + more.Length <= MaxGathered)
+        {
+            _unsent.Add(more);
+            if (!_isPutOff)
+            {
+                _isPutOff = true;
+                socket.Loop.AtEndOfTurn(this);
+            }
+            return 0;
+        }
+        if (SendUnsent() is var error and not 0)
+        {
+            return error;
+        }
+        while (more.Length > 0 && _unsent.Length == 0 && socket.IsWritable)
+        {
+            var count = socket.Send(more, out error);
+            if (error != 0)
+            {
+                return error;
+            }
+            more = more[Math.Max(0, count)..];
+        }
+        _unsent.Add(more);
+        return 0;
+    }
+
+    /// <summary>Under the lock.</summary>
+    /// <returns>The error number; 0 = none.</returns>
+    private int SendUnsent()
+    {
+        while (_unsent.Length > 0 && socket.IsWritable)
+        {
+            var count = socket.Send(_unsent.Span, out var error);
+            if (error != 0)
+            {
+                return error;
+            }
+            _unsent.Sent(Math.Max(0, count));
+        }
+        return 0;
+    }
+
+    private async ValueTask<FlushResult> WaitAsync(ValueTask<FlushResult> flush, CancellationToken cancel)
+    {
+        await using var registration = cancel.UnsafeRegister(
+            static (self, cancel) => ((LoopOutput)self!).CancelFlush(cancel), this);
+        return await flush;
+    }
+
+    private void CancelFlush(CancellationToken cancel)
+    {
+        lock (socket.Lock)
+        {
+            if (!_isWaiting)
+            {
+                return;
+            }
+            _isWaiting = false;
+        }
+        _flush.RunContinuationsAsynchronously = true;
+        _flush.SetException(new OperationCanceledException(cancel));
+    }
+}
