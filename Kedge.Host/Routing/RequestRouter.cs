@@ -25,6 +25,7 @@ public sealed class RequestRouter : IDisposable
     private readonly HealthPolicy _adhocPolicy;
     private readonly ProxyTelemetry _telemetry;
     private readonly Lock _applying = new();
+    private readonly ClientAddresses _clients;
     private readonly LocalReply _noRoute;
     private readonly RouteAnswer? _plainDefault;
     private ServingState _state = new(Configuration.Empty, PerProtocol.Both<Backend[]>([]), null);
@@ -42,6 +43,7 @@ public sealed class RequestRouter : IDisposable
         _adhoc = adhoc;
         _adhocPolicy = HealthPolicy.ConnectBackoffOnly(options.FailedTargetBackoff);
         _telemetry = telemetry;
+        _clients = new(options.TrustedProxies);
         _noRoute = LocalReply.NoRoute with { HttpStatus = options.NoRouteStatus };
         _plainDefault = options.PlainDefault.Redirect is { Value: var redirect }
             ? RouteAnswer.Of(RouteAction.NewRedirects(redirect), new Dictionary<string, byte[]>())
@@ -103,6 +105,14 @@ public sealed class RequestRouter : IDisposable
         {
             return PlainDefault(view, record);
         }
+        // First of all: who is in the wrong network costs nothing more, such as the verification of a token.
+        var address = match.Rule is { Info.Demands: var demands } && Access.AddressMatters(demands)
+            ? _clients.Of(context)
+            : null;
+        if (match.Rule is { Info.Demands: var networks } && !Access.AdmitsAddress(networks, address))
+        {
+            return LocalReply.WrongNetwork;
+        }
         // What kedge answers itself in clear text is for everyone, and a token for it would be on its way already.
         if (answer is not null
             && view.Listener == Listener.Plain
@@ -111,7 +121,7 @@ public sealed class RequestRouter : IDisposable
             return Answer(answer, view, record);
         }
         // Before any other reply, so that only callers who are authorized learn what exists.
-        if (await _authorizer.AuthorizeAsync(context, match.Rule?.Info) is { } refusal)
+        if (await _authorizer.AuthorizeAsync(context, match.Rule?.Info, address) is { } refusal)
         {
             return refusal;
         }
