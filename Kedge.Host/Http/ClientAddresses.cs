@@ -1,6 +1,5 @@
 using System.Net;
 using Kedge.Domain;
-using Microsoft.AspNetCore.Http.Features;
 
 namespace Kedge.Host.Http;
 
