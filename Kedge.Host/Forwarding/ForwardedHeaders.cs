@@ -38,7 +38,9 @@ internal sealed class ForwardedHeaders(ForwardingOptions options)
         var incoming = context.Request.Headers;
         // Not the request's scheme, which a client may choose in HTTP/2.
         var isTls = context.Features.Get<ITlsHandshakeFeature>() is not null;
-        var peer = context.Connection.RemoteIpAddress is { } address ? ClientAddress.unmapped(address).ToString() : "unknown";
+        var peer = context.Connection.RemoteIpAddress is { } address
+            ? ClientAddress.unmapped(address).ToString()
+            : "unknown";
         if (isTrusted
             && incoming.TryGetValue(ProxyHeaders.ForwardedFor, out var chain)
             && !StringValues.IsNullOrEmpty(chain))
