@@ -2,6 +2,7 @@ namespace Kedge.Domain
 
 open System
 open System.Collections.Generic
+open System.Net
 
 /// What the server's flags require of every caller. Without requirements everyone who can connect is allowed. See
 /// docs/authorization.md.
@@ -24,10 +25,32 @@ type ServerDemands private (token: bool, requiredPerm: string, anyPerms: string 
 
 /// What a route or ad-hoc rule requires beyond the server's flags, ready to use.
 [<Sealed>]
-type RouteDemands private (anonymous: bool, anyPerms: string array, allPerms: string array, sans: SanMatcher array) =
+type RouteDemands
+    private
+    (
+        anonymous: bool,
+        anyPerms: string array,
+        allPerms: string array,
+        sans: SanMatcher array,
+        networks: AddressSet | null,
+        isBoundToNetworks: bool
+    ) =
+
+    // Validation has parsed the texts.
+    static let addresses (networks: string list) =
+        networks
+        |> Seq.map (AddressSet.TryParse >> Result.defaultValue AddressSet.Empty)
+        |> AddressSet.Union
 
     /// Nothing beyond the server's requirements.
-    static member val None = RouteDemands(false, [||], [||], [||])
+    static member val None = RouteDemands(false, [||], [||], [||], null, false)
+
+    /// The addresses that a rule admits; null = all, because it says nothing about them. Denied ones are not among them.
+    static member NetworksOf(rule: Decoded.Authorization) : AddressSet | null =
+        match rule.ClientNetworks, rule.DeniedClientNetworks with
+        | [], [] -> null
+        | [], denied -> AddressSet.All.Except(addresses denied)
+        | allowed, denied -> (addresses allowed).Except(addresses denied)
 
     static member Of(authorization: Decoded.Authorization option) : RouteDemands =
         match authorization with
@@ -37,10 +60,14 @@ type RouteDemands private (anonymous: bool, anyPerms: string array, allPerms: st
             let anyPerms = List.toArray rule.AnyPerms
             let allPerms = List.toArray rule.AllPerms
             // Validation rejects `anonymous` along with a requirement. Should both get here, the requirement counts.
-            let anonymous =
-                rule.Anonymous && anyPerms.Length + allPerms.Length + sans.Length = 0
+            let networks = RouteDemands.NetworksOf rule
 
-            RouteDemands(anonymous, anyPerms, allPerms, sans)
+            let anonymous =
+                rule.Anonymous
+                && anyPerms.Length + allPerms.Length + sans.Length = 0
+                && isNull networks
+
+            RouteDemands(anonymous, anyPerms, allPerms, sans, networks, not rule.ClientNetworks.IsEmpty)
 
     /// The requirements in a few words, for reports and pages.
     static member Describe(authorization: Decoded.Authorization option) : string =
@@ -57,6 +84,12 @@ type RouteDemands private (anonymous: bool, anyPerms: string array, allPerms: st
 
                 if not authorization.ClientCertSans.IsEmpty then
                     "a client certificate for " + String.concat ", " authorization.ClientCertSans
+
+                if not authorization.ClientNetworks.IsEmpty then
+                    "an address in " + String.concat ", " authorization.ClientNetworks
+
+                if not authorization.DeniedClientNetworks.IsEmpty then
+                    "no address in " + String.concat ", " authorization.DeniedClientNetworks
             ]
             |> function
                 | [] -> "as the server's flags require"
@@ -67,6 +100,15 @@ type RouteDemands private (anonymous: bool, anyPerms: string array, allPerms: st
     member internal _.AnyPerms = anyPerms
     member internal _.AllPerms = allPerms
     member internal _.Sans = sans
+    /// The addresses that callers may have; null = any.
+    member internal _.Networks = networks
+
+    /// The same, for callers with any address.
+    member internal _.Anywhere =
+        RouteDemands(anonymous, anyPerms, allPerms, sans, null, false)
+
+    /// Whether callers must come from certain networks. Networks that are only denied leave nearly all others.
+    member _.IsBoundToNetworks = isBoundToNetworks
 
 /// What is known about the caller's token.
 type TokenState =
@@ -83,10 +125,13 @@ type TokenState =
 
 /// Who sends the request.
 [<Struct>]
-type Caller(token: TokenState, certificate: (SubjectAltName array) | null) =
+type Caller(token: TokenState, certificate: (SubjectAltName array) | null, address: IPAddress | null) =
 
-    /// A caller without a client certificate.
-    new(token: TokenState) = Caller(token, null)
+    /// A caller whose address does not matter.
+    new(token: TokenState, certificate: (SubjectAltName array) | null) = Caller(token, certificate, null)
+
+    /// A caller without a client certificate, whose address does not matter.
+    new(token: TokenState) = Caller(token, null, null)
 
     member _.Token =
         match box token with
@@ -96,6 +141,9 @@ type Caller(token: TokenState, certificate: (SubjectAltName array) | null) =
     /// The names in the client certificate, whose chain and purpose the handshake has verified. Null without a
     /// certificate.
     member _.Certificate = certificate
+
+    /// Where the caller is. Null when that is not known, which meets no demand.
+    member _.Address = address
 
 /// Whether a caller may use a route. Reasons are for the caller: they contain no part of a token or certificate, and
 /// nothing that the caller does not know except the names of missing permissions.
@@ -177,11 +225,28 @@ type Access private () =
     /// Whether the decision depends on the names in the caller's certificate. If not, they need not be read.
     static member CertificateMatters(route: RouteDemands) : bool = not route.Anonymous && route.Sans.Length > 0
 
-    /// The token is checked first, then the certificate. A certificate that is missing or has another name is
+    /// Whether the decision depends on the caller's address. If not, it need not be known.
+    static member AddressMatters(route: RouteDemands) : bool = not (isNull route.Networks)
+
+    /// Whether callers with this address may use the route, if they meet its other demands.
+    static member AdmitsAddress(route: RouteDemands, address: IPAddress | null) : bool =
+        match route.Networks with
+        | null -> true
+        | networks ->
+            match address with
+            | null -> false
+            | address -> networks.Contains address
+
+    /// The reason for a caller whose address the route does not admit. It does not say which it admits.
+    static member WrongNetwork = Forbidden "not from this network"
+
+    /// The address is checked first, then the token, then the certificate. A certificate that is missing or has another name is
     /// forbidden: a 401 would ask for a token, which could not help. Allocates nothing for a caller who is allowed.
     static member Decide(server: ServerDemands, route: RouteDemands, caller: Caller) : AccessDecision =
         if route.Anonymous then
             Allowed
+        elif not (Access.AdmitsAddress(route, caller.Address)) then
+            Access.WrongNetwork
         else
             let byToken =
                 if Access.TokenMatters(server, route) then
@@ -197,6 +262,11 @@ type Access private () =
                 | _ -> Forbidden "the client certificate has none of the names that may use this"
             | decision -> decision
 
-    /// Whether anyone is allowed, without a token or certificate (except a certificate that the listener requires).
-    static member IsOpen(server: ServerDemands, route: RouteDemands) : bool =
-        Access.Decide(server, route, Caller NoToken).IsAllowed
+    /// Whether anyone is allowed, without a token or certificate (except a certificate that the listener requires). With
+    /// `networksSuffice`, a route that admits certain networks alone is not open.
+    static member IsOpen(server: ServerDemands, route: RouteDemands, networksSuffice: bool) : bool =
+        not (networksSuffice && route.IsBoundToNetworks)
+        && Access.Decide(server, route.Anywhere, Caller NoToken).IsAllowed
+
+    /// As above; networks do not suffice.
+    static member IsOpen(server: ServerDemands, route: RouteDemands) : bool = Access.IsOpen(server, route, false)

@@ -32,6 +32,10 @@ type Authorization =
         AllPerms: string list
         /// The client certificate has one of these names (DNS, URI, email; exact or leading `*.`); empty = no demand.
         ClientCertSans: string list
+        /// The caller's address is in one of these networks; empty = no demand.
+        ClientNetworks: string list
+        /// The caller's address is in none of these networks, whatever the other list says.
+        DeniedClientNetworks: string list
         /// Opens the route to everyone, whatever the flags demand. Excludes the other fields.
         Anonymous: bool
     }

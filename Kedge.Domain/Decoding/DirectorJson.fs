@@ -23,6 +23,8 @@ module internal DirectorJson =
                 let! anyPerms = field "any_perms" (list text)
                 and! allPerms = field "all_perms" (list text)
                 and! sans = field "client_cert_sans" (list text)
+                and! networks = field "client_networks" (list text)
+                and! denied = field "denied_client_networks" (list text)
                 and! anonymous = field "anonymous" flag
 
                 return
@@ -30,6 +32,8 @@ module internal DirectorJson =
                         AnyPerms = anyPerms
                         AllPerms = allPerms
                         ClientCertSans = sans
+                        ClientNetworks = networks
+                        DeniedClientNetworks = denied
                         Anonymous = anonymous
                     }
             }

@@ -89,6 +89,8 @@ module Encode =
         writeTexts json "any_perms" value.AnyPerms
         writeTexts json "all_perms" value.AllPerms
         writeTexts json "client_cert_sans" value.ClientCertSans
+        writeTexts json "client_networks" value.ClientNetworks
+        writeTexts json "denied_client_networks" value.DeniedClientNetworks
         writeBool json "anonymous" value.Anonymous
 
     let private writeRewrite (json: Utf8JsonWriter) (rewrite: Rewrite) =

@@ -167,40 +167,24 @@ module Diff =
             yield! List.map Added newIndexes
         ]
 
-    /// Requests that go elsewhere: at least one for each route that loses requests and for each that gains requests.
-    let private moves
+    /// Records requests that go elsewhere: for each pair of routes with different outcomes between which some request
+    /// moves, at least one, unless nobody wants to know of the pair. Pairs with "none" are among them.
+    let private eachMove
         (semantics: RouteSemantics<'route, 'request>)
         (before: Side<_, 'request>)
         (after: Side<_, 'request>)
+        (isKnown: int -> int -> bool)
+        (record: int -> int -> 'request -> unit)
         =
         let space =
             RouteSemantics.space semantics (Seq.append before.Conditions after.Conditions)
 
-        let found = List<Move<'request>>()
-        let loses = Array.zeroCreate<bool> before.Routes.Length
-        let gains = Array.zeroCreate<bool> after.Routes.Length
-
         let tryRequest (request: 'request) =
             let old = before.Winner request
             let current = after.Winner request
-            let isMove = before.OutcomeOf old <> after.OutcomeOf current
 
-            if isMove then
-                let isNew = (old >= 0 && not loses[old]) || (current >= 0 && not gains[current])
-
-                if old >= 0 then
-                    loses[old] <- true
-
-                if current >= 0 then
-                    gains[current] <- true
-
-                if isNew then
-                    found.Add
-                        {
-                            Request = request
-                            Before = old
-                            After = current
-                        }
+            if before.OutcomeOf old <> after.OutcomeOf current then
+                record old current request
 
         let tryConditions conditions =
             for point in space.Representatives conditions do
@@ -220,7 +204,7 @@ module Diff =
                 twinAfter[old] > current
                 && twinBefore[current] > old
                 && before.OutcomeIds[old] <> after.OutcomeIds[current]
-                && not (loses[old] && gains[current])
+                && not (isKnown old current)
             then
                 match RequestConditions.meet before.Conditions[old] after.Conditions[current] with
                 | Some both -> tryConditions both
@@ -262,7 +246,69 @@ module Diff =
                     tryAll (lookUp oldByHost host) (lookUp newByHost wide)
                     tryAll (lookUp oldByHost wide) (lookUp newByHost host)
 
+    /// Requests that go elsewhere: at least one for each route that loses requests and for each that gains requests.
+    let private moves
+        (semantics: RouteSemantics<'route, 'request>)
+        (before: Side<_, 'request>)
+        (after: Side<_, 'request>)
+        =
+        let found = List<Move<'request>>()
+        let loses = Array.zeroCreate<bool> before.Routes.Length
+        let gains = Array.zeroCreate<bool> after.Routes.Length
+
+        let record old current request =
+            let isNew = (old >= 0 && not loses[old]) || (current >= 0 && not gains[current])
+
+            if old >= 0 then
+                loses[old] <- true
+
+            if current >= 0 then
+                gains[current] <- true
+
+            if isNew then
+                found.Add
+                    {
+                        Request = request
+                        Before = old
+                        After = current
+                    }
+
+        eachMove semantics before after (fun old current -> loses[old] && gains[current]) record
         found
+
+    /// For each two demands of which some request met the first and now meets the second, such a request with its routes.
+    /// Requests that no route took, or that none takes now, are not compared: nobody was, or is, admitted.
+    let demands (semantics: RouteSemantics<'route, 'request>) (before: 'route array) (after: 'route array) =
+        let onlyDemands =
+            { semantics with
+                Outcome =
+                    fun route ->
+                        { Outcome.ToBackend "any" with
+                            Demands = (semantics.Outcome route).Demands
+                        }
+            }
+
+        let before, after = sides onlyDemands before after
+        let found = Dictionary<struct (int * int), Move<'request>>()
+
+        let record old current request =
+            if old >= 0 && current >= 0 then
+                found.TryAdd(
+                    struct (before.OutcomeIds[old], after.OutcomeIds[current]),
+                    {
+                        Request = request
+                        Before = old
+                        After = current
+                    }
+                )
+                |> ignore
+
+        let isKnown old current = found.ContainsKey(struct (before.OutcomeIds[old], after.OutcomeIds[current]))
+
+        if before.OutcomeIds |> Seq.append after.OutcomeIds |> Seq.distinct |> Seq.length > 1 then
+            eachMove onlyDemands before after isKnown record
+
+        List.ofSeq found.Values
 
     /// How two tables differ; empty when every request has the same outcome and no route was added, removed or changed.
     let routes (semantics: RouteSemantics<'route, 'request>) (before: 'route array) (after: 'route array) =

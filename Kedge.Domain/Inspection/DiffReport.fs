@@ -113,6 +113,39 @@ type DiffReport private () =
         Diff.routes semantics (semantics.Routes before.Director) (semantics.Routes after.Director)
         |> List.map difference
 
+    /// Whom routes admit who did not use to be admitted, and the other way round. In both directions, if there are both.
+    static let access (before: Configuration) (after: Configuration) (semantics: RouteSemantics<'route, 'request>) =
+        let demands (configuration: Configuration) index =
+            let routes = semantics.Routes configuration.Director
+            RouteDemands.Of (semantics.Outcome routes[index]).Demands
+
+        let entry = routeEntry semantics.Protocol
+
+        [
+            for move in Diff.demands semantics (semantics.Routes before.Director) (semantics.Routes after.Director) do
+                let was, now = demands before move.Before, demands after move.After
+                let request = RequestText.render (semantics.Wrap move.Request)
+
+                let difference kind (caller: WitnessCaller option) =
+                    match caller with
+                    | Some caller ->
+                        [
+                            Difference(
+                                kind,
+                                entry before move.Before,
+                                entry after move.After,
+                                request,
+                                Admission.decide was caller,
+                                Admission.decide now caller,
+                                caller.Text
+                            )
+                        ]
+                    | None -> []
+
+                yield! difference "access-loosened" (Admission.onlyAdmittedBy now was)
+                yield! difference "access-tightened" (Admission.onlyAdmittedBy was now)
+        ]
+
     /// Requests with a given authority that no route takes, before and after.
     static let unroutedRequests
         (before: Configuration)
@@ -199,6 +232,8 @@ type DiffReport private () =
         [|
             yield! routes before after RouteSemantics.http
             yield! routes before after RouteSemantics.grpc
+            yield! access before after RouteSemantics.http
+            yield! access before after RouteSemantics.grpc
             yield! adhocRules before after RouteSemantics.http
             yield! adhocRules before after RouteSemantics.grpc
 

@@ -2,9 +2,17 @@ namespace Kedge.Domain
 
 /// One thing that `kedge diff` reports about two configurations.
 [<Sealed>]
-type Difference internal (kind: string, before: string, after: string, witness: string, moveBefore, moveAfter) =
+type Difference
+    internal
+    (kind: string, before: string, after: string, witness: string, moveBefore: string, moveAfter: string, caller: string)
+    =
+
+    internal new(kind, before, after, witness, moveBefore, moveAfter) =
+        Difference(kind, before, after, witness, moveBefore, moveAfter, "")
+
     /// `route-added`, `route-removed`, `route-changed`, `route-order`, `adhoc-rules`, `backend-added`,
-    /// `backend-removed`, `backend-changed`, `rate-limit-added`, `rate-limit-removed`, `rate-limit-changed`.
+    /// `backend-removed`, `backend-changed`, `rate-limit-added`, `rate-limit-removed`, `rate-limit-changed`,
+    /// `access-loosened`, `access-tightened`.
     member _.Kind: string = kind
     /// The entry in the old configuration; empty when there is none.
     member _.Before: string = before
@@ -12,7 +20,9 @@ type Difference internal (kind: string, before: string, after: string, witness: 
     member _.After: string = after
     /// A request that goes elsewhere because of it, as arguments of `kedge explain`; empty when no request does.
     member _.Witness: string = witness
-    /// Where that request went; empty without a witness.
+    /// Where that request went, or what became of it; empty without a witness.
     member _.WitnessBefore: string = moveBefore
-    /// Where it goes now; empty without a witness.
+    /// Where it goes now, or what becomes of it; empty without a witness.
     member _.WitnessAfter: string = moveAfter
+    /// Of a change of access: who sends the witness, whom only the old or only the new demands admit; otherwise empty.
+    member _.Caller: string = caller

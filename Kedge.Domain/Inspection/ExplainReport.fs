@@ -1,6 +1,7 @@
 namespace Kedge.Domain
 
 open System.Collections.Generic
+open System.Net
 
 /// What becomes of one request, as `kedge explain` shows it.
 [<Sealed>]
@@ -207,6 +208,28 @@ type ExplainReport
         | RouteWins(_, outcome, _), NonNull winner when not outcome.Filters.IsNone ->
             Describe.forwarded winner.Name outcome.Filters explanation.Request
         | _ -> ""
+
+    /// What the rule that decides requires of callers, and whether a caller with this address meets it; no line without a
+    /// demand on addresses.
+    member _.CallerLines(from: IPAddress) : IReadOnlyList<string> =
+        let demands =
+            match explanation.Verdict with
+            | RouteWins(_, outcome, _) -> outcome.Demands
+            | AdhocDecides(_, _, authorization) -> authorization
+            | DefaultDecides _
+            | ParametersDecide _ -> None
+
+        let demands = RouteDemands.Of demands
+
+        [|
+            if Access.AddressMatters demands then
+                if Access.AdmitsAddress(demands, from) then
+                    $"from {from}: admitted by its networks"
+                else
+                    $"from {from}: not admitted by its networks: 403 unauthorized"
+            else
+                $"from {from}: any address is admitted"
+        |]
 
     /// Whether the pool has the winner's backend.
     member _.BackendKnown: bool = backendKnown

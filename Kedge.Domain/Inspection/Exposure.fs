@@ -6,9 +6,16 @@ open System.Collections.Generic
 [<AbstractClass; Sealed>]
 type Exposure private () =
 
+    static let message (info: RouteInfo) =
+        if info.Demands.IsBoundToNetworks then
+            "anyone in its networks may use it; --networks_suffice allows that"
+        else
+            "anyone may use it"
+
     static let openRoutes
         (configuration: Configuration)
         (server: ServerDemands)
+        (networksSuffice: bool)
         (semantics: RouteSemantics<'route, 'request>)
         =
         let list = CheckedList.Routes(configuration, semantics.Protocol)
@@ -19,7 +26,7 @@ type Exposure private () =
             info.BackendName = ""
             && semantics.Listener routes[info.Index] = Decoded.Listener.Plain
 
-        let isOpen (info: RouteInfo) = not (isMeantToBe info) && Access.IsOpen(server, info.Demands)
+        let isOpen (info: RouteInfo) = not (isMeantToBe info) && Access.IsOpen(server, info.Demands, networksSuffice)
 
         [
             if Seq.exists isOpen list.Infos then
@@ -30,34 +37,39 @@ type Exposure private () =
                     | Reached witness
                     | OnlyAsterisk(witness, _, _) ->
                         let witness = RequestText.render (semantics.Wrap witness)
-                        list.Finding(Severity.Error, "open-route", info.Index, [], "anyone may use it", [ witness ])
+                        list.Finding(Severity.Error, "open-route", info.Index, [], message info, [ witness ])
                     // Nobody can use a route that no request reaches.
                     | ShadowedBy _
                     | CoveredBy _
                     | NeverHolds -> ()
         ]
 
-    static let openAdhocRules (configuration: Configuration) (server: ServerDemands) (protocol: Protocol) =
+    static let openAdhocRules
+        (configuration: Configuration)
+        (server: ServerDemands)
+        networksSuffice
+        (protocol: Protocol)
+        =
         let list = CheckedList.AdhocRules(configuration, protocol)
 
         [
             for info in list.Infos do
-                if Access.IsOpen(server, info.Demands) then
-                    list.Finding(Severity.Error, "open-adhoc-rule", info.Index, [], "anyone may use it", [])
+                if Access.IsOpen(server, info.Demands, networksSuffice) then
+                    list.Finding(Severity.Error, "open-adhoc-rule", info.Index, [], message info, [])
         ]
 
     /// The routes and ad-hoc rules that anyone who can connect may use, each an error. `server` is what the flags
     /// require of every caller. There are none when the listeners require a client certificate (`certificateRequired`):
-    /// then nobody can connect without one.
+    /// then nobody can connect without one. With `networksSuffice`, routes for certain networks are not open.
     static member Findings
-        (configuration: Configuration, server: ServerDemands, certificateRequired: bool)
+        (configuration: Configuration, server: ServerDemands, certificateRequired: bool, networksSuffice: bool)
         : IReadOnlyList<Finding> =
         if certificateRequired then
             [||]
         else
             [|
-                yield! openRoutes configuration server RouteSemantics.http
-                yield! openAdhocRules configuration server Protocol.Http
-                yield! openRoutes configuration server RouteSemantics.grpc
-                yield! openAdhocRules configuration server Protocol.Grpc
+                yield! openRoutes configuration server networksSuffice RouteSemantics.http
+                yield! openAdhocRules configuration server networksSuffice Protocol.Http
+                yield! openRoutes configuration server networksSuffice RouteSemantics.grpc
+                yield! openAdhocRules configuration server networksSuffice Protocol.Grpc
             |]

@@ -136,7 +136,13 @@ module Director =
 
             if
                 rules.Anonymous
-                && not (rules.AnyPerms.IsEmpty && rules.AllPerms.IsEmpty && rules.ClientCertSans.IsEmpty)
+                && not (
+                    rules.AnyPerms.IsEmpty
+                    && rules.AllPerms.IsEmpty
+                    && rules.ClientCertSans.IsEmpty
+                    && rules.ClientNetworks.IsEmpty
+                    && rules.DeniedClientNetworks.IsEmpty
+                )
             then
                 let rule = "opens the route to everyone, so it excludes the other requirements"
                 checks.Report(Field "anonymous" :: path, Malformed(rule, "true"))
@@ -149,6 +155,15 @@ module Director =
             let permission = "must be a permission, not an empty text"
             each "any_perms" rules.AnyPerms permission (fun text -> text.Trim() <> "")
             each "all_perms" rules.AllPerms permission (fun text -> text.Trim() <> "")
+
+            let networks field (texts: string list) =
+                texts
+                |> List.iteri (fun i text ->
+                    let path = Step.Index i :: Field field :: path
+                    checks.Parsed(path, text, AddressSet.Empty, AddressSet.TryParse text) |> ignore)
+
+            networks "client_networks" rules.ClientNetworks
+            networks "denied_client_networks" rules.DeniedClientNetworks
 
             each "client_cert_sans" rules.ClientCertSans "must be a name, or `*.` and the end of one" (fun san ->
                 let name = if san.StartsWith "*." then san.Substring 2 else san

@@ -1,3 +1,4 @@
+using System.Net;
 using Kedge.Domain;
 using Kedge.Host.Certificates;
 using Kedge.Host.Flags;
@@ -64,35 +65,37 @@ public sealed class Authorizer : IAsyncDisposable
     /// </summary>
     /// <param name="context">The request.</param>
     /// <param name="route">A route or an ad-hoc rule; null when none takes the request.</param>
+    /// <param name="address">Of the caller; null when the route does not ask for it.</param>
     /// <returns>Null = the caller may pass.</returns>
-    public ValueTask<LocalReply?> AuthorizeAsync(HttpContext context, RouteInfo? route)
+    public ValueTask<LocalReply?> AuthorizeAsync(HttpContext context, RouteInfo? route, IPAddress? address = null)
     {
         var wanted = route?.Demands ?? NoDemands;
         if (!Access.TokenMatters(_demands, wanted))
         {
-            return new(Decide(context, route, TokenState.NoToken));
+            return new(Decide(context, route, address, TokenState.NoToken));
         }
         if (_tokens is null)
         {
-            return new(Decide(context, route, NoVerifier));
+            return new(Decide(context, route, address, NoVerifier));
         }
         if (!BearerHeader.TryRead(context.Request.Headers.ProxyAuthorization, out var token, out var fault))
         {
-            return new(Decide(context, route, fault is null ? TokenState.NoToken : TokenState.NewBadToken(fault)));
+            return new(Decide(
+                context, route, address, fault is null ? TokenState.NoToken : TokenState.NewBadToken(fault)));
         }
         var pending = _tokens.VerifyAsync(token, context.RequestAborted);
         return pending.IsCompletedSuccessfully
-            ? new(Decide(context, route, pending.Result))
-            : DecideLaterAsync(context, route, pending);
+            ? new(Decide(context, route, address, pending.Result))
+            : DecideLaterAsync(context, route, address, pending);
     }
 
     public ValueTask DisposeAsync() => _provider?.DisposeAsync() ?? ValueTask.CompletedTask;
 
     private async ValueTask<LocalReply?> DecideLaterAsync(
-        HttpContext context, RouteInfo? route, ValueTask<TokenState> pending) =>
-        Decide(context, route, await pending);
+        HttpContext context, RouteInfo? route, IPAddress? address, ValueTask<TokenState> pending) =>
+        Decide(context, route, address, await pending);
 
-    private LocalReply? Decide(HttpContext context, RouteInfo? route, TokenState token)
+    private LocalReply? Decide(HttpContext context, RouteInfo? route, IPAddress? address, TokenState token)
     {
         var wanted = route?.Demands ?? NoDemands;
         if (route is { NamesToken: true } && token is TokenState.ValidToken valid)
@@ -103,7 +106,7 @@ public sealed class Authorizer : IAsyncDisposable
         var names = Access.CertificateMatters(wanted) && context.Connection.ClientCertificate is { } certificate
             ? CertificateNames.Of(certificate)
             : null;
-        return Access.Decide(_demands, wanted, new(token, names)) switch
+        return Access.Decide(_demands, wanted, new(token, names, address)) switch
         {
             { IsAllowed: true } => null,
             AccessDecision.Unauthenticated { reason: var reason } => LocalReply.Unauthorized(reason),

@@ -30,6 +30,15 @@ public sealed class CheckCommand : ICommand
             + "and client certificates",
     };
 
+    private static readonly Flag<bool> NetworksSuffice = new()
+    {
+        Name = "networks_suffice",
+        Group = FlagGroup.Command,
+        Type = FlagTypes.Switch,
+        Default = false,
+        Help = "with --require_authorization: a route that only admits its client_networks is not open",
+    };
+
     public string Name => "check";
 
     public string Summary => "reports errors and surprises in the two configuration files";
@@ -54,6 +63,7 @@ public sealed class CheckCommand : ICommand
     [
         Strict,
         RequireAuthorization,
+        NetworksSuffice,
         Report.Format,
         .. FlagCatalogue.Of(FlagGroup.Configuration, FlagGroup.Authorization),
         FlagCatalogue.ClientCaFiles,
@@ -92,6 +102,7 @@ public sealed class CheckCommand : ICommand
         [
             .. RedirectLoop.Findings(configuration, plain),
             .. PlainRoutes.Findings(configuration, flags.Get(RequireAuthorization)),
+            .. Networks.Findings(configuration),
             .. Check.Findings(configuration),
             .. RetryFindings.Findings(configuration),
             .. LimitFindings.Findings(configuration),
@@ -106,7 +117,8 @@ public sealed class CheckCommand : ICommand
         var open = Exposure.Findings(
             configuration,
             Authorizer.DemandsOf(AuthorizationOptions.From(flags)),
-            tls is { ClientCaFiles.Count: > 0, ClientCertRequired: true });
+            tls is { ClientCaFiles.Count: > 0, ClientCertRequired: true },
+            flags.Get(NetworksSuffice));
         return [.. open, .. findings];
     }
 }

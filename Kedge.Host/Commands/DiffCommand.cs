@@ -18,6 +18,21 @@ public sealed class DiffCommand : ICommand
         Help = "exits with 1 if there are differences",
     };
 
+    private static readonly Flag<DeniedChange> Deny = new()
+    {
+        Name = "deny",
+        Group = FlagGroup.Command,
+        Type = FlagTypes.OneOf<DeniedChange>(),
+        Default = DeniedChange.None,
+        Help = "exits with 1 if a route admits callers whom the old configuration did not admit",
+    };
+
+    private enum DeniedChange
+    {
+        None,
+        Loosened,
+    }
+
     private static readonly Flag<string> OldPoolPath = new()
     {
         Name = "old_backendpool_config_path",
@@ -33,7 +48,8 @@ public sealed class DiffCommand : ICommand
 
     public string Notes =>
         "Compares meaning, not text: a new order that moves no request is not a difference. "
-        + "Exits with 0, with 2 if a configuration is invalid, and with --exit_code with 1 if there are differences.";
+        + "Exits with 0, with 2 if a configuration is invalid, with --exit_code with 1 if there are differences, and "
+        + "with --deny=loosened with 1 if access is loosened.";
 
     public IReadOnlyList<string> Arguments => ["old director.json", "new director.json"];
 
@@ -41,6 +57,7 @@ public sealed class DiffCommand : ICommand
     [
         "kedge diff old/director.json new/director.json",
         "kedge diff --exit_code --output=json old/director.json new/director.json",
+        "kedge diff --deny=loosened old/director.json new/director.json",
         "kedge diff old/director.json new/director.json --old_backendpool_config_path=old/backendpool.json "
             + "--kedge_config_backendpool_config_path=new/backendpool.json",
     ];
@@ -48,7 +65,7 @@ public sealed class DiffCommand : ICommand
     public bool TakesServerFlags => true;
 
     public IEnumerable<Flag> Flags =>
-        [ExitCode, Report.Format, OldPoolPath, FlagCatalogue.PoolConfigPath, FlagCatalogue.PoolConfig];
+        [ExitCode, Deny, Report.Format, OldPoolPath, FlagCatalogue.PoolConfigPath, FlagCatalogue.PoolConfig];
 
     public Task<int> RunAsync(Invocation invocation) => Task.FromResult(Run(invocation));
 
@@ -73,7 +90,9 @@ public sealed class DiffCommand : ICommand
         {
             WriteText(invocation.Output, invocation.Paint, differences);
         }
-        return differences.Count > 0 && flags.Get(ExitCode) ? ExitCodes.Failure : ExitCodes.Success;
+        var isDenied = flags.Get(Deny) == DeniedChange.Loosened
+            && differences.Any(static difference => difference.Kind == "access-loosened");
+        return isDenied || (differences.Count > 0 && flags.Get(ExitCode)) ? ExitCodes.Failure : ExitCodes.Success;
     }
 
     private static Configuration? Load(ConfigurationOptions pool, string directorPath, List<string> errors)
@@ -100,11 +119,19 @@ public sealed class DiffCommand : ICommand
             if (difference.Witness.Length > 0)
             {
                 output.WriteLine($"    {difference.Witness}");
+            }
+            if (difference.Caller.Length > 0)
+            {
+                output.WriteLine(paint.Faint(
+                    $"      {difference.Caller}: {difference.WitnessBefore} → {difference.WitnessAfter}"));
+            }
+            else if (difference.Witness.Length > 0)
+            {
                 output.WriteLine(paint.Faint($"      went to {difference.WitnessBefore}"));
                 output.WriteLine(paint.Faint($"      goes to {difference.WitnessAfter}"));
             }
         }
-        var moving = differences.Count(difference => difference.Witness.Length > 0);
+        var moving = differences.Count(difference => difference is { Witness.Length: > 0, Caller.Length: 0 });
         output.WriteLine(
             differences.Count == 0 ? paint.Green("no difference")
             : $"{differences.Count} difference{(differences.Count == 1 ? "" : "s")}, "
@@ -122,6 +149,7 @@ public sealed class DiffCommand : ICommand
                 Request = Text(difference.Witness),
                 RequestBefore = Text(difference.WitnessBefore),
                 RequestAfter = Text(difference.WitnessAfter),
+                Caller = Text(difference.Caller),
             }),
         });
 

@@ -1,3 +1,4 @@
+using System.Net;
 using Kedge.Domain;
 using Kedge.Host.Configurations;
 using Kedge.Host.Flags;
@@ -47,6 +48,16 @@ public sealed class ExplainCommand : ICommand
         Help = "the listener that the request arrives at",
     };
 
+    private static readonly Flag<IPAddress> From = new()
+    {
+        Name = "from",
+        Group = FlagGroup.Command,
+        Type = FlagTypes.Address,
+        Default = IPAddress.None,
+        DefaultHelp = "none",
+        Help = "address of the caller: says whether the networks of the rule admit it",
+    };
+
     private enum ListenerChoice
     {
         Auto,
@@ -79,7 +90,7 @@ public sealed class ExplainCommand : ICommand
     public bool TakesServerFlags => true;
 
     public IEnumerable<Flag> Flags =>
-        [Headers, Grpc, Forward, Listening, Report.Format, .. FlagCatalogue.Of(FlagGroup.Configuration)];
+        [Headers, Grpc, Forward, Listening, From, Report.Format, .. FlagCatalogue.Of(FlagGroup.Configuration)];
 
     public Task<int> RunAsync(Invocation invocation) => Task.FromResult(Run(invocation));
 
@@ -111,7 +122,8 @@ public sealed class ExplainCommand : ICommand
             invocation,
             configuration,
             ExplainReport.Of(configuration, request, withoutPool, ForwardingOptions.PlainDefaultOf(flags)),
-            withoutPool);
+            withoutPool,
+            flags.Get(From) is var from && from.Equals(IPAddress.None) ? null : from);
         return ExitCodes.Success;
     }
 

@@ -1,3 +1,4 @@
+using System.Net;
 using Kedge.Domain;
 
 namespace Kedge.Host.Commands;
@@ -9,15 +10,21 @@ public static class ExplainText
     /// <param name="configuration">The rules.</param>
     /// <param name="report">The explanation from the core.</param>
     /// <param name="withoutPool">Whether no backend pool was given, so that the backends are unknown.</param>
-    public static void Write(Invocation invocation, Configuration configuration, ExplainReport report, bool withoutPool)
+    /// <param name="from">The address of the caller; null when none was given.</param>
+    public static void Write(
+        Invocation invocation,
+        Configuration configuration,
+        ExplainReport report,
+        bool withoutPool,
+        IPAddress? from)
     {
         if (Report.IsJson(invocation))
         {
-            WriteJson(invocation, configuration, report, withoutPool);
+            WriteJson(invocation, configuration, report, withoutPool, from);
         }
         else
         {
-            WriteText(invocation, report);
+            WriteText(invocation, report, from);
         }
     }
 
@@ -25,7 +32,7 @@ public static class ExplainText
     private static string RequestOf(Invocation invocation, ExplainReport report) =>
         RequestText.renderLike(invocation.Arguments[1], report.Explanation.Request);
 
-    private static void WriteText(Invocation invocation, ExplainReport report)
+    private static void WriteText(Invocation invocation, ExplainReport report, IPAddress? from)
     {
         var (output, paint) = (invocation.Output, invocation.Paint);
         output.WriteLine(RequestOf(invocation, report));
@@ -35,7 +42,7 @@ public static class ExplainText
         }
         var colour = report.Winner is null ? (Func<string, string>)paint.Yellow : paint.Green;
         var first = true;
-        foreach (var line in report.VerdictLines)
+        foreach (var line in report.VerdictLines.Concat(CallerLines(report, from)))
         {
             output.WriteLine("  " + (first ? colour(line) : line));
             first = false;
@@ -43,7 +50,7 @@ public static class ExplainText
     }
 
     private static void WriteJson(
-        Invocation invocation, Configuration configuration, ExplainReport report, bool withoutPool)
+        Invocation invocation, Configuration configuration, ExplainReport report, bool withoutPool, IPAddress? from)
     {
         var explanation = report.Explanation;
         var protocol = explanation.Request.Protocol;
@@ -65,9 +72,12 @@ public static class ExplainText
                 : report.BackendKnown,
             Adhoc = adhoc is null ? null : Decision(protocol, rules, adhoc.decision),
             Rejected = explanation.Verdict.IsParametersDecide,
-            Text = report.VerdictLines,
+            Text = report.VerdictLines.Concat(CallerLines(report, from)),
         });
     }
+
+    private static IEnumerable<string> CallerLines(ExplainReport report, IPAddress? from) =>
+        from is null ? [] : report.CallerLines(from);
 
     private static object Rule(Protocol protocol, string list, RouteInfo info) => new
     {

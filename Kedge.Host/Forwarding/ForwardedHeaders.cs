@@ -1,4 +1,5 @@
 using System.Net;
+using Kedge.Domain;
 using Kedge.Host.Flags;
 using Kedge.Host.Http;
 using Kedge.Wire.Upstream;
@@ -16,50 +17,13 @@ internal sealed class ForwardedHeaders(ForwardingOptions options)
         || name.Equals(ProxyHeaders.ForwardedHost, StringComparison.OrdinalIgnoreCase)
         || name.Equals(ProxyHeaders.ForwardedProto, StringComparison.OrdinalIgnoreCase);
 
+    private readonly ClientAddresses _clients = new(options.TrustedProxies);
+
     /// <summary>Whether what the peer says about earlier hops is believed.</summary>
-    public bool IsTrusted(ConnectionInfo peer) =>
-        options.TrustedProxies.Count > 0 && peer.RemoteIpAddress is { } address && IsTrusted(Unmapped(address));
+    public bool IsTrusted(ConnectionInfo peer) => _clients.IsTrusted(peer);
 
-    /// <summary>
-    /// The caller's address: that of the connection or, when it is a trusted proxy, the last address of X-Forwarded-For
-    /// that is not one. An entry that cannot be read ends the search at the entry after it.
-    /// </summary>
-    public IPAddress? ClientAddressOf(HttpContext context)
-    {
-        if (context.Connection.RemoteIpAddress is not { } peer)
-        {
-            return null;
-        }
-        var client = Unmapped(peer);
-        if (!IsTrusted(context.Connection)
-            || !context.Request.Headers.TryGetValue(ProxyHeaders.ForwardedFor, out var chain))
-        {
-            return client;
-        }
-        var entries = string.Join(',', (string?[])chain!).Split(',', StringSplitOptions.TrimEntries);
-        for (var i = entries.Length - 1; i >= 0 && IsTrusted(client); i--)
-        {
-            if (!IPAddress.TryParse(entries[i], out var address))
-            {
-                break;
-            }
-            client = Unmapped(address);
-        }
-        return client;
-    }
-
-    private bool IsTrusted(IPAddress address)
-    {
-        var trusted = options.TrustedProxies;
-        for (var i = 0; i < trusted.Count; i++)
-        {
-            if (trusted[i].Contains(address))
-            {
-                return true;
-            }
-        }
-        return false;
-    }
+    /// <inheritdoc cref="ClientAddresses.Of"/>
+    public IPAddress? ClientAddressOf(HttpContext context) => _clients.Of(context);
 
     /// <summary>
     /// Sets the headers from the connection. From a trusted peer, X-Forwarded-For is extended, and
@@ -74,7 +38,9 @@ internal sealed class ForwardedHeaders(ForwardingOptions options)
         var incoming = context.Request.Headers;
         // Not the request's scheme, which a client may choose in HTTP/2.
         var isTls = context.Features.Get<ITlsHandshakeFeature>() is not null;
-        var peer = context.Connection.RemoteIpAddress is { } address ? Unmapped(address).ToString() : "unknown";
+        var peer = context.Connection.RemoteIpAddress is { } address
+            ? ClientAddress.unmapped(address).ToString()
+            : "unknown";
         if (isTrusted
             && incoming.TryGetValue(ProxyHeaders.ForwardedFor, out var chain)
             && !StringValues.IsNullOrEmpty(chain))
@@ -95,7 +61,4 @@ internal sealed class ForwardedHeaders(ForwardingOptions options)
         string? Kept(string name) =>
             isTrusted && incoming.TryGetValue(name, out var sent) && sent.Count > 0 ? sent[0] : null;
     }
-
-    /// <summary>A dual-stack socket reports IPv4 peers as mapped IPv6 addresses.</summary>
-    private static IPAddress Unmapped(IPAddress address) => address.IsIPv4MappedToIPv6 ? address.MapToIPv4() : address;
 }

@@ -101,6 +101,9 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
 
     public static LocalReply Forbidden(string reason) => new(403, GrpcStatus.PermissionDenied, "unauthorized", reason);
 
+    /// <summary>The route does not admit the caller's address. Which it admits is not the caller's business.</summary>
+    public static LocalReply WrongNetwork { get; } = Forbidden("not from this network");
+
     /// <summary>
     /// The token can be neither accepted nor rejected, because the keys to verify it are not available.
     /// </summary>

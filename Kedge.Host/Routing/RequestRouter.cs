@@ -26,6 +26,7 @@ public sealed class RequestRouter : IDisposable
     private readonly HealthPolicy _adhocPolicy;
     private readonly ProxyTelemetry _telemetry;
     private readonly Lock _applying = new();
+    private readonly ClientAddresses _clients;
     private readonly LocalReply _noRoute;
     private readonly RouteAnswer? _plainDefault;
     private readonly RateLimiter _limiter;
@@ -47,6 +48,7 @@ public sealed class RequestRouter : IDisposable
         _adhocPolicy = HealthPolicy.ConnectBackoffOnly(options.FailedTargetBackoff);
         _limiter = limiter;
         _telemetry = telemetry;
+        _clients = new(options.TrustedProxies);
         _noRoute = LocalReply.NoRoute with { HttpStatus = options.NoRouteStatus };
         _plainDefault = options.PlainDefault.Redirect is { Value: var redirect }
             ? RouteAnswer.Of(RouteAction.NewRedirects(redirect), new Dictionary<string, byte[]>())
@@ -109,6 +111,14 @@ public sealed class RequestRouter : IDisposable
         {
             return PlainDefault(view, record);
         }
+        // First of all: who is in the wrong network costs nothing more, such as the verification of a token.
+        var address = match.Rule is { Info.Demands: var demands } && Access.AddressMatters(demands)
+            ? _clients.Of(context)
+            : null;
+        if (match.Rule is { Info.Demands: var networks } && !Access.AdmitsAddress(networks, address))
+        {
+            return LocalReply.WrongNetwork;
+        }
         var limiter = match is { Rule.Info: { Limits: not null } limited, Adhoc: null }
             ? state.Limits[view.Protocol][limited.Index]
             : null;
@@ -122,7 +132,7 @@ public sealed class RequestRouter : IDisposable
             && view.Listener == Listener.Plain
             && ReferenceEquals(match.Rule?.Info.Demands, RouteDemands.None);
         // Before any other reply, so that only callers who are authorized learn what exists.
-        if (!isForEveryone && await _authorizer.AuthorizeAsync(context, match.Rule?.Info) is { } refusal)
+        if (!isForEveryone && await _authorizer.AuthorizeAsync(context, match.Rule?.Info, address) is { } refusal)
         {
             return refusal;
         }

@@ -1,6 +1,7 @@
 module Kedge.PropertyTests.AccessLaws
 
 open System
+open System.Net
 open Expecto
 open FsCheck
 open FsCheck.FSharp
@@ -17,6 +18,37 @@ let private sanNames = [ "a.example"; "b.example"; "c.other" ]
 let private sans =
     Gen.choose (0, 2)
     |> Gen.bind (fun count -> Gen.listOfLength count (Gen.elements ("*.example" :: sanNames)))
+
+let private networkTexts =
+    [
+        "10.0.0.0/8"
+        "10.1.0.0/16"
+        "10.1.2.3"
+        "0.0.0.0/0"
+        "2001:db8::/32"
+        "::/0"
+    ]
+
+let private networks =
+    Gen.frequency
+        [
+            3, Gen.constant []
+            1,
+            Gen.choose (1, 2)
+            |> Gen.bind (fun count -> Gen.listOfLength count (Gen.elements networkTexts))
+        ]
+
+let private addresses =
+    [
+        "10.1.2.3"
+        "10.1.9.9"
+        "10.9.9.9"
+        "192.0.2.1"
+        "::ffff:10.1.2.3"
+        "2001:db8::1"
+        "::1"
+    ]
+    |> List.map IPAddress.Parse
 
 /// The server's demands as they are in the flags.
 type private Server =
@@ -63,6 +95,8 @@ let private rule: Gen<Decoded.Authorization> =
         let! anyPerms = perms
         let! allPerms = perms
         let! sans = sans
+        let! allowed = networks
+        let! denied = networks
         let! anonymous = Gen.frequency [ 3, Gen.constant false; 1, Gen.constant true ]
 
         return
@@ -70,6 +104,8 @@ let private rule: Gen<Decoded.Authorization> =
                 AnyPerms = anyPerms
                 AllPerms = allPerms
                 ClientCertSans = sans
+                ClientNetworks = allowed
+                DeniedClientNetworks = denied
                 Anonymous = anonymous
             }
     }
@@ -79,6 +115,8 @@ let private bare: Decoded.Authorization =
         AnyPerms = []
         AllPerms = []
         ClientCertSans = []
+        ClientNetworks = []
+        DeniedClientNetworks = []
         Anonymous = false
     }
 
@@ -107,11 +145,12 @@ let private caller =
         let! token = token
         let! has = Gen.elements [ true; true; false ]
         let! names = Gen.listOfLength 2 (Gen.elements sanNames)
+        let! address = Gen.elements addresses
 
         if has then
-            return Caller(token, names |> List.map DnsSan |> List.toArray)
+            return Caller(token, names |> List.map DnsSan |> List.toArray, address)
         else
-            return Caller token
+            return Caller(token, null, address)
     }
 
 let private case = Gen.zip3 server route caller
@@ -123,7 +162,38 @@ let private mayPass server (route: Decoded.Authorization option) (caller: Caller
     let rule = defaultArg route bare
 
     let demands =
-        rule.AnyPerms.Length + rule.AllPerms.Length + rule.ClientCertSans.Length > 0
+        rule.AnyPerms.Length
+        + rule.AllPerms.Length
+        + rule.ClientCertSans.Length
+        + rule.ClientNetworks.Length
+        + rule.DeniedClientNetworks.Length
+            >
+            0
+
+    let isIn (networks: string list) =
+        match caller.Address with
+        | null -> false
+        | address ->
+            let address =
+                if address.IsIPv4MappedToIPv6 then
+                    address.MapToIPv4()
+                else
+                    address
+
+            networks
+            |> List.exists (fun text ->
+                let network =
+                    if text.Contains '/' then
+                        IPNetwork.Parse text
+                    else
+                        IPNetwork.Parse(text + "/32")
+
+                network.BaseAddress.AddressFamily = address.AddressFamily
+                && network.Contains address)
+
+    let isAtPlace =
+        (rule.ClientNetworks = [] || isIn rule.ClientNetworks)
+        && not (isIn rule.DeniedClientNetworks)
 
     let granted =
         match caller.Token with
@@ -142,7 +212,8 @@ let private mayPass server (route: Decoded.Authorization option) (caller: Caller
         | names -> List.ofArray names
 
     (rule.Anonymous && not demands)
-    || ((not server.Token || granted.IsSome)
+    || (isAtPlace
+        && (not server.Token || granted.IsSome)
         && (server.Required = "" || all [ server.Required ])
         && any server.Whitelist
         && all rule.AllPerms
@@ -168,6 +239,20 @@ let private harder =
                     })
                 r)
         (fun _ (s, r) -> s, { r with Anonymous = false })
+        (fun _ (s, r) ->
+            s,
+            { r with
+                DeniedClientNetworks = "10.1.0.0/16" :: r.DeniedClientNetworks
+            })
+        (fun _ (s, r) ->
+            s,
+            set
+                (fun r -> r.ClientNetworks = [])
+                (fun r ->
+                    { r with
+                        ClientNetworks = [ "10.0.0.0/8" ]
+                    })
+                r)
         (fun _ (s, r) -> { s with Token = true }, r)
         (fun perm (s, r) -> set (fun s -> s.Required = "") (fun s -> { s with Token = true; Required = perm }) s, r)
         (fun perm (s, r) ->
@@ -233,7 +318,9 @@ let tests =
                 [ "allowed only with more", 15 ]
                 (Arb.fromGen (Gen.zip3 server route perms))
                 (fun seen (server, route, granted) ->
-                    let allowed token = (decide server route (Caller(token, [| DnsSan "a.example" |]))).IsAllowed
+                    let allowed token =
+                        (decide server route (Caller(token, [| DnsSan "a.example" |], addresses.Head))).IsAllowed
+
                     let few = allowed (ValidToken(Permissions.OfList granted, "ann"))
 
                     let more =
@@ -256,11 +343,14 @@ let tests =
                     seen.When("does not matter", not matters)
 
                     if matters then
-                        Expect.isFalse (decide server route (Caller(NoToken, caller.Certificate))).IsAllowed "refused"
-                        Expect.isFalse (Access.IsOpen demands) "not open"
+                        Expect.isFalse
+                            (decide server route (Caller(NoToken, caller.Certificate, caller.Address))).IsAllowed
+                            "refused"
+
+                        Expect.isFalse (Access.IsOpen(fst demands, snd demands)) "not open"
                     else
                         Expect.equal
-                            (decide server route (Caller(other, caller.Certificate)))
+                            (decide server route (Caller(other, caller.Certificate, caller.Address)))
                             (decide server route caller)
                             "the same")
 
@@ -273,7 +363,7 @@ let tests =
                     let matters = Access.CertificateMatters(RouteDemands.Of route)
                     seen.When("matters", matters)
                     seen.When("does not matter", not matters)
-                    let without = decide server route (Caller caller.Token)
+                    let without = decide server route (Caller(caller.Token, null, caller.Address))
 
                     if matters then
                         Expect.isFalse without.IsAllowed "refused"
@@ -300,7 +390,8 @@ let tests =
                         seen.When("403", true)
                         Expect.isNotEmpty reason "a reason"
 
-                        if matters then
+                        // The address is the first thing that is looked at.
+                        if matters && Access.AdmitsAddress(RouteDemands.Of route, caller.Address) then
                             Expect.isTrue (token = StaticToken || token.IsValidToken) "only for a known caller"
                     | decision, token -> failtest $"{decision} for {token}")
 

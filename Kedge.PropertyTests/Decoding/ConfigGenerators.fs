@@ -75,6 +75,8 @@ module ConfigGenerators =
             let! anyPerms = anyTexts
             let! allPerms = anyTexts
             let! sans = anyTexts
+            let! networks = anyTexts
+            let! denied = anyTexts
             let! anonymous = anyFlag
 
             return
@@ -82,6 +84,8 @@ module ConfigGenerators =
                     AnyPerms = anyPerms
                     AllPerms = allPerms
                     ClientCertSans = sans
+                    ClientNetworks = networks
+                    DeniedClientNetworks = denied
                     Anonymous = anonymous
                 }
         }

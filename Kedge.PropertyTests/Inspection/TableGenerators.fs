@@ -68,6 +68,8 @@ let private demands: Gen<Decoded.Authorization option> =
                         AnyPerms = []
                         AllPerms = [ "admin" ]
                         ClientCertSans = []
+                        ClientNetworks = []
+                        DeniedClientNetworks = []
                         Anonymous = false
                     }
             )
