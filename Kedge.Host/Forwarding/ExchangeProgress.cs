@@ -1,8 +1,8 @@
 namespace Kedge.Host.Forwarding;
 
 /// <summary>
-/// Whether an exchange makes progress, and what cancels it: a lack of progress for HTTP, or a deadline. The body streams
-/// report to it; <see cref="InactivityMonitor"/> reads it.
+/// Whether an exchange makes progress, and what cancels it: a lack of progress for HTTP, or a deadline. The body
+/// streams report to it; <see cref="InactivityMonitor"/> reads it.
 /// </summary>
 /// <param name="isExempt">See <see cref="IsExempt"/>.</param>
 internal sealed class ExchangeProgress(bool isExempt)

@@ -5,8 +5,8 @@ namespace Kedge.Host.Forwarding;
 
 /// <summary>
 /// Sends a request body again when the endpoint did not process the attempt that it was sent with (RFC 9113, 8.7), or
-/// when the route asks for a retry. It keeps a copy of what was sent until a response comes or more was sent than it may
-/// keep.
+/// when the route asks for a retry. It keeps a copy of what was sent until a response comes or more was sent than it
+/// may keep.
 /// </summary>
 /// <remarks>
 /// The copy loop that reads from the caller runs only once. It passes each chunk to <see cref="WriteAsync"/>, which
