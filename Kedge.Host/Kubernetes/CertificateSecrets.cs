@@ -30,12 +30,12 @@ internal sealed class CertificateSecrets
     {
         lock (_lock)
         {
-            LoadedPair[] unused = _known.Count <= MaxSecrets
-                ? []
-                : [new(
-                    "secrets",
-                    null,
-                    [new(PairFault.Unreadable, $"more than {MaxSecrets} Secrets; the last ones by name are not used")])];
+            LoadedPair[] unused = [];
+            if (_known.Count > MaxSecrets)
+            {
+                var problem = $"more than {MaxSecrets} Secrets; the last ones by name are not used";
+                unused = [new("secrets", null, [new(PairFault.Unreadable, problem)])];
+            }
             _publish(new(
                 CertificateOrigin.Secret, [.. _known.Values.Take(MaxSecrets)], unused, static _ => null));
         }

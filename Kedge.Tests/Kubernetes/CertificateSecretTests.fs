@@ -115,7 +115,7 @@ let tests =
                     use! kedge = start api
                     let! found = servedFor kedge "shop.example"
                     Expect.equal found (serial Certificates.server.Value) "the default certificate"
-                    do! eventually "the log" (fun () -> kedge.Program.Output.Contains "watch of secrets in shop")
+                    do! eventually "the log" (fun () -> kedge.Program.Output.Contains "watch of secrets in ")
                 })
 
             case "what is not the name of a namespace is an error at the start" (fun () ->
