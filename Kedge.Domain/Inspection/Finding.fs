@@ -30,7 +30,7 @@ type Finding
     /// `shadowed-route`, `unreachable-route`, `duplicate-route`, `never-matching-route`, `never-matching-path`,
     /// `prefix-misses-root`, `wildcard-before-host`, `rewrite-without-effect`, `same-path-from-two-routes`,
     /// `dangling-backend`, `unused-backend`, `overlapping-grpc-prefixes`, `hidden-adhoc-rule`, `hidden-adhoc-port`,
-    /// `open-route`, `open-adhoc-rule`.
+    /// `network-never-allowed`, `open-route`, `open-adhoc-rule`.
     member _.Kind: string = kind
     /// Empty for a generated entry.
     member _.File: string = at.File
