@@ -22,7 +22,7 @@ internal sealed class BucketShard(int capacity)
     // The first of the slots that are free again.
     private int _free = None;
 
-    // Where the search for a slot whose time has come goes on.
+    // Where the search for a slot whose time has come continues.
     private int _hand;
 
     // No slot's time comes before this: times only grow.
