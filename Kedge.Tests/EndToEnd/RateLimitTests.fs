@@ -104,7 +104,10 @@ let private serving =
                 Expect.equal one [ 2; 1; 0; 0 ] "decisions"
                 let! key = keys kedge "one"
                 Expect.equal key 0 "a limit without a key"
-                let refusals = kedge.Program.Stderr |> Array.filter (fun line -> line.Contains "rate-limited")
+
+                let refusals =
+                    kedge.Program.Stderr |> Array.filter (fun line -> line.Contains "rate-limited")
+
                 Expect.isEmpty refusals "a flood of requests must not fill the log"
             })
 
@@ -120,7 +123,10 @@ let private serving =
                 let unary port =
                     task {
                         use channel = Clients.grpc port None "calls.example:443"
-                        let! reply = Echo.EchoClient(channel).UnaryAsync(EchoRequest(Text = "x")).ResponseAsync
+
+                        let! reply =
+                            Echo.EchoClient(channel).UnaryAsync(EchoRequest(Text = "x")).ResponseAsync
+
                         Expect.equal reply.Text "x" "reply"
                     }
 
@@ -130,7 +136,10 @@ let private serving =
                 for port in [ kedge.GrpcPort; kedge.HttpsPort ] do
                     let! error = failure<RpcException> "a third call" (fun () -> unary port)
                     Expect.equal error.StatusCode StatusCode.ResourceExhausted error.Status.Detail
-                    let pushback = error.Trailers.GetValue "grpc-retry-pushback-ms" |> Unchecked.nonNull |> int64
+
+                    let pushback =
+                        error.Trailers.GetValue "grpc-retry-pushback-ms" |> Unchecked.nonNull |> int64
+
                     Expect.isTrue (pushback > 3_500_000L && pushback <= 3_600_000L) $"{pushback} ms"
                     Expect.equal (error.Trailers.GetValue "x-kedge-error-type") "rate-limited" "type"
 
@@ -232,7 +241,11 @@ let private serving =
         case "a limit in shadow mode refuses nothing, and is counted and logged" (fun () ->
             task {
                 use! kedge =
-                    start [ limit "trial" 1 """, "shadow": true""" ] [ http "trial" [ "trial" ] "" ] [] [ "--access_log" ]
+                    start
+                        [ limit "trial" 1 """, "shadow": true""" ]
+                        [ http "trial" [ "trial" ] "" ]
+                        []
+                        [ "--access_log" ]
 
                 use client = Clients.http1 kedge.HttpsPort None
                 let! all = statuses client "trial" [] 3
@@ -244,7 +257,9 @@ let private serving =
                     eventually "two marked lines" (fun () ->
                         kedge.Program.Stderr
                         |> Array.filter (fun line -> line.Contains "beyond the rate limit trial")
-                        |> Array.length = 2)
+                        |> Array.length
+                            =
+                            2)
             })
 
         case "limits are asked before the token is verified, those of its subject afterwards" (fun () ->
@@ -303,13 +318,14 @@ let private serving =
 
         case "a key whose time has come makes room for another" (fun () ->
             task {
-                let limit = """{ "name": "quick", "limit": 50, "key": ["header:x-user"], "max_keys": 1 }"""
+                let limit =
+                    """{ "name": "quick", "limit": 50, "key": ["header:x-user"], "max_keys": 1 }"""
+
                 use! kedge = start [ limit ] [ http "quick" [ "quick" ] "" ] [] []
                 use client = Clients.http1 kedge.HttpsPort None
                 let! _ = statuses client "quick" [ "x-user", "first" ] 1
 
-                do!
-                    soon patience "the key is forgotten" (fun () -> keys kedge "quick") ((=) 0)
+                do! soon patience "the key is forgotten" (fun () -> keys kedge "quick") ((=) 0)
 
                 let! _ = statuses client "quick" [ "x-user", "second" ] 1
                 let! quick = decisions kedge "quick"
@@ -339,7 +355,11 @@ let private serving =
                         File.WriteAllText(kedge.DirectorFile, limited (limits burst key) (routes marker) [])
 
                         do!
-                            soon patience "the new configuration" (fun () -> statuses client "marker" [] 1) ((=) [ marker ])
+                            soon
+                                patience
+                                "the new configuration"
+                                (fun () -> statuses client "marker" [] 1)
+                                ((=) [ marker ])
                     }
 
                 let user count = statuses client "kept" [ "x-user", "alice" ] count
@@ -363,7 +383,10 @@ let private serving =
             task {
                 use! kedge =
                     start
-                        [ limit "quota" 2 """, "key": ["route"]"""; limit "trial" 1 """, "shadow": true""" ]
+                        [
+                            limit "quota" 2 """, "key": ["route"]"""
+                            limit "trial" 1 """, "shadow": true"""
+                        ]
                         [ http "quota" [ "quota"; "trial" ] """, "rate_limit_headers": true""" ]
                         []
                         []
@@ -414,10 +437,15 @@ let private commands =
 
                 Expect.equal
                     found
-                    [ "limit-key-never-there", "$.http.routes[0].rate_limits"; "unused-rate-limit", "$.rate_limits[2]" ]
+                    [
+                        "limit-key-never-there", "$.http.routes[0].rate_limits"
+                        "unused-rate-limit", "$.rate_limits[2]"
+                    ]
                     "findings"
 
-                let path = write scratch "bad.json" (file.Replace("\"per_user\", \"per_client\"", "\"per_users\""))
+                let path =
+                    write scratch "bad.json" (file.Replace("\"per_user\", \"per_client\"", "\"per_users\""))
+
                 let! code, output, _ = run [ "check"; "--output=json"; director path ]
                 Expect.equal code 1 "an error"
                 let finding = items "findings" (json output) |> List.exactlyOne
@@ -430,11 +458,17 @@ let private commands =
             task {
                 use scratch = new Scratch()
                 let path = write scratch "director.json" file
-                let request = [ "explain"; "GET"; "https://a.example/"; "-H"; "x-team: blue"; director path ]
+
+                let request =
+                    [ "explain"; "GET"; "https://a.example/"; "-H"; "x-team: blue"; director path ]
+
                 let! _, output, _ = run request
 
                 Expect.equal
-                    (output |> Array.filter (fun line -> line.Contains "rate limit") |> Array.map _.Trim() |> List.ofArray)
+                    (output
+                     |> Array.filter (fun line -> line.Contains "rate limit")
+                     |> Array.map _.Trim()
+                     |> List.ofArray)
                     [
                         "rate limit: per_client (100 per 1s, burst 50): client_address=(the caller's)"
                         "rate limit: per_user (10 per 1m, burst 1): token_subject=(the caller's), header:x-team=blue; asked after the token"
@@ -453,7 +487,10 @@ let private commands =
             task {
                 use scratch = new Scratch()
                 let before = write scratch "before.json" file
-                let after = write scratch "after.json" (file.Replace("\"limit\": 100", "\"limit\": 50"))
+
+                let after =
+                    write scratch "after.json" (file.Replace("\"limit\": 100", "\"limit\": 50"))
+
                 let! _, output, _ = run [ "diff"; "--output=json"; before; after ]
                 let differences = items "differences" (json output)
                 Expect.equal (differences |> List.map (text "kind")) [ "route-changed"; "rate-limit-changed" ] "kinds"

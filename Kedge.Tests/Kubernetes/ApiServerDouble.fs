@@ -305,9 +305,7 @@ type ApiServerDouble(identity: Identity) =
                     match query "continue" with
                     | "" ->
                         struct (version,
-                                (collection kind).Values
-                                |> Seq.filter (wantedBy context.Request)
-                                |> Array.ofSeq),
+                                (collection kind).Values |> Seq.filter (wantedBy context.Request) |> Array.ofSeq),
                         Some 0
                     | token ->
                         match token.Split '/' with

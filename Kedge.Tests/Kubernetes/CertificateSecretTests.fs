@@ -11,8 +11,7 @@ open Kedge.Tests.EndToEnd.Stage
 open Kedge.Tests.Harness
 
 let private secretOf (kind: string) (labels: string) (space: string) (name: string) (cert: string) (key: string) =
-    let encoded (file: string) =
-        Convert.ToBase64String(File.ReadAllBytes file)
+    let encoded (file: string) = Convert.ToBase64String(File.ReadAllBytes file)
 
     Put
         $$"""{ "kind": "Secret", "type": "{{kind}}", "metadata": { "namespace": "{{space}}", "name": "{{name}}", "labels": {{labels}} },
@@ -23,8 +22,7 @@ let private labelled = """{ "kedge.com/certificate": "true" }"""
 let private secret space name (identity: Identity) =
     secretOf "kubernetes.io/tls" labelled space name identity.CertFile identity.KeyFile
 
-let private issue (name: string) =
-    Certificates.authority.Value.ServerFor [ name ]
+let private issue (name: string) = Certificates.authority.Value.ServerFor [ name ]
 
 let private start (api: ApiServer) =
     Kedge.Start("{}", "{}", api.Flags @ [ "--server_tls_secret_namespaces=shop,blog" ])
@@ -78,35 +76,47 @@ let tests =
                         Expect.stringContains request "fieldSelector=type%3Dkubernetes.io%2Ftls" "by the type"
                 })
 
-            case "a renewal is served; an invalid one is quarantined and harms no other; a deleted one is gone" (fun () ->
-                task {
-                    use api = new ApiServer()
-                    let shop, blog, renewed = issue "shop.example", issue "blog.example", issue "shop.example"
-                    api.Play [ secret "shop" "web" shop; secret "blog" "web" blog ]
-                    use! kedge = start api
-                    do! becomes kedge "shop.example" shop
-                    api.Play [ secret "shop" "web" renewed ]
-                    do! becomes kedge "shop.example" renewed
+            case
+                "a renewal is served; an invalid one is quarantined and harms no other; a deleted one is gone"
+                (fun () ->
+                    task {
+                        use api = new ApiServer()
 
-                    api.Play
-                        [
-                            secretOf "kubernetes.io/tls" labelled "shop" "web" shop.CertFile blog.KeyFile
-                            secretOf "kubernetes.io/tls" labelled "shop" "new" shop.CertFile blog.KeyFile
-                        ]
+                        let shop, blog, renewed =
+                            issue "shop.example", issue "blog.example", issue "shop.example"
 
-                    do! inState kedge "quarantined" 2.0
-                    do! becomes kedge "shop.example" renewed
-                    do! becomes kedge "blog.example" blog
-                    use client = new HttpClient()
-                    let! page = client.GetStringAsync(kedge.DebugUrl "/debug/status")
-                    Expect.stringContains page "secret:shop/web" "on the status page"
-                    Expect.stringContains page "is not the key of the certificate" "and why"
+                        api.Play [ secret "shop" "web" shop; secret "blog" "web" blog ]
+                        use! kedge = start api
+                        do! becomes kedge "shop.example" shop
+                        api.Play [ secret "shop" "web" renewed ]
+                        do! becomes kedge "shop.example" renewed
 
-                    // What happened while the watch was cut off is in the next list.
-                    api.Play [ DropWatches; Delete("Secret", "shop", "web"); Delete("Secret", "shop", "new"); Compact ]
-                    do! becomes kedge "shop.example" Certificates.server.Value
-                    do! becomes kedge "blog.example" blog
-                })
+                        api.Play
+                            [
+                                secretOf "kubernetes.io/tls" labelled "shop" "web" shop.CertFile blog.KeyFile
+                                secretOf "kubernetes.io/tls" labelled "shop" "new" shop.CertFile blog.KeyFile
+                            ]
+
+                        do! inState kedge "quarantined" 2.0
+                        do! becomes kedge "shop.example" renewed
+                        do! becomes kedge "blog.example" blog
+                        use client = new HttpClient()
+                        let! page = client.GetStringAsync(kedge.DebugUrl "/debug/status")
+                        Expect.stringContains page "secret:shop/web" "on the status page"
+                        Expect.stringContains page "is not the key of the certificate" "and why"
+
+                        // What happened while the watch was cut off is in the next list.
+                        api.Play
+                            [
+                                DropWatches
+                                Delete("Secret", "shop", "web")
+                                Delete("Secret", "shop", "new")
+                                Compact
+                            ]
+
+                        do! becomes kedge "shop.example" Certificates.server.Value
+                        do! becomes kedge "blog.example" blog
+                    })
 
             case "an API server that refuses keeps nobody from being ready, and is reported" (fun () ->
                 task {
@@ -124,6 +134,10 @@ let tests =
                         KedgeProgram.RunToEnd [ "serve"; "--server_tls_secret_namespaces=shop,No_Space" ]
 
                     Expect.equal code 2 "usage"
-                    Expect.stringContains (String.Join('\n', errors)) "'No_Space' is not the name of a namespace" "says so"
+
+                    Expect.stringContains
+                        (String.Join('\n', errors))
+                        "'No_Space' is not the name of a namespace"
+                        "says so"
                 })
         ]
