@@ -1,4 +1,5 @@
 using System.Net;
+using Kedge.Wire.Loops;
 
 namespace Kedge.Host.Flags;
 
@@ -128,7 +129,8 @@ public static class FlagCatalogue
         Name = "transport",
         Group = FlagGroup.Listeners,
         Type = FlagTypes.OneOf<Transport>(),
-        Default = Transport.Sockets,
+        Default = EventLoops.IsSupported ? Transport.Epoll : Transport.Sockets,
+        DefaultHelp = "epoll on Linux, otherwise sockets",
         Help = "what serves the connections: kedge's own event loops (epoll, on Linux), or the platform's sockets",
     });
     public static readonly Flag<int> ServerThreads = Count("server_threads", FlagGroup.Listeners, 0,

@@ -1,3 +1,5 @@
+using Kedge.Wire.Loops;
+
 namespace Kedge.Host.Flags;
 
 /// <summary>Rules about combinations of flags. Each rule yields lines that name the flag to change.</summary>
@@ -8,7 +10,14 @@ public static class FlagChecks
 
     /// <summary>The rules that need no file: those for commands that run on another machine than the server.</summary>
     public static IEnumerable<string> Combinations(FlagValues flags) =>
-        [.. Sources(flags), .. Ports(flags), .. Transports(flags), .. Paths(flags), .. Authorization(flags), .. Discovery(flags)];
+        [
+            .. Sources(flags),
+            .. Ports(flags),
+            .. Transports(flags),
+            .. Paths(flags),
+            .. Authorization(flags),
+            .. Discovery(flags),
+        ];
 
     private static IEnumerable<string> Sources(FlagValues flags)
     {
@@ -52,7 +61,7 @@ public static class FlagChecks
 
     private static IEnumerable<string> Transports(FlagValues flags)
     {
-        if (flags.Get(FlagCatalogue.TransportFlag) == Transport.Epoll && !Wire.Loops.EventLoops.IsSupported)
+        if (flags.Get(FlagCatalogue.TransportFlag) == Transport.Epoll && !EventLoops.IsSupported)
         {
             yield return $"{FlagCatalogue.TransportFlag}: epoll needs Linux on x64 or Arm64";
         }

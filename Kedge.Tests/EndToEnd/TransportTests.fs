@@ -9,7 +9,9 @@ open Kedge.Tests.Peers
 
 /// The names of the threads of a process.
 let private threads (id: int) =
-    [ for task in Directory.GetDirectories $"/proc/{id}/task" -> File.ReadAllText($"{task}/comm").Trim() ]
+    [
+        for task in Directory.GetDirectories $"/proc/{id}/task" -> File.ReadAllText($"{task}/comm").Trim()
+    ]
 
 let private loops (id: int) =
     threads id
@@ -49,7 +51,5 @@ let tests =
             serves [ "--transport=sockets" ] []
             serves [ "--transport=epoll"; "--server_threads=1" ] [ "loop 0" ]
             serves [ "--transport=epoll"; "--server_threads=3" ] [ "loop 0"; "loop 1"; "loop 2" ]
-            serves
-                [ "--transport=epoll" ]
-                (List.sort [ for i in 0 .. Environment.ProcessorCount - 1 -> $"loop {i}" ])
+            serves [ "--transport=epoll" ] (List.sort [ for i in 0 .. Environment.ProcessorCount - 1 -> $"loop {i}" ])
         ]

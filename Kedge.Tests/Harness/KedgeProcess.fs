@@ -247,6 +247,7 @@ type Kedge private (scratch: Scratch, program: KedgeProgram, grpcPort: int, http
                         let pool = scratch.Write("backendpool.json", settings.BackendPool)
                         $"--kedge_config_director_config_path={director}"
                         $"--kedge_config_backendpool_config_path={pool}"
+
                         if not (given "transport") then
                             yield! Kedge.Transport
 

@@ -18,7 +18,10 @@ let private bytes (text: string) = Encoding.Latin1.GetBytes text
 let private pair (loops: EventLoops) : Task<ByteChannel * Socket> =
     task {
         use listener = Plain.listen 16
-        let! channel = LoopChannel.ConnectAsync(loops.LeastLoaded(), Plain.address listener, CancellationToken.None)
+
+        let! channel =
+            LoopChannel.ConnectAsync(loops.LeastLoaded(), Plain.address listener, CancellationToken.None)
+
         let! peer = listener.AcceptAsync()
         return channel, peer
     }
@@ -103,7 +106,11 @@ let tests =
                     task {
                         let content = Plain.noise 8_000_000
                         let written = channel.WriteAsync(content.AsMemory()).AsTask()
-                        do! Absence.during (TimeSpan.FromMilliseconds 200.0) "all is written" (fun () -> Task.FromResult written.IsCompleted)
+
+                        do!
+                            Absence.during (TimeSpan.FromMilliseconds 200.0) "all is written" (fun () ->
+                                Task.FromResult written.IsCompleted)
+
                         let! received = Plain.receive peer content.Length
                         do! finishes "the write" written
                         Expect.isTrue (received.AsSpan().SequenceEqual(content)) "what the peer received"
@@ -128,28 +135,30 @@ let tests =
                             | other -> failtestf "%s: the cause is %O" what other
                     }))
 
-            case "whoever waits when the channel is aborted gets an IOException, and so do those who come later" (fun () ->
-                withPair (fun channel peer ->
-                    task {
-                        let reading = channel.ReadAsync(Array.zeroCreate<byte>(10).AsMemory()).AsTask()
-                        let writing = channel.WriteAsync((Plain.noise 8_000_000).AsMemory()).AsTask()
-                        channel.Abort()
-                        channel.Abort()
+            case
+                "whoever waits when the channel is aborted gets an IOException, and so do those who come later"
+                (fun () ->
+                    withPair (fun channel peer ->
+                        task {
+                            let reading = channel.ReadAsync(Array.zeroCreate<byte>(10).AsMemory()).AsTask()
+                            let writing = channel.WriteAsync((Plain.noise 8_000_000).AsMemory()).AsTask()
+                            channel.Abort()
+                            channel.Abort()
 
-                        for what, work in
-                            [
-                                "a read", (fun () -> reading :> Task)
-                                "a write", (fun () -> writing)
-                                "a later read", (fun () -> read channel (Array.zeroCreate 10))
-                                "a later write", (fun () -> write channel (bytes "x"))
-                                "a later read of nothing", (fun () -> read channel [||])
-                            ] do
-                            let! _ = failure<IOException> what work
+                            for what, work in
+                                [
+                                    "a read", (fun () -> reading :> Task)
+                                    "a write", (fun () -> writing)
+                                    "a later read", (fun () -> read channel (Array.zeroCreate 10))
+                                    "a later write", (fun () -> write channel (bytes "x"))
+                                    "a later read of nothing", (fun () -> read channel [||])
+                                ] do
+                                let! _ = failure<IOException> what work
+                                ()
+
+                            let! _ = Plain.receiveAll peer
                             ()
-
-                        let! _ = Plain.receiveAll peer
-                        ()
-                    }))
+                        }))
 
             case "a canceled read takes nothing, and the channel can still be used" (fun () ->
                 withPair (fun channel peer ->
@@ -168,7 +177,10 @@ let tests =
                 withPair (fun channel _ ->
                     task {
                         use cancel = new CancellationTokenSource()
-                        let waiting = channel.WriteAsync((Plain.noise 8_000_000).AsMemory(), cancel.Token).AsTask()
+
+                        let waiting =
+                            channel.WriteAsync((Plain.noise 8_000_000).AsMemory(), cancel.Token).AsTask()
+
                         cancel.Cancel()
                         let! _ = failure<OperationCanceledException> "the write" (fun () -> waiting)
                         let! _ = failure<IOException> "the next one" (fun () -> write channel (bytes "x"))
@@ -183,7 +195,11 @@ let tests =
                         // Fills the buffer, so that only the system knows that there is no more.
                         let! _ = read channel buffer
                         let waiting = channel.ReadAsync(Memory<byte>.Empty).AsTask()
-                        do! Absence.during (TimeSpan.FromMilliseconds 200.0) "the read ends" (fun () -> Task.FromResult waiting.IsCompleted)
+
+                        do!
+                            Absence.during (TimeSpan.FromMilliseconds 200.0) "the read ends" (fun () ->
+                                Task.FromResult waiting.IsCompleted)
+
                         do! Plain.send peer (bytes "5678")
                         let! none = within "the read of nothing" waiting
                         let! count = read channel buffer
@@ -217,7 +233,9 @@ let tests =
                             task {
                                 // The first ones may still find room.
                                 for _ in 1..8 do
-                                    let! _ = LoopChannel.ConnectAsync(loops.All[0], Plain.address listener, cancel.Token)
+                                    let! _ =
+                                        LoopChannel.ConnectAsync(loops.All[0], Plain.address listener, cancel.Token)
+
                                     ()
                             }
 
@@ -232,7 +250,9 @@ let tests =
                     task {
                         let where () : Task<EventLoop | null> =
                             task {
-                                let! _ = channel.ReadAsync(Array.zeroCreate<byte>(10).AsMemory()).ConfigureAwait false
+                                let! _ =
+                                    channel.ReadAsync(Array.zeroCreate<byte>(10).AsMemory()).ConfigureAwait false
+
                                 return EventLoop.Current
                             }
 
@@ -318,7 +338,9 @@ let tests =
                                     }
 
                                 for _ in 1..100 do
-                                    let content = Plain.noise (1 + random.Next(if random.Next 4 = 0 then 30_000 else 100))
+                                    let content =
+                                        Plain.noise (1 + random.Next(if random.Next 4 = 0 then 30_000 else 100))
+
                                     let back = Array.zeroCreate<byte> content.Length
 
                                     let reading: Task =
@@ -327,7 +349,10 @@ let tests =
 
                                             while have < back.Length do
                                                 let size = 1 + random.Next(back.Length - have)
-                                                let! count = channel.ReadAsync(back.AsMemory(have, size)).ConfigureAwait false
+
+                                                let! count =
+                                                    channel.ReadAsync(back.AsMemory(have, size)).ConfigureAwait false
+
                                                 Expect.isGreaterThan count 0 "bytes"
                                                 have <- have + count
                                         }

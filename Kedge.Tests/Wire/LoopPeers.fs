@@ -14,7 +14,9 @@ open Kedge.Tests.Harness
 module internal Plain =
 
     let listen (backlog: int) : Socket =
-        let socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp)
+        let socket =
+            new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp)
+
         socket.Bind(IPEndPoint(IPAddress.Loopback, 0))
         socket.Listen backlog
         socket
@@ -26,7 +28,9 @@ module internal Plain =
 
     let connect (address: EndPoint) : Task<Socket> =
         task {
-            let socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp)
+            let socket =
+                new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp)
+
             socket.NoDelay <- true
             do! socket.ConnectAsync address
             return socket

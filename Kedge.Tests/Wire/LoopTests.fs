@@ -60,7 +60,10 @@ let tests =
                                 for i in 0 .. each - 1 do
                                     loop.Post(
                                         work (fun () ->
-                                            if not (obj.ReferenceEquals(EventLoop.Current, loop)) || last[poster] <> i - 1 then
+                                            if
+                                                not (obj.ReferenceEquals(EventLoop.Current, loop))
+                                                || last[poster] <> i - 1
+                                            then
                                                 wrong <- wrong + 1
 
                                             last[poster] <- i
@@ -80,31 +83,33 @@ let tests =
                             do! onLoop loops.All[0] ignore
                     }))
 
-            case "what is put off runs after the posted work of the turn, and what is put off then in the next turn" (fun () ->
-                withLoops 1 (fun loops ->
-                    task {
-                        let loop = loops.All[0]
-                        let seen = ConcurrentQueue<string * int64>()
-                        let note name = seen.Enqueue(name, loop.Turn)
+            case
+                "what is put off runs after the posted work of the turn, and what is put off then in the next turn"
+                (fun () ->
+                    withLoops 1 (fun loops ->
+                        task {
+                            let loop = loops.All[0]
+                            let seen = ConcurrentQueue<string * int64>()
+                            let note name = seen.Enqueue(name, loop.Turn)
 
-                        do!
-                            onLoop loop (fun () ->
-                                loop.AtEndOfTurn(
-                                    work (fun () ->
-                                        note "end"
-                                        loop.AtEndOfTurn(work (fun () -> note "next end")))
-                                )
+                            do!
+                                onLoop loop (fun () ->
+                                    loop.AtEndOfTurn(
+                                        work (fun () ->
+                                            note "end"
+                                            loop.AtEndOfTurn(work (fun () -> note "next end")))
+                                    )
 
-                                loop.Post(work (fun () -> note "next"))
-                                note "now")
+                                    loop.Post(work (fun () -> note "next"))
+                                    note "now")
 
-                        do! eventually "all of it ran" (fun () -> seen.Count = 4)
+                            do! eventually "all of it ran" (fun () -> seen.Count = 4)
 
-                        match List.ofSeq seen with
-                        | [ "now", turn; "end", same; "next", next; "next end", nextToo ] ->
-                            Expect.equal (same, next, nextToo) (turn, turn + 1L, turn + 1L) "the turns"
-                        | other -> failtestf "the order was %A" other
-                    }))
+                            match List.ofSeq seen with
+                            | [ "now", turn; "end", same; "next", next; "next end", nextToo ] ->
+                                Expect.equal (same, next, nextToo) (turn, turn + 1L, turn + 1L) "the turns"
+                            | other -> failtestf "the order was %A" other
+                        }))
 
             case "work that fails is reported, and the loop continues" (fun () ->
                 task {

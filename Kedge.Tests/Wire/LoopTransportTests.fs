@@ -22,7 +22,9 @@ let private text (sequence: ReadOnlySequence<byte>) = Encoding.Latin1.GetString(
 
 let private accept (listener: LoopListener) : Task<LoopConnection> =
     task {
-        use! accepted = within "a connection" (listener.AcceptAsync(CancellationToken.None).AsTask())
+        use! accepted =
+            within "a connection" (listener.AcceptAsync(CancellationToken.None).AsTask())
+
         return accepted.Open()
     }
 
@@ -50,8 +52,7 @@ let private flush (connection: LoopConnection) : Task<FlushResult> =
 let private write (connection: LoopConnection) (content: byte array) : Task<FlushResult> =
     within "a write" ((output connection).WriteAsync(content.AsMemory()).AsTask())
 
-let private isClosed (connection: LoopConnection) =
-    connection.ConnectionClosed.IsCancellationRequested
+let private isClosed (connection: LoopConnection) = connection.ConnectionClosed.IsCancellationRequested
 
 /// Reads to the end of the caller's side.
 let private readAll (connection: LoopConnection) : Task<byte array> =
@@ -86,7 +87,11 @@ let private reading =
                         Expect.equal (text second.Buffer) "two" "then"
                         (input connection).AdvanceTo(second.Buffer.Start, second.Buffer.End)
                         let waiting = read connection
-                        do! Absence.during (TimeSpan.FromMilliseconds 100.0) "the read ends" (fun () -> Task.FromResult waiting.IsCompleted)
+
+                        do!
+                            Absence.during (TimeSpan.FromMilliseconds 100.0) "the read ends" (fun () ->
+                                Task.FromResult waiting.IsCompleted)
+
                         do! Plain.send caller (bytes " three")
                         let! third = waiting
                         Expect.equal (text third.Buffer) "two three" "at last"
@@ -110,13 +115,14 @@ let private reading =
 
                             all.Write(ReadOnlySpan(result.Buffer.Slice(0L, count).ToArray()))
 
-                            (input connection).AdvanceTo(
-                                consumed,
-                                if random.Next 2 = 0 && all.Length < int64 content.Length - 100_000L then
-                                    result.Buffer.End
-                                else
-                                    consumed
-                            )
+                            (input connection)
+                                .AdvanceTo(
+                                    consumed,
+                                    if random.Next 2 = 0 && all.Length < int64 content.Length - 100_000L then
+                                        result.Buffer.End
+                                    else
+                                        consumed
+                                )
 
                         do! sending
                         Expect.isTrue (all.ToArray().AsSpan().SequenceEqual content) "the content"
@@ -202,7 +208,11 @@ let private writing =
                     task {
                         let content = Plain.noise 8_000_000
                         let written = (output connection).WriteAsync(content.AsMemory()).AsTask()
-                        do! Absence.during (TimeSpan.FromMilliseconds 200.0) "all is written" (fun () -> Task.FromResult written.IsCompleted)
+
+                        do!
+                            Absence.during (TimeSpan.FromMilliseconds 200.0) "all is written" (fun () ->
+                                Task.FromResult written.IsCompleted)
+
                         let! received = Plain.receive caller content.Length
                         let! result = within "the flush" written
                         Expect.isFalse result.IsCompleted "it was sent"
@@ -226,7 +236,11 @@ let private writing =
                                 connection
 
                         while at < content.Length do
-                            let size = min (content.Length - at) (1 + random.Next(if random.Next 8 = 0 then 100_000 else 500))
+                            let size =
+                                min
+                                    (content.Length - at)
+                                    (1 + random.Next(if random.Next 8 = 0 then 100_000 else 500))
+
                             let piece = content.AsMemory(at, size)
                             at <- at + size
                             let writer = output loop
@@ -248,44 +262,58 @@ let private writing =
                         Expect.isTrue (received.AsSpan().SequenceEqual content) "what the caller received"
                     }))
 
-            case "what is flushed on the loop leaves at the end of the turn, also when the connection is closed in it" (fun () ->
-                withLoops 1 (fun loops ->
-                    task {
-                        let socket = Plain.listen 16
-                        use listener = new LoopListener(loops, socket, MemoryPool<byte>.Shared)
+            case
+                "what is flushed on the loop leaves at the end of the turn, also when the connection is closed in it"
+                (fun () ->
+                    withLoops 1 (fun loops ->
+                        task {
+                            let socket = Plain.listen 16
+                            use listener = new LoopListener(loops, socket, MemoryPool<byte>.Shared)
 
-                        for closes in [ false; true ] do
-                            use! caller = Plain.connect listener.EndPoint
-                            let! connection = accept listener
+                            for closes in [ false; true ] do
+                                use! caller = Plain.connect listener.EndPoint
+                                let! connection = accept listener
 
-                            let! before, closing =
-                                onLoop loops.All[0] (fun () ->
-                                    let writer = output connection
-                                    writer.Write(ReadOnlySpan(bytes "one "))
-                                    let first = writer.FlushAsync()
-                                    let second = writer.WriteAsync((bytes "two").AsMemory())
-                                    Expect.isTrue (first.IsCompleted && second.IsCompleted) "flushes that need not wait"
-                                    Thread.Sleep 20
+                                let! before, closing =
+                                    onLoop loops.All[0] (fun () ->
+                                        let writer = output connection
+                                        writer.Write(ReadOnlySpan(bytes "one "))
+                                        let first = writer.FlushAsync()
+                                        let second = writer.WriteAsync((bytes "two").AsMemory())
 
-                                    caller.Available,
-                                    (if closes then connection.DisposeAsync().AsTask() else Task.CompletedTask))
+                                        Expect.isTrue
+                                            (first.IsCompleted && second.IsCompleted)
+                                            "flushes that need not wait"
 
-                            Expect.equal before 0 "nothing left in the turn"
-                            let! received = Plain.receive caller 7
-                            Expect.equal received (bytes "one two") "what the caller received"
-                            do! finishes "the close" closing
-                            connection.Abort()
-                    }))
+                                        Thread.Sleep 20
+
+                                        caller.Available,
+                                        (if closes then
+                                             connection.DisposeAsync().AsTask()
+                                         else
+                                             Task.CompletedTask))
+
+                                Expect.equal before 0 "nothing left in the turn"
+                                let! received = Plain.receive caller 7
+                                Expect.equal received (bytes "one two") "what the caller received"
+                                do! finishes "the close" closing
+                                connection.Abort()
+                        }))
 
             case "a flush that waits can be canceled" (fun () ->
                 withPair (fun connection _ ->
                     task {
-                        let written = (output connection).WriteAsync((Plain.noise 8_000_000).AsMemory()).AsTask()
+                        let written =
+                            (output connection).WriteAsync((Plain.noise 8_000_000).AsMemory()).AsTask()
+
                         (output connection).CancelPendingFlush()
                         let! result = within "the flush" written
                         Expect.isTrue result.IsCanceled "by the call"
                         use cancel = new CancellationTokenSource()
-                        let next = (output connection).WriteAsync((bytes "x").AsMemory(), cancel.Token).AsTask()
+
+                        let next =
+                            (output connection).WriteAsync((bytes "x").AsMemory(), cancel.Token).AsTask()
+
                         cancel.Cancel()
                         let! _ = failure<OperationCanceledException> "by a token" (fun () -> next)
                         ()
@@ -294,7 +322,9 @@ let private writing =
             case "a caller that resets the connection ends the flush that waits" (fun () ->
                 withPair (fun connection caller ->
                     task {
-                        let written = (output connection).WriteAsync((Plain.noise 8_000_000).AsMemory()).AsTask()
+                        let written =
+                            (output connection).WriteAsync((Plain.noise 8_000_000).AsMemory()).AsTask()
+
                         Plain.reset caller
                         let! result = within "the flush" written
                         Expect.isTrue result.IsCompleted "nobody takes it"
@@ -312,7 +342,10 @@ let private closing =
                 withPair (fun connection caller ->
                     task {
                         let reading = (input connection).ReadAsync().AsTask()
-                        let writing = (output connection).WriteAsync((Plain.noise 8_000_000).AsMemory()).AsTask()
+
+                        let writing =
+                            (output connection).WriteAsync((Plain.noise 8_000_000).AsMemory()).AsTask()
+
                         connection.Abort(ConnectionAbortedException "enough")
                         connection.Abort(ConnectionAbortedException "once more")
                         let! error = failure<ConnectionAbortedException> "the read" (fun () -> reading)
@@ -320,11 +353,16 @@ let private closing =
                         let! result = within "the flush" writing
                         Expect.isTrue result.IsCompleted "the flush"
                         // A later read that would only wait has the server read again and again.
-                        let! _ = failure<ConnectionAbortedException> "a later read" (fun () -> read connection)
+                        let! _ =
+                            failure<ConnectionAbortedException> "a later read" (fun () -> read connection)
+
                         let! later = write connection (bytes "x")
                         Expect.isTrue later.IsCompleted "a later flush"
                         do! eventually "it is reported" (fun () -> isClosed connection)
-                        let! error = failure<SocketException> "the caller" (fun () -> Plain.receiveAll caller)
+
+                        let! error =
+                            failure<SocketException> "the caller" (fun () -> Plain.receiveAll caller)
+
                         Expect.equal error.SocketErrorCode SocketError.ConnectionReset "the caller"
                         do! connection.DisposeAsync()
                     }))
@@ -410,7 +448,10 @@ let private listening =
                         cancel.Cancel()
                         listener.Dispose()
                         let! _ = failure<OperationCanceledException> "the one who waits" (fun () -> waiting)
-                        let! _ = failure<SocketException> "a caller" (fun () -> Plain.connect listener.EndPoint)
+
+                        let! _ =
+                            failure<SocketException> "a caller" (fun () -> Plain.connect listener.EndPoint)
+
                         let! _ = write connection (bytes "still")
                         let! received = Plain.receive caller 5
                         Expect.equal received (bytes "still") "what the caller received"
@@ -460,7 +501,8 @@ let private listening =
                                 while echoing do
                                     let! result = (input connection).ReadAsync().ConfigureAwait false
 
-                                    let! _ = (output connection).WriteAsync(result.Buffer.ToArray()).ConfigureAwait false
+                                    let! _ =
+                                        (output connection).WriteAsync(result.Buffer.ToArray()).ConfigureAwait false
 
                                     (input connection).AdvanceTo result.Buffer.End
                                     echoing <- not result.IsCompleted
@@ -487,7 +529,9 @@ let private listening =
                                 let random = Random(seed: int)
 
                                 for _ in 1..100 do
-                                    let content = Plain.noise (1 + random.Next(if random.Next 4 = 0 then 200_000 else 100))
+                                    let content =
+                                        Plain.noise (1 + random.Next(if random.Next 4 = 0 then 200_000 else 100))
+
                                     let sending = Plain.send caller content
                                     let! received = Plain.receive caller content.Length
                                     do! sending
