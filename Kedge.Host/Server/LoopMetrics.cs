@@ -25,5 +25,6 @@ internal static class LoopMetrics
             description: "Sockets that an event loop serves: listeners, and connections of callers and to backends.");
     }
 
-    private static KeyValuePair<string, object?> Label(EventLoop loop) => new("loop", loop.Index.ToString(CultureInfo.InvariantCulture));
+    private static KeyValuePair<string, object?> Label(EventLoop loop) =>
+        new("loop", loop.Index.ToString(CultureInfo.InvariantCulture));
 }
