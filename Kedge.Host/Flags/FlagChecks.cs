@@ -1,4 +1,5 @@
 using Kedge.Domain;
+using Kedge.Wire.Loops;
 
 namespace Kedge.Host.Flags;
 
@@ -11,7 +12,14 @@ public static class FlagChecks
 
     /// <summary>The rules that need no file: those for commands that run on another machine than the server.</summary>
     public static IEnumerable<string> Combinations(FlagValues flags) =>
-        [.. Sources(flags), .. Ports(flags), .. Transports(flags), .. Paths(flags), .. Authorization(flags), .. Discovery(flags)];
+        [
+            .. Sources(flags),
+            .. Ports(flags),
+            .. Transports(flags),
+            .. Paths(flags),
+            .. Authorization(flags),
+            .. Discovery(flags),
+        ];
 
     private static IEnumerable<string> Sources(FlagValues flags)
     {
@@ -55,7 +63,7 @@ public static class FlagChecks
 
     private static IEnumerable<string> Transports(FlagValues flags)
     {
-        if (flags.Get(FlagCatalogue.TransportFlag) == Transport.Epoll && !Wire.Loops.EventLoops.IsSupported)
+        if (flags.Get(FlagCatalogue.TransportFlag) == Transport.Epoll && !EventLoops.IsSupported)
         {
             yield return $"{FlagCatalogue.TransportFlag}: epoll needs Linux on x64 or Arm64";
         }

@@ -81,6 +81,7 @@ public sealed class KedgeServer : IAsyncDisposable
             var log = loggers.CreateLogger("kedge.loops");
             _loops = new(_options.EventLoops, e => log.LogError(e, "an event loop failed to handle an event"));
         }
+        LoopMetrics.Register(_telemetry.Meter, _loops);
         _router = CreateRouter(options.Forwarding, loggers);
         _engine = new(options.Forwarding, _options, certificates, _router, _telemetry, loggers);
 

@@ -135,6 +135,23 @@ let tests =
                             | other -> failtestf "%s: the cause is %O" what other
                     }))
 
+            case "a reset that a read of nothing finds fails the next read" (fun () ->
+                withPair (fun channel peer ->
+                    task {
+                        do! Plain.send peer (bytes "begun")
+                        let! count = read channel (Array.zeroCreate 10)
+                        Expect.equal count 5 "what came before"
+                        Plain.reset peer
+
+                        let! _ =
+                            within "the read of nothing" (channel.ReadAsync(Memory<byte>.Empty).AsTask())
+
+                        let! _ =
+                            failure<IOException> "the next one" (fun () -> read channel (Array.zeroCreate 10))
+
+                        ()
+                    }))
+
             case
                 "whoever waits when the channel is aborted gets an IOException, and so do those who come later"
                 (fun () ->

@@ -7,6 +7,7 @@ internal static class Errno
 {
     public const int Interrupted = 4;
     public const int Again = 11;
+    public const int BrokenPipe = 32;
     public const int InProgress = 115;
 
     /// <summary>The exception for an error number of a system call on a socket.</summary>
@@ -21,7 +22,7 @@ internal static class Errno
         12 or 105 => SocketError.NoBufferSpaceAvailable,
         22 => SocketError.InvalidArgument,
         23 or 24 => SocketError.TooManyOpenSockets,
-        32 => SocketError.Shutdown,
+        BrokenPipe => SocketError.Shutdown,
         97 => SocketError.AddressFamilyNotSupported,
         98 => SocketError.AddressAlreadyInUse,
         99 => SocketError.AddressNotAvailable,

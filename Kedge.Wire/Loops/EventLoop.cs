@@ -180,7 +180,7 @@ public sealed unsafe class EventLoop
                 var count = Libc.EpollWait(_epoll, events, MaxEvents, timeout);
                 if (count < 0 && Marshal.GetLastPInvokeError() is var error and not Errno.Interrupted)
                 {
-                    // It cannot go on without events, and a proxy that serves nobody should not look alive.
+                    // It is of no use without events, and a proxy that serves nobody should not look alive.
                     Environment.FailFast($"epoll_wait failed with error {error}");
                 }
                 RunTurn(events, Math.Max(0, count));

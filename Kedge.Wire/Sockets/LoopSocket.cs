@@ -20,6 +20,8 @@ internal sealed unsafe class LoopSocket
     private ulong _key;
     private bool _isAttached;
     private bool _hasSpecialEvents;
+    // An error that a call took from the system, which reports it once, and that reading is still to report.
+    private int _error;
     private long _turn;
     private int _receivedInTurn;
     private int _receivesInTurn;
@@ -131,6 +133,12 @@ internal sealed unsafe class LoopSocket
             }
             while (count < 0 && (error = Marshal.GetLastPInvokeError()) == Errno.Interrupted);
         }
+        if (count == 0 && _error != 0)
+        {
+            // It looks like an end, but it was an error.
+            error = _error;
+            return -1;
+        }
         if (count >= 0)
         {
             error = 0;
@@ -158,9 +166,11 @@ internal sealed unsafe class LoopSocket
         {
             return false;
         }
-        if (Libc.Receive(_socket, &one, 1, Libc.Peek) < 0 && Marshal.GetLastPInvokeError() == Errno.Again)
+        if (Libc.Receive(_socket, &one, 1, Libc.Peek) < 0)
         {
-            IsReadable = false;
+            var error = Marshal.GetLastPInvokeError();
+            IsReadable = error != Errno.Again;
+            Keep(error);
         }
         return IsReadable;
     }
@@ -188,6 +198,10 @@ internal sealed unsafe class LoopSocket
         {
             error = 0;
             IsWritable = false;
+        }
+        else
+        {
+            Keep(error);
         }
         return (int)count;
     }
@@ -251,6 +265,15 @@ internal sealed unsafe class LoopSocket
             _ = Libc.Shutdown(_socket, Libc.ShutdownBoth);
         }
         _socket.Dispose();
+    }
+
+    private void Keep(int error)
+    {
+        // After a broken pipe, the end of the peer's direction may be what it looks like: the peer has closed both.
+        if (error is not (Errno.Again or Errno.Interrupted or Errno.BrokenPipe))
+        {
+            _error = error;
+        }
     }
 
     private void Count(int received)

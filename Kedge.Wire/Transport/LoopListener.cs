@@ -38,7 +38,8 @@ public sealed class LoopListener : ILoopHandler, IDisposable
     public EndPoint EndPoint { get; }
 
     /// <summary>Waits for a connection. Only one may wait at a time.</summary>
-    /// <exception cref="SocketException">None can be accepted now, for example for want of file descriptors.</exception>
+    /// <exception cref="SocketException">None can be accepted now, for example for want of file descriptors.
+    /// </exception>
     /// <exception cref="ObjectDisposedException">The listener was closed.</exception>
     public async ValueTask<AcceptedConnection> AcceptAsync(CancellationToken cancel)
     {
