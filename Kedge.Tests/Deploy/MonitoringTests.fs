@@ -113,6 +113,7 @@ let exposed =
                 [
                     $"--server_tls_client_ca_files={Certificates.authority.Value.File}"
                     "--server_tls_client_cert_required=false"
+                    "--transport=epoll"
                     yield! api.DiscoveryFlags
                 ]
 

@@ -10,13 +10,13 @@ open Kedge.Tests.Harness
 open Kedge.Tests.Peers
 
 let private director =
-    """{ "rate_limits": [ { "name": "plenty", "limit": 1000, "key": ["client_address"] } ],
-         "http": { "routes": [ { "name": "good", "backend_name": "well", "host_matcher": "well.example",
+    """{ "http": { "routes": [ { "name": "good", "backend_name": "well", "host_matcher": "well.example",
                                  "rate_limits": ["plenty"] },
                                 { "backend_name": "dead", "host_matcher": "dead.example" },
                                 { "backend_name": "busy", "host_matcher": "busy.example",
                                   "retry": { "attempts": 1, "on": ["503"] } } ] },
-         "grpc": { "routes": [ { "backend_name": "calls", "authority_host_matcher": "calls.example" } ] } }"""
+         "grpc": { "routes": [ { "backend_name": "calls", "authority_host_matcher": "calls.example" } ] },
+         "rate_limits": [ { "name": "plenty", "limit": 1000, "key": ["client_address"] } ] }"""
 
 let private pool (http: HttpPeer) (grpc: GrpcPeer) =
     $$"""{ "http": { "backends": [ {{Json.backend "well" http.Port}}, {{Json.backend "dead" (Ports.free ())}},
@@ -47,7 +47,7 @@ let exercise (kedge: Kedge) : Task<unit> =
         use client = Clients.http1 kedge.HttpsPort None
 
         for host in [ "well"; "well"; "dead"; "nobody" ] do
-            let! _ = get client $"https://{host}.example/secret-path?secret=query" []
+            let! _ = get client $"https://{host}.example/hidden-path?hidden=query" []
             ()
 
         use channel = Clients.grpc kedge.GrpcPort None "calls.example:443"
