@@ -367,8 +367,6 @@ let private malformed =
             PeerFrame.headers 1 false ok
             PeerFrame.headers 1 true (PeerFrame.block [ "X", "y" ])
         ]
-        "too many informational responses",
-        List.replicate (options.MaxInformational + 1) (PeerFrame.headers 1 false (PeerFrame.block [ ":status", "103" ]))
         "a window that grows by nothing", [ PeerFrame.window 1 0u ]
         "a window that grows too much", [ PeerFrame.window 1 0x7FFFFFFFu ]
     ]
@@ -397,6 +395,9 @@ let private malformedTest (name, frames) =
 /// What ends the connection, and with what code.
 let private violations =
     [
+        "too many informational responses",
+        11,
+        List.replicate (options.MaxInformational + 1) (PeerFrame.headers 1 false (PeerFrame.block [ ":status", "103" ]))
         "DATA on no stream", 1, [ PeerFrame.data 0 false [||] ]
         "HEADERS on no stream", 1, [ PeerFrame.headers 0 false ok ]
         "RST_STREAM on no stream", 1, [ PeerFrame.reset 0 8u ]

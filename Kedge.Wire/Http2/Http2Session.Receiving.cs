@@ -304,7 +304,13 @@ internal sealed partial class Http2Session
                 stream.OnInformational(status, ResponseHead.ToList(_fields.Fields));
                 return;
             }
-            problem = endsStream ? "it ends with an informational response" : "it has too many informational responses";
+            if (!endsStream)
+            {
+                // What follows would end the connection soon anyway, with the next request on it.
+                throw new Violation(
+                    Http2ErrorCode.EnhanceYourCalm, "a response has too many informational responses before it");
+            }
+            problem = "it ends with an informational response";
         }
         stream.DropsContent = stream.IsHead || status is 204 or 205 or 304;
         if (problem is null && endsStream && contentLength > 0 && !stream.DropsContent)
