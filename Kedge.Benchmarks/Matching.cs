@@ -99,7 +99,7 @@ public class HttpMatching
     };
 }
 
-/// <summary>All routes on one host, told apart by their paths.</summary>
+/// <summary>All routes on one host, that differ in their paths.</summary>
 [MemoryDiagnoser]
 public class HttpPathMatching
 {
@@ -148,7 +148,7 @@ public class HttpPathMatching
 }
 
 /// <summary>
-/// 10,000 routes, of which 1,000 are for wildcard hosts and the others are told apart by methods and queries.
+/// 10,000 routes, of which 1,000 are for wildcard hosts and the others differ in methods and queries.
 /// </summary>
 [MemoryDiagnoser]
 public class HttpConditionMatching
@@ -212,7 +212,7 @@ public class HttpConditionMatching
     };
 }
 
-/// <summary>Routes without a host, told apart by the service.</summary>
+/// <summary>Routes without a host, that differ in the service.</summary>
 [MemoryDiagnoser]
 public class GrpcMatching
 {

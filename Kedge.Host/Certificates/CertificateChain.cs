@@ -2,7 +2,7 @@ using System.Security.Cryptography.X509Certificates;
 
 namespace Kedge.Host.Certificates;
 
-/// <summary>The order in which certificates are sent: each certifies the one before it (RFC 5246, 7.4.2).</summary>
+/// <summary>The order in which certificates are sent: each certifies the previous one (RFC 5246, 7.4.2).</summary>
 internal static class CertificateChain
 {
     /// <param name="certificate">That of the server.</param>

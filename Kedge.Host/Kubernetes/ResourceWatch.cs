@@ -108,7 +108,7 @@ internal sealed class ResourceWatch<T>(
                 _version = null;
                 if (e.IsGone && !_hasRelisted)
                 {
-                    // An answer in good order: the list is requested at once, unless the one before led nowhere.
+                    // An answer in good order: the list is requested at once, unless the last one was of no use.
                     _hasRelisted = true;
                     Health.NoteRestart();
                     continue;

@@ -110,7 +110,7 @@ let private plain =
         Warnings = 15
     }
 
-/// 1,000 wildcard hosts before and after exact ones, and routes told apart by methods and queries.
+/// 1,000 wildcard hosts before and after exact ones, and routes that differ in methods and queries.
 let private conditional =
     let sound =
         [

@@ -169,7 +169,7 @@ let pairs =
 
                     use files = new Scratch()
 
-                    // In the wrong order, too: each must certify the one before it.
+                    // In the wrong order, too: each must certify the previous one.
                     for others in [ [ intermediate; crossed ]; [ crossed; intermediate ] ] do
                         put files leaf others
 
@@ -413,7 +413,7 @@ let resumption =
                                     alpha.Value.Port
                                     [ $"""--server_tls_client_ca_files={files.File "root.crt"}""" ]
 
-                            // Each connection offers the session of the one before.
+                            // Each connection offers the session of the previous one.
                             for number in 1..3 do
                                 let session =
                                     if File.Exists(files.File "session") then

@@ -133,7 +133,7 @@ module Certificates =
     /// The CA of kedge's own certificate and of the clients that it is to let in.
     let authority = lazy CertificateAuthority(scratch.Value, "kedge-test-ca")
 
-    /// A CA that nobody was told of.
+    /// A CA that nobody trusts.
     let stranger = lazy CertificateAuthority(scratch.Value, "stranger-ca")
     let server = lazy authority.Value.Server()
     let client = lazy authority.Value.Client "client"

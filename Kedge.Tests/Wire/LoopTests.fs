@@ -78,7 +78,7 @@ let tests =
             case "no wake-up is lost between a loop and those who post" (fun () ->
                 withLoops 1 (fun loops ->
                     task {
-                        // Each waits for the one before, so that the loop is about to sleep each time.
+                        // Each waits for the previous one, so that the loop is about to sleep each time.
                         for _ in 1..20_000 do
                             do! onLoop loops.All[0] ignore
                     }))
