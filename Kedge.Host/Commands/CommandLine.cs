@@ -62,7 +62,7 @@ public static class CommandLine
         var command = set.Commands.FirstOrDefault(
             command => command.Name == parsed.CommandResult.Command.Name, set.Default);
         var flags = Read(parsed, command, out var unreadable);
-        // After an unknown flag, values and arguments cannot be distinguished, so unexpected arguments are not reported.
+        // After an unknown flag, its value may look like an argument, so unexpected arguments are not reported.
         IReadOnlyList<string> errors =
             [.. words.Errors, .. unreadable, .. words.Errors.Count > 0 ? [] : Unmatched(set, parsed, command)];
         string[] operands = [.. command.Arguments.SelectMany(name => OperandsOf(parsed, name))];
