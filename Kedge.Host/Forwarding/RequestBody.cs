@@ -70,7 +70,10 @@ internal sealed class RequestBody(
         }
         try
         {
-            var read = source.ReadAsync(cancellationToken);
+            cancellationToken.ThrowIfCancellationRequested();
+            // Without the token: the server's reader would count a read that it cancels as still being in progress, and
+            // could not read the rest before the next request.
+            var read = source.ReadAsync(CancellationToken.None);
             return read.IsCompletedSuccessfully
                 ? new(Take(read.Result, buffer))
                 : FlushAndAwaitAsync(read, buffer, cancellationToken);
@@ -124,6 +127,7 @@ internal sealed class RequestBody(
                 CancelRead();
             }
         }
+        await using var registration = cancel.UnsafeRegister(static body => ((RequestBody)body!).Cancel(), this);
         progress.IsAwaitingCaller = true;
         ReadResult result;
         bool wasCanceled;
@@ -146,17 +150,26 @@ internal sealed class RequestBody(
             }
         }
         progress.IsAwaitingCaller = false;
-        if (wasCanceled)
+        if (wasCanceled || cancel.IsCancellationRequested)
         {
             source.AdvanceTo(result.Buffer.Start);
             // When the bytes were first: the server must not find the cancellation in its own next read.
-            if (!result.IsCanceled && source.TryRead(out result))
+            if (wasCanceled && !result.IsCanceled && source.TryRead(out result))
             {
                 source.AdvanceTo(result.Buffer.Start);
             }
+            cancel.ThrowIfCancellationRequested();
             return EndEarly();
         }
         return Take(result, buffer);
+    }
+
+    private void Cancel()
+    {
+        lock (_lock)
+        {
+            CancelRead();
+        }
     }
 
     /// <summary>Under the lock.</summary>
