@@ -1,4 +1,5 @@
 using System.Buffers;
+using Kedge.Wire.Sockets;
 
 namespace Kedge.Client.Connections;
 
@@ -6,15 +7,12 @@ namespace Kedge.Client.Connections;
 /// Puts <c>:scheme https</c> on the wire of an HTTP/2 connection over TLS where the handler writes <c>:scheme http</c>.
 /// </summary>
 /// <remarks>
-/// <see cref="SocketsHttpHandler"/> keeps a pool for each Host header of https requests, so that five hundred services
-/// behind
-/// one kedge would make five hundred connections. Requests are http to it therefore, TLS is ours, and what the handler
-/// then
-/// says of the scheme is wrong (RFC 9113, 8.3.1). Its header blocks begin with <c>:method</c> and an indexed
-/// <c>:scheme</c>,
-/// one byte; a block that begins otherwise passes as it is.
+/// <see cref="SocketsHttpHandler"/> keeps a pool for each Host header of https requests, so five hundred services behind
+/// one kedge would need five hundred connections. Requests to a kedge are http for the handler therefore, and this
+/// library does the TLS. What the handler then says of the scheme is wrong (RFC 9113, 8.3.1). Its header blocks begin
+/// with <c>:method</c> and an indexed <c>:scheme</c>, one byte; a block that begins otherwise passes as it is.
 /// </remarks>
-internal sealed class SchemeStream(Stream inner) : Stream
+internal sealed class SchemeStream(Stream inner) : AsyncOnlyStream
 {
     private const int PrefaceLength = 24;
     private const int FrameHeaderLength = 9;
@@ -49,17 +47,7 @@ internal sealed class SchemeStream(Stream inner) : Stream
 
     public override bool CanRead => true;
 
-    public override bool CanSeek => false;
-
     public override bool CanWrite => true;
-
-    public override long Length => throw new NotSupportedException();
-
-    public override long Position
-    {
-        get => throw new NotSupportedException();
-        set => throw new NotSupportedException();
-    }
 
     public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) =>
         inner.ReadAsync(buffer, cancellationToken);
@@ -83,14 +71,6 @@ internal sealed class SchemeStream(Stream inner) : Stream
     public override Task FlushAsync(CancellationToken cancellationToken) => inner.FlushAsync(cancellationToken);
 
     public override void Flush() => inner.Flush();
-
-    public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
-
-    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
-
-    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-    public override void SetLength(long value) => throw new NotSupportedException();
 
     protected override void Dispose(bool disposing)
     {

@@ -80,7 +80,7 @@ type LimitFindings private () =
             Finding(Severity.Warning, "unused-rate-limit", at, message, []))
 
     /// `unused-rate-limit` for a limit that no route names; `limit-key-never-there` for a route whose requests cannot
-    /// have what one of its limits tells callers apart by.
+    /// have what the key of one of its limits consists of.
     static member Findings(configuration: Configuration) : IReadOnlyList<Finding> =
         [|
             yield! ofRoutes configuration RouteSemantics.http

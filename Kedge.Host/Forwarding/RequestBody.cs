@@ -178,7 +178,15 @@ internal sealed class RequestBody(
         if (_isReading && !_canceledRead)
         {
             _canceledRead = true;
-            source.CancelPendingRead();
+            try
+            {
+                source.CancelPendingRead();
+            }
+            catch (Exception e) when (e is IOException or OperationCanceledException or ObjectDisposedException)
+            {
+                // The server has closed its reader, because the stream was reset: the read fails, too.
+                _canceledRead = false;
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 module Kedge.Tests.Wire.BackendAnswerTests
 
 open System
+open System.IO
 open System.Net.Http
 open System.Net.WebSockets
 open System.Text
@@ -58,6 +59,44 @@ let tests =
     testList
         "answers of backends"
         [
+            case
+                "responses that are cut while the upload goes on are the backend's fault, and nothing fails inside kedge"
+                (fun () ->
+                    task {
+                        use peer =
+                            new RawPeer(fun stream ->
+                                task {
+                                    let! _ = RawPeer.ReadHead stream
+                                    do! RawPeer.Write(stream, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+                                })
+
+                        use! kedge = serving "cut" peer.Port []
+                        use client = Clients.http2 kedge.HttpsPort None
+
+                        // Whether the end of the upload's reader or its cancellation comes first is a race.
+                        let upload () =
+                            task {
+                                try
+                                    let content = new ByteArrayContent(Array.zeroCreate 300_000)
+                                    use! response = client.PostAsync("https://cut.example/", content)
+                                    return int response.StatusCode
+                                with
+                                | :? HttpRequestException
+                                | :? IOException -> return 0
+                            }
+
+                        for _ in 1..30 do
+                            let! statuses = within "uploads" (Task.WhenAll [ for _ in 1..10 -> upload () ])
+                            Expect.isEmpty (statuses |> Array.filter (fun s -> s <> 0 && s <> 502)) "cut, or 502"
+
+                        let! inside =
+                            DebugPort.metric kedge "kedge_proxy_errors_total" [ "type", "internal-error" ]
+
+                        Expect.equal inside 0.0 "failures inside kedge"
+                        let! failures = failuresOf kedge "cut"
+                        Expect.equal failures 300.0 "failures of the backend"
+                    })
+
             for status in [ 204; 205 ] do
                 case $"a {status} with a Content-Length passes without it, and the next request is right" (fun () ->
                     task {

@@ -7,6 +7,7 @@ using Kedge.Client;
 using Kedge.Client.Connections;
 using Kedge.Client.Domain;
 using Kedge.Domain;
+using Kedge.Host.Http;
 using Kedge.Winch.Proxying;
 using Microsoft.AspNetCore.Connections;
 
@@ -302,21 +303,11 @@ internal sealed class ConnectTunnel(
     }
 
     /// <summary>A stream of which some bytes have been read already.</summary>
-    private sealed class PrefixedStream(PipeReader read, Stream inner) : Stream
+    private sealed class PrefixedStream(PipeReader read, Stream inner) : AsyncStream
     {
         public override bool CanRead => true;
 
-        public override bool CanSeek => false;
-
         public override bool CanWrite => true;
-
-        public override long Length => throw new NotSupportedException();
-
-        public override long Position
-        {
-            get => throw new NotSupportedException();
-            set => throw new NotSupportedException();
-        }
 
         public override async ValueTask<int> ReadAsync(
             Memory<byte> buffer,
@@ -337,14 +328,6 @@ internal sealed class ConnectTunnel(
         public override Task FlushAsync(CancellationToken cancellationToken) => inner.FlushAsync(cancellationToken);
 
         public override void Flush() => inner.Flush();
-
-        public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
-
-        public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
-
-        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-        public override void SetLength(long value) => throw new NotSupportedException();
 
         protected override void Dispose(bool disposing)
         {
