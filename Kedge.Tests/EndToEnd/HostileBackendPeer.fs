@@ -106,12 +106,8 @@ type HostilePeer(isHttp2: bool, isGrpc: bool, identity: Identity option) =
                     do! readBody ()
                     do! sound ()
                 | Some case ->
-                    match case.When with
-                    | Early -> ()
-                    | Unasked ->
+                    if case.When <> Early then
                         do! readBody ()
-                        do! sound ()
-                    | _ -> do! readBody ()
 
                     do! perform stream case.Acts 0
 
@@ -151,7 +147,7 @@ type HostilePeer(isHttp2: bool, isGrpc: bool, identity: Identity option) =
                     match Volatile.Read &armed with
                     | None -> do! write stream (sound own)
                     | Some case ->
-                        if case.When = Unasked || case.When = AtOnce then
+                        if case.When = AtOnce then
                             do! write stream (sound own)
 
                         if case.When <> AtOnce then

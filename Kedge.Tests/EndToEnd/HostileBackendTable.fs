@@ -30,8 +30,6 @@ type When =
     | Early
     /// When the connection opens, instead of the settings of HTTP/2.
     | AtOnce
-    /// After a sound answer, of which nobody expects more.
-    | Unasked
 
 type BackendCase =
     {
@@ -202,7 +200,6 @@ let private add (isHttp2: bool) (case: BackendCase) (line: string) =
                     match value with
                     | "early" -> Early
                     | "at once" -> AtOnce
-                    | "unasked" -> Unasked
                     | other -> failwith $"'{other}' is no time"
             }
         | "method" -> { case with Method = value }

@@ -147,10 +147,7 @@ let private check (isHttp2: bool) (case: BackendCase) =
                 for caller in callers do
                     for isReused in [ false; true ] do
                         // Before a connection is there, nothing can happen on one that is in use.
-                        if
-                            not (case.When = AtOnce && isReused)
-                            && not (case.When = Unasked && not isReused)
-                        then
+                        if not (case.When = AtOnce && isReused) then
                             caller, isReused
             ]
 
