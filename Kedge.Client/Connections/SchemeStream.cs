@@ -7,7 +7,7 @@ namespace Kedge.Client.Connections;
 /// Puts <c>:scheme https</c> on the wire of an HTTP/2 connection over TLS where the handler writes <c>:scheme http</c>.
 /// </summary>
 /// <remarks>
-/// <see cref="SocketsHttpHandler"/> keeps a pool for each Host header of https requests, so five hundred services behind
+/// Puts <c>:scheme https</c> on the wire of an HTTP/2 connection over TLS where the handler writes <c>http</c>.
 /// one kedge would need five hundred connections. Requests to a kedge are http for the handler therefore, and this
 /// library does the TLS. What the handler then says of the scheme is wrong (RFC 9113, 8.3.1). Its header blocks begin
 /// with <c>:method</c> and an indexed <c>:scheme</c>, one byte; a block that begins otherwise passes as it is.
