@@ -106,6 +106,7 @@
       "Compiled/Entries.fs"
       "Compiled/PreviousEntries.fs"
       "Compiled/ProtocolPart.fs"
+      "Compiled/MatchedNames.fs"
       "Compiled/Configuration.fs"
       "Inspection/TextSpace.fs"
       "Inspection/RequestConditions.fs"

@@ -161,6 +161,8 @@ type ExplainView =
         /// What happens to the request, in one sentence. Empty when nothing has been asked yet.
         Verdict: string
         VerdictTone: Tone
+        /// The ID of the request that was served and is explained; empty when the request is what somebody entered.
+        Request: string
         /// Rule by rule.
         Lines: string array
     }

@@ -55,6 +55,7 @@ type Configuration
 
     let httpTable = HttpRouteTable http.Routes
     let grpcTable = GrpcRouteTable grpc.Routes
+    let matchedNames = MatchedNames.Of(http.Routes, grpc.Routes)
 
     member private _.HttpPart = http
     member private _.GrpcPart = grpc
@@ -120,6 +121,9 @@ type Configuration
     member _.HttpRouteTable: HttpRouteTable = httpTable
     /// Yields indexes into `Routes.Grpc`.
     member _.GrpcRouteTable: GrpcRouteTable = grpcTable
+
+    /// The headers and query parameters that its routes look at.
+    member _.MatchedNames: MatchedNames = matchedNames
 
     /// What the ad-hoc rules of the protocol decide about a request that no route takes.
     member _.DecideAdhoc(protocol: Protocol, host: string, ports: AuthorityPorts) : AdhocDecision =

@@ -1,4 +1,3 @@
-using System.Net;
 using Kedge.Domain;
 using Kedge.Host.Configurations;
 using Kedge.Host.Flags;
@@ -48,14 +47,16 @@ public sealed class ExplainCommand : ICommand
         Help = "the listener that the request arrives at",
     };
 
-    private static readonly Flag<IPAddress> From = new()
+    private static readonly Flag<AddressOrUrl> From = new()
     {
         Name = "from",
         Group = FlagGroup.Command,
-        Type = FlagTypes.Address,
-        Default = IPAddress.None,
+        Type = FlagTypes.AddressOrUrl,
+        Default = default,
         DefaultHelp = "none",
-        Help = "address of the caller: says whether the networks of the rule admit it",
+        Help = "address of the caller: says whether the networks of the rule admit it. Or the URL of a running kedge's "
+            + "debug port: explains a request that it has served, given by its X-Kedge-Request-ID, by the "
+            + "configuration that routed it",
     };
 
     private enum ListenerChoice
@@ -70,10 +71,11 @@ public sealed class ExplainCommand : ICommand
     public string Summary => "shows which rule takes a request, and why each earlier rule does not";
 
     public string Notes =>
-        "Sends nothing and looks nothing up: the proxy's own core applies the rules. "
+        "Sends nothing and looks nothing up: the proxy's own core applies the rules. Only with the URL of a running "
+        + "kedge, its debug port is asked for one of its latest requests; exits with 1 if that cannot be explained. "
         + "Exits with 0 whatever the answer is, and with 2 if the request or the configuration is invalid.";
 
-    public IReadOnlyList<string> Arguments => ["METHOD", "URL"];
+    public IReadOnlyList<string> Arguments => ["METHOD or request ID", "[URL]"];
 
     public IReadOnlyList<string> Examples =>
     [
@@ -85,14 +87,27 @@ public sealed class ExplainCommand : ICommand
         "kedge explain GET http://web.example.com/ --listener=plain --kedge_config_director_config_path=director.json",
         "kedge explain GET http://pod-1.pod.cluster.local:9090/ --forward "
             + "--kedge_config_director_config_path=director.json",
+        "kedge explain --from=http://localhost:8080 5d1c0a0f8f7b4c1e",
     ];
 
     public bool TakesServerFlags => true;
 
     public IEnumerable<Flag> Flags =>
-        [Headers, Grpc, Forward, Listening, From, Report.Format, .. FlagCatalogue.Of(FlagGroup.Configuration)];
+    [
+        Headers, Grpc, Forward, Listening, From, DebugPortClient.TokenFile, Report.Format,
+        .. FlagCatalogue.Of(FlagGroup.Configuration),
+    ];
 
-    public Task<int> RunAsync(Invocation invocation) => Task.FromResult(Run(invocation));
+    public Task<int> RunAsync(Invocation invocation)
+    {
+        var words = invocation.Arguments;
+        return invocation.Flags.Get(From).Url is { } server
+            ? words.Count == 1
+                ? ServedRequestText.ShowAsync(invocation, server, words[0])
+                : Task.FromResult(invocation.Refuse(
+                    [$"{From}: with a URL, the only argument is the ID of a request that was served"]))
+            : Task.FromResult(words.Count == 2 ? Run(invocation) : invocation.Refuse(["explain: <URL> is missing"]));
+    }
 
     private static int Run(Invocation invocation)
     {
@@ -123,7 +138,7 @@ public sealed class ExplainCommand : ICommand
             configuration,
             ExplainReport.Of(configuration, request, withoutPool, ForwardingOptions.PlainDefaultOf(flags)),
             withoutPool,
-            flags.Get(From) is var from && from.Equals(IPAddress.None) ? null : from);
+            flags.Get(From).Address);
         return ExitCodes.Success;
     }
 

@@ -1,6 +1,3 @@
-using System.Net.Http.Headers;
-using System.Text.Json;
-using Kedge.Host.Debug;
 using Kedge.Host.Flags;
 using Kedge.Pages;
 
@@ -45,14 +42,7 @@ public sealed class TopCommand : ICommand
         Help = "maximum number of backends and of routes, those with the most traffic first",
     };
 
-    private static readonly Flag<string> TokenFile = new()
-    {
-        Name = "token_file",
-        Group = FlagGroup.Command,
-        Type = FlagTypes.File,
-        Default = "",
-        Help = "file with the bearer token for debug pages that require one",
-    };
+    private const string Page = "/debug/status";
 
     private static readonly TimeSpan ShortestInterval = TimeSpan.FromMilliseconds(100);
 
@@ -71,7 +61,7 @@ public sealed class TopCommand : ICommand
         "kedge top --from=http://10.1.2.3:8080 --count=2 | tail -n 30",
     ];
 
-    public IEnumerable<Flag> Flags => [From, Interval, Count, Rows, TokenFile];
+    public IEnumerable<Flag> Flags => [From, Interval, Count, Rows, DebugPortClient.TokenFile];
 
     public async Task<int> RunAsync(Invocation invocation)
     {
@@ -87,27 +77,13 @@ public sealed class TopCommand : ICommand
             errors.Add($"{From}: is missing");
             return invocation.Refuse(errors);
         }
-        using var client = new HttpClient { Timeout = TimeSpan.FromSeconds(5) };
-        client.DefaultRequestHeaders.Accept.Add(new MediaTypeWithQualityHeaderValue("application/json"));
-        var path = flags.Get(TokenFile);
-        if (path.Length > 0)
-        {
-            try
-            {
-                client.DefaultRequestHeaders.Authorization =
-                    new AuthenticationHeaderValue("Bearer", (await File.ReadAllTextAsync(path)).Trim());
-            }
-            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-            {
-                errors.Add($"{TokenFile}: {e.Message}");
-            }
-        }
+        using var port = await DebugPortClient.OpenAsync(from, flags, errors);
         return errors.Count > 0
             ? invocation.Refuse(errors)
-            : await WatchAsync(invocation, client, new Uri(from, "/debug/status"), interval);
+            : await WatchAsync(invocation, port, interval);
     }
 
-    private static async Task<int> WatchAsync(Invocation invocation, HttpClient client, Uri page, TimeSpan interval)
+    private static async Task<int> WatchAsync(Invocation invocation, DebugPortClient port, TimeSpan interval)
     {
         using var signal = new ShutdownSignal();
         var rows = invocation.Flags.Get(Rows);
@@ -115,15 +91,15 @@ public sealed class TopCommand : ICommand
         StatusView? before = null;
         for (var picture = 1; ; picture++)
         {
-            var (status, problem) = await AskAsync(client, page);
+            var (status, problem) = await port.AskAsync<StatusView>(Page);
             if (status is null)
             {
                 if (before is null)
                 {
-                    invocation.Error.WriteLine($"kedge: {page}: {problem}");
+                    invocation.Error.WriteLine($"kedge: {port.UrlOf(Page)}: {problem}");
                     return ExitCodes.Failure;
                 }
-                invocation.Output.WriteLine($"{page}: {problem}; asking again");
+                invocation.Output.WriteLine($"{port.UrlOf(Page)}: {problem}; asking again");
             }
             else
             {
@@ -141,37 +117,6 @@ public sealed class TopCommand : ICommand
             {
                 return ExitCodes.Success;
             }
-        }
-    }
-
-    private static async Task<(StatusView? Status, string Problem)> AskAsync(HttpClient client, Uri page)
-    {
-        try
-        {
-            using var answer = await client.GetAsync(page);
-            if (!answer.IsSuccessStatusCode)
-            {
-                var hint = (int)answer.StatusCode is 401 or 403
-                    ? $" (the debug pages require a token: give {TokenFile})"
-                    : "";
-                return (null, $"answered {(int)answer.StatusCode}{hint}");
-            }
-            var text = await answer.Content.ReadAsStringAsync();
-            return JsonSerializer.Deserialize<StatusView>(text, PageResponse.SnakeCase) is { } status
-                ? (status, "")
-                : (null, "is not the status page of kedge");
-        }
-        catch (JsonException)
-        {
-            return (null, "is not the status page of kedge, or of another version");
-        }
-        catch (HttpRequestException e)
-        {
-            return (null, e.InnerException?.Message ?? e.Message);
-        }
-        catch (TaskCanceledException)
-        {
-            return (null, $"no answer within {(int)client.Timeout.TotalSeconds} s");
         }
     }
 }

@@ -10,6 +10,9 @@ public sealed class ConfigurationStore
 {
     private const int MaxAttempts = 20;
 
+    // Enough to explain the requests of a few reloads; each may be large.
+    private const int MaxKept = 3;
+
     // Of a log line. The journal has more, and the status page shows it.
     private const int MaxLoggedChanges = 600;
 
@@ -21,6 +24,7 @@ public sealed class ConfigurationStore
     private Configuration _current = Configuration.Empty!;
     private Func<LoadedFiles, GeneratedEntries>? _generate;
     private ConfigurationStatus _status;
+    private (long Number, Configuration Configuration)[] _kept = [];
 
     /// <param name="files">The content of the files at the start. It is published at once.</param>
     /// <param name="apply">Makes a configuration the active one. Must not fail.</param>
@@ -43,6 +47,20 @@ public sealed class ConfigurationStore
     public Configuration Current => Volatile.Read(ref _current);
 
     public ConfigurationStatus Status => Volatile.Read(ref _status);
+
+    /// <summary>The number of a configuration that is active or among the last few that were.</summary>
+    /// <returns>Null when it is none of them.</returns>
+    public long? NumberOf(Configuration configuration)
+    {
+        foreach (var (number, kept) in Volatile.Read(ref _kept))
+        {
+            if (ReferenceEquals(kept, configuration))
+            {
+                return number;
+            }
+        }
+        return null;
+    }
 
     /// <summary>The files have new, valid content.</summary>
     public void SetFiles(LoadedFiles files, string source)
@@ -111,6 +129,7 @@ public sealed class ConfigurationStore
         _apply(next!);
         Volatile.Write(ref _current, next!);
         var number = Status.Generation + 1;
+        Volatile.Write(ref _kept, [(number, next!), .. _kept.Take(MaxKept - 1)]);
         var now = _time.GetUtcNow();
         // Discovery does not fix errors in the files.
         var errors = source == "discovery" ? Status.Errors : [];

@@ -1,4 +1,5 @@
 using Kedge.Domain;
+using Kedge.Host.Telemetry;
 using Kedge.Pages;
 using Listener = Kedge.Domain.Decoded.Listener;
 
@@ -6,7 +7,8 @@ namespace Kedge.Host.Debug;
 
 /// <summary>
 /// Where a request would go: <c>?method=&amp;url=</c>, and <c>headers</c> (<c>name: value; name: value</c>),
-/// <c>grpc</c>, <c>forward</c>.
+/// <c>grpc</c>, <c>forward</c>. With <c>?request=</c> and the ID of a recent request: where that one went, by the
+/// configuration that routed it.
 /// </summary>
 public sealed class ExplainPage(DebugFacts facts) : IDebugPage
 {
@@ -14,8 +16,22 @@ public sealed class ExplainPage(DebugFacts facts) : IDebugPage
 
     public string Path => "/debug/explain";
 
-    public Task AnswerAsync(HttpContext context) =>
-        PageResponse.ViewAsync(context, View(context.Request.Query), ExplainHtml.render);
+    public Task AnswerAsync(HttpContext context)
+    {
+        var query = context.Request.Query;
+        if (query["request"].ToString() is not { Length: > 0 } id)
+        {
+            return PageResponse.ViewAsync(context, View(query), ExplainHtml.render);
+        }
+        if (facts.Telemetry.Requests.Latest().FirstOrDefault(record => record.RequestId == id) is not { } record)
+        {
+            return PageResponse.TextAsync(
+                context,
+                StatusCodes.Status404NotFound,
+                $"request {Excerpt.ofText(id)} is not among the latest {ProxyTelemetry.KeptRequests} requests");
+        }
+        return PageResponse.ViewAsync(context, ServedRequest.View(facts, record), ExplainHtml.render);
+    }
 
     private ExplainView View(IQueryCollection query)
     {
@@ -27,7 +43,7 @@ public sealed class ExplainPage(DebugFacts facts) : IDebugPage
         var (verdict, tone, lines) = url.Length == 0
             ? ("", Tone.Quiet, [])
             : Explain(method, url, headers.Split(';', Tidy), grpc, forward);
-        return new ExplainView(facts.Server, method, url, headers, grpc, forward, verdict, tone, lines);
+        return new ExplainView(facts.Server, method, url, headers, grpc, forward, verdict, tone, "", lines);
     }
 
     private (string Verdict, Tone Tone, string[] Lines) Explain(
@@ -38,13 +54,20 @@ public sealed class ExplainPage(DebugFacts facts) : IDebugPage
             return (error, Tone.Bad, []);
         }
         var report = ExplainReport.Of(facts.Store.Current, request);
+        var (verdict, tone) = Verdict(report);
+        return (verdict, tone, [.. report.Lines]);
+    }
+
+    /// <summary>What happens to the request, in one sentence.</summary>
+    internal static (string Text, Tone Tone) Verdict(ExplainReport report)
+    {
         string[] lines = [.. report.Lines];
         return report.Winner switch
         {
-            { Action.Backends.IsEmpty: true } => (lines[^2], Tone.Good, lines),
-            { } winner when report.BackendKnown => ($"goes to backend {winner.BackendName}", Tone.Good, lines),
-            { } winner => ($"goes to backend {winner.BackendName}, which does not exist: no-backend", Tone.Bad, lines),
-            _ => (lines.Length > 0 ? lines[^1] : "no route", Tone.Warning, lines),
+            { Action.Backends.IsEmpty: true } => (lines[^2], Tone.Good),
+            { } winner when report.BackendKnown => ($"goes to backend {winner.BackendName}", Tone.Good),
+            { } winner => ($"goes to backend {winner.BackendName}, which does not exist: no-backend", Tone.Bad),
+            _ => (lines.Length > 0 ? lines[^1] : "no route", Tone.Warning),
         };
     }
 }

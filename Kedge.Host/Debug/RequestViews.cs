@@ -23,11 +23,9 @@ internal static class RequestViews
         record.Total.TotalMilliseconds,
         record.Failure?.Type ?? (record.CallerLeft ? "the caller left" : ""));
 
-    /// <summary>The page that explains where such a request goes now. Headers are not recorded.</summary>
+    /// <summary>The page that explains where the request went.</summary>
     private static string ExplainLink(RequestRecord record) =>
-        $"/debug/explain?method={Uri.EscapeDataString(record.Method)}"
-        + $"&url={Uri.EscapeDataString($"https://{record.Authority}{record.Path}")}"
-        + (record.Protocol.IsGrpc ? "&grpc=true" : "");
+        $"/debug/explain?request={Uri.EscapeDataString(record.RequestId)}";
 
     private static Tone ToneOf(RequestRecord record) => record switch
     {

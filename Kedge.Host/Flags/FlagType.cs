@@ -20,6 +20,9 @@ public sealed record FlagType<T>(string Placeholder, FlagType<T>.Reader Read, Fu
     public IReadOnlyList<string> Choices { get; init; } = [];
 }
 
+/// <summary>One of two, or neither.</summary>
+public readonly record struct AddressOrUrl(IPAddress? Address, Uri? Url);
+
 /// <summary>The types of the flags.</summary>
 public static class FlagTypes
 {
@@ -49,6 +52,10 @@ public static class FlagTypes
     public static FlagType<TimeSpan> Duration { get; } = new("duration", ReadDuration, Domain.Duration.Format);
 
     public static FlagType<IPAddress> Address { get; } = new("address", ReadAddress, value => value.ToString());
+
+    /// <summary>An address of a caller, or the URL of a server.</summary>
+    public static FlagType<AddressOrUrl> AddressOrUrl { get; } = new(
+        "address|url", ReadAddressOrUrl, value => value.Url?.OriginalString ?? value.Address?.ToString() ?? "");
 
     /// <summary>An absolute http or https URL. Null = none, written as the empty string.</summary>
     public static FlagType<Uri?> Url { get; } = new("url", ReadUrl, value => value?.OriginalString ?? "");
@@ -217,6 +224,22 @@ public static class FlagTypes
         IPAddress.TryParse(word, out var address)
             ? Out(out value, null, address)
             : Out(out value, $"'{word}' is not an IP address", IPAddress.None);
+
+    private static string? ReadAddressOrUrl(string word, out AddressOrUrl value)
+    {
+        value = default;
+        if (IPAddress.TryParse(word, out var address))
+        {
+            value = new(address, null);
+            return null;
+        }
+        if (word.Contains("://", StringComparison.Ordinal) && ReadUrl(word, out var url) is null)
+        {
+            value = new(null, url);
+            return null;
+        }
+        return $"'{word}' is neither an IP address nor an http or https URL";
+    }
 
     private static string? ReadNetwork(string word, out IPNetwork value)
     {

@@ -95,6 +95,7 @@ public sealed class RequestRouter : IDisposable
         }
         var state = Serving;
         RuleMatch match;
+        state.Remember(record, view, context.Request.Headers);
         using (Tracing.StartRouting(record))
         {
             if (!state.TryMatch(view, context.Request.Headers, out match))

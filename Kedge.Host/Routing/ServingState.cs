@@ -23,6 +23,8 @@ internal sealed class ServingState(
     private readonly HttpRouteTable _httpTable = configuration.HttpRouteTable;
     private readonly GrpcRouteTable _grpcTable = configuration.GrpcRouteTable;
 
+    private readonly WeakReference<Configuration> _configuration = new(configuration);
+
     public PerProtocol<RuleHits[]> Routes { get; } = PerProtocol.Init(
         protocol => RuleHits.Of(configuration.Routes[protocol], previous?.Routes[protocol]));
 
@@ -38,6 +40,10 @@ internal sealed class ServingState(
         protocol => configuration.Routes[protocol]
             .Select(route => RouteAnswer.Of(route.Action, configuration.Files.Bodies))
             .ToArray());
+
+    /// <summary>Records what it takes to explain the request later.</summary>
+    public void Remember(RequestRecord record, in RequestView view, IHeaderDictionary headers) =>
+        record.Matching(_configuration, configuration.MatchedNames, view, headers);
 
     /// <summary>
     /// Matches a request against the routes and, when none matches, against the ad-hoc rules. Tunnels are matched

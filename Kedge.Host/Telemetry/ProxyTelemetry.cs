@@ -14,6 +14,9 @@ namespace Kedge.Host.Telemetry;
 /// </summary>
 public sealed class ProxyTelemetry : IDisposable
 {
+    /// <summary>How many of the latest requests are kept.</summary>
+    public const int KeptRequests = 256;
+
     public const string MeterName = "kedge";
 
     /// <summary>The backend name for requests that did not reach a backend.</summary>
@@ -88,7 +91,7 @@ public sealed class ProxyTelemetry : IDisposable
 
     public GrpcMethods GrpcClient { get; } = new();
 
-    public Recent<RequestRecord> Requests { get; } = new(256);
+    public Recent<RequestRecord> Requests { get; } = new(KeptRequests);
 
     public Recent<RequestRecord> Failures { get; } = new(64);
 

@@ -1,8 +1,22 @@
 using System.Diagnostics;
 using Kedge.Domain;
 using Kedge.Host.Http;
+using Microsoft.Extensions.Primitives;
 
 namespace Kedge.Host.Telemetry;
+
+/// <summary>How the target of a request is written (RFC 9112, 3.2).</summary>
+public enum RequestForm : byte
+{
+    /// <summary>A path; the host is a field of its own.</summary>
+    Origin,
+
+    /// <summary>A whole URL: a request to a forward proxy.</summary>
+    Absolute,
+
+    /// <summary>CONNECT to an authority.</summary>
+    Tunnel,
+}
 
 /// <summary>
 /// What logs, pages and metrics report about a request. Filled in while the request is processed and formatted only
@@ -10,6 +24,8 @@ namespace Kedge.Host.Telemetry;
 /// </summary>
 public sealed class RequestRecord
 {
+    private const ushort HttpsPort = 443;
+
     public required string RequestId { get; init; }
 
     public required long Started { get; init; }
@@ -32,6 +48,33 @@ public sealed class RequestRecord
 
     /// <summary>The route or ad-hoc rule that matched; null when none did.</summary>
     public RuleHits? Rule { get; set; }
+
+    /// <summary>
+    /// The configuration that routed it; null when it was answered before. Weak, so that records do not keep replaced
+    /// configurations alive.
+    /// </summary>
+    public WeakReference<Configuration>? RoutedBy { get; private set; }
+
+    /// <summary>Whether it was a tunnel, a request to a forward proxy, or another one.</summary>
+    public RequestForm Form { get; private set; }
+
+    /// <summary>Whether the whole URL of a request to a forward proxy begins with <c>https</c>.</summary>
+    public bool IsHttpsTarget { get; private set; }
+
+    /// <summary>Whether it arrived at the plain-HTTP port.</summary>
+    public bool IsPlain { get; private set; }
+
+    /// <summary>
+    /// The query, with its <c>?</c>, if a condition of the configuration looks at it; else empty. May contain
+    /// secrets: only the parameters that conditions name may be shown (<see cref="MatchedNames.QueryOf"/>).
+    /// </summary>
+    public string ConditionQuery { get; private set; } = "";
+
+    /// <summary>
+    /// The values of the headers that conditions name, in the order of <see cref="MatchedNames.Headers"/>; null when
+    /// conditions name none.
+    /// </summary>
+    public StringValues[]? ConditionHeaders { get; private set; }
 
     /// <summary>The counters of its backend; null until the request is forwarded.</summary>
     public BackendCounters? Backend { get; set; }
@@ -90,6 +133,32 @@ public sealed class RequestRecord
     public Activity? Forwarding { get; set; }
 
     public TimeSpan Total => Stopwatch.GetElapsedTime(Started, Ended);
+
+    /// <summary>
+    /// The request is being matched: keeps what it takes to explain it later, by the configuration that serves it.
+    /// </summary>
+    internal void Matching(
+        WeakReference<Configuration> configuration, MatchedNames names, in RequestView view, IHeaderDictionary headers)
+    {
+        RoutedBy = configuration;
+        Form = view.IsTunnel ? RequestForm.Tunnel : view.IsForward ? RequestForm.Absolute : RequestForm.Origin;
+        IsHttpsTarget = view.IsForward && view.Ports.Explicit == HttpsPort;
+        IsPlain = view.Listener == Kedge.Domain.Decoded.Listener.Plain;
+        if (names.HasQuery)
+        {
+            ConditionQuery = view.Query;
+        }
+        var count = names.Headers.Count;
+        if (count > 0)
+        {
+            var values = new StringValues[count];
+            for (var i = 0; i < count; i++)
+            {
+                values[i] = headers[names.Headers[i]];
+            }
+            ConditionHeaders = values;
+        }
+    }
 
     /// <summary><c>GET a.example/path</c></summary>
     public string Describe() => $"{Method} {Authority}{Path}";
