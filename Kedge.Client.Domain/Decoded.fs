@@ -74,9 +74,13 @@ type OidcToken =
     | IdToken = 0
     | AccessToken = 1
 
+/// Where the tokens of a login are kept.
 type TokenStore =
-    | File = 0
-    | Memory = 1
+    /// The keyring if there is one and the source names no folder; otherwise the file.
+    | Auto = 0
+    | File = 1
+    | Memory = 2
+    | Keyring = 3
 
 type Kube = { User: string; Path: string }
 

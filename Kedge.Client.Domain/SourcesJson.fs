@@ -50,7 +50,13 @@ module internal SourcesJson =
     let private uses =
         [ "id_token", OidcToken.IdToken; "access_token", OidcToken.AccessToken ]
 
-    let private stores = [ "file", TokenStore.File; "memory", TokenStore.Memory ]
+    let private stores =
+        [
+            "auto", TokenStore.Auto
+            "file", TokenStore.File
+            "memory", TokenStore.Memory
+            "keyring", TokenStore.Keyring
+        ]
 
     /// True unless the file says otherwise.
     let private flagOn: Decoder<bool> = { flag with Default = true }

@@ -63,11 +63,11 @@ internal sealed class WinchServer : IAsyncDisposable
         _door = new FrontDoor(loggers);
         _journeys = new(kedges, IsOwn);
         var invoker = new HttpMessageInvoker(_journeys, disposeHandler: false);
-        var monitoring = flags.Get(WinchFlags.MonitoringAddress);
+        var monitoring = WinchChecks.MonitoringAddress(flags);
         var settings = new PageSettings(
             HttpPort,
             flags.Get(WinchFlags.MetricsPath),
-            HasDebugPages: monitoring.Length == 0,
+            HasDebugPages: monitoring is null,
             string.Concat(WinchFlags.All.Select(flag => $"{flag.Name}={flags.TextOf(flag)}\n")),
             flags.Get(WinchFlags.QuitQuitQuit) ? quit : null);
         _tab.Redirect = settings.RedirectUri;
@@ -107,20 +107,10 @@ internal sealed class WinchServer : IAsyncDisposable
             metrics,
             loggers.CreateLogger("winch.connect"));
         _door.OnConnect = tunnel.ServeAsync;
-        if (monitoring.Length > 0)
+        if (monitoring is not null)
         {
-            if (
-                !IPEndPoint.TryParse(
-                    monitoring.StartsWith(':')
-                        ? $"127.0.0.1{monitoring}"
-                        : monitoring.Replace("localhost", "127.0.0.1"),
-                    out var address))
-            {
-                throw new FormatException(
-                    $"{WinchFlags.MonitoringAddress}: '{monitoring}' is not an address and a port");
-            }
             _monitoring = ListenerHost.Create(
-                loggers, gate: null, kestrel => kestrel.Listen(address), pages.ServeDebugAsync);
+                loggers, gate: null, kestrel => kestrel.Listen(monitoring), pages.ServeDebugAsync);
         }
     }
 

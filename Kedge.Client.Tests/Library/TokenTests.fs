@@ -6,13 +6,8 @@ open System.Threading
 open System.Threading.Tasks
 open Expecto
 open Kedge.Client
+open Kedge.Client.Tests
 open Kedge.Tests.Harness
-
-type private Clock() =
-    inherit TimeProvider()
-    let mutable now = DateTimeOffset(2030, 1, 1, 0, 0, 0, TimeSpan.Zero)
-    override _.GetUtcNow() = now
-    member _.Pass(seconds: float) = now <- now.AddSeconds seconds
 
 let private text (source: ITokenSource) =
     task {
@@ -56,7 +51,7 @@ let tests =
                 "a token is fetched ahead of its end, while the old one serves; a rejected one is not given again"
                 (fun () ->
                     task {
-                        let clock = Clock()
+                        let clock = Clock(DateTimeOffset(2030, 1, 1, 0, 0, 0, TimeSpan.Zero))
                         let mutable fetches = 0
 
                         let cached =

@@ -69,6 +69,60 @@ let tests =
                     Expect.stringContains (lines output) "$.routes[0].regexp.exp" "path"
                 })
 
+            case "commands take the command line of the proxy, and check judges it" (fun () ->
+                task {
+                    let! _, help, _ = Winch.Run(Executable.root, [ "run"; "--help" ], [])
+
+                    let flags =
+                        [
+                            for line in help do
+                                match line.Trim().Split([| ' '; '='; ',' |], 2) with
+                                | [| flag; _ |] when flag.StartsWith("--", StringComparison.Ordinal) -> flag
+                                | _ -> ()
+                        ]
+                        |> List.except [ "--help"; "--version" ]
+
+                    Expect.isGreaterThan flags.Length 25 (lines help)
+
+                    for command in
+                        [
+                            [ "check" ]
+                            [ "explain"; "http://a.prod.example/" ]
+                            [ "pac" ]
+                            [ "env" ]
+                            [ "token"; "proxy" ]
+                        ] do
+                        let given =
+                            [
+                                "--server_bind_address=127.0.0.1"
+                                "--server_grpc_port=0"
+                                "--client_insecure"
+                                "--server_metrics_path=/m"
+                                "--log_level=debug"
+                                "--cors_allowed_origin=http://a.example"
+                                "--winch_reverseproxy_buffer_count=1"
+                            ]
+
+                        let! code, output, errors = run simple simpleSources (command @ given)
+                        Expect.equal code 0 (lines (Array.append output errors))
+
+                        // Every other flag is known, too: a value that is wrong for it is reported, not the flag.
+                        let! _, _, errors =
+                            run simple simpleSources (command @ [ for flag in flags -> flag + "=?" ])
+
+                        Expect.isFalse (lines errors |> _.Contains("unknown flag")) (lines errors)
+
+                    for flag, part in
+                        [
+                            "--server_bind_address=0.0.0.0", "is not a loopback address"
+                            "--server_http_monitoring_address=nowhere", "'nowhere' is not an address and a port"
+                            "--pac_file=/no/such.pac", "/no/such.pac"
+                        ] do
+                        let! code, output, _ = run simple simpleSources [ "check"; flag ]
+                        Expect.equal code 1 flag
+                        Expect.stringContains (lines output) part flag
+                })
+
             case "explain: the rule, the kedge, the credentials, the PAC" (fun () ->
                 task {
                     let! code, output, _ =

@@ -21,6 +21,8 @@ type OidcDouble(port: int) =
     let key = SigningKey.Rsa("double", "RS256")
     let codes = ConcurrentDictionary<string, string * string * string>()
     let devices = ConcurrentDictionary<string, int ref>()
+    let accounts = ConcurrentDictionary<string, RSA>()
+    let received = ConcurrentQueue<string>()
     let mutable refreshToken = ""
     let mutable isAway = false
     let mutable lifetime = 300
@@ -39,26 +41,26 @@ type OidcDouble(port: int) =
 
     let refuse context (error: string) = json context 400 {| error = error |}
 
-    let tokens context (nonce: string) =
+    let idToken (audience: string) (subject: string) (more: (string * objnull) list) =
         let now = DateTimeOffset.UtcNow.ToUnixTimeSeconds()
 
-        let token =
-            {
-                Header = [ "alg", key.Algorithm; "typ", "JWT"; "kid", key.Id ]
-                Claims =
-                    [
-                        "iss", box (name ())
-                        "aud", box "winch-tests"
-                        "sub", box "somebody"
-                        "iat", box now
-                        "exp", box (now + int64 lifetime)
-                        "jti", box (random ())
-                        if nonce <> "" then
-                            "nonce", box nonce
-                    ]
-                Sign = key.Sign
-            }
+        {
+            Header = [ "alg", key.Algorithm; "typ", "JWT"; "kid", key.Id ]
+            Claims =
+                [
+                    "iss", box (name ())
+                    "aud", box audience
+                    "sub", box subject
+                    "iat", box now
+                    "exp", box (now + int64 lifetime)
+                    "jti", box (random ())
+                    yield! more
+                ]
+            Sign = key.Sign
+        }
+            .Text
 
+    let tokens context (nonce: string) =
         let fresh = "refresh-" + random ()
         Secrets.add fresh
         lock codes (fun () -> refreshToken <- fresh)
@@ -71,13 +73,65 @@ type OidcDouble(port: int) =
                 token_type = "Bearer"
                 expires_in = lifetime
                 refresh_token = fresh
-                id_token = token.Text
+                id_token =
+                    idToken
+                        "winch-tests"
+                        "somebody"
+                        [
+                            if nonce <> "" then
+                                "nonce", box nonce
+                        ]
             |}
+
+    /// A token for an account that signed the assertion (RFC 7523, 3).
+    let assertion context (text: string) =
+        let part (index: int) =
+            let part = (text.Split '.')[index]
+            Base64Url.DecodeFromChars(part.AsSpan())
+
+        let claims = JsonDocument.Parse(ReadOnlyMemory(part 1)).RootElement
+        let claim (name: string) = claims.GetProperty(name).GetString() |> string
+        let signed = text.Substring(0, text.LastIndexOf '.')
+
+        let isGood =
+            match accounts.TryGetValue(claim "iss") with
+            | true, key ->
+                key.VerifyData(
+                    Encoding.ASCII.GetBytes signed,
+                    part 2,
+                    HashAlgorithmName.SHA256,
+                    RSASignaturePadding.Pkcs1
+                )
+            | _ -> false
+
+        let now = DateTimeOffset.UtcNow.ToUnixTimeSeconds()
+
+        if
+            isGood
+            && claim "aud" = $"{name ()}/token"
+            && claims.GetProperty("exp").GetInt64() > now
+        then
+            let audience =
+                match claims.TryGetProperty "target_audience" with
+                | true, target -> string (target.GetString())
+                | _ -> "winch-tests"
+
+            json
+                context
+                200
+                {|
+                    id_token = idToken audience (claim "sub") []
+                |}
+        else
+            refuse context "invalid_grant"
 
     let token (context: HttpContext) : Task =
         task {
             let! form = context.Request.ReadFormAsync()
             let field (name: string) = string form[name]
+
+            for value in form do
+                received.Enqueue(string value.Value)
 
             if field "client_id" <> "winch-tests" then
                 do! refuse context "invalid_client"
@@ -119,6 +173,7 @@ type OidcDouble(port: int) =
                     | true, polls when Interlocked.Increment polls < 2 -> do! refuse context "authorization_pending"
                     | true, _ -> do! tokens context ""
                     | _ -> do! refuse context "invalid_grant"
+                | "urn:ietf:params:oauth:grant-type:jwt-bearer" -> do! assertion context (field "assertion")
                 | _ -> do! refuse context "unsupported_grant_type"
         }
 
@@ -197,6 +252,12 @@ type OidcDouble(port: int) =
     member _.Reuses = Volatile.Read &reuses
     /// How often a browser began a login.
     member _.Authorizations = Volatile.Read &authorizations
+    /// The values that the token endpoint has received.
+    member _.Received = received.ToArray()
+
+    /// An account whose assertions it takes.
+    member _.AddServiceAccount(email: string, key: RSA) = accounts[email] <- key
+
     /// Ends all sessions.
     member _.Revoke() = lock codes (fun () -> refreshToken <- "revoked-by-the-provider")
 

@@ -51,6 +51,7 @@ type Winch private (scratch: Scratch, program: KedgeProgram, httpPort: int, grpc
             "DISPLAY", ""
             "WAYLAND_DISPLAY", ""
             "KUBECONFIG", ""
+            "DBUS_SESSION_BUS_ADDRESS", ""
         ]
 
     /// Starts it in a directory and waits until it serves.

@@ -18,9 +18,11 @@ public sealed class CheckCommand : ICommand
 
     public string Name => "check";
 
-    public string Summary => "checks the files, and says what in them is probably not meant";
+    public string Summary => "checks the files and flags, and says what in the files is probably not meant";
 
     public IEnumerable<Flag> Flags => [Strict, .. WinchFlags.OfFiles];
+
+    public IEnumerable<Flag> AcceptedFlags => WinchFlags.With(Flags);
 
     public string Notes => "Exit codes: 0 when the files are good, 1 when they are not, 2 for a usage error.";
 
@@ -28,9 +30,15 @@ public sealed class CheckCommand : ICommand
 
     public Task<int> RunAsync(Invocation invocation)
     {
-        if (WinchSetup.Load(invocation.Flags, out var errors) is not { } files)
+        var files = WinchSetup.Load(invocation.Flags, out var errors);
+        List<string> all = [.. WinchChecks.Errors(invocation.Flags), .. errors];
+        if (files is not null && WinchSetup.Pac(invocation.Flags, files.Mapper, "", out var problem) is null)
         {
-            foreach (var error in errors)
+            all.Add(problem);
+        }
+        if (files is null || all.Count > 0)
+        {
+            foreach (var error in all)
             {
                 invocation.Output.WriteLine($"error: {error}");
             }

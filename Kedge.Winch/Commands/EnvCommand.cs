@@ -41,6 +41,8 @@ public sealed class EnvCommand : ICommand
     public IEnumerable<Flag> Flags =>
         [Shell, Unset, .. WinchFlags.OfFiles, WinchFlags.HttpPort, WinchFlags.ProxyCredentials];
 
+    public IEnumerable<Flag> AcceptedFlags => WinchFlags.With(Flags);
+
     public string Notes =>
         "Java reads no such variables: -Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort=8070. https_proxy is set only when "
         + "a route has connect: passthrough.";

@@ -23,6 +23,8 @@ public sealed class ExplainCommand : ICommand
 
     public IEnumerable<Flag> Flags => [Grpc, .. WinchFlags.OfPac];
 
+    public IEnumerable<Flag> AcceptedFlags => WinchFlags.With(Flags);
+
     public IReadOnlyList<string> Arguments => ["URL"];
 
     public IReadOnlyList<string> Examples =>

@@ -16,6 +16,8 @@ public sealed class KubectlCredentialCommand : ICommand
 
     public IEnumerable<Flag> Flags => WinchFlags.OfSources;
 
+    public IEnumerable<Flag> AcceptedFlags => WinchFlags.With(Flags);
+
     public IReadOnlyList<string> Arguments => ["source"];
 
     public async Task<int> RunAsync(Invocation invocation)

@@ -37,6 +37,8 @@ public sealed class LoginCommand : ICommand
 
     public IEnumerable<Flag> Flags => [Device, Force, .. WinchFlags.OfSources];
 
+    public IEnumerable<Flag> AcceptedFlags => WinchFlags.With(Flags);
+
     public IReadOnlyList<string> Arguments => ["[source]"];
 
     public string Notes =>
@@ -79,7 +81,7 @@ public sealed class LoginCommand : ICommand
                     await ByBrowserAsync(invocation, source, limit.Token);
                     break;
             }
-            invocation.Output.WriteLine($"logged in to {source.Name}");
+            invocation.Output.WriteLine($"logged in to {source.Name}; the login is kept in {source.StorePlace}");
             return ExitCodes.Success;
         }
         catch (Exception e) when (e is TokenException or HttpRequestException or ProviderException or IOException)

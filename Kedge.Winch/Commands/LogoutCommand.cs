@@ -1,3 +1,4 @@
+using Kedge.Client;
 using Kedge.Host.Commands;
 using Kedge.Host.Flags;
 using Kedge.Winch.Settings;
@@ -14,6 +15,8 @@ public sealed class LogoutCommand : ICommand
 
     public IEnumerable<Flag> Flags => WinchFlags.OfSources;
 
+    public IEnumerable<Flag> AcceptedFlags => WinchFlags.With(Flags);
+
     public IReadOnlyList<string> Arguments => ["[source]"];
 
     public async Task<int> RunAsync(Invocation invocation)
@@ -22,7 +25,15 @@ public sealed class LogoutCommand : ICommand
         {
             return invocation.Refuse(errors);
         }
-        source.Logout();
+        try
+        {
+            source.Logout();
+        }
+        catch (TokenException e)
+        {
+            invocation.Error.WriteLine($"winch: {e.Message}");
+            return ExitCodes.Failure;
+        }
         // A running winch has the token in memory, too.
         await WinchClient.TryPostAsync(invocation.Flags.Get(WinchFlags.HttpPort), $"/winch/logout/{source.Name}");
         invocation.Output.WriteLine($"logged out of {source.Name}");

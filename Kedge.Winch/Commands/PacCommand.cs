@@ -24,6 +24,8 @@ public sealed class PacCommand : ICommand
 
     public IEnumerable<Flag> Flags => [Test, .. WinchFlags.OfPac];
 
+    public IEnumerable<Flag> AcceptedFlags => WinchFlags.With(Flags);
+
     public IReadOnlyList<string> Examples =>
         ["winch pac --test=http://svc.ns.prod.example/ --server_mapper_config_path=winch_mapper.json"];
 

@@ -1,4 +1,3 @@
-using System.Net;
 using System.Security.Cryptography;
 using Kedge.Client.Domain;
 using Kedge.Host.Commands;
@@ -25,11 +24,11 @@ public sealed class RunCommand : ICommand
         + "2 when a flag or a file is wrong.";
 
     public IReadOnlyList<string> Examples =>
-        ["winch --server_mapper_config_path=misc/winch_mapper.json --server_auth_config_path=misc/winch_auth.json"];
+        ["winch --server_mapper_config_path=winch_mapper.json --server_auth_config_path=winch_auth.json"];
 
     public async Task<int> RunAsync(Invocation invocation)
     {
-        if (Problems(invocation.Flags) is { Count: > 0 } problems)
+        if (WinchChecks.Errors(invocation.Flags) is { Count: > 0 } problems)
         {
             return invocation.Refuse(problems);
         }
@@ -91,18 +90,5 @@ public sealed class RunCommand : ICommand
         var made = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(20));
         store.Write(new StoredTokens(made, null, "", ""));
         return made;
-    }
-
-    private static List<string> Problems(FlagValues flags)
-    {
-        var problems = new List<string>();
-        if (!IPAddress.IsLoopback(flags.Get(WinchFlags.BindAddress)) && !flags.Get(WinchFlags.UnsafeBind))
-        {
-            problems.Add(
-                $"{WinchFlags.BindAddress}: {flags.Get(WinchFlags.BindAddress)} is not a loopback address, and anyone "
-                    + "who reaches it uses your credentials; "
-                + $"{WinchFlags.UnsafeBind} allows it");
-        }
-        return problems;
     }
 }

@@ -15,6 +15,8 @@ public sealed class StatusCommand : ICommand
 
     public IEnumerable<Flag> Flags => [Report.Format, WinchFlags.HttpPort];
 
+    public IEnumerable<Flag> AcceptedFlags => WinchFlags.With(Flags);
+
     public string Notes => "Exit codes: 0 when winch runs, 1 when it does not, 2 for a usage error.";
 
     public async Task<int> RunAsync(Invocation invocation)

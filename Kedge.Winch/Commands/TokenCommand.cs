@@ -14,6 +14,8 @@ public sealed class TokenCommand : ICommand
 
     public IEnumerable<Flag> Flags => WinchFlags.OfSources;
 
+    public IEnumerable<Flag> AcceptedFlags => WinchFlags.With(Flags);
+
     public IReadOnlyList<string> Arguments => ["[source]"];
 
     public string Notes =>

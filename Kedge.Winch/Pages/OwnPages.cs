@@ -53,6 +53,12 @@ internal sealed class OwnPages(
                 await TextAsync(context, 200, _pageToken);
                 return;
             case "/quitquitquit" when settings.Quit is { } quit && HttpMethods.IsPost(context.Request.Method):
+                // Browsers send it with each POST; a page has no business here.
+                if (context.Request.Headers.Origin.Count > 0)
+                {
+                    await TextAsync(context, 403, "this is not for pages\n");
+                    return;
+                }
                 await TextAsync(context, 200, "ending\n");
                 quit();
                 return;
@@ -151,26 +157,34 @@ internal sealed class OwnPages(
             await TextAsync(context, 403, "this needs a POST with the page's token\n");
             return;
         }
-        switch (action, source)
+        try
         {
-            case ("login", OidcSource oidc):
-                await BeginAsync(context, oidc);
-                return;
-            case ("login", _):
-                await TextAsync(context, 400, $"{name} needs no login\n");
-                return;
-            case ("logout", OidcSource oidc):
-                oidc.Logout();
-                break;
-            case ("cleartoken", OidcSource oidc):
-                oidc.Clear();
-                break;
-            default:
-                if (await CurrentAsync(source) is { } token)
-                {
-                    source.Invalidate(token);
-                }
-                break;
+            switch (action, source)
+            {
+                case ("login", OidcSource oidc):
+                    await BeginAsync(context, oidc);
+                    return;
+                case ("login", _):
+                    await TextAsync(context, 400, $"{name} needs no login\n");
+                    return;
+                case ("logout", OidcSource oidc):
+                    oidc.Logout();
+                    break;
+                case ("cleartoken", OidcSource oidc):
+                    oidc.Clear();
+                    break;
+                default:
+                    if (await CurrentAsync(source) is { } token)
+                    {
+                        source.Invalidate(token);
+                    }
+                    break;
+            }
+        }
+        catch (TokenException e)
+        {
+            await TextAsync(context, 502, $"{e.Message}\n");
+            return;
         }
         logger.LogInformation("{Action} {Source}", action, name);
         await TextAsync(context, 200, action == "logout" ? "Logged out\n" : "Token cleared\n");

@@ -184,6 +184,11 @@ public static class WinchFlags
     /// <summary>What the proxy takes, in the order of the help text.</summary>
     public static IReadOnlyList<Flag> All => [.. Flags, FlagCatalogue.LogLevel, FlagCatalogue.LogFormatFlag];
 
+    /// <summary>
+    /// A command's own flags and those of the proxy, so that the proxy's command line can be given to it.
+    /// </summary>
+    public static IEnumerable<Flag> With(IEnumerable<Flag> flags) => flags.Concat(All).Distinct();
+
     /// <summary>What commands need that look at the files.</summary>
     public static IEnumerable<Flag> OfFiles => Flags.Where(flag => flag.Group is FlagGroup.Configuration);
 

@@ -162,14 +162,19 @@ internal sealed class OidcProvider : IDisposable
         }
     }
 
-    /// <summary>The end of an ID token that is genuine and for this client; throws otherwise.</summary>
-    public async Task<DateTimeOffset> VerifyAsync(string idToken, string? nonce, CancellationToken cancel)
+    /// <summary>The end of an ID token that is genuine; throws otherwise.</summary>
+    /// <param name="idToken">To verify.</param>
+    /// <param name="nonce">Of the login; null = it came without one.</param>
+    /// <param name="audience">For whom it must be.</param>
+    /// <param name="cancel">Ends the wait for the provider's keys.</param>
+    public async Task<DateTimeOffset> VerifyAsync(
+        string idToken, string? nonce, string audience, CancellationToken cancel)
     {
         var metadata = await MetadataAsync(cancel);
         var parameters = new TokenValidationParameters
         {
             ValidIssuer = metadata.Issuer,
-            ValidAudience = _settings.ClientId,
+            ValidAudience = audience,
             IssuerSigningKeys = metadata.SigningKeys,
             ClockSkew = TimeSpan.FromSeconds(30),
             RequireSignedTokens = true,
@@ -224,6 +229,10 @@ internal sealed class OidcProvider : IDisposable
                 : null;
     }
 
+    /// <summary>Where tokens are given; the audience of assertions (RFC 7523, 3).</summary>
+    public async Task<string> TokenEndpointAsync(CancellationToken cancel) =>
+        (await MetadataAsync(cancel)).TokenEndpoint;
+
     /// <summary>The answer of the token endpoint to any grant.</summary>
     public async Task<JsonObject> GrantAsync(Dictionary<string, string> parameters, CancellationToken cancel) =>
         await PostAsync((await MetadataAsync(cancel)).TokenEndpoint, parameters, cancel);
@@ -277,7 +286,7 @@ internal sealed class OidcProvider : IDisposable
                     "invalid_response",
                     "the provider gave no ID token; is the scope openid there?");
             }
-            await VerifyAsync(idToken, nonce, cancel);
+            await VerifyAsync(idToken, nonce, _settings.ClientId, cancel);
         }
         // A provider that does not rotate gives no new refresh token; the old one stays valid.
         var refresh = Text(answer, "refresh_token");

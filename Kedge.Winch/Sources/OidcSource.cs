@@ -59,6 +59,9 @@ internal sealed class OidcSource : ITokenSource, IDisposable
 
     public OidcProvider Provider => _provider;
 
+    /// <summary>Where the login is kept.</summary>
+    public string StorePlace => _store.Place;
+
     /// <summary>Called after a refresh that showed that a login is needed.</summary>
     public Action<OidcSource>? OnLoginNeeded { get; set; }
 
@@ -135,6 +138,7 @@ internal sealed class OidcSource : ITokenSource, IDisposable
     }
 
     /// <summary>Forgets the tokens that are sent, and keeps the login.</summary>
+    /// <exception cref="TokenException">The store cannot be written.</exception>
     public void Clear()
     {
         lock (_lock)
@@ -143,10 +147,13 @@ internal sealed class OidcSource : ITokenSource, IDisposable
             _lastFailure = null;
             _retryAt = default;
         }
-        if (_store.Read() is { } stored)
+        Store(() =>
         {
-            _store.Write(stored with { AccessToken = "", IdToken = "", Expiry = null });
-        }
+            if (_store.Read() is { } stored)
+            {
+                _store.Write(stored with { AccessToken = "", IdToken = "", Expiry = null });
+            }
+        });
     }
 
     /// <summary>Looks again although the last look failed a moment ago.</summary>
@@ -159,6 +166,7 @@ internal sealed class OidcSource : ITokenSource, IDisposable
     }
 
     /// <summary>Forgets everything.</summary>
+    /// <exception cref="TokenException">The store cannot be written.</exception>
     public void Logout()
     {
         lock (_lock)
@@ -167,7 +175,7 @@ internal sealed class OidcSource : ITokenSource, IDisposable
             _lastFailure = null;
             _retryAt = default;
         }
-        _store.Write(null);
+        Store(() => _store.Write(null));
     }
 
     /// <summary>Begins a login in a browser. A login that is already in progress is continued.</summary>
@@ -248,6 +256,18 @@ internal sealed class OidcSource : ITokenSource, IDisposable
 
     public void Dispose() => _provider.Dispose();
 
+    private void Store(Action change)
+    {
+        try
+        {
+            change();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new TokenException(Name, e.Message, e);
+        }
+    }
+
     private static string Random() => Base64Url.EncodeToString(RandomNumberGenerator.GetBytes(32));
 
     private async Task StoreAsync(Func<Task<StoredTokens>> login)
@@ -265,9 +285,16 @@ internal sealed class OidcSource : ITokenSource, IDisposable
         {
             throw new TokenException(Name, e.Message, e);
         }
-        using (await LockAsync())
+        try
         {
-            _store.Write(tokens);
+            using (await LockAsync())
+            {
+                _store.Write(tokens);
+            }
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new TokenException(Name, $"the login cannot be kept: {e.Message}", e);
         }
         Adopt(tokens);
     }

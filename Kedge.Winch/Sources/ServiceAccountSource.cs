@@ -34,14 +34,18 @@ internal static class ServiceAccountSource
                             : new()
                             {
                                 ["grant_type"] = "urn:ietf:params:oauth:grant-type:jwt-bearer",
-                                ["assertion"] = Assertion(account, key),
+                                ["assertion"] = Assertion(account, key, await provider.TokenEndpointAsync(cancel)),
                                 ["scope"] = string.Join(' ', account.Scopes),
                             },
                         cancel);
                     var token = OidcProvider.Text(answer, "id_token");
-                    return token.Length > 0
-                        ? new AuthToken(token, ExpiresAt: await provider.VerifyAsync(token, nonce: null, cancel))
-                        : throw new TokenException(name, "the provider gave no ID token");
+                    if (token.Length == 0)
+                    {
+                        throw new TokenException(name, "the provider gave no ID token");
+                    }
+                    var audience = account.TargetAudience.Length > 0 ? account.TargetAudience : account.ClientId;
+                    var end = await provider.VerifyAsync(token, nonce: null, audience, cancel);
+                    return new AuthToken(token, ExpiresAt: end);
                 }
                 catch (Exception e)
                     when (e is ProviderException or HttpRequestException or IOException or UnauthorizedAccessException)
@@ -60,7 +64,7 @@ internal static class ServiceAccountSource
                 }
             });
 
-    private static string Assertion(ServiceAccount account, string file)
+    private static string Assertion(ServiceAccount account, string file, string endpoint)
     {
         var json = JsonNode.Parse(file) as JsonObject ?? throw new FormatException();
         using var key = RSA.Create();
@@ -71,7 +75,7 @@ internal static class ServiceAccountSource
         {
             ["iss"] = email,
             ["sub"] = email,
-            ["aud"] = account.Provider,
+            ["aud"] = endpoint,
             ["iat"] = now.ToUnixTimeSeconds(),
             ["exp"] = (now + Lifetime).ToUnixTimeSeconds(),
         };

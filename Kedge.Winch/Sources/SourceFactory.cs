@@ -43,7 +43,7 @@ internal static class SourceFactory
                     source.Name,
                     oidc,
                     new OidcProvider(oidc, timeout),
-                    oidc.Store == TokenStore.Memory ? new MemoryStore() : new FileStore(oidc.Path, oidc.ClientId),
+                    StoreOf(oidc),
                     TimeProvider.System),
                 SourceKind.ServiceAccount { Item: var account } =>
                     ServiceAccountSource.Create(source.Name, account, new OidcProvider(Provider(account), timeout)),
@@ -57,6 +57,19 @@ internal static class SourceFactory
             // A CA file that cannot be read is a fault of this source, and not of all of winch.
             return new Broken(source.Name, e.Message);
         }
+    }
+
+    private static ITokenStore StoreOf(Oidc oidc)
+    {
+        var file = new FileStore(oidc.Path, oidc.ClientId);
+        var keyring = new KeyringStore(oidc.Provider, oidc.ClientId, file);
+        return oidc.Store switch
+        {
+            TokenStore.Memory => new MemoryStore(),
+            TokenStore.Keyring => keyring,
+            TokenStore.Auto when oidc.Path.Length == 0 => new KeyringOrFile(keyring, file),
+            _ => file,
+        };
     }
 
     /// <summary>A provider as a client of this account sees it.</summary>

@@ -11,7 +11,45 @@ namespace Kedge.Winch.Sources;
 /// <param name="Expiry">Of the access token; null = unknown.</param>
 internal sealed record StoredTokens(string AccessToken, DateTimeOffset? Expiry, string RefreshToken, string IdToken)
 {
+    public string ToJson() =>
+        new JsonObject
+        {
+            ["access_token"] = AccessToken,
+            ["token_type"] = "Bearer",
+            ["refresh_token"] = RefreshToken,
+            ["expiry"] = (Expiry ?? default).UtcDateTime.ToString("O", CultureInfo.InvariantCulture),
+            ["id_token"] = IdToken,
+        }.ToJsonString();
+
+    /// <summary>Null: the text is not what <see cref="ToJson"/> writes.</summary>
+    public static StoredTokens? Parse(string text)
+    {
+        try
+        {
+            return JsonNode.Parse(text) is JsonObject json
+                ? new(Text(json, "access_token"), Time(json), Text(json, "refresh_token"), Text(json, "id_token"))
+                : null;
+        }
+        catch (JsonException)
+        {
+            return null;
+        }
+    }
+
     public override string ToString() => "******";
+
+    private static string Text(JsonObject json, string name) =>
+        json[name] is JsonValue value && value.TryGetValue(out string? text) ? text : "";
+
+    private static DateTimeOffset? Time(JsonObject json) =>
+        DateTimeOffset.TryParse(
+            Text(json, "expiry"),
+            CultureInfo.InvariantCulture,
+            DateTimeStyles.AssumeUniversal,
+            out var time)
+        && time.Year > 1
+            ? time
+            : null;
 }
 
 /// <summary>Keeps tokens between runs, and between several processes of one user.</summary>
@@ -27,6 +65,9 @@ internal interface ITokenStore
     /// the session.
     /// </summary>
     Task<IDisposable> LockAsync(CancellationToken cancel);
+
+    /// <summary>Where tokens are kept, for people.</summary>
+    string Place { get; }
 }
 
 /// <summary>For one process alone.</summary>
@@ -39,6 +80,8 @@ internal sealed class MemoryStore : ITokenStore
     public void Write(StoredTokens? tokens) => Volatile.Write(ref _tokens, tokens);
 
     public Task<IDisposable> LockAsync(CancellationToken cancel) => Task.FromResult<IDisposable>(new Nothing());
+
+    public string Place => "memory";
 
     private sealed class Nothing : IDisposable
     {
@@ -64,7 +107,10 @@ internal sealed class FileStore : ITokenStore
         _path = Path.Combine(expanded.Length > 0 ? expanded : StateFolder, $"token_winch_{name}");
     }
 
-    public string FilePath => _path;
+    public string Place => _path;
+
+    /// <summary>Whether somebody has logged in with this file.</summary>
+    public bool Exists => File.Exists(_path);
 
     private static string StateFolder =>
         Path.Combine(
@@ -77,12 +123,9 @@ internal sealed class FileStore : ITokenStore
     {
         try
         {
-            var json = JsonNode.Parse(File.ReadAllText(_path)) as JsonObject;
-            return json is null
-                ? null
-                : new(Text(json, "access_token"), Time(json), Text(json, "refresh_token"), Text(json, "id_token"));
+            return StoredTokens.Parse(File.ReadAllText(_path));
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             return null;
         }
@@ -95,19 +138,11 @@ internal sealed class FileStore : ITokenStore
             File.Delete(_path);
             return;
         }
-        var json = new JsonObject
-        {
-            ["access_token"] = tokens.AccessToken,
-            ["token_type"] = "Bearer",
-            ["refresh_token"] = tokens.RefreshToken,
-            ["expiry"] = (tokens.Expiry ?? default).UtcDateTime.ToString("O", CultureInfo.InvariantCulture),
-            ["id_token"] = tokens.IdToken,
-        };
         MakeFolder();
         var temporary = $"{_path}.{Environment.ProcessId}.new";
         using (var file = Open(temporary, FileMode.Create, FileShare.None))
         {
-            file.Write(Encoding.UTF8.GetBytes(json.ToJsonString()));
+            file.Write(Encoding.UTF8.GetBytes(tokens.ToJson()));
             file.Flush(flushToDisk: true);
         }
         File.Move(temporary, _path, overwrite: true);
@@ -164,17 +199,4 @@ internal sealed class FileStore : ITokenStore
             match => Environment.GetEnvironmentVariable(match.Groups[1].Value + match.Groups[2].Value) ?? "");
         return expanded.StartsWith("~/", StringComparison.Ordinal) ? Path.Combine(home, expanded[2..]) : expanded;
     }
-
-    private static string Text(JsonObject json, string name) =>
-        json[name] is JsonValue value && value.TryGetValue(out string? text) ? text : "";
-
-    private static DateTimeOffset? Time(JsonObject json) =>
-        DateTimeOffset.TryParse(
-            Text(json, "expiry"),
-            CultureInfo.InvariantCulture,
-            DateTimeStyles.AssumeUniversal,
-            out var time)
-        && time.Year > 1
-            ? time
-            : null;
 }

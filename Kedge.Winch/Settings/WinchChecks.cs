@@ -1,0 +1,52 @@
+using System.Net;
+using Kedge.Host.Flags;
+
+namespace Kedge.Winch.Settings;
+
+/// <summary>Rules about flags that concern no file.</summary>
+internal static class WinchChecks
+{
+    /// <summary>A line for each rule that the flags break.</summary>
+    public static IReadOnlyList<string> Errors(FlagValues flags) => [.. Bind(flags), .. Monitoring(flags)];
+
+    /// <summary>The address of the monitoring port; null = there is none.</summary>
+    /// <exception cref="FormatException">The flag has no address and port.</exception>
+    public static IPEndPoint? MonitoringAddress(FlagValues flags)
+    {
+        var text = flags.Get(WinchFlags.MonitoringAddress);
+        if (text.Length == 0)
+        {
+            return null;
+        }
+        var complete = text.StartsWith(':') ? $"127.0.0.1{text}" : text.Replace("localhost", "127.0.0.1");
+        return IPEndPoint.TryParse(complete, out var address) && address.Port > 0
+            ? address
+            : throw new FormatException(
+                $"{WinchFlags.MonitoringAddress}: '{text}' is not an address and a port, such as 127.0.0.1:9090");
+    }
+
+    private static IEnumerable<string> Bind(FlagValues flags)
+    {
+        var address = flags.Get(WinchFlags.BindAddress);
+        if (!IPAddress.IsLoopback(address) && !flags.Get(WinchFlags.UnsafeBind))
+        {
+            yield return
+                $"{WinchFlags.BindAddress}: {address} is not a loopback address, and anyone who reaches it uses your "
+                + $"credentials; {WinchFlags.UnsafeBind} allows it";
+        }
+    }
+
+    private static IEnumerable<string> Monitoring(FlagValues flags)
+    {
+        string? problem = null;
+        try
+        {
+            MonitoringAddress(flags);
+        }
+        catch (FormatException e)
+        {
+            problem = e.Message;
+        }
+        return problem is null ? [] : [problem];
+    }
+}
