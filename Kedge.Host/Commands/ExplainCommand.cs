@@ -2,6 +2,7 @@ using System.Net;
 using Kedge.Domain;
 using Kedge.Host.Configurations;
 using Kedge.Host.Flags;
+using Microsoft.FSharp.Core;
 using Listener = Kedge.Domain.Decoded.Listener;
 
 namespace Kedge.Host.Commands;
@@ -58,6 +59,16 @@ public sealed class ExplainCommand : ICommand
         Help = "address of the caller: says whether the networks of the rule admit it",
     };
 
+    private static readonly Flag<string> ServerName = new()
+    {
+        Name = "sni",
+        Group = FlagGroup.Command,
+        Type = FlagTypes.Text,
+        Default = "",
+        DefaultHelp = "the host of the URL",
+        Help = "with the certificates of the server: the name that the client of the connection asked for; empty = none",
+    };
+
     private enum ListenerChoice
     {
         Auto,
@@ -83,6 +94,8 @@ public sealed class ExplainCommand : ICommand
         "kedge explain POST https://grpc.example.com/package.Service/Method --grpc "
             + "--kedge_config_director_config_path=director.json",
         "kedge explain GET http://web.example.com/ --listener=plain --kedge_config_director_config_path=director.json",
+        "kedge explain GET https://web.example.com/ --server_tls_cert_dirs=certs --sni=www.example.com "
+            + "--kedge_config_director_config_path=director.json",
         "kedge explain GET http://pod-1.pod.cluster.local:9090/ --forward "
             + "--kedge_config_director_config_path=director.json",
     ];
@@ -90,7 +103,18 @@ public sealed class ExplainCommand : ICommand
     public bool TakesServerFlags => true;
 
     public IEnumerable<Flag> Flags =>
-        [Headers, Grpc, Forward, Listening, From, Report.Format, .. FlagCatalogue.Of(FlagGroup.Configuration)];
+    [
+        Headers,
+        Grpc,
+        Forward,
+        Listening,
+        From,
+        ServerName,
+        CertificateFlags.Now,
+        Report.Format,
+        .. FlagCatalogue.Of(FlagGroup.Configuration),
+        .. CertificateFlags.OfServer,
+    ];
 
     public Task<int> RunAsync(Invocation invocation) => Task.FromResult(Run(invocation));
 
@@ -104,6 +128,10 @@ public sealed class ExplainCommand : ICommand
         if (request is null)
         {
             errors.Add(problem);
+        }
+        if (flags.Get(ServerName) is { Length: > 0 } name && !HostName.isName(name))
+        {
+            errors.Add($"{ServerName}: '{name}' is not a host name");
         }
         var options = ConfigurationOptions.From(flags);
         if (options.Director.Length + options.DirectorPath.Length == 0)
@@ -123,8 +151,24 @@ public sealed class ExplainCommand : ICommand
             configuration,
             ExplainReport.Of(configuration, request, withoutPool, ForwardingOptions.PlainDefaultOf(flags)),
             withoutPool,
-            flags.Get(From) is var from && from.Equals(IPAddress.None) ? null : from);
+            flags.Get(From) is var from && from.Equals(IPAddress.None) ? null : from,
+            CertificateLines(invocation, request));
         return ExitCodes.Success;
+    }
+
+    private static IReadOnlyList<string> CertificateLines(Invocation invocation, Request request)
+    {
+        var flags = invocation.Flags;
+        if (CertificateFlags.Read(flags) is not { } read)
+        {
+            return [];
+        }
+        foreach (var problem in read.Problems)
+        {
+            invocation.Error.WriteLine($"{invocation.Program}: {problem}");
+        }
+        var name = flags.IsGiven(ServerName) ? FSharpOption<string>.Some(flags.Get(ServerName)) : null;
+        return [.. read.Certificates.Lines(request, name)];
     }
 
     private static Listener ListenerOf(FlagValues flags, string url) => flags.Get(Listening) switch
