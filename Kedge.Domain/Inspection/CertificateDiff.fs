@@ -12,7 +12,7 @@ type CertificateDiff private () =
         | ByName(certificate, _)
         | ByDefault(Some certificate) -> $"{certificate.Issuer}, until {certificate.Until} ({certificate.Source})"
         | ByDefault None -> "the default certificate"
-        | Refused -> "no certificate: the handshake is refused"
+        | NoCertificate -> "no certificate: the handshake is refused"
 
     /// What two choices have in common when clients get the same.
     static let identity (choice: CertificateChoice) =
@@ -20,7 +20,7 @@ type CertificateDiff private () =
         | ByName(certificate, _)
         | ByDefault(Some certificate) -> certificate.Facts.Sha256
         | ByDefault None -> "default"
-        | Refused -> "refused"
+        | NoCertificate -> "refused"
 
     static let namesOf (certificates: ServerCertificates) =
         Seq.append (Option.toList certificates.Fallback) certificates.Named

@@ -27,7 +27,7 @@ type CertificateChoice =
     /// The default certificate; None when it is not known.
     | ByDefault of ReportedCertificate option
     /// No certificate: the handshake is refused.
-    | Refused
+    | NoCertificate
 
 /// The certificates that a server chooses from, at one time.
 ///
@@ -82,7 +82,7 @@ type ServerCertificates
     member _.Choice(name: string) : CertificateChoice =
         match table.Find(name.AsSpan(), now) with
         | index when index >= 0 -> ByName(certificates[index], nameIn certificates[index] name)
-        | _ when isStrict -> Refused
+        | _ when isStrict -> NoCertificate
         | _ -> ByDefault fallback
 
     /// The index in `Named` of the certificate for the name; -1 when the default one, or none, has it.
@@ -133,7 +133,7 @@ type ServerCertificates
                 | ByName(certificate, own) -> $"certificate: {own} ({certificate.Text})"
                 | ByDefault(Some certificate) -> $"certificate: {none}, so the default one ({certificate.Text})"
                 | ByDefault None -> $"certificate: {none}, so the default one"
-                | Refused -> $"certificate: {none}, so the handshake is refused"
+                | NoCertificate -> $"certificate: {none}, so the handshake is refused"
 
                 if not isForward && this.IsMisdirected(name, request.Host) then
                     $"misdirected: another certificate names {request.Host}, so kedge answers 421 on this connection"

@@ -12,9 +12,14 @@ namespace Kedge.Host.Commands;
 public sealed record InspectedCertificates(
     ServerCertificates Certificates, IReadOnlyList<RejectedCertificate> Rejected)
 {
-    /// <summary>A line for each rejected certificate.</summary>
-    public IEnumerable<string> Problems =>
-        Rejected.Select(static one => $"the certificate {one.Source} is not used: {one.Problem}");
+    /// <summary>Writes a line for each rejected certificate to standard error.</summary>
+    public void WriteProblems(Invocation invocation)
+    {
+        foreach (var one in Rejected)
+        {
+            invocation.Error.WriteLine($"{invocation.Program}: the certificate {one.Source} is not used: {one.Problem}");
+        }
+    }
 }
 
 /// <summary>Reads the certificates that flags name.</summary>
@@ -69,7 +74,7 @@ public static class CertificateFlags
             rejected.Add(new(
                 directory,
                 CertificateFault.Absent,
-                $"{FlagCatalogue.CertDirs}: no such directory; its certificates are not taken into account"));
+                "no such directory"));
         }
         var loaded = CertificateDirectories.Read([.. options.CertDirs.Except(absent)]);
         foreach (var place in loaded.Unreadable)
@@ -94,7 +99,7 @@ public static class CertificateFlags
         }
         return new(
             new ServerCertificates(
-                OptionModule.OfObj(fallback),
+                fallback is null ? null : FSharpOption<ReportedCertificate>.Some(fallback),
                 named,
                 options.StrictSni,
                 rejected.All(static one => !one.Fault.IsAbsent) && options.Secrets.Namespaces.Count == 0,
@@ -107,7 +112,7 @@ public static class CertificateFlags
         if (!Path.Exists(options.CertFile))
         {
             rejected.Add(new(
-                options.CertFile, CertificateFault.Absent, $"{FlagCatalogue.CertFile}: no such file"));
+                options.CertFile, CertificateFault.Absent, "no such file"));
             return null;
         }
         var problems = new List<PairProblem>();

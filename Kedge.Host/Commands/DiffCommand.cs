@@ -125,7 +125,11 @@ public sealed class DiffCommand : ICommand
             return invocation.Refuse(errors.Distinct());
         }
         IReadOnlyList<Difference> differences = DiffReport.Differences(before, after);
-        var certificates = CertificateDifferences(before, after, invocation, out var missing);
+        var certificates = CertificateDifferences(before, after, invocation, errors, out var missing);
+        if (errors.Count > 0)
+        {
+            return invocation.Refuse(errors);
+        }
         differences = [.. differences, .. certificates ?? []];
         if (Report.IsJson(invocation))
         {
@@ -149,9 +153,13 @@ public sealed class DiffCommand : ICommand
     }
 
     /// <summary>For whom the certificates differ; null when those of one of the servers are not given.</summary>
+    /// <param name="before">The old configuration.</param>
+    /// <param name="after">The new configuration.</param>
+    /// <param name="invocation">The command's invocation.</param>
+    /// <param name="errors">Gets a line for each flag whose files do not exist.</param>
     /// <param name="missing">The flags of which one is missing, if the other server's certificates are given.</param>
     private static IReadOnlyList<Difference>? CertificateDifferences(
-        Configuration before, Configuration after, Invocation invocation, out string missing)
+        Configuration before, Configuration after, Invocation invocation, List<string> errors, out string missing)
     {
         missing = "";
         var flags = invocation.Flags;
@@ -178,9 +186,15 @@ public sealed class DiffCommand : ICommand
         var now = CertificateFlags.TimeOf(flags);
         var was = CertificateFlags.Read(oldOptions, hasDefault, now);
         var current = CertificateFlags.Read(options, hasDefault, now);
-        foreach (var problem in was.Problems.Concat(current.Problems).Distinct())
+        // What does not exist here cannot be compared.
+        errors.AddRange(
+            from one in was.Rejected.Concat(current.Rejected)
+            where one.Fault.IsAbsent
+            select $"{one.Source}: {one.Problem}");
+        if (errors.Count == 0)
         {
-            invocation.Error.WriteLine($"{invocation.Program}: {problem}");
+            was.WriteProblems(invocation);
+            current.WriteProblems(invocation);
         }
         return CertificateDiff.Differences(before, after, was.Certificates, current.Certificates);
     }

@@ -163,10 +163,7 @@ public sealed class ExplainCommand : ICommand
         {
             return [];
         }
-        foreach (var problem in read.Problems)
-        {
-            invocation.Error.WriteLine($"{invocation.Program}: {problem}");
-        }
+        read.WriteProblems(invocation);
         var name = flags.IsGiven(ServerName) ? FSharpOption<string>.Some(flags.Get(ServerName)) : null;
         return [.. read.Certificates.Lines(request, name)];
     }
