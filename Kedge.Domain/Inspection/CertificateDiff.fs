@@ -45,8 +45,7 @@ type CertificateDiff private () =
 
         let isNamed name = exact.Contains name || names.Contains name
 
-        let unnamed (parent: string) =
-            Seq.initInfinite (fun i -> $"any{i}.{parent}") |> Seq.find (isNamed >> not)
+        let unnamed (parent: string) = Seq.initInfinite (fun i -> $"any{i}.{parent}") |> Seq.find (isNamed >> not)
 
         [
             for name in Seq.sort exact do
@@ -60,8 +59,7 @@ type CertificateDiff private () =
 
             // Of one label, which no wildcard of a certificate has.
             if sides |> List.exists (fun (hosts, _) -> hosts.HasOthers) then
-                "other hosts",
-                Seq.initInfinite (fun i -> $"any{i}") |> Seq.find (isNamed >> not)
+                "other hosts", Seq.initInfinite (fun i -> $"any{i}") |> Seq.find (isNamed >> not)
         ]
 
     /// `certificate-changed` for each host, or group of hosts, of requests that one of the configurations takes, whose

@@ -164,6 +164,7 @@ type CertificateFindings private () =
 
             if name.StartsWith "*." then
                 let parent = name.Substring 2
+
                 (certificates.FindBelow parent = index && hosts.TakesMostBelow parent)
                 || hosts.OneLabelBelow parent |> List.exists has
             else

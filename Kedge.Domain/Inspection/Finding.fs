@@ -40,12 +40,14 @@ type Finding
     /// From 1; 0 for an entry that is in no file. Likewise the column.
     member _.Line: int = at.Line
     member _.Column: int = at.Column
+
     /// `$.http.routes[3]`; empty for a file that is not JSON.
     member _.Path: string =
         if at.Line = 0 && at.Path.IsEmpty then
             ""
         else
             JsonPath.render at.Path
+
     member _.Message: string = message
     /// The requests that prove it, as arguments of `kedge explain`; the first is the plainest. Empty when the finding
     /// is that there is no such request.

@@ -87,7 +87,8 @@ type ServedHosts(matchers: HostMatcher seq, adhocNames: DnsNameMatcher seq) =
     member _.TakesMostBelow(parent: string) : bool =
         isAny
         || below.Count > 0
-           && (below.Contains(HostBelow parent) || List.exists below.Contains (HostBelow parent).Wildcards)
+           && (below.Contains(HostBelow parent)
+               || List.exists below.Contains (HostBelow parent).Wildcards)
         || suffixes.Exists(fun suffix ->
             let names = "." + parent
 

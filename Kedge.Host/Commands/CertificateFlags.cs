@@ -6,7 +6,7 @@ using Microsoft.FSharp.Core;
 
 namespace Kedge.Host.Commands;
 
-/// <summary>The certificates that a server with the same flags would have, for the commands that report about them.</summary>
+/// <summary>The certificates that a server with the same flags would have, for reports.</summary>
 /// <param name="Certificates">Those that it would use.</param>
 /// <param name="Rejected">Those that it would not.</param>
 public sealed record InspectedCertificates(
@@ -17,7 +17,8 @@ public sealed record InspectedCertificates(
     {
         foreach (var one in Rejected)
         {
-            invocation.Error.WriteLine($"{invocation.Program}: the certificate {one.Source} is not used: {one.Problem}");
+            invocation.Error.WriteLine(
+                $"{invocation.Program}: the certificate {one.Source} is not used: {one.Problem}");
         }
     }
 }

@@ -48,7 +48,7 @@ public sealed class DiffCommand : ICommand
         Group = FlagGroup.Command,
         Type = FlagTypes.Files,
         Default = [],
-        Help = "directories with the certificates of the old server; those of the two servers are then compared as well",
+        Help = "directories with the certificates of the old server; certificates are then compared as well",
     };
 
     private static readonly Flag<string> OldCertFile = new()

@@ -66,7 +66,7 @@ public sealed class ExplainCommand : ICommand
         Type = FlagTypes.Text,
         Default = "",
         DefaultHelp = "the host of the URL",
-        Help = "with the certificates of the server: the name that the client of the connection asked for; empty = none",
+        Help = "with the server's certificates: the name that the client of the connection asks for; empty = none",
     };
 
     private enum ListenerChoice

@@ -10,7 +10,9 @@ public static class InstantType
 
     /// <summary>Null = none, written as the empty string.</summary>
     public static FlagType<DateTimeOffset?> Type { get; } = new(
-        "time", Read, value => value?.ToUniversalTime().ToString($"{Seconds}.FFFFFFF'Z'", CultureInfo.InvariantCulture) ?? "");
+        "time",
+        Read,
+        value => value?.ToUniversalTime().ToString($"{Seconds}.FFFFFFF'Z'", CultureInfo.InvariantCulture) ?? "");
 
     private static string? Read(string word, out DateTimeOffset? value)
     {

@@ -166,9 +166,7 @@ let tests =
                     "no certificate names the host", 2_000
                     "the same certificate", 500
                 ]
-                (Gen.zip
-                    (Gen.zip asked asked)
-                    (Gen.zip (Gen.listOf certificate |> Gen.resize 6) (Gen.choose (-1, 9)))
+                (Gen.zip (Gen.zip asked asked) (Gen.zip (Gen.listOf certificate |> Gen.resize 6) (Gen.choose (-1, 9)))
                  |> Arb.fromGen)
                 (fun seen ((name, host), (certificates, day)) ->
                     let now = start.AddDays(float day)
@@ -191,8 +189,5 @@ let tests =
                     seen.When("no certificate names the host", wanted.IsNone)
                     seen.When("the same certificate", (not isSame && wanted.IsSome && wanted = got))
 
-                    seen.When(
-                        "the default one names the host",
-                        misdirected && wanted = List.tryHead certificates
-                    ))
+                    seen.When("the default one names the host", misdirected && wanted = List.tryHead certificates))
         ]

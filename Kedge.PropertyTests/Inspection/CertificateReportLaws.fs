@@ -58,16 +58,16 @@ let private adhocNames = [ "a.s.test"; "w.test"; "*.s.test"; "*q.s.test"; "*t" ]
 let private route =
     gen {
         let! host = Gen.elements routeHosts
-        let! listener = Gen.frequency [ 5, Gen.constant "TLS"; 1, Gen.elements [ "PLAIN"; "ANY" ] ]
+
+        let! listener =
+            Gen.frequency [ 5, Gen.constant "TLS"; 1, Gen.elements [ "PLAIN"; "ANY" ] ]
 
         let! mode =
-            Gen.frequency
-                [
-                    5, Gen.constant "ANY"
-                    1, Gen.elements [ "REVERSE_PROXY"; "FORWARD_PROXY" ]
-                ]
+            Gen.frequency [ 5, Gen.constant "ANY"; 1, Gen.elements [ "REVERSE_PROXY"; "FORWARD_PROXY" ] ]
 
-        let! header = Gen.frequency [ 3, Gen.constant ""; 1, Gen.constant ", \"header_matcher\": { \"x\": \"1\" }" ]
+        let! header =
+            Gen.frequency [ 3, Gen.constant ""; 1, Gen.constant ", \"header_matcher\": { \"x\": \"1\" }" ]
+
         let! path = Gen.frequency [ 6, Gen.constant "/*"; 1, Gen.constant "/x" ]
 
         return
@@ -177,7 +177,8 @@ let private isTaken (configuration: Configuration) (name: string) =
     || Protocol.All
        |> Array.exists (fun protocol -> AdhocRule.Decider(director.AdhocRules[protocol], name).IsSome)
 
-let private kinds kind (findings: Finding seq) = findings |> Seq.filter (fun finding -> finding.Kind = kind) |> Seq.toList
+let private kinds kind (findings: Finding seq) =
+    findings |> Seq.filter (fun finding -> finding.Kind = kind) |> Seq.toList
 
 let private shrinkless gen = Arb.fromGen gen
 
@@ -196,7 +197,12 @@ let tests =
             Law.test
                 "host-without-certificate: for a host exactly when a request for a name without a certificate reaches one of its routes"
                 3_000
-                [ "reported", 500; "a wildcard in part", 100; "covered", 300; "never reached", 100 ]
+                [
+                    "reported", 500
+                    "a wildcard in part", 100
+                    "covered", 300
+                    "never reached", 100
+                ]
                 (Gen.zip configuration certificates |> shrinkless)
                 (fun seen (json, certificates) ->
                     let configuration = load json
@@ -247,8 +253,7 @@ let tests =
                         "a wildcard in part",
                         findings
                         |> List.exists (fun finding ->
-                            finding.Message.Contains "one label only"
-                            && (routeOf finding).Host.IsHostBelow)
+                            finding.Message.Contains "one label only" && (routeOf finding).Host.IsHostBelow)
                     )
 
                     let others =
@@ -256,8 +261,7 @@ let tests =
                         |> Array.map _.Host
                         |> Array.filter (fun host -> host <> AnyHost && not (List.contains host reported))
 
-                    let isReached host =
-                        universe |> List.exists (fun name -> List.contains host (reaching name))
+                    let isReached host = universe |> List.exists (fun name -> List.contains host (reaching name))
 
                     seen.When("covered", Array.exists isReached others)
                     seen.When("never reached", not (Array.forall isReached others)))
@@ -265,7 +269,12 @@ let tests =
             Law.test
                 "certificate-unused: exactly the certificates that are chosen for no name of a request that is taken"
                 5_000
-                [ "used", 1_000; "by a wildcard", 200; "not used", 500; "by an ad-hoc rule", 50 ]
+                [
+                    "used", 1_000
+                    "by a wildcard", 200
+                    "not used", 500
+                    "by an ad-hoc rule", 50
+                ]
                 (Gen.zip configuration certificates |> shrinkless)
                 (fun seen (json, certificates) ->
                     let configuration = load json
@@ -305,12 +314,7 @@ let tests =
             Law.test
                 "certificate-changed: for a group of hosts exactly when a host of it that is taken gets another certificate"
                 5_000
-                [
-                    "nothing changes", 200
-                    "a host", 500
-                    "a wildcard", 200
-                    "other hosts", 200
-                ]
+                [ "nothing changes", 200; "a host", 500; "a wildcard", 200; "other hosts", 200 ]
                 (Gen.zip (Gen.zip configuration configuration) (Gen.zip certificates certificates)
                  |> shrinkless)
                 (fun seen ((before, after), (was, is)) ->
@@ -351,9 +355,12 @@ let tests =
                     let labelOf (name: string) =
                         let wildcard = "*" + name.Substring(max 0 (name.IndexOf '.'))
 
-                        if hosts.Contains name || names.Contains name then name
-                        elif name.Contains '.' && names.Contains wildcard then wildcard
-                        else "other hosts"
+                        if hosts.Contains name || names.Contains name then
+                            name
+                        elif name.Contains '.' && names.Contains wildcard then
+                            wildcard
+                        else
+                            "other hosts"
 
                     let changed =
                         universe
@@ -366,7 +373,12 @@ let tests =
                     seen.When("nothing changes", labels.IsEmpty)
                     seen.When("other hosts", List.contains "other hosts" labels)
                     seen.When("a wildcard", labels |> List.exists (fun label -> label.StartsWith '*'))
-                    seen.When("a host", labels |> List.exists (fun label -> Char.IsLower label[0] && label <> "other hosts")))
+
+                    seen.When(
+                        "a host",
+                        labels
+                        |> List.exists (fun label -> Char.IsLower label[0] && label <> "other hosts")
+                    ))
 
             Law.test
                 "explain shows the certificate that the server chooses, and whether it answers 421"
@@ -378,10 +390,7 @@ let tests =
                     "misdirected", 500
                     "another name", 1_000
                 ]
-                (Gen.zip3
-                    (Gen.elements universe)
-                    (Gen.optionOf (Gen.elements ("" :: universe)))
-                    certificates
+                (Gen.zip3 (Gen.elements universe) (Gen.optionOf (Gen.elements ("" :: universe))) certificates
                  |> shrinkless)
                 (fun seen (host, serverName, certificates) ->
                     let request = (requests host).Head
@@ -399,7 +408,11 @@ let tests =
                         Expect.equal lines.Head $"certificate: {name} ({certificate.Text})" "the line"
                         seen.Count "by name"
                     | ByDefault fallback ->
-                        Expect.equal (fallback |> Option.map _.Source) (certificates.Fallback |> Option.map _.Source) ""
+                        Expect.equal
+                            (fallback |> Option.map _.Source)
+                            (certificates.Fallback |> Option.map _.Source)
+                            ""
+
                         Expect.stringContains lines.Head "so the default one" "the line"
                         seen.Count "the default one"
                     | NoCertificate ->
@@ -417,7 +430,13 @@ let tests =
                     seen.When("another name", (asked <> host))
 
                     Expect.isEmpty
-                        (certificates.Lines(Http { request with Listener = Decoded.Listener.Plain }, serverName))
+                        (certificates.Lines(
+                            Http
+                                { request with
+                                    Listener = Decoded.Listener.Plain
+                                },
+                            serverName
+                        ))
                         "clear text"
 
                     let forward =

@@ -49,43 +49,47 @@ let tests =
     testList
         "reports about certificates"
         [
-            case "check: hosts without a certificate, with exact requests, and certificates that nothing needs" (fun () ->
-                task {
-                    use scratch = new Scratch()
-                    let file = scratch.Write("director.json", director)
-                    let certs = certificates scratch
+            case
+                "check: hosts without a certificate, with exact requests, and certificates that nothing needs"
+                (fun () ->
+                    task {
+                        use scratch = new Scratch()
+                        let file = scratch.Write("director.json", director)
+                        let certs = certificates scratch
 
-                    let! code, out, errors = run [ "check"; InspectionStage.director file; dirs certs ]
-                    Expect.equal (code, errors) (0, [||]) "only warnings"
-                    let out = (lines out).Replace(scratch.Path + "/", "")
+                        let! code, out, errors = run [ "check"; InspectionStage.director file; dirs certs ]
+                        Expect.equal (code, errors) (0, [||]) "only warnings"
+                        let out = (lines out).Replace(scratch.Path + "/", "")
 
-                    Expect.stringContains
-                        out
-                        "director.json:2: $.http.routes[0].host_matcher: warning host-without-certificate: the \
+                        Expect.stringContains
+                            out
+                            "director.json:2: $.http.routes[0].host_matcher: warning host-without-certificate: the \
 certificate for *.shop.example.com covers one label only; no certificate names a.b.shop.example.com: it gets the default one
     GET https://a.b.shop.example.com/x"
-                        "the wildcard of a certificate has one label"
+                            "the wildcard of a certificate has one label"
 
-                    Expect.stringContains
-                        out
-                        "director.json:5: $.grpc.routes[0].authority_host_matcher: warning host-without-certificate: \
+                        Expect.stringContains
+                            out
+                            "director.json:5: $.grpc.routes[0].authority_host_matcher: warning host-without-certificate: \
 no certificate names orders.example.com: it gets the default one
     POST https://orders.example.com/x/M --grpc"
-                        "gRPC"
+                            "gRPC"
 
-                    Expect.stringContains
-                        out
-                        "certs/old: warning certificate-unused: no route takes requests for its names: old.example.com"
-                        "unused"
+                        Expect.stringContains
+                            out
+                            "certs/old: warning certificate-unused: no route takes requests for its names: old.example.com"
+                            "unused"
 
-                    Expect.isFalse (out.Contains "blog.example.com:") "the blog has a certificate"
-                    Expect.isFalse (out.Contains "certificate-expires") "20 days are enough"
+                        Expect.isFalse (out.Contains "blog.example.com:") "the blog has a certificate"
+                        Expect.isFalse (out.Contains "certificate-expires") "20 days are enough"
 
-                    let! code, _, _ = run [ "check"; "--strict"; InspectionStage.director file; dirs certs ]
-                    Expect.equal code 2 "warnings"
-                    let! _, out, _ = run [ "check"; InspectionStage.director file ]
-                    Expect.isFalse ((lines out).Contains "certificate") "nothing without certificates"
-                })
+                        let! code, _, _ =
+                            run [ "check"; "--strict"; InspectionStage.director file; dirs certs ]
+
+                        Expect.equal code 2 "warnings"
+                        let! _, out, _ = run [ "check"; InspectionStage.director file ]
+                        Expect.isFalse ((lines out).Contains "certificate") "nothing without certificates"
+                    })
 
             case "check: what a wildcard host gets without any wildcard, and with strict names" (fun () ->
                 task {
@@ -113,7 +117,9 @@ no certificate names orders.example.com: it gets the default one
                         "no certificate names b.shop.example.com: its handshakes are refused"
                         "the first name that is left"
 
-                    Expect.isFalse (out.Contains "no certificate names orders.") "the default certificate has that name"
+                    Expect.isFalse
+                        (out.Contains "no certificate names orders.")
+                        "the default certificate has that name"
                 })
 
             case "check: a certificate whose key is another one's, one that ends soon, one that has ended" (fun () ->
@@ -122,7 +128,10 @@ no certificate names orders.example.com: it gets the default one
                     let file = scratch.Write("director.json", director)
                     let certs = certificates scratch
                     File.Copy((issue [ "x.example" ]).KeyFile, Path.Combine(certs, "blog.key"), true)
-                    let check more = run ([ "check"; "--output=json"; InspectionStage.director file; dirs certs ] @ more)
+
+                    let check more =
+                        run ([ "check"; "--output=json"; InspectionStage.director file; dirs certs ] @ more)
+
                     let kinds out = items "findings" (json out) |> List.map (fun f -> text "kind" f, text "file" f)
                     let! code, out, _ = check []
                     Expect.equal code 1 "an error"
@@ -170,7 +179,10 @@ no certificate names orders.example.com: it gets the default one
                     for more in
                         [
                             [ dirs "/nowhere/certs" ]
-                            [ "--server_tls_cert_file=/nowhere/tls.crt"; "--server_tls_key_file=/nowhere/tls.key" ]
+                            [
+                                "--server_tls_cert_file=/nowhere/tls.crt"
+                                "--server_tls_key_file=/nowhere/tls.key"
+                            ]
                             [ dirs (certificates scratch); "--server_tls_secret_namespaces=shop" ]
                         ] do
                         let! _, out, _ = run ([ "check"; InspectionStage.director file ] @ more)
@@ -201,9 +213,7 @@ no certificate names orders.example.com: it gets the default one
 
                     Expect.equal
                         found
-                        [
-                            $"certificate: *.shop.example.com ({certs}/shop, until {day shop})"
-                        ]
+                        [ $"certificate: *.shop.example.com ({certs}/shop, until {day shop})" ]
                         "by a wildcard"
 
                     let! found = explain "https://a.b.shop.example.com/" []
@@ -221,9 +231,14 @@ no certificate names orders.example.com: it gets the default one
                         "misdirected: another certificate names blog.example.com, so kedge answers 421 on this connection"
                         "of the request"
 
-                    let! found = explain "https://blog.example.com/" [ "--sni=nowhere.example"; "--server_tls_strict_sni" ]
+                    let! found =
+                        explain "https://blog.example.com/" [ "--sni=nowhere.example"; "--server_tls_strict_sni" ]
+
                     Expect.stringContains found[0] "none names nowhere.example, so the handshake is refused" "strict"
-                    let! found = explain "https://blog.example.com/" [ "--sni="; "--now=2026-12-01T00:00:00Z" ]
+
+                    let! found =
+                        explain "https://blog.example.com/" [ "--sni="; "--now=2026-12-01T00:00:00Z" ]
+
                     Expect.equal found[0] "certificate: no name is asked for, so the default one" "no name"
                     let! found = explain "http://blog.example.com/" [ "--listener=plain" ]
                     Expect.isEmpty found "clear text"
@@ -313,15 +328,9 @@ certificate-changed
 
                     let! _, out, _ = run [ "diff"; file; file; $"--old_server_tls_cert_dirs={certs}" ]
                     Expect.stringContains out[0] "--server_tls_cert_dirs or --server_tls_cert_file is missing" "new"
+
                     let! code, out, errors =
-                        run
-                            [
-                                "diff"
-                                file
-                                file
-                                dirs certs
-                                "--old_server_tls_cert_dirs=/nowhere/certs"
-                            ]
+                        run [ "diff"; file; file; dirs certs; "--old_server_tls_cert_dirs=/nowhere/certs" ]
 
                     Expect.equal
                         (code, out, lines errors)
