@@ -46,8 +46,8 @@ public sealed class CheckCommand : ICommand
     public string Notes =>
         "With the certificates of the server, it also reports hosts without a certificate, and certificates that are "
         + "wrong, unused or about to expire. Each finding comes with its file and line and, where possible, a request "
-        + "that demonstrates it, as arguments for kedge explain. Exits with 0 if there are no errors, with 1 if there are, and with --strict "
-        + "with 2 if there are only warnings.";
+        + "that demonstrates it, as arguments for kedge explain. Exits with 0 if there are no errors, with 1 if there "
+        + "are, and with --strict with 2 if there are only warnings.";
 
     public IReadOnlyList<string> Examples =>
     [

@@ -181,7 +181,7 @@ public sealed class DiffCommand : ICommand
             CertFile = flags.Get(OldCertFile) is { Length: > 0 } file ? file : options.CertFile,
             KeyFile = flags.Get(OldKeyFile) is { Length: > 0 } key ? key : options.KeyFile,
         };
-        // A default certificate that only one side has is no difference: the other side has some default one, too.
+        // Without it on one side, the other one's would be compared with nothing.
         var hasDefault = flags.IsGiven(FlagCatalogue.CertFile);
         var now = CertificateFlags.TimeOf(flags);
         var was = CertificateFlags.Read(oldOptions, hasDefault, now);
