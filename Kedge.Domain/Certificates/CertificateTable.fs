@@ -91,13 +91,32 @@ type CertificateTable(certificates: CertificateFacts seq) =
             | dot when dot > 0 && wildcards.TryGetValue(name.Slice dot, &indexes) -> best now indexes
             | _ -> -1
 
+    /// The index of the certificate for names of one label before `parent`, unless a certificate has the name in full;
+    /// -1 when no wildcard takes them.
+    member _.FindBelow(parent: string, now: DateTimeOffset) : int =
+        let mutable indexes = null
+
+        if wildcards.TryGetValue(("." + parent).AsSpan(), &indexes) then
+            best now indexes
+        else
+            -1
+
     /// Whether the certificate at the index is used for one of its names. For a wildcard, that is a name that no other
     /// certificate has exactly.
     member this.IsUsed(index: int, now: DateTimeOffset) : bool =
         certificates[index].Names
         |> List.exists (fun name ->
             if name.StartsWith("*.", StringComparison.Ordinal) then
-                let mutable indexes = null
-                wildcards.TryGetValue(name.AsSpan(1), &indexes) && best now indexes = index
+                this.FindBelow(name.Substring 2, now) = index
             else
                 this.Find(name.AsSpan(), now) = index)
+
+    /// Whether a request for `host` has come on a connection that another certificate is for (RFC 9110, 15.5.20): its
+    /// client asked for `name`, and `host` is a name of another certificate than the one it got, which is the first one
+    /// when none names `name`. A host that no certificate names is not misdirected. Allocates nothing.
+    member this.IsMisdirected(name: ReadOnlySpan<char>, host: ReadOnlySpan<char>, now: DateTimeOffset) : bool =
+        if MemoryExtensions.Equals(name, host, StringComparison.OrdinalIgnoreCase) then
+            false
+        else
+            let wanted = this.Find(host, now)
+            wanted >= 0 && wanted <> max 0 (this.Find(name, now))

@@ -31,15 +31,23 @@ type Finding
     /// `prefix-misses-root`, `wildcard-before-host`, `rewrite-without-effect`, `same-path-from-two-routes`,
     /// `dangling-backend`, `unused-backend`, `overlapping-grpc-prefixes`, `hidden-adhoc-rule`, `hidden-adhoc-port`,
     /// `open-route`, `open-adhoc-rule`, `retry-not-idempotent`, `retries-outlast-request`, `retry-without-alternative`,
-    /// `timeout-ends-streams`, `unused-rate-limit`, `limit-key-never-there`, `network-never-allowed`.
+    /// `timeout-ends-streams`, `unused-rate-limit`, `limit-key-never-there`, `network-never-allowed`,
+    /// `host-without-certificate`, `certificate-unused`, `certificate-expires`, `certificate-key-mismatch`,
+    /// `certificate-invalid`, `certificate-unknown`.
     member _.Kind: string = kind
     /// Empty for a generated entry.
     member _.File: string = at.File
     /// From 1; 0 for an entry that is in no file. Likewise the column.
     member _.Line: int = at.Line
     member _.Column: int = at.Column
-    /// `$.http.routes[3]`
-    member _.Path: string = JsonPath.render at.Path
+
+    /// `$.http.routes[3]`; empty for a file that is not JSON.
+    member _.Path: string =
+        if at.Line = 0 && at.Path.IsEmpty then
+            ""
+        else
+            JsonPath.render at.Path
+
     member _.Message: string = message
     /// The requests that prove it, as arguments of `kedge explain`; the first is the plainest. Empty when the finding
     /// is that there is no such request.

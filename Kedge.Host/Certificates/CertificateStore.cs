@@ -113,16 +113,8 @@ public sealed class CertificateStore(ServerIdentity identity, bool strictNames =
     /// 15.5.20): its client has reused a connection that it should not have. A host that no certificate names is served
     /// on any connection.
     /// </summary>
-    public bool IsMisdirected(ServedName? connection, ReadOnlySpan<char> host)
-    {
-        var state = _state;
-        if (connection is null || host.Equals(connection.Name, StringComparison.OrdinalIgnoreCase))
-        {
-            return false;
-        }
-        var wanted = state.Find(host);
-        return wanted >= 0 && wanted != Math.Max(state.Find(connection.Name), 0);
-    }
+    public bool IsMisdirected(ServedName? connection, ReadOnlySpan<char> host) =>
+        connection is not null && _state.Table.IsMisdirected(connection.Name, host, DateTimeOffset.UtcNow);
 
     /// <summary>The certificates that are used for none of their names.</summary>
     public IEnumerable<NamedCertificate> Unused()

@@ -44,15 +44,17 @@ public sealed class CheckCommand : ICommand
     public string Summary => "reports errors and surprises in the two configuration files";
 
     public string Notes =>
-        "Each finding comes with its file and line and, where possible, a request that demonstrates it, as "
-        + "arguments for kedge explain. Exits with 0 if there are no errors, with 1 if there are, and with --strict "
-        + "with 2 if there are only warnings.";
+        "With the certificates of the server, it also reports hosts without a certificate, and certificates that are "
+        + "wrong, unused or about to expire. Each finding comes with its file and line and, where possible, a request "
+        + "that demonstrates it, as arguments for kedge explain. Exits with 0 if there are no errors, with 1 if there "
+        + "are, and with --strict with 2 if there are only warnings.";
 
     public IReadOnlyList<string> Examples =>
     [
         "kedge check --kedge_config_director_config_path=director.json "
             + "--kedge_config_backendpool_config_path=backendpool.json",
         "kedge check --strict --output=json --kedge_config_director_config_path=director.json",
+        "kedge check --server_tls_cert_dirs=certs --kedge_config_director_config_path=director.json",
         "kedge check --require_authorization --server_tls_client_ca_files=ca.crt "
             + "--kedge_config_director_config_path=director.json",
     ];
@@ -65,7 +67,9 @@ public sealed class CheckCommand : ICommand
         RequireAuthorization,
         NetworksSuffice,
         Report.Format,
+        CertificateFlags.Now,
         .. FlagCatalogue.Of(FlagGroup.Configuration, FlagGroup.Authorization),
+        .. CertificateFlags.OfServer,
         FlagCatalogue.ClientCaFiles,
         FlagCatalogue.ClientCertRequired,
         FlagCatalogue.HttpPlainPort,
@@ -106,6 +110,9 @@ public sealed class CheckCommand : ICommand
             .. Check.Findings(configuration),
             .. RetryFindings.Findings(configuration),
             .. LimitFindings.Findings(configuration),
+            .. CertificateFlags.Read(flags) is { } read
+                ? CertificateFindings.Findings(configuration, read.Certificates, read.Rejected)
+                : [],
         ];
         // The sort is stable.
         findings = findings.OrderByDescending(finding => finding.Severity);

@@ -38,7 +38,9 @@ public sealed class CheckReport(
         }
         foreach (var finding in findings)
         {
-            var place = finding.Line > 0 ? $"{finding.File}:{finding.Line}: {finding.Path}" : finding.Path;
+            var place = finding.Line > 0 ? $"{finding.File}:{finding.Line}: {finding.Path}"
+                : finding.Path.Length > 0 ? finding.Path
+                : finding.File;
             var severity = finding.Severity switch
             {
                 Severity.Error => paint.Red("error"),

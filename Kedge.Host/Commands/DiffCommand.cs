@@ -42,12 +42,42 @@ public sealed class DiffCommand : ICommand
         Help = "backend pool of the old configuration, if it differs; backends are then compared as well",
     };
 
+    private static readonly Flag<IReadOnlyList<string>> OldCertDirs = new()
+    {
+        Name = "old_server_tls_cert_dirs",
+        Group = FlagGroup.Command,
+        Type = FlagTypes.Files,
+        Default = [],
+        Help = "directories with the certificates of the old server; certificates are then compared as well",
+    };
+
+    private static readonly Flag<string> OldCertFile = new()
+    {
+        Name = "old_server_tls_cert_file",
+        Group = FlagGroup.Command,
+        Type = FlagTypes.File,
+        Default = "",
+        DefaultHelp = "that of the new server",
+        Help = "default certificate of the old server",
+    };
+
+    private static readonly Flag<string> OldKeyFile = new()
+    {
+        Name = "old_server_tls_key_file",
+        Group = FlagGroup.Command,
+        Type = FlagTypes.File,
+        Default = "",
+        DefaultHelp = "that of the new server",
+        Help = "private key of the default certificate of the old server",
+    };
+
     public string Name => "diff";
 
     public string Summary => "shows what a new director.json changes, with requests that now go elsewhere";
 
     public string Notes =>
         "Compares meaning, not text: a new order that moves no request is not a difference. "
+        + "Certificates are left out unless those of both servers are given. "
         + "Exits with 0, with 2 if a configuration is invalid, with --exit_code with 1 if there are differences, and "
         + "with --deny=loosened with 1 if access is loosened.";
 
@@ -60,12 +90,25 @@ public sealed class DiffCommand : ICommand
         "kedge diff --deny=loosened old/director.json new/director.json",
         "kedge diff old/director.json new/director.json --old_backendpool_config_path=old/backendpool.json "
             + "--kedge_config_backendpool_config_path=new/backendpool.json",
+        "kedge diff director.json director.json --old_server_tls_cert_dirs=old/certs --server_tls_cert_dirs=new/certs",
     ];
 
     public bool TakesServerFlags => true;
 
     public IEnumerable<Flag> Flags =>
-        [ExitCode, Deny, Report.Format, OldPoolPath, FlagCatalogue.PoolConfigPath, FlagCatalogue.PoolConfig];
+    [
+        ExitCode,
+        Deny,
+        Report.Format,
+        OldPoolPath,
+        FlagCatalogue.PoolConfigPath,
+        FlagCatalogue.PoolConfig,
+        OldCertDirs,
+        OldCertFile,
+        OldKeyFile,
+        CertificateFlags.Now,
+        .. CertificateFlags.OfServer,
+    ];
 
     public Task<int> RunAsync(Invocation invocation) => Task.FromResult(Run(invocation));
 
@@ -81,14 +124,20 @@ public sealed class DiffCommand : ICommand
         {
             return invocation.Refuse(errors.Distinct());
         }
-        var differences = DiffReport.Differences(before, after);
+        IReadOnlyList<Difference> differences = DiffReport.Differences(before, after);
+        var certificates = CertificateDifferences(before, after, invocation, errors, out var missing);
+        if (errors.Count > 0)
+        {
+            return invocation.Refuse(errors);
+        }
+        differences = [.. differences, .. certificates ?? []];
         if (Report.IsJson(invocation))
         {
-            WriteJson(invocation.Output, differences);
+            WriteJson(invocation.Output, differences, certificates is not null);
         }
         else
         {
-            WriteText(invocation.Output, invocation.Paint, differences);
+            WriteText(invocation.Output, invocation.Paint, differences, missing);
         }
         var isDenied = flags.Get(Deny) == DeniedChange.Loosened
             && differences.Any(static difference => difference.Kind == "access-loosened");
@@ -103,7 +152,55 @@ public sealed class DiffCommand : ICommand
         return files is null ? null : Configuration.Build(files);
     }
 
-    private static void WriteText(TextWriter output, Paint paint, IReadOnlyList<Difference> differences)
+    /// <summary>For whom the certificates differ; null when those of one of the servers are not given.</summary>
+    /// <param name="before">The old configuration.</param>
+    /// <param name="after">The new configuration.</param>
+    /// <param name="invocation">The command's invocation.</param>
+    /// <param name="errors">Gets a line for each flag whose files do not exist.</param>
+    /// <param name="missing">The flags of which one is missing, if the other server's certificates are given.</param>
+    private static IReadOnlyList<Difference>? CertificateDifferences(
+        Configuration before, Configuration after, Invocation invocation, List<string> errors, out string missing)
+    {
+        missing = "";
+        var flags = invocation.Flags;
+        var isOldGiven = flags.IsGiven(OldCertDirs) || flags.IsGiven(OldCertFile);
+        if (!isOldGiven || !CertificateFlags.AreGiven(flags))
+        {
+            if (isOldGiven || CertificateFlags.AreGiven(flags))
+            {
+                missing = isOldGiven
+                    ? $"{FlagCatalogue.CertDirs} or {FlagCatalogue.CertFile}"
+                    : $"{OldCertDirs} or {OldCertFile}";
+            }
+            return null;
+        }
+        var options = TlsOptions.From(flags);
+        var oldOptions = options with
+        {
+            CertDirs = flags.Get(OldCertDirs),
+            CertFile = flags.Get(OldCertFile) is { Length: > 0 } file ? file : options.CertFile,
+            KeyFile = flags.Get(OldKeyFile) is { Length: > 0 } key ? key : options.KeyFile,
+        };
+        // Without it on one side, the other one's would be compared with nothing.
+        var hasDefault = flags.IsGiven(FlagCatalogue.CertFile);
+        var now = CertificateFlags.TimeOf(flags);
+        var was = CertificateFlags.Read(oldOptions, hasDefault, now);
+        var current = CertificateFlags.Read(options, hasDefault, now);
+        // What does not exist here cannot be compared.
+        errors.AddRange(
+            from one in was.Rejected.Concat(current.Rejected)
+            where one.Fault.IsAbsent
+            select $"{one.Source}: {one.Problem}");
+        if (errors.Count == 0)
+        {
+            was.WriteProblems(invocation);
+            current.WriteProblems(invocation);
+        }
+        return CertificateDiff.Differences(before, after, was.Certificates, current.Certificates);
+    }
+
+    private static void WriteText(
+        TextWriter output, Paint paint, IReadOnlyList<Difference> differences, string missing)
     {
         foreach (var difference in differences)
         {
@@ -131,6 +228,10 @@ public sealed class DiffCommand : ICommand
                 output.WriteLine(paint.Faint($"      goes to {difference.WitnessAfter}"));
             }
         }
+        if (missing.Length > 0)
+        {
+            output.WriteLine(paint.Yellow($"certificates are left out: {missing} is missing"));
+        }
         var moving = differences.Count(difference => difference is { Witness.Length: > 0, Caller.Length: 0 });
         output.WriteLine(
             differences.Count == 0 ? paint.Green("no difference")
@@ -138,9 +239,11 @@ public sealed class DiffCommand : ICommand
                 + $"{moving} with requests that go elsewhere");
     }
 
-    private static void WriteJson(TextWriter output, IReadOnlyList<Difference> differences) =>
+    private static void WriteJson(
+        TextWriter output, IReadOnlyList<Difference> differences, bool areCertificatesCompared) =>
         Report.WriteJson(output, new
         {
+            CertificatesCompared = areCertificatesCompared,
             Differences = differences.Select(difference => new
             {
                 difference.Kind,

@@ -1,6 +1,7 @@
 using Kedge.Domain;
 using Kedge.Host.Configurations;
 using Kedge.Host.Flags;
+using Microsoft.FSharp.Core;
 using Listener = Kedge.Domain.Decoded.Listener;
 
 namespace Kedge.Host.Commands;
@@ -59,6 +60,16 @@ public sealed class ExplainCommand : ICommand
             + "configuration that routed it",
     };
 
+    private static readonly Flag<string> ServerName = new()
+    {
+        Name = "sni",
+        Group = FlagGroup.Command,
+        Type = FlagTypes.Text,
+        Default = "",
+        DefaultHelp = "the host of the URL",
+        Help = "with the server's certificates: the name that the client of the connection asks for; empty = none",
+    };
+
     private enum ListenerChoice
     {
         Auto,
@@ -85,6 +96,8 @@ public sealed class ExplainCommand : ICommand
         "kedge explain POST https://grpc.example.com/package.Service/Method --grpc "
             + "--kedge_config_director_config_path=director.json",
         "kedge explain GET http://web.example.com/ --listener=plain --kedge_config_director_config_path=director.json",
+        "kedge explain GET https://web.example.com/ --server_tls_cert_dirs=certs --sni=www.example.com "
+            + "--kedge_config_director_config_path=director.json",
         "kedge explain GET http://pod-1.pod.cluster.local:9090/ --forward "
             + "--kedge_config_director_config_path=director.json",
         "kedge explain --from=http://localhost:8080 5d1c0a0f8f7b4c1e",
@@ -94,8 +107,17 @@ public sealed class ExplainCommand : ICommand
 
     public IEnumerable<Flag> Flags =>
     [
-        Headers, Grpc, Forward, Listening, From, DebugPortClient.TokenFile, Report.Format,
+        Headers,
+        Grpc,
+        Forward,
+        Listening,
+        From,
+        DebugPortClient.TokenFile,
+        ServerName,
+        CertificateFlags.Now,
+        Report.Format,
         .. FlagCatalogue.Of(FlagGroup.Configuration),
+        .. CertificateFlags.OfServer,
     ];
 
     public Task<int> RunAsync(Invocation invocation)
@@ -120,6 +142,10 @@ public sealed class ExplainCommand : ICommand
         {
             errors.Add(problem);
         }
+        if (flags.Get(ServerName) is { Length: > 0 } name && !HostName.isName(name))
+        {
+            errors.Add($"{ServerName}: '{name}' is not a host name");
+        }
         var options = ConfigurationOptions.From(flags);
         if (options.Director.Length + options.DirectorPath.Length == 0)
         {
@@ -138,8 +164,21 @@ public sealed class ExplainCommand : ICommand
             configuration,
             ExplainReport.Of(configuration, request, withoutPool, ForwardingOptions.PlainDefaultOf(flags)),
             withoutPool,
-            flags.Get(From).Address);
+            flags.Get(From).Address,
+            CertificateLines(invocation, request));
         return ExitCodes.Success;
+    }
+
+    private static IReadOnlyList<string> CertificateLines(Invocation invocation, Request request)
+    {
+        var flags = invocation.Flags;
+        if (CertificateFlags.Read(flags) is not { } read)
+        {
+            return [];
+        }
+        read.WriteProblems(invocation);
+        var name = flags.IsGiven(ServerName) ? FSharpOption<string>.Some(flags.Get(ServerName)) : null;
+        return [.. read.Certificates.Lines(request, name)];
     }
 
     private static Listener ListenerOf(FlagValues flags, string url) => flags.Get(Listening) switch

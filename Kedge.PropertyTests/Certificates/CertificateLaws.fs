@@ -156,4 +156,38 @@ let tests =
                         seen.When("used", (byName || byWildcard))
                         seen.When("by a wildcard alone", (byWildcard && not byName))
                         seen.When("not used", (not byName && not byWildcard))))
+
+            Law.test
+                "a request is misdirected exactly when another certificate than its connection's names its host"
+                20_000
+                [
+                    "misdirected", 1_000
+                    "the default one names the host", 300
+                    "no certificate names the host", 2_000
+                    "the same certificate", 500
+                ]
+                (Gen.zip (Gen.zip asked asked) (Gen.zip (Gen.listOf certificate |> Gen.resize 6) (Gen.choose (-1, 9)))
+                 |> Arb.fromGen)
+                (fun seen ((name, host), (certificates, day)) ->
+                    let now = start.AddDays(float day)
+                    let table = CertificateTable(Array.ofList certificates)
+                    let wanted = expected certificates host now
+
+                    // The default certificate is the first.
+                    let got =
+                        expected certificates name now |> Option.orElse (List.tryHead certificates)
+
+                    let isSame = String.Equals(name, host, StringComparison.OrdinalIgnoreCase)
+                    let misdirected = not isSame && wanted.IsSome && wanted <> got
+
+                    Expect.equal
+                        (table.IsMisdirected(name.AsSpan(), host.AsSpan(), now))
+                        misdirected
+                        $"{host} on a connection for {name}"
+
+                    seen.When("misdirected", misdirected)
+                    seen.When("no certificate names the host", wanted.IsNone)
+                    seen.When("the same certificate", (not isSame && wanted.IsSome && wanted = got))
+
+                    seen.When("the default one names the host", misdirected && wanted = List.tryHead certificates))
         ]
