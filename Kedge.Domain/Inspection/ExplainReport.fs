@@ -57,9 +57,16 @@ type ExplainReport
         | Http request -> $"answers: {redirect.Status} Location: {HttpRequest.location redirect request}"
         | Grpc _ -> $"answers: {redirect.Status}"
 
+    static let notInPool (action: RouteAction) =
+        if action.IsSplits then
+            " (not all of them are in the backend pool: kedge answers no-backend for those that are not)"
+        else
+            " (not in the backend pool: kedge answers no-backend)"
+
     static let actionLine (request: Request) (action: RouteAction) (unknown: string) =
         match action with
         | ToBackend backend -> $"backend: {backend}{unknown}"
+        | Splits split -> $"backends: {split.Text}{unknown}"
         | Redirects redirect -> redirectLine request redirect
         | Responds response ->
             [
@@ -99,10 +106,14 @@ type ExplainReport
                     if known then
                         ""
                     else
-                        " (not in the backend pool: kedge answers no-backend)"
+                        notInPool outcome.Action
 
                 $"{routes.Full route}: yes"
                 actionLine explanation.Request outcome.Action unknown
+
+                match outcome.Action, winner with
+                | Splits split, NonNull info -> yield! SplitText.lines split info.Key explanation.Request
+                | _ -> ()
 
                 if not outcome.Filters.IsNone then
                     let route = routes.Name route
@@ -229,6 +240,11 @@ type ExplainReport
                     $"from {from}: not admitted by its networks: 403 unauthorized"
             else
                 $"from {from}: any address is admitted"
+
+            match explanation.Verdict, winner with
+            | RouteWins(_, { Action = Splits split }, _), NonNull info ->
+                yield! SplitText.ofAddress split info.Key from |> Option.toList
+            | _ -> ()
         |]
 
     /// Whether the pool has the winner's backend.

@@ -31,7 +31,8 @@ type Finding
     /// `prefix-misses-root`, `wildcard-before-host`, `rewrite-without-effect`, `same-path-from-two-routes`,
     /// `dangling-backend`, `unused-backend`, `overlapping-grpc-prefixes`, `hidden-adhoc-rule`, `hidden-adhoc-port`,
     /// `open-route`, `open-adhoc-rule`, `retry-not-idempotent`, `retries-outlast-request`, `retry-without-alternative`,
-    /// `timeout-ends-streams`, `unused-rate-limit`, `limit-key-never-there`, `network-never-allowed`.
+    /// `timeout-ends-streams`, `unused-rate-limit`, `limit-key-never-there`, `network-never-allowed`,
+    /// `weight-zero`.
     member _.Kind: string = kind
     /// Empty for a generated entry.
     member _.File: string = at.File

@@ -106,6 +106,7 @@ public sealed class CheckCommand : ICommand
             .. Check.Findings(configuration),
             .. RetryFindings.Findings(configuration),
             .. LimitFindings.Findings(configuration),
+            .. SplitFindings.Findings(configuration),
         ];
         // The sort is stable.
         findings = findings.OrderByDescending(finding => finding.Severity);

@@ -42,6 +42,8 @@ public sealed class ExplainPage(DebugFacts facts) : IDebugPage
         return report.Winner switch
         {
             { Action.Backends.IsEmpty: true } => (lines[^2], Tone.Good, lines),
+            { Split: not null } winner => (
+                $"goes to one of {winner.ActionText}", report.BackendKnown ? Tone.Good : Tone.Bad, lines),
             { } winner when report.BackendKnown => ($"goes to backend {winner.BackendName}", Tone.Good, lines),
             { } winner => ($"goes to backend {winner.BackendName}, which does not exist: no-backend", Tone.Bad, lines),
             _ => (lines.Length > 0 ? lines[^1] : "no route", Tone.Warning, lines),
