@@ -249,14 +249,7 @@ type Check private () =
                 $"the backend pool has no {list.Protocol.Section} backend {backend}{meant}"
 
             [
-                list.Finding(
-                    severity,
-                    "dangling-backend",
-                    route,
-                    part,
-                    message,
-                    witnesses (ValueOption.toList witness)
-                )
+                list.Finding(severity, "dangling-backend", route, part, message, witnesses (ValueOption.toList witness))
             ]
         | PrefixOverlap(route, earlier, taken) ->
             report

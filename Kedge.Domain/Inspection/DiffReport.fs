@@ -119,7 +119,9 @@ type DiffReport private () =
         let split (found: RouteDifference<'request>) =
             match found.Change with
             | Changed(old, current) ->
-                let infos = before.Routes[semantics.Protocol].[old], after.Routes[semantics.Protocol].[current]
+                let infos =
+                    before.Routes[semantics.Protocol].[old], after.Routes[semantics.Protocol].[current]
+
                 let splits = isSplit (fst infos) || isSplit (snd infos)
 
                 if not splits then
@@ -133,8 +135,7 @@ type DiffReport private () =
 
                     let isTaken (request: Request) =
                         match semantics.Unwrap request with
-                        | ValueSome request ->
-                            winnerBefore.Value request = old && winnerAfter.Value request = current
+                        | ValueSome request -> winnerBefore.Value request = old && winnerAfter.Value request = current
                         | ValueNone -> false
 
                     SplitDiff.difference

@@ -102,11 +102,7 @@ type ExplainReport
         [|
             match explanation.Verdict with
             | RouteWins(route, outcome, known) ->
-                let unknown =
-                    if known then
-                        ""
-                    else
-                        notInPool outcome.Action
+                let unknown = if known then "" else notInPool outcome.Action
 
                 $"{routes.Full route}: yes"
                 actionLine explanation.Request outcome.Action unknown

@@ -99,8 +99,8 @@ module internal SplitDiff =
         match splitOf before, splitOf after with
         | Some was, Some now when
             (was.Backends <> now.Backends
-                || was.Key <> now.Key
-                || (was.Key.IsSome && before.Key <> after.Key))
+             || was.Key <> now.Key
+             || (was.Key.IsSome && before.Key <> after.Key))
             ->
             // One backend for all is a choice by any key.
             let key =

@@ -25,7 +25,8 @@ type Split =
     static member MostBackends = 16
 
     /// The sum of the weights.
-    member split.Total: uint64 = split.Backends |> List.sumBy (fun backend -> uint64 backend.Weight)
+    member split.Total: uint64 =
+        split.Backends |> List.sumBy (fun backend -> uint64 backend.Weight)
 
     /// What a key is called in reports: `cookie session`.
     static member KeyText(key: SplitKey) : string =

@@ -39,10 +39,7 @@ module internal SplitRules =
         let weight = Option.defaultValue 1u backend.Weight
         checks.InRange(Field "weight" :: path, NumberRange.weight, weight)
 
-        {
-            Name = backend.Name
-            Weight = weight
-        }
+        { Name = backend.Name; Weight = weight }
 
     /// The action of a route that has `backends`; none when it has none.
     let validate (checks: Checks) path protocol (backends: WeightedBackend list) splitBy onUnavailable =
@@ -61,7 +58,8 @@ module internal SplitRules =
             None
         else
             let valid =
-                backends |> List.mapi (fun i entry -> backend checks (Step.Index i :: list) entry)
+                backends
+                |> List.mapi (fun i entry -> backend checks (Step.Index i :: list) entry)
 
             checks.Unique(list, "name", backends |> Seq.map _.Name)
 

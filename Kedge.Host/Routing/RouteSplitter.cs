@@ -9,6 +9,7 @@ namespace Kedge.Host.Routing;
 internal sealed class RouteSplitter
 {
     private readonly RouteSplit _split;
+    private readonly SplitChoice _choice;
     private readonly SplitKeys? _keys;
     private readonly bool _sharesUnavailable;
     private readonly SplitCounters? _counters;
@@ -18,7 +19,8 @@ internal sealed class RouteSplitter
     public RouteSplitter(Protocol protocol, RouteInfo route, ProxyTelemetry telemetry)
     {
         _split = route.Split!;
-        var split = _split.Choice.Split;
+        _choice = _split.Choice!;
+        var split = _choice.Split;
         _keys = split.Key is { Value: var key } ? new SplitKeys(key) : null;
         _sharesUnavailable = split.OnUnavailable == Domain.Decoded.OnUnavailable.Others;
         _counters = route.Name.Length > 0 ? telemetry.SplitOf(protocol, route.Name) : null;
@@ -96,7 +98,7 @@ internal sealed class RouteSplitter
     }
 
     private int Pick(ulong value, bool hasKey, uint excluded) =>
-        hasKey ? _split.Choice.ByKey(value, excluded) : _split.Choice.ByDraw(value, excluded);
+        hasKey ? _choice.ByKey(value, excluded) : _choice.ByDraw(value, excluded);
 
     private Backend? Find(int choice, Backend[] backends) =>
         BackendIndexOf(choice) is >= 0 and var index ? backends[index] : null;

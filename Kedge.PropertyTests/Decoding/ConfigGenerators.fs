@@ -225,7 +225,12 @@ module ConfigGenerators =
             gen {
                 let! name = anyText
                 let! weight = Gen.optionOf anyNumber
-                return { WeightedBackend.Name = name; Weight = weight }
+
+                return
+                    {
+                        WeightedBackend.Name = name
+                        Weight = weight
+                    }
             }
         )
 
@@ -633,9 +638,9 @@ module ConfigGenerators =
                 {
                     Name = ""
                     BackendName = backend
-                    Backends = backends
-                    SplitBy = splitBy
-                    OnUnavailable = onUnavailable
+                    Backends = []
+                    SplitBy = None
+                    OnUnavailable = OnUnavailable.Fail
                     HostMatcher = host
                     PortMatcher = port
                     Methods = methods
