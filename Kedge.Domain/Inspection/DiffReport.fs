@@ -115,6 +115,15 @@ type DiffReport private () =
         let winnerBefore = lazy (semantics.Winner(semantics.Routes before.Director))
         let winnerAfter = lazy (semantics.Winner(semantics.Routes after.Director))
 
+        let conditionsOf (configuration: Configuration) =
+            semantics.Routes configuration.Director |> Array.map semantics.Conditions
+
+        let conditionsBefore = lazy (conditionsOf before)
+        let conditionsAfter = lazy (conditionsOf after)
+
+        let space =
+            lazy (RouteSemantics.space semantics (Seq.append conditionsBefore.Value conditionsAfter.Value))
+
         /// What becomes of the split of a changed route.
         let split (found: RouteDifference<'request>) =
             match found.Change with
@@ -129,9 +138,14 @@ type DiffReport private () =
                 else
                     // Only a request that both routes take says something about the split.
                     let request =
-                        found.Move
-                        |> Option.filter (fun move -> move.Before = old && move.After = current)
-                        |> Option.map (fun move -> semantics.Wrap move.Request)
+                        match RequestConditions.meet conditionsBefore.Value[old] conditionsAfter.Value[current] with
+                        | Some both ->
+                            space.Value.Representatives both
+                            |> Seq.map semantics.Request
+                            |> Seq.tryFind (fun request ->
+                                winnerBefore.Value request = old && winnerAfter.Value request = current)
+                            |> Option.map semantics.Wrap
+                        | None -> None
 
                     let isTaken (request: Request) =
                         match semantics.Unwrap request with

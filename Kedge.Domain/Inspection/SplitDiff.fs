@@ -129,9 +129,14 @@ module internal SplitDiff =
             let what = if key.IsSome then "callers" else "requests"
 
             let reason =
-                if hasOtherSalt then ": the route has another name"
-                elif isOtherKey then ": the key is another one"
-                else ""
+                if hasOtherSalt && before.Name = "" && after.Name = "" then
+                    ": a route without a name draws anew when its conditions change"
+                elif hasOtherSalt then
+                    ": the route has another name"
+                elif isOtherKey then
+                    ": the key is another one"
+                else
+                    ""
 
             let moved = $"; {share.Text} of the {what} move{reason}"
 

@@ -468,6 +468,7 @@ let private commands =
                 Expect.equal (changes |> List.map (text "kind")) [ "route-changed"; "weights-changed" ] "kinds"
                 Expect.stringContains (text "after" changes[1]) "the route has another name" "why"
                 Expect.stringContains (text "after" changes[1]) "19/200 (9.5 %)" "the share"
+                Expect.stringContains (text "request" changes[1]) "cookie: session=" "a caller that moves"
 
                 // The first step of a canary.
                 let single =
