@@ -155,14 +155,14 @@ type ExplainReport
             Explain.request RouteSemantics.grpc configuration.Director.GrpcRoutes adhocRules isKnown plain request
 
     static let policyLines (configuration: Configuration) (request: Request) (outcome: Outcome) =
-        let name = outcome.Action.Backends |> List.tryHead |> Option.defaultValue ""
-
-        let budget =
+        let budgetOf name =
             configuration.Backends[request.Protocol]
             |> Seq.tryFind (fun backend -> backend.Name = name)
             |> Option.bind _.Definition.RetryBudget
 
-        RetryText.lines outcome.Policies name budget request
+        outcome.Action.Backends
+        |> List.collect (fun name -> RetryText.lines outcome.Policies name (budgetOf name) request)
+        |> List.distinct
 
     /// Why the request goes where it goes.
     static member Of(configuration: Configuration, request: Request) : ExplainReport =
