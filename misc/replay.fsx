@@ -56,11 +56,11 @@ let destination (configuration: Configuration) =
         | Http request ->
             match http request with
             | -1 -> adhoc (configuration.DecideAdhoc(Protocol.Http, request.Host, request.Ports))
-            | route -> configuration.Routes.Http[route].BackendName
+            | route -> configuration.Routes.Http[route].ActionText
         | Grpc call ->
             match grpc call with
             | -1 -> adhoc (configuration.DecideAdhoc(Protocol.Grpc, call.Host, call.Ports))
-            | route -> configuration.Routes.Grpc[route].BackendName
+            | route -> configuration.Routes.Grpc[route].ActionText
 
 // 4. Read the log. Lines that are not requests are reported and skipped.
 let requests =

@@ -1,5 +1,16 @@
 namespace Kedge.Domain
 
+/// What the server needs to know about a route with several backends.
+[<ReferenceEquality>]
+type RouteSplit =
+    {
+        Choice: SplitChoice
+        /// In the order of the route. Likewise the indexes in the backends of its protocol; -1 for one that the pool does
+        /// not have.
+        Names: string array
+        BackendIndexes: int array
+    }
+
 /// What the server needs to know about a route or ad-hoc rule.
 [<ReferenceEquality>]
 type RouteInfo =
@@ -10,7 +21,9 @@ type RouteInfo =
         Name: string
         /// What it does with requests; null for an ad-hoc rule.
         Action: RouteAction | null
-        /// Empty for an ad-hoc rule, and for a route that needs no backend.
+        /// Several backends; null for one or none.
+        Split: RouteSplit | null
+        /// Empty for an ad-hoc rule, and for a route that needs no backend or has several.
         BackendName: string
         /// Its index in the backends of its protocol; -1 when the pool has no backend of that name.
         BackendIndex: int
@@ -38,8 +51,9 @@ type RouteInfo =
         match info.Limits with
         | NonNull limits when limits.Limits |> List.exists _.NeedsToken -> true
         | _ ->
-            match info.Filters with
-            | NonNull filters -> filters.NamesSubject
+            match info.Filters, info.Split with
+            | NonNull filters, _ when filters.NamesSubject -> true
+            | _, NonNull split -> split.Choice.Split.Key = Some Decoded.SplitKey.TokenSubject
             | _ -> false
 
     /// The name, if it has one, and the conditions: `shop: host=a.example path=/api/*`.
@@ -49,8 +63,14 @@ type RouteInfo =
         else
             $"{info.Name}: {info.Rule}"
 
-    /// What the route is called in the keys of rate limits: its name, or its conditions.
+    /// What the route is called in the keys of rate limits and splits: its name, or its conditions.
     member info.Key = if info.Name = "" then info.Rule else info.Name
+
+    /// Whether the pool has all backends that it forwards to.
+    member info.HasBackends: bool =
+        match info.Split with
+        | NonNull split -> split.BackendIndexes |> Array.forall (fun index -> index >= 0)
+        | Null -> info.BackendIndex >= 0 || info.BackendName = ""
 
     /// The action in a few words; empty for an ad-hoc rule.
     member info.ActionText =

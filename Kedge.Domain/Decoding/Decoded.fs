@@ -81,6 +81,10 @@ type HttpRoute =
         /// For logs, metrics and reports; empty = none.
         Name: string
         BackendName: string
+        /// Several backends, instead of `BackendName`.
+        Backends: WeightedBackend list
+        SplitBy: SplitKey option
+        OnUnavailable: OnUnavailable
         HostMatcher: string
         PortMatcher: uint32
         /// Empty = any.
@@ -111,6 +115,10 @@ type GrpcRoute =
         /// For logs, metrics and reports; empty = none.
         Name: string
         BackendName: string
+        /// Several backends, instead of `BackendName`.
+        Backends: WeightedBackend list
+        SplitBy: SplitKey option
+        OnUnavailable: OnUnavailable
         ServiceNameMatcher: string
         AuthorityHostMatcher: string
         AuthorityPortMatcher: uint32

@@ -131,6 +131,12 @@ module internal DirectorJson =
             fields {
                 let! name = field "name" text
                 and! backendName = field "backend_name" text
+                and! backends = field "backends" (list SplitJson.backend)
+                and! splitBy = optional "split_by" SplitJson.key
+
+                and! onUnavailable =
+                    field "on_unavailable" (enumeration SplitJson.onUnavailable enum<OnUnavailable>)
+
                 and! host = field "host_matcher" text
                 and! port = field "port_matcher" optionalPort
                 and! methods = field "methods" (list text)
@@ -155,6 +161,9 @@ module internal DirectorJson =
                     {
                         Name = name
                         BackendName = backendName
+                        Backends = backends
+                        SplitBy = splitBy
+                        OnUnavailable = onUnavailable
                         HostMatcher = host
                         PortMatcher = port
                         Methods = methods
@@ -245,6 +254,12 @@ module internal DirectorJson =
             fields {
                 let! name = field "name" text
                 and! backendName = field "backend_name" text
+                and! backends = field "backends" (list SplitJson.backend)
+                and! splitBy = optional "split_by" SplitJson.key
+
+                and! onUnavailable =
+                    field "on_unavailable" (enumeration SplitJson.onUnavailable enum<OnUnavailable>)
+
                 and! service = field "service_name_matcher" text
                 and! struct (host, port) = authority
                 and! metadata = field "metadata_matcher" headerMap
@@ -264,6 +279,9 @@ module internal DirectorJson =
                     {
                         Name = name
                         BackendName = backendName
+                        Backends = backends
+                        SplitBy = splitBy
+                        OnUnavailable = onUnavailable
                         ServiceNameMatcher = service
                         AuthorityHostMatcher = host
                         AuthorityPortMatcher = port

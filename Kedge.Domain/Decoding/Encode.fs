@@ -154,6 +154,27 @@ module Encode =
         writeRetry json retry.Retry
         writeTexts json "grpc_on" (List.map name retry.GrpcOn)
 
+    let private writeSplit (json: Utf8JsonWriter) (backends: WeightedBackend list) key onUnavailable =
+        backends
+        |> writeList
+            json
+            "backends"
+            (item json (fun backend ->
+                writeText json "name" backend.Name
+                backend.Weight |> Option.iter (fun weight -> json.WriteNumber("weight", weight))))
+
+        key
+        |> writeObject json "split_by" (fun key ->
+            match key with
+            | SplitKey.Cookie name -> writeAnyText json "cookie" name
+            | SplitKey.Header name -> writeAnyText json "header" name
+            | SplitKey.Query name -> writeAnyText json "query" name
+            | SplitKey.ClientAddress -> writeBool json "client_address" true
+            | SplitKey.TokenSubject -> writeBool json "token_subject" true
+            | SplitKey.ClientSan -> writeBool json "client_san" true)
+
+        writeEnum json "on_unavailable" SplitJson.onUnavailable onUnavailable
+
     let private rateLimit json (limit: RateLimit) =
         writeText json "name" limit.Name
         writeNumber json "limit" limit.Limit
@@ -169,6 +190,7 @@ module Encode =
     let private writeHttpRoute json (route: HttpRoute) =
         writeText json "name" route.Name
         writeText json "backend_name" route.BackendName
+        writeSplit json route.Backends route.SplitBy route.OnUnavailable
         writeText json "host_matcher" route.HostMatcher
         writeNumber json "port_matcher" route.PortMatcher
         writeTexts json "methods" route.Methods
@@ -192,6 +214,7 @@ module Encode =
     let private writeGrpcRoute json (route: GrpcRoute) =
         writeText json "name" route.Name
         writeText json "backend_name" route.BackendName
+        writeSplit json route.Backends route.SplitBy route.OnUnavailable
         writeText json "service_name_matcher" route.ServiceNameMatcher
         writeText json "authority_host_matcher" route.AuthorityHostMatcher
         writeNumber json "authority_port_matcher" route.AuthorityPortMatcher

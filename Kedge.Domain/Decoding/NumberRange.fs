@@ -46,5 +46,8 @@ module internal NumberRange =
     /// Of `retry.attempts`.
     let attempts = { Min = 1u; Max = 10u }
 
+    /// Of one of several backends; Gateway API's range.
+    let weight = { Min = 0u; Max = 1_000_000u }
+
     /// Of `min_per_second`.
     let perSecond = { Min = 0u; Max = 10000u }

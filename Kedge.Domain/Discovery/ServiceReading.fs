@@ -129,6 +129,9 @@ module ServiceReading =
         {
             Name = ""
             BackendName = backend
+            Backends = []
+            SplitBy = None
+            OnUnavailable = Decoded.OnUnavailable.Fail
             HostMatcher = host
             PortMatcher = uint32 port
             Methods = []
@@ -154,6 +157,9 @@ module ServiceReading =
         {
             Name = ""
             BackendName = backend
+            Backends = []
+            SplitBy = None
+            OnUnavailable = Decoded.OnUnavailable.Fail
             ServiceNameMatcher = serviceNameMatcher
             AuthorityHostMatcher = host
             AuthorityPortMatcher = uint32 port

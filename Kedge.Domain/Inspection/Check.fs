@@ -71,6 +71,11 @@ type Check private () =
 
     static let names (backends: IReadOnlyList<BackendInfo>) = backends |> Seq.map _.Name
 
+    static let forwards (info: RouteInfo) =
+        match info.Action with
+        | NonNull action -> not action.Backends.IsEmpty
+        | Null -> false
+
     /// The most requests that a cure is shown with.
     static let mostMoves = 10
 
@@ -156,7 +161,7 @@ type Check private () =
             let consequence =
                 if action = list.Infos[first].ActionText then
                     ""
-                elif list.Infos[route].BackendName = "" then
+                elif not (forwards list.Infos[route]) then
                     $", and its action ({action}) is never taken"
                 else
                     $", and its backend {action} is never used"
@@ -220,7 +225,7 @@ type Check private () =
                 Severity.Info
                 "same-path-from-two-routes"
                 route
-                $"{list.Infos[route].BackendName} sees one path for two paths of callers, of which {list.Name earlier} takes one"
+                $"{list.Infos[route].ActionText} sees one path for two paths of callers, of which {list.Name earlier} takes one"
                 [ taken; takenEarlier ]
         | DanglingBackend(route, backend, witness) ->
             let meant =
@@ -235,12 +240,17 @@ type Check private () =
                 else
                     Severity.Error
 
-            report
-                severity
-                "dangling-backend"
-                route
+            let part =
+                match list.Infos[route].Split with
+                | NonNull split -> [ Field "backends"; Step.Index(System.Array.IndexOf(split.Names, backend)) ]
+                | Null -> []
+
+            let message =
                 $"the backend pool has no {list.Protocol.Section} backend {backend}{meant}"
-                (ValueOption.toList witness)
+
+            [
+                list.Finding(severity, "dangling-backend", route, part, message, witnesses (ValueOption.toList witness))
+            ]
         | PrefixOverlap(route, earlier, taken) ->
             report
                 Severity.Info

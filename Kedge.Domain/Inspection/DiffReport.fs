@@ -50,6 +50,8 @@ type DiffReport private () =
         | Some outcome -> outcome.Limits
         | None -> RouteLimits.None
 
+    static let isSplit (info: RouteInfo) = not (isNull (box info.Split))
+
     static let routes (before: Configuration) (after: Configuration) (semantics: RouteSemantics<'route, 'request>) =
         let entry = routeEntry semantics.Protocol
 
@@ -110,8 +112,72 @@ type DiffReport private () =
 
             Difference(kind, entry before old, entry after current, witness, went, goes)
 
+        let winnerBefore = lazy (semantics.Winner(semantics.Routes before.Director))
+        let winnerAfter = lazy (semantics.Winner(semantics.Routes after.Director))
+
+        let conditionsOf (configuration: Configuration) =
+            semantics.Routes configuration.Director |> Array.map semantics.Conditions
+
+        let conditionsBefore = lazy (conditionsOf before)
+        let conditionsAfter = lazy (conditionsOf after)
+
+        let space =
+            lazy (RouteSemantics.space semantics (Seq.append conditionsBefore.Value conditionsAfter.Value))
+
+        /// What becomes of the split of a changed route.
+        let split (found: RouteDifference<'request>) =
+            match found.Change with
+            | Changed(old, current) ->
+                let infos =
+                    before.Routes[semantics.Protocol].[old], after.Routes[semantics.Protocol].[current]
+
+                let splits = isSplit (fst infos) || isSplit (snd infos)
+
+                if not splits then
+                    None
+                else
+                    // Only a request that both routes take says something about the split.
+                    let request =
+                        match RequestConditions.meet conditionsBefore.Value[old] conditionsAfter.Value[current] with
+                        | Some both ->
+                            space.Value.Representatives both
+                            |> Seq.map semantics.Request
+                            |> Seq.tryFind (fun request ->
+                                winnerBefore.Value request = old && winnerAfter.Value request = current)
+                            |> Option.map semantics.Wrap
+                        | None -> None
+
+                    let isTaken (request: Request) =
+                        match semantics.Unwrap request with
+                        | ValueSome request -> winnerBefore.Value request = old && winnerAfter.Value request = current
+                        | ValueNone -> false
+
+                    SplitDiff.difference
+                        (entry before old)
+                        (entry after current)
+                        (fst infos)
+                        (snd infos)
+                        isTaken
+                        request
+            | _ -> None
+
+        let isOnlySplit (found: RouteDifference<'request>) =
+            match found.Change with
+            | Changed(old, current) ->
+                let routesBefore = semantics.Routes before.Director
+                let routesAfter = semantics.Routes after.Director
+                let was, now = routesBefore[old], routesAfter[current]
+
+                SplitDiff.isAll (semantics.Outcome was) (semantics.Outcome now)
+                && semantics.Marks was = semantics.Marks now
+                && semantics.Conditions was = semantics.Conditions now
+            | _ -> false
+
         Diff.routes semantics (semantics.Routes before.Director) (semantics.Routes after.Director)
-        |> List.map difference
+        |> List.collect (fun found ->
+            match split found with
+            | Some weights when isOnlySplit found -> [ weights ]
+            | weights -> difference found :: Option.toList weights)
 
     /// Whom routes admit who did not use to be admitted, and the other way round. In both directions, if there are both.
     static let access (before: Configuration) (after: Configuration) (semantics: RouteSemantics<'route, 'request>) =

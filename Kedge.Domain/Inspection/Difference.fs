@@ -12,7 +12,7 @@ type Difference
 
     /// `route-added`, `route-removed`, `route-changed`, `route-order`, `adhoc-rules`, `backend-added`,
     /// `backend-removed`, `backend-changed`, `rate-limit-added`, `rate-limit-removed`, `rate-limit-changed`,
-    /// `access-loosened`, `access-tightened`, `certificate-changed`.
+    /// `access-loosened`, `access-tightened`, `certificate-changed`, `weights-changed`.
     member _.Kind: string = kind
     /// The entry in the old configuration; empty when there is none.
     member _.Before: string = before

@@ -57,9 +57,16 @@ type ExplainReport
         | Http request -> $"answers: {redirect.Status} Location: {HttpRequest.location redirect request}"
         | Grpc _ -> $"answers: {redirect.Status}"
 
+    static let notInPool (action: RouteAction) =
+        if action.IsSplits then
+            " (not all of them are in the backend pool: kedge answers no-backend for those that are not)"
+        else
+            " (not in the backend pool: kedge answers no-backend)"
+
     static let actionLine (request: Request) (action: RouteAction) (unknown: string) =
         match action with
         | ToBackend backend -> $"backend: {backend}{unknown}"
+        | Splits split -> $"backends: {split.Text}{unknown}"
         | Redirects redirect -> redirectLine request redirect
         | Responds response ->
             [
@@ -95,14 +102,14 @@ type ExplainReport
         [|
             match explanation.Verdict with
             | RouteWins(route, outcome, known) ->
-                let unknown =
-                    if known then
-                        ""
-                    else
-                        " (not in the backend pool: kedge answers no-backend)"
+                let unknown = if known then "" else notInPool outcome.Action
 
                 $"{routes.Full route}: yes"
                 actionLine explanation.Request outcome.Action unknown
+
+                match outcome.Action, winner with
+                | Splits split, NonNull info -> yield! SplitText.lines split info.Key explanation.Request
+                | _ -> ()
 
                 if not outcome.Filters.IsNone then
                     let route = routes.Name route
@@ -148,14 +155,14 @@ type ExplainReport
             Explain.request RouteSemantics.grpc configuration.Director.GrpcRoutes adhocRules isKnown plain request
 
     static let policyLines (configuration: Configuration) (request: Request) (outcome: Outcome) =
-        let name = outcome.Action.Backends |> List.tryHead |> Option.defaultValue ""
-
-        let budget =
+        let budgetOf name =
             configuration.Backends[request.Protocol]
             |> Seq.tryFind (fun backend -> backend.Name = name)
             |> Option.bind _.Definition.RetryBudget
 
-        RetryText.lines outcome.Policies name budget request
+        outcome.Action.Backends
+        |> List.collect (fun name -> RetryText.lines outcome.Policies name (budgetOf name) request)
+        |> List.distinct
 
     /// Why the request goes where it goes.
     static member Of(configuration: Configuration, request: Request) : ExplainReport =
@@ -229,6 +236,11 @@ type ExplainReport
                     $"from {from}: not admitted by its networks: 403 unauthorized"
             else
                 $"from {from}: any address is admitted"
+
+            match explanation.Verdict, winner with
+            | RouteWins(_, { Action = Splits split }, _), NonNull info ->
+                yield! SplitText.ofAddress split info.Key from |> Option.toList
+            | _ -> ()
         |]
 
     /// Whether the pool has the winner's backend.

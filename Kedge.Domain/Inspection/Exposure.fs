@@ -23,7 +23,7 @@ type Exposure private () =
 
         // What kedge answers itself in clear text is for everyone.
         let isMeantToBe (info: RouteInfo) =
-            info.BackendName = ""
+            (semantics.Backends routes[info.Index]).IsEmpty
             && semantics.Listener routes[info.Index] = Decoded.Listener.Plain
 
         let isOpen (info: RouteInfo) = not (isMeantToBe info) && Access.IsOpen(server, info.Demands, networksSuffice)

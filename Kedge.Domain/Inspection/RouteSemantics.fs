@@ -10,6 +10,8 @@ type RouteSemantics<'route, 'request> =
         Protocol: Protocol
         Routes: Director -> 'route array
         Wrap: 'request -> Request
+        /// The reverse; none for a request of the other protocol.
+        Unwrap: Request -> 'request voption
         /// The conditions that every request meets.
         Any: RequestConditions
         Conditions: 'route -> RequestConditions
@@ -58,6 +60,11 @@ module RouteSemantics =
             Protocol = Protocol.Http
             Routes = _.HttpRoutes
             Wrap = Request.Http
+            Unwrap =
+                fun request ->
+                    match request with
+                    | Http request -> ValueSome request
+                    | Grpc _ -> ValueNone
             Any = RequestConditions.anyHttp
             Conditions = RequestConditions.ofHttp
             Request =
@@ -102,6 +109,11 @@ module RouteSemantics =
             Protocol = Protocol.Grpc
             Routes = _.GrpcRoutes
             Wrap = Request.Grpc
+            Unwrap =
+                fun request ->
+                    match request with
+                    | Grpc call -> ValueSome call
+                    | Http _ -> ValueNone
             Any = RequestConditions.anyGrpc
             Conditions = RequestConditions.ofGrpc
             Request =

@@ -10,7 +10,7 @@ module QueryText =
 
     /// The octet at `at`, and how many characters it takes. A character outside of ASCII, which no request target has,
     /// is no octet (-1).
-    let inline private octetAt (text: ReadOnlySpan<char>) (at: int) : struct (int * int) =
+    let internal octetAt (text: ReadOnlySpan<char>) (at: int) : struct (int * int) =
         let c = text[at]
 
         if c = '+' then

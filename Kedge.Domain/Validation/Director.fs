@@ -198,12 +198,16 @@ module Director =
             |> Seq.mapi (fun i rule -> pathRule checks (Step.Index i :: Field "path_rules" :: path) rule)
             |> Array.ofSeq
 
+        let split =
+            SplitRules.validate checks path Protocol.Http route.Backends route.SplitBy route.OnUnavailable
+
         let action =
             action
                 checks
                 path
                 [
                     "backend_name", optionalText (toBackend checks path) route.BackendName
+                    "backends", split
                     "redirect",
                     route.Redirect
                     |> Option.map (OwnAction.redirect checks (Field "redirect" :: path) paths >> Redirects)
@@ -243,12 +247,16 @@ module Director =
     let internal grpcRoute (checks: Checks) path (route: Decoded.GrpcRoute) : GrpcRoute =
         let hostPath = Field "authority_host_matcher" :: path
 
+        let split =
+            SplitRules.validate checks path Protocol.Grpc route.Backends route.SplitBy route.OnUnavailable
+
         let action =
             action
                 checks
                 path
                 [
                     "backend_name", optionalText (toBackend checks path) route.BackendName
+                    "backends", split
                     "respond",
                     route.Respond
                     |> Option.map (OwnAction.grpcRespond checks (Field "respond" :: path) >> RespondsGrpc)

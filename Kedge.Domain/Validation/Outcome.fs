@@ -4,6 +4,8 @@ namespace Kedge.Domain
 type RouteAction =
     /// Forwards them to the backend of this name.
     | ToBackend of backend: string
+    /// Divides them over several backends.
+    | Splits of split: Split
     /// Sends callers to another URL.
     | Redirects of redirect: Redirect
     /// Gives HTTP requests a fixed answer.
@@ -15,6 +17,7 @@ type RouteAction =
     member action.Backends: string list =
         match action with
         | ToBackend backend -> [ backend ]
+        | Splits split -> split.Backends |> List.map _.Name
         | Redirects _
         | Responds _
         | RespondsGrpc _ -> []
@@ -23,6 +26,7 @@ type RouteAction =
     member action.Text =
         match action with
         | ToBackend backend -> backend
+        | Splits split -> split.Text
         | Redirects redirect -> redirect.Text
         | Responds response -> response.Text
         | RespondsGrpc response -> response.Text

@@ -113,6 +113,7 @@ public sealed class CheckCommand : ICommand
             .. CertificateFlags.Read(flags) is { } read
                 ? CertificateFindings.Findings(configuration, read.Certificates, read.Rejected)
                 : [],
+            .. SplitFindings.Findings(configuration),
         ];
         // The sort is stable.
         findings = findings.OrderByDescending(finding => finding.Severity);

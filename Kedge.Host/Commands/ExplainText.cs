@@ -70,7 +70,7 @@ public static class ExplainText
             Action = report.Winner?.ActionText,
             Backend = report.Winner is { BackendName: { Length: > 0 } backend } ? backend : null,
             Forwards = report.Forwards.Length == 0 ? null : report.Forwards,
-            BackendKnown = report.Winner is not { BackendName.Length: > 0 } || withoutPool
+            BackendKnown = report.Winner is not { Action.Backends.IsEmpty: false } || withoutPool
                 ? (bool?)null
                 : report.BackendKnown,
             Adhoc = adhoc is null ? null : Decision(protocol, rules, adhoc.decision),

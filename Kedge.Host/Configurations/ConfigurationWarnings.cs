@@ -9,7 +9,12 @@ public static class ConfigurationWarnings
     public static IEnumerable<string> Of(Configuration configuration) =>
         from pair in configuration.Routes.Pairs
         from route in pair.Item2
-        where route is { BackendIndex: < 0, BackendName.Length: > 0 }
+        from backend in Missing(route)
         select $"{route.File}:{route.Line}: the {pair.Item1.DisplayName} route ({route.Rule}) refers to backend "
-            + $"'{route.BackendName}', which the pool does not have";
+            + $"'{backend}', which the pool does not have";
+
+    private static IEnumerable<string> Missing(RouteInfo route) =>
+        route.Split is { } split ? split.Names.Where((_, i) => split.BackendIndexes[i] < 0)
+        : route is { BackendIndex: < 0, BackendName.Length: > 0 } ? [route.BackendName]
+        : [];
 }

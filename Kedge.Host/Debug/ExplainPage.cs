@@ -65,6 +65,8 @@ public sealed class ExplainPage(DebugFacts facts) : IDebugPage
         return report.Winner switch
         {
             { Action.Backends.IsEmpty: true } => (lines[^2], Tone.Good),
+            { Split: not null } winner => (
+                $"goes to one of {winner.ActionText}", report.BackendKnown ? Tone.Good : Tone.Bad),
             { } winner when report.BackendKnown => ($"goes to backend {winner.BackendName}", Tone.Good),
             { } winner => ($"goes to backend {winner.BackendName}, which does not exist: no-backend", Tone.Bad),
             _ => (lines.Length > 0 ? lines[^1] : "no route", Tone.Warning),

@@ -31,7 +31,11 @@ public sealed class RequestRouter : IDisposable
     private readonly RouteAnswer? _plainDefault;
     private readonly RateLimiter _limiter;
     private ServingState _state = new(
-        Configuration.Empty, PerProtocol.Both<Backend[]>([]), PerProtocol.Both<RouteLimiter?[]>([]), null);
+        Configuration.Empty,
+        PerProtocol.Both<Backend[]>([]),
+        PerProtocol.Both<RouteLimiter?[]>([]),
+        PerProtocol.Both<RouteSplitter?[]>([]),
+        null);
 
     internal RequestRouter(
         ForwardingOptions options,
@@ -75,11 +79,21 @@ public sealed class RequestRouter : IDisposable
         lock (_applying)
         {
             var next = new ServingState(
-                configuration, _backends.Apply(configuration), _limiter.Apply(configuration), _state);
+                configuration,
+                _backends.Apply(configuration),
+                _limiter.Apply(configuration),
+                PerProtocol.Init(protocol => SplittersOf(configuration, protocol)),
+                _state);
             BackendSuccession.Arrange(_state, next);
             Volatile.Write(ref _state, next);
         }
     }
+
+    private RouteSplitter?[] SplittersOf(Configuration configuration, Protocol protocol) =>
+        [
+            .. configuration.Routes[protocol].Select(
+                route => route.Split is null ? null : new RouteSplitter(protocol, route, _telemetry)),
+        ];
 
     public void Dispose() => _backends.Dispose();
 
@@ -148,7 +162,9 @@ public sealed class RequestRouter : IDisposable
         return match switch
         {
             { Adhoc: { } decision } => await ToAdhocTargetAsync(decision, view, record, context),
-            { Rule: { } route } => await ToBackendAsync(route.Info, state, view, record, context.RequestAborted),
+            { Rule.Info: { Split: not null } split } => await ToOneBackendAsync(split, state, view, record, context),
+            { Rule: { } route } => await ToBackendAsync(
+                route.Info, route.Info.BackendIndex, state, view, record, context.RequestAborted),
             _ => view.Protocol.IsGrpc ? LocalReply.NoGrpcRoute : _noRoute,
         };
     }
@@ -165,8 +181,27 @@ public sealed class RequestRouter : IDisposable
         : _plainDefault is null || view.Host.Length == 0 || view.IsTunnel ? _noRoute
         : Answer(_plainDefault, view, record);
 
+    /// <summary>To one of the backends of a route with several.</summary>
+    private async ValueTask<RoutingResult> ToOneBackendAsync(
+        RouteInfo route, ServingState state, RequestView view, RequestRecord record, HttpContext context)
+    {
+        var splitter = state.Splitters[record.Protocol][route.Index]!;
+        var choice = await splitter.ChooseAsync(
+            context, view, record, _clients, state.Backends[record.Protocol], WaitForLookupAsync);
+        return await ToBackendAsync(
+            route, splitter.BackendIndexOf(choice), state, view, record, context.RequestAborted);
+    }
+
+    private static Task WaitForLookupAsync(Backend backend, CancellationToken cancel) =>
+        Task.WhenAny(backend.FirstOutcome, Task.Delay(FirstLookupTimeout, cancel));
+
     private async ValueTask<RoutingResult> ToBackendAsync(
-        RouteInfo route, ServingState state, RequestView view, RequestRecord record, CancellationToken cancel)
+        RouteInfo route,
+        int backendIndex,
+        ServingState state,
+        RequestView view,
+        RequestRecord record,
+        CancellationToken cancel)
     {
         string? path = null;
         if (route.Filters is { } filters)
@@ -177,14 +212,14 @@ public sealed class RequestRouter : IDisposable
                 return LocalReply.RewrittenTooLong;
             }
         }
-        if (route.BackendIndex < 0)
+        if (backendIndex < 0)
         {
-            return LocalReply.NoBackend(route.BackendName);
+            return LocalReply.NoBackend(record.BackendName);
         }
-        var backend = state.Backends[record.Protocol][route.BackendIndex];
+        var backend = state.Backends[record.Protocol][backendIndex];
         if (backend.Endpoints.Endpoints.Length == 0 && !backend.FirstOutcome.IsCompleted)
         {
-            await Task.WhenAny(backend.FirstOutcome, Task.Delay(FirstLookupTimeout, cancel));
+            await WaitForLookupAsync(backend, cancel);
         }
         var endpoints = backend.Endpoints;
         if (endpoints.Endpoints.Length == 0)

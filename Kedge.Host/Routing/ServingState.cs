@@ -13,11 +13,13 @@ namespace Kedge.Host.Routing;
 /// <param name="configuration">The configuration that is active from now on.</param>
 /// <param name="backends">Its backends, in its order.</param>
 /// <param name="limits">The rate limits of each route, in the order of the routes; null for a route without.</param>
+/// <param name="splitters">What chooses among the backends of each route, likewise; null for one or none.</param>
 /// <param name="previous">The state that it replaces, whose hits are kept; null for the first.</param>
 internal sealed class ServingState(
     Configuration configuration,
     PerProtocol<Backend[]> backends,
     PerProtocol<RouteLimiter?[]> limits,
+    PerProtocol<RouteSplitter?[]> splitters,
     ServingState? previous)
 {
     private readonly HttpRouteTable _httpTable = configuration.HttpRouteTable;
@@ -34,6 +36,8 @@ internal sealed class ServingState(
     public PerProtocol<Backend[]> Backends => backends;
 
     public PerProtocol<RouteLimiter?[]> Limits => limits;
+
+    public PerProtocol<RouteSplitter?[]> Splitters => splitters;
 
     /// <summary>What each route answers itself, in the order of the routes; null for one that forwards.</summary>
     public PerProtocol<RouteAnswer?[]> Answers { get; } = PerProtocol.Init(

@@ -37,6 +37,7 @@ public static class ServerMetrics
         Grpc(meter, "grpc_client", "sent to backends with the prometheus interceptor", telemetry.GrpcClient);
         Endpoints(meter, router);
         Retries(meter, telemetry, router);
+        SplitMetrics.Register(meter, telemetry);
         Connections(meter, telemetry, router);
         Configuration(meter, store);
         ProxyProtocol(meter, telemetry.ProxyProtocol);

@@ -40,6 +40,7 @@ public sealed class ProxyTelemetry : IDisposable
     private readonly ConcurrentDictionary<(string, string, string), StrongBox<long>> _retries = new();
     private readonly ConcurrentDictionary<(Protocol, string), DialerCounters> _dialers = new();
     private readonly ConcurrentDictionary<(Protocol, string), RouteCounters> _routes = new();
+    private readonly ConcurrentDictionary<(Protocol, string), SplitCounters> _splits = new();
     private readonly Histogram<double> _duration;
     private readonly Histogram<double> _routeDuration;
     private readonly Histogram<double> _handshakes;
@@ -137,6 +138,12 @@ public sealed class ProxyTelemetry : IDisposable
 
     public BackendCounters CountersOf(Protocol protocol, string backend) =>
         _backends.GetOrAdd((protocol, backend), static key => new BackendCounters(key.Item1, key.Item2));
+
+    /// <summary>The counters of the named routes with several backends.</summary>
+    public IEnumerable<SplitCounters> Splits => _splits.Values;
+
+    public SplitCounters SplitOf(Protocol protocol, string route) =>
+        _splits.GetOrAdd((protocol, route), static key => new SplitCounters(key.Item1, key.Item2));
 
     /// <summary>Counts the connections that are opened for a backend.</summary>
     internal DialerCounters DialerOf(Protocol protocol, string backend) =>
@@ -285,6 +292,7 @@ public sealed class ProxyTelemetry : IDisposable
         record.GrpcClient?.Handle(record.Status);
         _duration.Record(record.Total.TotalSeconds, counters.Labels[0], counters.Labels[1]);
         CountRoute(record);
+        record.Split?.Count(record.ChosenBackend!, record.Status);
         Requests.Add(record);
         if (record.Failure is { } failure)
         {

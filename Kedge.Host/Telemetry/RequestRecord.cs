@@ -79,8 +79,14 @@ public sealed class RequestRecord
     /// <summary>The counters of its backend; null until the request is forwarded.</summary>
     public BackendCounters? Backend { get; set; }
 
+    /// <summary>The backend that was chosen among several; null when its route has one or none.</summary>
+    public string? ChosenBackend { get; set; }
+
+    /// <summary>The counters of a named route with several backends, once one was chosen; otherwise null.</summary>
+    public SplitCounters? Split { get; set; }
+
     /// <summary>The name of its backend, or of the backend of its route; empty when neither is known.</summary>
-    public string BackendName => Backend?.Name ?? Rule?.Info.BackendName ?? "";
+    public string BackendName => Backend?.Name ?? ChosenBackend ?? Rule?.Info.BackendName ?? "";
 
     /// <summary>Whether it is an HTTP request that its method's counters include.</summary>
     public bool IsCountedHttp { get; set; }

@@ -143,6 +143,9 @@ let tests =
                     {
                         Name = ""
                         BackendName = "web"
+                        Backends = []
+                        SplitBy = None
+                        OnUnavailable = Decoded.OnUnavailable.Fail
                         HostMatcher = $"host-{i}.example"
                         PortMatcher = 443u
                         Methods = []

@@ -220,10 +220,36 @@ module ConfigGenerators =
                 }
         }
 
+    let private anyBackends =
+        few (
+            gen {
+                let! name = anyText
+                let! weight = Gen.optionOf anyNumber
+
+                return
+                    {
+                        WeightedBackend.Name = name
+                        Weight = weight
+                    }
+            }
+        )
+
+    let private anySplitKey =
+        Gen.oneof
+            [
+                Gen.map SplitKey.Cookie anyText
+                Gen.map SplitKey.Header anyText
+                Gen.map SplitKey.Query anyText
+                Gen.elements [ SplitKey.ClientAddress; SplitKey.TokenSubject; SplitKey.ClientSan ]
+            ]
+
     let private anyHttpRoute =
         gen {
             let! name = anyText
             let! backend = anyText
+            let! backends = anyBackends
+            let! splitBy = Gen.optionOf anySplitKey
+            let! onUnavailable = Gen.elements (Enum.GetValues<OnUnavailable>())
             let! host = anyText
             let! port = anyNumber
             let! methods = anyTexts
@@ -248,6 +274,9 @@ module ConfigGenerators =
                 {
                     Name = name
                     BackendName = backend
+                    Backends = backends
+                    SplitBy = splitBy
+                    OnUnavailable = onUnavailable
                     HostMatcher = host
                     PortMatcher = port
                     Methods = methods
@@ -274,6 +303,9 @@ module ConfigGenerators =
         gen {
             let! name = anyText
             let! backend = anyText
+            let! backends = anyBackends
+            let! splitBy = Gen.optionOf anySplitKey
+            let! onUnavailable = Gen.elements (Enum.GetValues<OnUnavailable>())
             let! service = anyText
             let! host = anyText
             let! port = anyNumber
@@ -294,6 +326,9 @@ module ConfigGenerators =
                 {
                     Name = name
                     BackendName = backend
+                    Backends = backends
+                    SplitBy = splitBy
+                    OnUnavailable = onUnavailable
                     ServiceNameMatcher = service
                     AuthorityHostMatcher = host
                     AuthorityPortMatcher = port
@@ -603,6 +638,9 @@ module ConfigGenerators =
                 {
                     Name = ""
                     BackendName = backend
+                    Backends = []
+                    SplitBy = None
+                    OnUnavailable = OnUnavailable.Fail
                     HostMatcher = host
                     PortMatcher = port
                     Methods = methods

@@ -315,6 +315,9 @@ let director: Gen<Decoded.Director> =
                             ({
                                 Name = ""
                                 BackendName = $"file{i}"
+                                Backends = []
+                                SplitBy = None
+                                OnUnavailable = Decoded.OnUnavailable.Fail
                                 HostMatcher = hosts[i]
                                 PortMatcher = ports[i]
                                 Methods = []
@@ -343,6 +346,9 @@ let director: Gen<Decoded.Director> =
                             ({
                                 Name = ""
                                 BackendName = $"file{i}"
+                                Backends = []
+                                SplitBy = None
+                                OnUnavailable = Decoded.OnUnavailable.Fail
                                 ServiceNameMatcher = methods[i]
                                 AuthorityHostMatcher = hosts[i]
                                 AuthorityPortMatcher = ports[i]

@@ -132,6 +132,7 @@ let exposed =
 
             use client = Clients.http1 kedge.HttpsPort None
             let! _ = Stage.get client "https://busy.example/busy" []
+            let! _ = Stage.get client "https://divided.example/" []
             let mutable samples = []
 
             // The watches have a last event when they have heard of one.

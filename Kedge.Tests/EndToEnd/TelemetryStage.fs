@@ -14,7 +14,9 @@ let private director =
                                  "rate_limits": ["plenty"] },
                                 { "backend_name": "dead", "host_matcher": "dead.example" },
                                 { "backend_name": "busy", "host_matcher": "busy.example",
-                                  "retry": { "attempts": 1, "on": ["503"] } } ] },
+                                  "retry": { "attempts": 1, "on": ["503"] } },
+                                { "name": "divided", "backends": [ { "name": "well" } ], "host_matcher": "divided.example",
+                                  "split_by": { "cookie": "session" } } ] },
          "grpc": { "routes": [ { "backend_name": "calls", "authority_host_matcher": "calls.example" } ] },
          "rate_limits": [ { "name": "plenty", "limit": 1000, "key": ["client_address"] } ] }"""
 

@@ -1,0 +1,34 @@
+namespace Kedge.Domain
+
+open System.Collections.Generic
+
+/// What `kedge check` reports about routes with several backends.
+[<AbstractClass; Sealed>]
+type SplitFindings private () =
+
+    static let ofRoutes (configuration: Configuration) (protocol: Protocol) =
+        let list = CheckedList.Routes(configuration, protocol)
+
+        [
+            for info in list.Infos do
+                match info.Action with
+                | Splits split ->
+                    for i, backend in List.indexed split.Backends do
+                        if backend.Weight = 0u then
+                            list.Finding(
+                                Severity.Info,
+                                "weight-zero",
+                                info.Index,
+                                [ Field "backends"; Step.Index i; Field "weight" ],
+                                $"{backend.Name} gets no request of this route",
+                                []
+                            )
+                | _ -> ()
+        ]
+
+    /// `weight-zero` for a backend that gets no request of a route which names it.
+    static member Findings(configuration: Configuration) : IReadOnlyList<Finding> =
+        [|
+            for protocol in Protocol.All do
+                yield! ofRoutes configuration protocol
+        |]

@@ -1,0 +1,488 @@
+/// Routes with several backends, over HTTP/1.1, HTTP/2 and gRPC with real callers and backends.
+module Kedge.Tests.EndToEnd.SplitTests
+
+open System
+open System.Collections.Concurrent
+open System.IO
+open System.Net.Http
+open System.Runtime.InteropServices
+open System.Threading.Tasks
+open Expecto
+open Grpc.Core
+open Kedge.Tests.EndToEnd.InspectionStage
+open Kedge.Tests.EndToEnd.Stage
+open Kedge.Tests.Harness
+open Kedge.Tests.Peers
+
+let private stable = Shared.make (fun () -> new HttpPeer "stable")
+let private next = Shared.make (fun () -> new HttpPeer "next")
+let private calls = Shared.make (fun () -> new GrpcPeer "calls")
+let private nextCalls = Shared.make (fun () -> new GrpcPeer "next-calls")
+
+let private pool () =
+    let empty =
+        """{ "name": "empty", "host": { "dns_name": "no-such-host.invalid", "port": 80 } }"""
+
+    Json.pool
+        [
+            Json.backend "stable" stable.Value.Port
+            Json.backend "next" next.Value.Port
+            empty
+        ]
+        [
+            Json.backend "calls" calls.Value.Port
+            Json.backend "next_calls" nextCalls.Value.Port
+        ]
+
+let private backends (entries: (string * int) list) =
+    entries
+    |> List.map (fun (name, weight) -> $$"""{ "name": "{{name}}", "weight": {{weight}} }""")
+    |> String.concat ", "
+    |> sprintf "[ %s ]"
+
+let private route (name: string) (entries: (string * int) list) (fields: string) =
+    let comma = if fields = "" then "" else ", "
+    $$"""{ "name": "{{name}}", "host_matcher": "{{name}}.example", "backends": {{backends entries}}{{comma}}{{fields}} }"""
+
+let private callRoute (name: string) (entries: (string * int) list) (fields: string) =
+    (route name entries fields).Replace("host_matcher", "authority_host_matcher")
+
+let private sticky = """ "split_by": { "cookie": "session" } """
+
+let private director (weight: int) =
+    let share = [ "stable", 100 - weight; "next", weight ]
+
+    Json.director
+        [
+            route "drawn" [ "stable", 95; "next", 5 ] ""
+            route "sticky" share sticky
+            route "by-header" [ "stable", 50; "next", 50 ] """ "split_by": { "header": "x-user" } """
+            route "by-query" [ "stable", 50; "next", 50 ] """ "split_by": { "query": "user" } """
+            route "by-address" [ "stable", 50; "next", 50 ] """ "split_by": { "client_address": true } """
+            route "by-token" [ "stable", 50; "next", 50 ] """ "split_by": { "token_subject": true } """
+            route "by-san" [ "stable", 50; "next", 50 ] """ "split_by": { "client_san": true } """
+            route "failing" [ "stable", 50; "empty", 50 ] ""
+            route "others" [ "stable", 50; "empty", 50 ] """ "on_unavailable": "OTHERS" """
+            route "ghost" [ "stable", 50; "missing", 50 ] """ "on_unavailable": "OTHERS" """
+        ]
+        [
+            callRoute "drawn" [ "calls", 95; "next_calls", 5 ] ""
+            callRoute "sticky" [ "calls", 100 - weight; "next_calls", weight ] sticky
+        ]
+
+let private kedge =
+    Shared.make (fun () -> Kedge.Start(director 5, pool (), []).GetAwaiter().GetResult())
+
+let private clientsOf (kedge: Kedge) =
+    [
+        "HTTP/1.1", Clients.http1 kedge.HttpsPort None
+        "HTTP/2", Clients.http2 kedge.HttpsPort None
+    ]
+
+let private clients = lazy (clientsOf kedge.Value)
+
+/// Sends the requests in parts at the same time; how often each answer was given.
+let private tally (count: int) (send: int -> Task<string>) : Task<Map<string, int>> =
+    task {
+        let found = ConcurrentDictionary<string, int>()
+        let workers = 8
+
+        let work worker =
+            task {
+                for number in 0..workers .. count - 1 - worker do
+                    let! answer = send (number + worker)
+                    found.AddOrUpdate(answer, 1, (fun _ count -> count + 1)) |> ignore
+            }
+
+        let! _ = Task.WhenAll [ for worker in 0 .. workers - 1 -> work worker ]
+        return found |> Seq.map (fun (KeyValue(answer, count)) -> answer, count) |> Map
+    }
+
+let private count (answer: string) (found: Map<string, int>) = found.TryFind answer |> Option.defaultValue 0
+
+let private backendOf (client: HttpClient) (url: string) (headers: (string * string) list) =
+    task {
+        let! answer = get client url headers
+        Expect.equal answer.Status 200 url
+        Expect.equal answer.Body (answer.Header "X-Kedge-Backend-Name") "the backend that is named answers"
+        return answer.Body
+    }
+
+let private cookie (key: string) = [ "cookie", $"theme=dark; session={key}" ]
+
+/// The bounds of the binomial distribution outside of which one run in a thousand falls, by the normal approximation.
+let private isWithin999 (cases: int) (share: float) (found: int) =
+    let deviation = Math.Sqrt(float cases * share * (1.0 - share))
+    abs (float found - float cases * share) <= 3.2905 * deviation
+
+let private callOf (client: Echo.EchoClient) (headers: (string * string) list) =
+    task {
+        let metadata = Metadata()
+
+        for name, value in headers do
+            metadata.Add(name, value)
+
+        use call = client.UnaryAsync(EchoRequest(Text = "x"), metadata)
+        let! sent = call.ResponseHeadersAsync
+        let! _ = call.ResponseAsync
+        return sent.GetValue "x-peer" |> string
+    }
+
+let private serving =
+    [
+        case "of 10,000 requests at 95 and 5, the share of each is within 99.9 % of the binomial's bounds" (fun () ->
+            task {
+                for protocol, client in clients.Value do
+                    let! found = tally 10_000 (fun _ -> backendOf client "https://drawn.example/" [])
+                    Expect.equal (count "stable" found + count "next" found) 10_000 protocol
+                    Expect.isTrue (isWithin999 10_000 0.05 (count "next" found)) $"{protocol}: {found}"
+
+                use channel = Clients.grpc kedge.Value.GrpcPort None "drawn.example"
+                let client = Echo.EchoClient channel
+                let! found = tally 10_000 (fun _ -> callOf client [])
+                Expect.equal (count "calls" found + count "next-calls" found) 10_000 "gRPC"
+                Expect.isTrue (isWithin999 10_000 0.05 (count "next-calls" found)) $"gRPC: {found}"
+
+                let! counted =
+                    DebugPort.metric
+                        kedge.Value
+                        "kedge_route_backend_requests_total"
+                        [
+                            "protocol", "grpc"
+                            "route", "drawn"
+                            "backend_name", "next_calls"
+                            "code", "OK"
+                        ]
+
+                Expect.equal (int counted) (count "next-calls" found) "counted for each backend"
+            })
+
+        case "raising 5 to 50 moves callers one way only, whatever the protocol, and a restart moves none" (fun () ->
+            task {
+                let keys = 400
+
+                let ask (kedge: Kedge) =
+                    task {
+                        let answers = ResizeArray<string array>()
+
+                        for protocol, client in clientsOf kedge do
+                            let found = Array.zeroCreate<string> keys
+
+                            let! _ =
+                                tally keys (fun key ->
+                                    task {
+                                        let! backend =
+                                            backendOf client "https://sticky.example/" (cookie $"user-{key}")
+
+                                        found[key] <- backend
+                                        return protocol
+                                    })
+
+                            answers.Add found
+
+                        use channel = Clients.grpc kedge.GrpcPort None "sticky.example"
+                        let client = Echo.EchoClient channel
+                        let found = Array.zeroCreate<string> keys
+
+                        let! _ =
+                            tally keys (fun key ->
+                                task {
+                                    let! peer = callOf client (cookie $"user-{key}")
+                                    found[key] <- if peer = "calls" then "stable" else "next"
+                                    return ""
+                                })
+
+                        Expect.equal answers[0] answers[1] "HTTP/1.1 and HTTP/2 agree"
+                        return answers[0], found
+                    }
+
+                let isNext answers = answers |> Array.filter (fun backend -> backend = "next") |> Array.length
+                use! first = Kedge.Start(director 5, pool (), [])
+                let! before, callsBefore = ask first
+                let! again, _ = ask first
+                Expect.equal again before "the same caller, the same backend"
+                let! restarted, _ = ask kedge.Value
+                Expect.equal restarted before "replicas agree"
+                Expect.isTrue (isNext before > 4 && isNext before < 45) $"about 5 of 100: {isNext before}"
+
+                File.WriteAllText(first.DirectorFile, director 50)
+                first.Program.Signal PosixSignal.SIGHUP
+
+                do!
+                    soon
+                        (TimeSpan.FromSeconds 20.0)
+                        "the new weights"
+                        (fun () -> DebugPort.text first "/debug/status")
+                        _.Contains("stable 50, next 50 by cookie session")
+
+                let! after, callsAfter = ask first
+
+                for was, now in [ before, after; callsBefore, callsAfter ] do
+                    Expect.isTrue (isNext now > 150 && isNext now < 250) $"about half: {isNext now}"
+
+                    for key in 0 .. keys - 1 do
+                        if was[key] = "next" then
+                            Expect.equal now[key] "next" $"user-{key} is never sent back"
+            })
+
+        case "the key is the header, the query parameter, the client's address, name or the token's subject" (fun () ->
+            task {
+                for protocol, client in clients.Value do
+                    let distinct (url: int -> string) (headers: int -> (string * string) list) =
+                        task {
+                            let! found =
+                                tally 60 (fun number ->
+                                    task {
+                                        let! first = backendOf client (url number) (headers number)
+                                        let! second = backendOf client (url number) (headers number)
+                                        Expect.equal second first $"{protocol}: {url number} is sticky"
+                                        return first
+                                    })
+
+                            Expect.isTrue (count "stable" found > 5 && count "next" found > 5) $"{protocol}: {found}"
+                        }
+
+                    do! distinct (fun _ -> "https://by-header.example/") (fun number -> [ "X-User", $"{number}" ])
+                    do! distinct (fun number -> $"https://by-query.example/?user=u{number}") (fun _ -> [])
+
+                    // An escape is the character that it stands for.
+                    let! plain =
+                        tally 20 (fun _ -> backendOf client "https://by-query.example/?user=ab" [])
+
+                    let! escaped =
+                        tally 20 (fun _ -> backendOf client "https://by-query.example/?user=%61b" [])
+
+                    Expect.equal escaped plain $"{protocol}: escaped"
+                    let! found = tally 40 (fun _ -> backendOf client "https://by-address.example/" [])
+                    Expect.equal found.Count 1 $"{protocol}: one address, one backend"
+            })
+
+        case "a request without the key is drawn, and counted" (fun () ->
+            task {
+                let client = snd clients.Value.Head
+
+                let missing (route: string) =
+                    DebugPort.metric kedge.Value "kedge_split_key_missing_total" [ "route", route; "protocol", "http" ]
+
+                for route in [ "by-header"; "by-token"; "by-san" ] do
+                    let! found = tally 60 (fun _ -> backendOf client $"https://{route}.example/" [])
+                    Expect.equal found.Count 2 route
+                    let! counted = missing route
+                    Expect.isGreaterThanOrEqual counted 60.0 route
+
+                let! found =
+                    tally 60 (fun _ -> backendOf client "https://sticky.example/" (cookie ""))
+
+                Expect.isTrue (count "stable" found > 30) "an empty cookie is no key"
+            })
+
+        case "the share of a backend without an endpoint gets 503, or is shared by the others" (fun () ->
+            task {
+                for protocol, client in clients.Value do
+                    let status (host: string) (_: int) =
+                        task {
+                            let! answer = get client $"https://{host}.example/" []
+                            return $"{answer.Status}"
+                        }
+
+                    let! found = tally 60 (status "failing")
+                    let failed = found |> Map.filter (fun answer _ -> answer.StartsWith "503")
+                    Expect.isTrue (count "200" found > 5) $"{protocol}: {found}"
+                    Expect.equal (failed |> Map.values |> Seq.sum) (60 - count "200" found) $"{protocol}: {found}"
+                    let! found = tally 60 (status "others")
+                    Expect.equal found (Map [ "200", 60 ]) $"{protocol}: the others"
+                    let! found = tally 60 (status "ghost")
+                    let failed = found |> Map.filter (fun answer _ -> answer.StartsWith "502")
+                    Expect.isTrue (count "200" found > 5) $"{protocol}: {found}"
+                    Expect.equal (failed |> Map.values |> Seq.sum) (60 - count "200" found) $"{protocol}: {found}"
+
+                let! failed =
+                    DebugPort.metric
+                        kedge.Value
+                        "kedge_route_backend_requests_total"
+                        [
+                            "protocol", "http"
+                            "route", "failing"
+                            "backend_name", "empty"
+                            "code", "503"
+                        ]
+
+                Expect.isGreaterThan failed 10.0 "counted for the backend that was chosen"
+            })
+    ]
+
+let private write (scratch: Scratch) (name: string) (text: string) =
+    let path = scratch.File name
+    File.WriteAllText(path, text)
+    path
+
+let private inFile (route: string) = $$"""{ "http": { "routes": [ {{route}} ] } }"""
+
+let private shop (weight: int) =
+    inFile
+        $$"""{ "name": "shop", "host_matcher": "a.example", "split_by": { "cookie": "session" },
+               "backends": [ { "name": "shop", "weight": {{100 - weight}} }, { "name": "shop_next", "weight": {{weight}} } ] }"""
+
+let private commands =
+    [
+        case "explain: the distribution, and whose the request is" (fun () ->
+            task {
+                use scratch = new Scratch()
+                let path = write scratch "director.json" (shop 5)
+                let url = "https://a.example/"
+
+                let! _, output, _ =
+                    run
+                        [
+                            "explain"
+                            "GET"
+                            url
+                            "-H"
+                            "cookie: session=abc"
+                            InspectionStage.director path
+                        ]
+
+                let lines = output |> Array.map _.Trim()
+                Expect.contains lines "split: 95 of 100 to shop" "the distribution"
+                Expect.contains lines "split: 5 of 100 to shop_next" "the distribution"
+
+                Expect.exists
+                    lines
+                    (fun line -> line.StartsWith "choice: session=abc -> shop" && line.EndsWith " of 100")
+                    "whose it is"
+
+                let! _, output, _ = run [ "explain"; "GET"; url; InspectionStage.director path ]
+
+                Expect.exists
+                    output
+                    (fun line -> line.Contains "choice: a draw, since the request has no cookie session")
+                    "no key"
+            })
+
+        case "check: every missing backend has its place; a weight of 0 is a note" (fun () ->
+            task {
+                use scratch = new Scratch()
+                let path = write scratch "director.json" (shop 0)
+
+                let pool' = write scratch "pool.json" (Json.pool [ Json.backend "shop" 80 ] [])
+
+                let! code, output, _ =
+                    run [ "check"; "--output=json"; InspectionStage.director path; InspectionStage.pool pool' ]
+
+                Expect.equal code 1 "an error"
+
+                Expect.equal
+                    (items "findings" (json output)
+                     |> List.map (fun finding -> text "kind" finding, text "path" finding))
+                    [
+                        "dangling-backend", "$.http.routes[0].backends[1]"
+                        "weight-zero", "$.http.routes[0].backends[1].weight"
+                    ]
+                    "findings"
+            })
+
+        case "check: contradictions are located errors" (fun () ->
+            task {
+                use scratch = new Scratch()
+
+                for route, place, part in
+                    [
+                        """{ "backend_name": "shop", "backends": [ { "name": "shop" } ] }""",
+                        "$.http.routes[0]",
+                        "exactly one of backend_name, backends, redirect, respond"
+                        """{ "backends": [ { "name": "shop", "weight": 0 } ] }""",
+                        "$.http.routes[0].backends",
+                        "a weight that is not 0"
+                        """{ "backends": [ { "name": "shop" }, { "name": "shop" } ] }""",
+                        "$.http.routes[0].backends[1].name",
+                        "the name is taken"
+                        """{ "backends": [ { "name": "shop", "weight": 1000001 } ] }""",
+                        "$.http.routes[0].backends[0].weight",
+                        "0 to 1000000"
+                        """{ "backend_name": "shop", "split_by": { "cookie": "s" } }""",
+                        "$.http.routes[0].split_by",
+                        "must be omitted"
+                        """{ "backends": [ { "name": "shop" } ], "split_by": { "cookie": "s", "header": "x" } }""",
+                        "$.http.routes[0].split_by",
+                        "exactly one of"
+                        """{ "backends": [ { "name": "shop" } ], "split_by": { "cookie": "a b" } }""",
+                        "$.http.routes[0].split_by.cookie",
+                        "a cookie name"
+                        """{ "backends": [ { "name": "shop", "wieght": 2 } ] }""",
+                        "$.http.routes[0].backends[0].wieght",
+                        "did you mean weight?"
+                    ] do
+                    let path = write scratch "director.json" (inFile route)
+
+                    let! code, output, _ =
+                        run [ "check"; "--output=json"; InspectionStage.director path ]
+
+                    Expect.equal code 1 route
+                    let errors = items "findings" (json output)
+                    Expect.exists errors (fun e -> text "path" e = place) $"{route}: {errors}"
+                    Expect.exists errors (fun e -> (text "message" e).Contains part) $"{route}: {errors}"
+            })
+
+        case "diff: what a change of weights moves, with a caller whom it moves" (fun () ->
+            task {
+                use scratch = new Scratch()
+                let before = write scratch "before.json" (shop 5)
+                let after = write scratch "after.json" (shop 50)
+                let! _, output, _ = run [ "diff"; "--output=json"; before; after ]
+                let change = items "differences" (json output) |> List.exactlyOne
+                Expect.equal (text "kind" change) "weights-changed" "kind"
+                Expect.stringEnds (text "after" change) "9/20 (45 %) of the callers move" "the share"
+                Expect.equal (text "request_before" change, text "request_after" change) ("shop", "shop_next") "moves"
+                let witness = text "request" change
+                Expect.stringContains witness "cookie: session=" "the witness has the key"
+
+                // The witness is one: explain says so of both files.
+                for file, backend in [ before, "shop,"; after, "shop_next," ] do
+                    let key = witness.Substring(witness.IndexOf "cookie: ").TrimEnd '\''
+
+                    let! _, output, _ =
+                        run
+                            [
+                                "explain"
+                                "GET"
+                                "https://a.example/"
+                                "-H"
+                                key
+                                InspectionStage.director file
+                            ]
+
+                    Expect.exists output (fun line -> line.Contains $"-> {backend}") $"{file}: {backend}"
+
+                let! _, output, _ = run [ "diff"; "--output=json"; before; before ]
+                Expect.isEmpty (items "differences" (json output)) "no change"
+
+                // Another name draws anew.
+                let renamed =
+                    write
+                        scratch
+                        "renamed.json"
+                        ((shop 5).Replace("\"name\": \"shop\", \"host", "\"name\": \"shop-2\", \"host"))
+
+                let! _, output, _ = run [ "diff"; "--output=json"; before; renamed ]
+                let changes = items "differences" (json output)
+                Expect.equal (changes |> List.map (text "kind")) [ "route-changed"; "weights-changed" ] "kinds"
+                Expect.stringContains (text "after" changes[1]) "the route has another name" "why"
+                Expect.stringContains (text "after" changes[1]) "19/200 (9.5 %)" "the share"
+                Expect.stringContains (text "request" changes[1]) "cookie: session=" "a caller that moves"
+
+                // The first step of a canary.
+                let single =
+                    write
+                        scratch
+                        "single.json"
+                        (inFile """{ "name": "shop", "host_matcher": "a.example", "backend_name": "shop" }""")
+
+                let! _, output, _ = run [ "diff"; "--output=json"; single; before ]
+                let changes = items "differences" (json output)
+                Expect.equal (changes |> List.map (text "kind")) [ "route-changed"; "weights-changed" ] "kinds"
+                Expect.stringContains (text "after" changes[1]) "1/20 (5 %) of the callers move" "the share"
+            })
+    ]
+
+[<Tests>]
+let tests = testList "splits of routes" (serving @ commands)
