@@ -22,7 +22,7 @@ type VerifiedToken
     /// the configuration asks for it.
     member _.Claim(name: string) : string array =
         match claims.TryGetValue name with
-        | true, NonNull values -> values
+        | true, values -> values
         | _ -> [||]
 
     /// The same token with these claims.

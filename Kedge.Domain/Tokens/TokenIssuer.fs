@@ -51,6 +51,14 @@ type TokenIssuer =
             ForwardClaims = Map.empty
         }
 
+    /// The same with what the flags say about it.
+    static member OfFlags(issuer: string, audience: string, permsClaim: string) : TokenIssuer =
+        { TokenIssuer.Default with
+            Issuer = issuer
+            Audiences = Set.singleton audience
+            PermsClaim = permsClaim
+        }
+
     /// Whether the server's flags set it up.
     member issuer.IsDefault = issuer.Name = TokenIssuer.DefaultName
 

@@ -58,6 +58,17 @@ public sealed class ExplainCommand : ICommand
         Help = "address of the caller: says whether the networks of the rule admit it",
     };
 
+    private static readonly Flag<string> TokenClaims = new()
+    {
+        Name = "token-claims",
+        Group = FlagGroup.Command,
+        Type = FlagTypes.Text,
+        Default = "",
+        DefaultHelp = "none",
+        Help = "claims of the caller's token as JSON, such as {\"iss\": …, \"aud\": …}: says whether the rule and the "
+            + "flags admit it",
+    };
+
     private enum ListenerChoice
     {
         Auto,
@@ -82,6 +93,9 @@ public sealed class ExplainCommand : ICommand
             + "--kedge_config_director_config_path=director.json",
         "kedge explain POST https://grpc.example.com/package.Service/Method --grpc "
             + "--kedge_config_director_config_path=director.json",
+        "kedge explain GET https://web.example.com/ --token-claims "
+            + "'{\"iss\":\"https://id.example.com\",\"aud\":\"kedge\"}' "
+            + "--kedge_config_director_config_path=director.json",
         "kedge explain GET http://web.example.com/ --listener=plain --kedge_config_director_config_path=director.json",
         "kedge explain GET http://pod-1.pod.cluster.local:9090/ --forward "
             + "--kedge_config_director_config_path=director.json",
@@ -90,7 +104,10 @@ public sealed class ExplainCommand : ICommand
     public bool TakesServerFlags => true;
 
     public IEnumerable<Flag> Flags =>
-        [Headers, Grpc, Forward, Listening, From, Report.Format, .. FlagCatalogue.Of(FlagGroup.Configuration)];
+    [
+        Headers, Grpc, Forward, Listening, From, TokenClaims, Report.Format,
+        .. FlagCatalogue.Of(FlagGroup.Configuration),
+    ];
 
     public Task<int> RunAsync(Invocation invocation) => Task.FromResult(Run(invocation));
 
@@ -110,6 +127,11 @@ public sealed class ExplainCommand : ICommand
         {
             errors.Add($"{FlagCatalogue.DirectorConfigPath}: is missing; there are no rules to explain");
         }
+        var claims = GivenToken.Parse(flags.Get(TokenClaims), out var faulty);
+        if (faulty.Length > 0)
+        {
+            errors.Add($"--token-claims: {faulty}");
+        }
         var files = ConfigurationLoader.Load(options, out var mistakes);
         errors.AddRange(mistakes);
         if (errors.Count > 0 || request is null || files is null)
@@ -118,12 +140,15 @@ public sealed class ExplainCommand : ICommand
         }
         var withoutPool = options.Pool.Length + options.PoolPath.Length == 0;
         var configuration = Configuration.Build(files);
-        ExplainText.Write(
-            invocation,
-            configuration,
-            ExplainReport.Of(configuration, request, withoutPool, ForwardingOptions.PlainDefaultOf(flags)),
-            withoutPool,
-            flags.Get(From) is var from && from.Equals(IPAddress.None) ? null : from);
+        var report = ExplainReport.Of(configuration, request, withoutPool, ForwardingOptions.PlainDefaultOf(flags));
+        List<string> caller = flags.Get(From) is var from && from.Equals(IPAddress.None)
+            ? []
+            : [.. report.CallerLines(from)];
+        if (claims is { } given)
+        {
+            caller.AddRange(GivenToken.Lines(report, given, configuration, AuthorizationOptions.From(flags)));
+        }
+        ExplainText.Write(invocation, configuration, report, withoutPool, caller);
         return ExitCodes.Success;
     }
 

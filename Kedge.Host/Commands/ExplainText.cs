@@ -1,4 +1,3 @@
-using System.Net;
 using Kedge.Domain;
 
 namespace Kedge.Host.Commands;
@@ -10,21 +9,21 @@ public static class ExplainText
     /// <param name="configuration">The rules.</param>
     /// <param name="report">The explanation from the core.</param>
     /// <param name="withoutPool">Whether no backend pool was given, so that the backends are unknown.</param>
-    /// <param name="from">The address of the caller; null when none was given.</param>
+    /// <param name="caller">What the rule says of the caller that was given; empty when none was.</param>
     public static void Write(
         Invocation invocation,
         Configuration configuration,
         ExplainReport report,
         bool withoutPool,
-        IPAddress? from)
+        IReadOnlyList<string> caller)
     {
         if (Report.IsJson(invocation))
         {
-            WriteJson(invocation, configuration, report, withoutPool, from);
+            WriteJson(invocation, configuration, report, withoutPool, caller);
         }
         else
         {
-            WriteText(invocation, report, from);
+            WriteText(invocation, report, caller);
         }
     }
 
@@ -32,7 +31,7 @@ public static class ExplainText
     private static string RequestOf(Invocation invocation, ExplainReport report) =>
         RequestText.renderLike(invocation.Arguments[1], report.Explanation.Request);
 
-    private static void WriteText(Invocation invocation, ExplainReport report, IPAddress? from)
+    private static void WriteText(Invocation invocation, ExplainReport report, IReadOnlyList<string> caller)
     {
         var (output, paint) = (invocation.Output, invocation.Paint);
         output.WriteLine(RequestOf(invocation, report));
@@ -42,7 +41,7 @@ public static class ExplainText
         }
         var colour = report.Winner is null ? (Func<string, string>)paint.Yellow : paint.Green;
         var first = true;
-        foreach (var line in report.VerdictLines.Concat(CallerLines(report, from)))
+        foreach (var line in report.VerdictLines.Concat(caller))
         {
             output.WriteLine("  " + (first ? colour(line) : line));
             first = false;
@@ -50,7 +49,7 @@ public static class ExplainText
     }
 
     private static void WriteJson(
-        Invocation invocation, Configuration configuration, ExplainReport report, bool withoutPool, IPAddress? from)
+        Invocation invocation, Configuration configuration, ExplainReport report, bool withoutPool, IReadOnlyList<string> caller)
     {
         var explanation = report.Explanation;
         var protocol = explanation.Request.Protocol;
@@ -72,12 +71,9 @@ public static class ExplainText
                 : report.BackendKnown,
             Adhoc = adhoc is null ? null : Decision(protocol, rules, adhoc.decision),
             Rejected = explanation.Verdict.IsParametersDecide,
-            Text = report.VerdictLines.Concat(CallerLines(report, from)),
+            Text = report.VerdictLines.Concat(caller),
         });
     }
-
-    private static IEnumerable<string> CallerLines(ExplainReport report, IPAddress? from) =>
-        from is null ? [] : report.CallerLines(from);
 
     private static object Rule(Protocol protocol, string list, RouteInfo info) => new
     {

@@ -30,8 +30,7 @@ public sealed class RequestRouter : IDisposable
     private readonly LocalReply _noRoute;
     private readonly RouteAnswer? _plainDefault;
     private readonly RateLimiter _limiter;
-    private ServingState _state = new(
-        Configuration.Empty, PerProtocol.Both<Backend[]>([]), PerProtocol.Both<RouteLimiter?[]>([]), null);
+    private ServingState _state;
 
     internal RequestRouter(
         ForwardingOptions options,
@@ -49,6 +48,12 @@ public sealed class RequestRouter : IDisposable
         _limiter = limiter;
         _telemetry = telemetry;
         _clients = new(options.TrustedProxies);
+        _state = new(
+            Configuration.Empty,
+            PerProtocol.Both<Backend[]>([]),
+            PerProtocol.Both<RouteLimiter?[]>([]),
+            authorizer.Apply(Configuration.Empty),
+            previous: null);
         _noRoute = LocalReply.NoRoute with { HttpStatus = options.NoRouteStatus };
         _plainDefault = options.PlainDefault.Redirect is { Value: var redirect }
             ? RouteAnswer.Of(RouteAction.NewRedirects(redirect), new Dictionary<string, byte[]>())
@@ -75,7 +80,11 @@ public sealed class RequestRouter : IDisposable
         lock (_applying)
         {
             var next = new ServingState(
-                configuration, _backends.Apply(configuration), _limiter.Apply(configuration), _state);
+                configuration,
+                _backends.Apply(configuration),
+                _limiter.Apply(configuration),
+                _authorizer.Apply(configuration),
+                _state);
             BackendSuccession.Arrange(_state, next);
             Volatile.Write(ref _state, next);
         }
@@ -132,7 +141,8 @@ public sealed class RequestRouter : IDisposable
             && view.Listener == Listener.Plain
             && ReferenceEquals(match.Rule?.Info.Demands, RouteDemands.None);
         // Before any other reply, so that only callers who are authorized learn what exists.
-        if (!isForEveryone && await _authorizer.AuthorizeAsync(context, match.Rule?.Info, address) is { } refusal)
+        if (!isForEveryone
+            && await _authorizer.AuthorizeAsync(context, match.Rule?.Info, state.Issuers, address) is { } refusal)
         {
             return refusal;
         }
@@ -146,7 +156,7 @@ public sealed class RequestRouter : IDisposable
         }
         return match switch
         {
-            { Adhoc: { } decision } => await ToAdhocTargetAsync(decision, view, record, context),
+            { Adhoc: { } decision } => await ToAdhocTargetAsync(decision, state, view, record, context),
             { Rule: { } route } => await ToBackendAsync(route.Info, state, view, record, context.RequestAborted),
             _ => view.Protocol.IsGrpc ? LocalReply.NoGrpcRoute : _noRoute,
         };
@@ -201,11 +211,12 @@ public sealed class RequestRouter : IDisposable
                 Filters = route.Filters,
                 Policies = route.Policies,
                 Path = path,
+                Claims = state.Issuers.Forwarded,
             });
     }
 
     private async ValueTask<RoutingResult> ToAdhocTargetAsync(
-        AdhocDecision decision, RequestView view, RequestRecord record, HttpContext context)
+        AdhocDecision decision, ServingState state, RequestView view, RequestRecord record, HttpContext context)
     {
         switch (decision)
         {
@@ -236,7 +247,10 @@ public sealed class RequestRouter : IDisposable
                     _adhocPolicy,
                     target.dnsName,
                     _adhoc.NextTicket(),
-                    Backend: null);
+                    Backend: null)
+                {
+                    Claims = state.Issuers.Forwarded,
+                };
                 if (view.IsTunnel)
                 {
                     return RoutingResult.Tunnel(destination);

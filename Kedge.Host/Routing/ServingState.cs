@@ -1,4 +1,5 @@
 using Kedge.Domain;
+using Kedge.Host.Authorization;
 using Kedge.Host.Backends;
 using Kedge.Host.Http;
 using Kedge.Host.RateLimits;
@@ -13,11 +14,13 @@ namespace Kedge.Host.Routing;
 /// <param name="configuration">The configuration that is active from now on.</param>
 /// <param name="backends">Its backends, in its order.</param>
 /// <param name="limits">The rate limits of each route, in the order of the routes; null for a route without.</param>
+/// <param name="issuers">The issuers whose tokens its routes accept.</param>
 /// <param name="previous">The state that it replaces, whose hits are kept; null for the first.</param>
 internal sealed class ServingState(
     Configuration configuration,
     PerProtocol<Backend[]> backends,
     PerProtocol<RouteLimiter?[]> limits,
+    ActiveIssuers issuers,
     ServingState? previous)
 {
     private readonly HttpRouteTable _httpTable = configuration.HttpRouteTable;
@@ -32,6 +35,8 @@ internal sealed class ServingState(
     public PerProtocol<Backend[]> Backends => backends;
 
     public PerProtocol<RouteLimiter?[]> Limits => limits;
+
+    public ActiveIssuers Issuers => issuers;
 
     /// <summary>What each route answers itself, in the order of the routes; null for one that forwards.</summary>
     public PerProtocol<RouteAnswer?[]> Answers { get; } = PerProtocol.Init(
