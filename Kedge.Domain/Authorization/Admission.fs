@@ -72,6 +72,8 @@ type WitnessCaller =
             | None -> ()
 
             match caller.Token with
+            | Some(issuer, _) when caller.MeetsFlags && issuer.Name = TokenIssuer.UnknownName ->
+                "without a token of such an issuer"
             | Some(issuer, traits) when caller.MeetsFlags ->
                 let usual = TokenTraits.ofIssuer issuer
 
@@ -181,11 +183,19 @@ module Admission =
                         Some(DnsSan $"{label}.{parent}")
             ]
 
+    /// What a caller has who has no token of any issuer that a rule names.
+    let private stranger =
+        { TokenIssuer.Default with
+            Name = TokenIssuer.UnknownName
+            Issuer = TokenIssuer.UnknownName
+        }
+
     /// Tokens that meet the demands, each with its issuer; among them one of another kind for each way in which `other` may
     /// not accept it.
     let private tokens (demands: RouteDemands) (other: RouteDemands) : (TokenIssuer * TokenTraits) option list =
         if demands.Tokens.Definitions.Length = 0 then
-            [ None ]
+            // Where no token is asked for, also none that another rule could accept.
+            [ None; Some(stranger, TokenTraits.ofIssuer stranger) ]
         else
             [
                 for issuer in demands.Tokens.Definitions do

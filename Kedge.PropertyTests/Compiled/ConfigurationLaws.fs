@@ -173,6 +173,7 @@ let tests =
                                 AdhocRules = PerProtocol.Both []
                                 RateLimits = []
                                 RateLimitHeaders = false
+                                TokenIssuers = []
                             }
                     )
 
