@@ -171,7 +171,8 @@ type RouteDemands
     member _.NamesIssuers = tokens.Issuers.Length > 0
 
     /// The claims that it asks for.
-    member _.Claims: string seq = tokens.Claims |> Seq.map (fun (struct (claim, _)) -> claim)
+    member _.Claims: string seq =
+        tokens.Claims |> Seq.map (fun (struct (claim, _)) -> claim)
 
     /// Whether callers must come from certain networks. Networks that are only denied leave nearly all others.
     member _.IsBoundToNetworks = isBoundToNetworks

@@ -23,7 +23,11 @@ type WitnessCaller =
     /// The token, as a rule sees it that takes tokens of these issuers.
     member private caller.TokenFor(issuers: TokenIssuer array) : TokenState =
         let verified (name: string) (permissions: string list) (claims: Map<string, string>) =
-            let claims = claims |> Map.toSeq |> Seq.map (fun (claim, value) -> KeyValuePair(claim, [| value |]))
+            let claims =
+                claims
+                |> Map.toSeq
+                |> Seq.map (fun (claim, value) -> KeyValuePair(claim, [| value |]))
+
             ValidToken(VerifiedToken.Of(name, Permissions.OfList permissions, "", claims))
 
         if not caller.MeetsFlags then
@@ -190,8 +194,8 @@ module Admission =
             Issuer = TokenIssuer.UnknownName
         }
 
-    /// Tokens that meet the demands, each with its issuer; among them one of another kind for each way in which `other` may
-    /// not accept it.
+    /// Tokens that meet the demands, each with its issuer; among them one for each way in which `other` may not accept
+    /// it.
     let private tokens (demands: RouteDemands) (other: RouteDemands) : (TokenIssuer * TokenTraits) option list =
         if demands.Tokens.Definitions.Length = 0 then
             // Where no token is asked for, also none that another rule could accept.
@@ -247,8 +251,8 @@ module Admission =
 
     /// A caller whom `demands` admits and `other` does not; none when `other` admits everyone whom `demands` admits.
     ///
-    /// Exact: what a caller shows is an address, a token with permissions and claims, and a name, and each demand is about
-    /// one of them. Should a
+    /// Exact: what a caller shows is an address, a token with permissions and claims, and a name, and each demand is
+    /// about one of them. Should a
     /// caller meet `demands` and miss `other`, it misses one of the demands of `other`. One of the callers tried has the
     /// same or less of that one thing, so it misses that demand, too, and meets `demands` in every other respect.
     let onlyAdmittedBy (demands: RouteDemands) (other: RouteDemands) : WitnessCaller option =

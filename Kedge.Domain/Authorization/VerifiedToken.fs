@@ -18,8 +18,8 @@ type VerifiedToken
     /// Whom it was issued to; empty when it does not say.
     member _.Subject = subject
 
-    /// The values of a claim: several when the claim is a list. Empty when the token does not have it, or when nothing in
-    /// the configuration asks for it.
+    /// The values of a claim: several when the claim is a list. Empty when the token does not have it, or when nothing
+    /// in the configuration asks for it.
     member _.Claim(name: string) : string array =
         match claims.TryGetValue name with
         | true, values -> values
@@ -27,5 +27,10 @@ type VerifiedToken
 
     /// The same token with these claims.
     static member Of
-        (issuer: string, permissions: Permissions, subject: string, claims: IEnumerable<KeyValuePair<string, string array>>) =
+        (
+            issuer: string,
+            permissions: Permissions,
+            subject: string,
+            claims: IEnumerable<KeyValuePair<string, string array>>
+        ) =
         VerifiedToken(issuer, permissions, subject, claims.ToFrozenDictionary())

@@ -239,7 +239,11 @@ type internal Compilation(files: LoadedFiles, generated: GeneratedEntries, befor
                 File = director.Source.File
                 Line = line "adhoc_rules" index
                 Rule = rule.Text
-                Demands = RouteDemands.Of(rule.Authorization, IssuerRules.named director.Value.TokenIssuers rule.Authorization)
+                Demands =
+                    RouteDemands.Of(
+                        rule.Authorization,
+                        IssuerRules.named director.Value.TokenIssuers rule.Authorization
+                    )
                 DemandsText = RouteDemands.Describe rule.Authorization
                 Filters = null
                 Policies = null

@@ -16,8 +16,8 @@ type ConfigError = { At: Location; Problem: Problem }
 [<RequireQualifiedAccess>]
 module ConfigError =
 
-    /// What kind of finding it is for `kedge check`: `unknown-rate-limit`, `issuer-unknown`, or `invalid-configuration` for all
-    /// others.
+    /// What kind of finding it is for `kedge check`: `unknown-rate-limit`, `issuer-unknown`, or
+    /// `invalid-configuration` for all others.
     let kind (error: ConfigError) : string =
         match error.Problem with
         | UnknownReference(Problem.RateLimit, _, _) -> "unknown-rate-limit"

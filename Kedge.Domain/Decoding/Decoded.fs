@@ -36,7 +36,7 @@ type Authorization =
         ClientNetworks: string list
         /// The caller's address is in none of these networks, whatever the other list says.
         DeniedClientNetworks: string list
-        /// The caller's token is of one of these issuers; empty = of the one that the flags set up, if a token is needed.
+        /// The caller's token is of one of these issuers; empty = of the one of the flags, if a token is needed.
         TokenIssuers: string list
         /// Claims of the token, each with the values of which it has one; empty = no demand.
         Claims: Map<string, string list>

@@ -14,8 +14,7 @@ module internal IssuerJson =
             "AUTHORIZATION", TokenHeader.Authorization
         ]
 
-    let forwardings =
-        [ "REMOVE", TokenForwarding.Remove; "KEEP", TokenForwarding.Keep ]
+    let forwardings = [ "REMOVE", TokenForwarding.Remove; "KEEP", TokenForwarding.Keep ]
 
     let tokenIssuer: Decoder<TokenIssuer> =
         message (

@@ -106,6 +106,8 @@ module internal IssuerText =
                     yield! permissions "" demands.AnyPerms demands.AllPerms token
 
                     for struct (claim, values) in demands.Tokens.Claims do
-                        let isMet = token.Claim claim |> Array.exists (fun value -> Array.contains value values)
+                        let isMet =
+                            token.Claim claim |> Array.exists (fun value -> Array.contains value values)
+
                         line $"claim {claim} of {names values}" isMet forbidden
         |]

@@ -22,10 +22,20 @@ type TokenIssuer =
         ForwardClaims: Map<string, string>
     }
 
-    /// All algorithms that are supported: asymmetric ones only (RFC 7518, 3.1). With a symmetric one, whoever can verify
-    /// a token could issue it.
+    /// All algorithms that are supported: asymmetric ones only (RFC 7518, 3.1). With a symmetric one, whoever can
+    /// verify a token could issue it.
     static member SupportedAlgorithms: string list =
-        [ "RS256"; "RS384"; "RS512"; "ES256"; "ES384"; "ES512"; "PS256"; "PS384"; "PS512" ]
+        [
+            "RS256"
+            "RS384"
+            "RS512"
+            "ES256"
+            "ES384"
+            "ES512"
+            "PS256"
+            "PS384"
+            "PS512"
+        ]
 
     /// The name of the issuer that the server's flags set up.
     static member DefaultName = "default"
@@ -134,8 +144,8 @@ module TokenTraits =
         && issuer.Algorithms.Contains token.Algorithm
         && token.ExpiredFor <= issuer.ClockSkew
 
-    /// Tokens that `issuer` accepts, such that whatever token it accepts and `other` does not, is like one of them in what
-    /// `other` does not accept.
+    /// Tokens that `issuer` accepts, such that whatever token it accepts and `other` does not, is like one of them in
+    /// what `other` does not accept.
     let candidates (issuer: TokenIssuer) (other: TokenIssuer option) : TokenTraits list =
         let plain = ofIssuer issuer
 

@@ -6,7 +6,8 @@ open System
 [<Sealed>]
 type Director
     internal
-    (httpRoutes, grpcRoutes, adhocRules, rateLimits, tokenIssuers: TokenIssuer list, entries: unit -> Decoded.Director) =
+    (httpRoutes, grpcRoutes, adhocRules, rateLimits, tokenIssuers: TokenIssuer list, entries: unit -> Decoded.Director)
+    =
     member _.HttpRoutes: HttpRoute array = httpRoutes
     member _.GrpcRoutes: GrpcRoute array = grpcRoutes
     member _.AdhocRules: PerProtocol<AdhocRule array> = adhocRules

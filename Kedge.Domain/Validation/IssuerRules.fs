@@ -97,9 +97,17 @@ module internal IssuerRules =
             checks.Require(at, NameRule.rateLimit, issuer.Name, NameRule.isRateLimit issuer.Name)
 
             if issuer.Name = TokenIssuer.DefaultName then
-                checks.Malformed(at, "must be another name: this one is for the provider that the flags set up", issuer.Name)
+                checks.Malformed(
+                    at,
+                    "must be another name: this one is for the provider that the flags set up",
+                    issuer.Name
+                )
             elif issuer.Name = TokenIssuer.UnknownName then
-                checks.Malformed(at, "must be another name: metrics use this one for tokens of unknown issuers", issuer.Name)
+                checks.Malformed(
+                    at,
+                    "must be another name: metrics use this one for tokens of unknown issuers",
+                    issuer.Name
+                )
 
         if issuer.Issuer = "" then
             checks.Report(path, Missing "issuer")

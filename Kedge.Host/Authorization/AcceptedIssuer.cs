@@ -1,4 +1,3 @@
-using Kedge.Domain;
 using Kedge.Domain.Decoded;
 using Microsoft.Extensions.Primitives;
 using Microsoft.Net.Http.Headers;

@@ -77,8 +77,8 @@ public sealed class Authorizer : IAsyncDisposable
             : null;
 
     /// <summary>
-    /// Activates the issuers of a configuration. Those that do not change keep their keys, and the tokens that they have
-    /// accepted. Starts to fetch the keys of others.
+    /// Activates the issuers of a configuration. Those that do not change keep their keys, and the tokens that they
+    /// have accepted. Starts to fetch the keys of others.
     /// </summary>
     public ActiveIssuers Apply(Configuration configuration)
     {
@@ -141,7 +141,11 @@ public sealed class Authorizer : IAsyncDisposable
     }
 
     private async ValueTask<LocalReply?> DecideLaterAsync(
-        HttpContext context, RouteInfo? route, ActiveIssuers issuers, IPAddress? address, ValueTask<TokenState> pending) =>
+        HttpContext context,
+        RouteInfo? route,
+        ActiveIssuers issuers,
+        IPAddress? address,
+        ValueTask<TokenState> pending) =>
         Decide(context, route, issuers, address, await pending);
 
     private LocalReply? Decide(

@@ -39,7 +39,7 @@ public sealed class OidcTokenVerifier(TokenPolicy policy, OidcProvider provider,
 
     public OidcProvider Provider => provider;
 
-    /// <summary>The state of a token that was accepted before, with the current keys; null when there is none.</summary>
+    /// <summary>The state of a token that was accepted before, with the current keys; null = none was.</summary>
     public TokenState? FindKnown(TokenHash hash) => provider.Keys is { } keys ? _known.Find(keys, hash) : null;
 
     /// <summary>

@@ -8,7 +8,8 @@ public sealed class SigningKeys
     private readonly AsymmetricSecurityKey[] _keys;
     private readonly HashSet<string> _identity;
 
-    private SigningKeys(AsymmetricSecurityKey[] keys, HashSet<string> identity) => (_keys, _identity) = (keys, identity);
+    private SigningKeys(AsymmetricSecurityKey[] keys, HashSet<string> identity) =>
+        (_keys, _identity) = (keys, identity);
 
     public int Count => _keys.Length;
 

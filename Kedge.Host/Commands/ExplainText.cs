@@ -49,7 +49,11 @@ public static class ExplainText
     }
 
     private static void WriteJson(
-        Invocation invocation, Configuration configuration, ExplainReport report, bool withoutPool, IReadOnlyList<string> caller)
+        Invocation invocation,
+        Configuration configuration,
+        ExplainReport report,
+        bool withoutPool,
+        IReadOnlyList<string> caller)
     {
         var explanation = report.Explanation;
         var protocol = explanation.Request.Protocol;

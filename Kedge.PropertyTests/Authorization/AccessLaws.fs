@@ -163,7 +163,9 @@ let private token =
             8,
             gen {
                 let! granted = perms
-                let! issuer = Gen.frequency [ 3, Gen.constant "default"; 1, Gen.elements [ "staff"; "others" ] ]
+
+                let! issuer =
+                    Gen.frequency [ 3, Gen.constant "default"; 1, Gen.elements [ "staff"; "others" ] ]
 
                 let! claims =
                     Gen.elements
@@ -397,8 +399,7 @@ let tests =
 
                     let few = allowed (tokenWith granted)
 
-                    let more =
-                        allowed (tokenWith [ "read"; "write"; "admin" ])
+                    let more = allowed (tokenWith [ "read"; "write"; "admin" ])
 
                     seen.When("allowed only with more", more && not few)
                     Expect.isTrue (more || not few) "monotonic"

@@ -11,10 +11,16 @@ open Kedge.Domain
 let private issuer: Gen<TokenIssuer> =
     gen {
         let! name = Gen.elements [ "staff"; "partners" ]
-        let! keys = Gen.frequency [ 4, Gen.constant ""; 1, Gen.constant "https://keys.example" ]
+
+        let! keys =
+            Gen.frequency [ 4, Gen.constant ""; 1, Gen.constant "https://keys.example" ]
+
         let! audiences = Gen.elements [ [ "one" ]; [ "two" ]; [ "one"; "two" ] ]
         let! header = Gen.frequency [ 4, Gen.constant 0; 1, Gen.constant 1 ]
-        let! perms = Gen.frequency [ 4, Gen.constant "perms"; 1, Gen.elements [ ""; "scope" ] ]
+
+        let! perms =
+            Gen.frequency [ 4, Gen.constant "perms"; 1, Gen.elements [ ""; "scope" ] ]
+
         let! algorithms = Gen.elements [ [ "RS256" ]; [ "ES256" ]; [ "RS256"; "ES256" ] ]
         let! skew = Gen.elements [ 30; 60 ]
 
@@ -258,7 +264,12 @@ let tests =
             Law.test
                 "a witness with a token is admitted by the one and not by the other, and there is one whenever there can be"
                 400
-                [ "loosened", 100; "not loosened", 10; "by an issuer's definition", 20; "by a claim", 10 ]
+                [
+                    "loosened", 100
+                    "not loosened", 10
+                    "by an issuer's definition", 20
+                    "by a claim", 10
+                ]
                 (Arb.fromGen (Gen.zip demands demands))
                 (fun seen (one, other) ->
                     let exists =

@@ -210,7 +210,7 @@ type private Subject<'route, 'request> =
         /// Its type.
         Shape: Type
         /// Parts of a route that its protocol shares with the other, but that none of its own fields can change, or none
-    /// without another part.
+        /// without another part.
         Fixed: string list
         /// Leaves of which only one value is valid.
         Constant: Step list list

@@ -96,69 +96,79 @@ let tests =
     testList
         "token issuers"
         [
-            case "a token of one issuer is not accepted by a route of the other, though their key ids are the same" (fun () ->
-                task {
-                    let staff, partners = sameKid ()
-                    use staff = staff
-                    use partners = partners
+            case
+                "a token of one issuer is not accepted by a route of the other, though their key ids are the same"
+                (fun () ->
+                    task {
+                        let staff, partners = sameKid ()
+                        use staff = staff
+                        use partners = partners
 
-                    use! kedge =
-                        start
-                            [ entry "staff" staff ""; entry "partners" partners "" ]
-                            [
-                                "staff.example", """{ "token_issuers": ["staff"] }"""
-                                "partners.example", """{ "token_issuers": ["partners"] }"""
-                                "both.example", """{ "token_issuers": ["partners", "staff"] }"""
-                                "perms.example", """{ "token_issuers": ["staff"], "any_perms": ["shop.read"] }"""
-                                "flags.example", """{ "any_perms": ["shop.read"] }"""
-                            ]
-                            []
+                        use! kedge =
+                            start
+                                [ entry "staff" staff ""; entry "partners" partners "" ]
+                                [
+                                    "staff.example", """{ "token_issuers": ["staff"] }"""
+                                    "partners.example", """{ "token_issuers": ["partners"] }"""
+                                    "both.example", """{ "token_issuers": ["partners", "staff"] }"""
+                                    "perms.example", """{ "token_issuers": ["staff"], "any_perms": ["shop.read"] }"""
+                                    "flags.example", """{ "any_perms": ["shop.read"] }"""
+                                ]
+                                []
 
-                    let ask host (token: Token) status challenge what =
-                        expect kedge host (named "Proxy-Authorization" token) status challenge what
+                        let ask host (token: Token) status challenge what =
+                            expect kedge host (named "Proxy-Authorization" token) status challenge what
 
-                    do! ask "staff.example" (staff.Token []) 200 "" "its own"
-                    do! ask "partners.example" (partners.Token []) 200 "" "its own"
-                    do! ask "both.example" (staff.Token []) 200 "" "either"
-                    do! ask "both.example" (partners.Token []) 200 "" "either"
-                    do! ask "staff.example" (partners.Token []) 401 invalid "the other's"
-                    do! ask "partners.example" (staff.Token []) 401 invalid "the other's"
-                    do! expect kedge "staff.example" [] 401 realm "no token at all"
-                    do! ask "perms.example" (staff.Token [ "shop.read" ]) 200 "" "with the permission"
-                    do! ask "perms.example" (staff.Token [ "other" ]) 403 "" "without it"
-                    do! ask "flags.example" (staff.Token [ "shop.read" ]) 401 realm "the flags set up no issuer"
-                    // Says that it is of the one, and is signed by the other.
-                    let forged = staff.TokenBy(partners.Keys.Head, [ "shop.read" ])
-                    do! ask "staff.example" forged 401 invalid "signed with the other's key"
-                    do! ask "both.example" forged 401 invalid "signed with the other's key, both accepted"
+                        do! ask "staff.example" (staff.Token []) 200 "" "its own"
+                        do! ask "partners.example" (partners.Token []) 200 "" "its own"
+                        do! ask "both.example" (staff.Token []) 200 "" "either"
+                        do! ask "both.example" (partners.Token []) 200 "" "either"
+                        do! ask "staff.example" (partners.Token []) 401 invalid "the other's"
+                        do! ask "partners.example" (staff.Token []) 401 invalid "the other's"
+                        do! expect kedge "staff.example" [] 401 realm "no token at all"
+                        do! ask "perms.example" (staff.Token [ "shop.read" ]) 200 "" "with the permission"
+                        do! ask "perms.example" (staff.Token [ "other" ]) 403 "" "without it"
+                        do! ask "flags.example" (staff.Token [ "shop.read" ]) 401 realm "the flags set up no issuer"
+                        // Says that it is of the one, and is signed by the other.
+                        let forged = staff.TokenBy(partners.Keys.Head, [ "shop.read" ])
+                        do! ask "staff.example" forged 401 invalid "signed with the other's key"
+                        do! ask "both.example" forged 401 invalid "signed with the other's key, both accepted"
 
-                    let! valid =
-                        DebugPort.metric
-                            kedge
-                            "kedge_token_verifications_total"
-                            [ "issuer", "staff"; "result", "valid" ]
+                        let! valid =
+                            DebugPort.metric
+                                kedge
+                                "kedge_token_verifications_total"
+                                [ "issuer", "staff"; "result", "valid" ]
 
-                    Expect.isGreaterThanOrEqual valid 12.0 "counted"
+                        Expect.isGreaterThanOrEqual valid 12.0 "counted"
 
-                    let! wrong =
-                        DebugPort.metric
-                            kedge
-                            "kedge_token_verifications_total"
-                            [ "issuer", "staff"; "result", "invalid" ]
+                        let! wrong =
+                            DebugPort.metric
+                                kedge
+                                "kedge_token_verifications_total"
+                                [ "issuer", "staff"; "result", "invalid" ]
 
-                    Expect.isGreaterThanOrEqual wrong 8.0 "counted"
-                    let! age = DebugPort.metric kedge "kedge_issuer_keys_age_seconds" [ "issuer", "staff" ]
-                    Expect.isLessThan age 600.0 "age of the keys"
-                    Expect.isGreaterThanOrEqual age 0.0 "age of the keys"
-                })
+                        Expect.isGreaterThanOrEqual wrong 8.0 "counted"
+
+                        let! age =
+                            DebugPort.metric kedge "kedge_issuer_keys_age_seconds" [ "issuer", "staff" ]
+
+                        Expect.isLessThan age 600.0 "age of the keys"
+                        Expect.isGreaterThanOrEqual age 0.0 "age of the keys"
+                    })
 
             case "what an issuer does not accept: every faulty token, another algorithm, an old token" (fun () ->
                 task {
                     use issuer = new Issuer()
+                    use http = new HttpPeer "quiet"
+                    use grpc = new GrpcPeer "quiet"
                     issuer.Keys <- [ SigningKey.Rsa("rs", "RS256"); SigningKey.Ec "es" ]
 
-                    use! kedge =
-                        start
+                    let director, pool =
+                        configuration http grpc [ "a.example", """{ "token_issuers": ["staff"] }""" ]
+
+                    let director =
+                        withIssuers
                             [
                                 entry
                                     "staff"
@@ -167,8 +177,9 @@ let tests =
                                         ", \"jwks_uri\": \"%s/keys\", \"algorithms\": [\"ES256\"], \"clock_skew\": \"200s\""
                                         issuer.Name)
                             ]
-                            [ "a.example", """{ "token_issuers": ["staff"] }""" ]
-                            []
+                            director
+
+                    use! kedge = Kedge.Start(director, pool, [])
 
                     let ec = issuer.TokenBy(issuer.Keys[1], [])
                     let ask (token: Token) = expect kedge "a.example" (named "Proxy-Authorization" token)
@@ -178,15 +189,14 @@ let tests =
                     do! ask (ec.With [ "exp", box (ago 100L) ]) 200 "" "within the clock skew"
                     do! ask (ec.With [ "exp", box (ago 300L) ]) 401 invalid "beyond it"
                     issuer.Keys <- List.rev issuer.Keys
-                    let before = reached http.Value grpc.Value
+                    let before = reached http grpc
 
                     for what, token, _ in TokenFaults.all issuer [ "edge" ] do
                         // Which is within this clock skew.
                         if what <> "expired" && what <> "not valid yet" then
-                            do!
-                                expect kedge "a.example" [ "Proxy-Authorization", $"Bearer {token}" ] 401 invalid what
+                            do! expect kedge "a.example" [ "Proxy-Authorization", $"Bearer {token}" ] 401 invalid what
 
-                    Expect.equal (reached http.Value grpc.Value) before "nothing reaches the backends"
+                    Expect.equal (reached http grpc) before "nothing reaches the backends"
                 })
 
             case "claims decide, and backends get those that the issuer names, whatever callers send" (fun () ->
@@ -198,7 +208,9 @@ let tests =
                              "forward_claims": { "x-user": "sub", "x-tenants": "tenant", "x-gone": "none" }"""
 
                     use removed = new Issuer()
-                    let removes = """, "header": "AUTHORIZATION", "forward_claims": { "x-user": "sub" }"""
+
+                    let removes =
+                        """, "header": "AUTHORIZATION", "forward_claims": { "x-user": "sub" }"""
 
                     use! kedge =
                         start
@@ -222,7 +234,10 @@ let tests =
                     Expect.equal (seen.Header "Authorization") $"Bearer {token.Text}" "kept"
                     let metadata = (Array.last grpc.Value.Calls).Metadata
                     Expect.contains metadata ("x-user", "tester") "gRPC"
-                    Expect.isFalse (metadata |> List.exists (fun (name, value) -> name = "x-gone" || value = "root")) "gRPC"
+
+                    Expect.isFalse
+                        (metadata |> List.exists (fun (name, value) -> name = "x-gone" || value = "root"))
+                        "gRPC"
 
                     for host in [ "open.example"; "none.example" ] do
                         do! expect kedge host forged 200 "" host
@@ -321,60 +336,75 @@ let tests =
                             (fun status -> status = 200)
 
                     away.IsAway <- true
-                    do! expect kedge "away.example" (named "Proxy-Authorization" (away.Token [])) 200 "" "known keys stay"
+
+                    do!
+                        expect
+                            kedge
+                            "away.example"
+                            (named "Proxy-Authorization" (away.Token []))
+                            200
+                            ""
+                            "known keys stay"
                 })
 
-            case "keys rotate: one fetch for a new key, however many tokens have it, and none for invented ones" (fun () ->
-                task {
-                    let staff, partners = sameKid ()
-                    use staff = staff
-                    use partners = partners
+            case
+                "keys rotate: one fetch for a new key, however many tokens have it, and none for invented ones"
+                (fun () ->
+                    task {
+                        let staff, partners = sameKid ()
+                        use staff = staff
+                        use partners = partners
 
-                    use! kedge =
-                        start
-                            [ entry "staff" staff ""; entry "partners" partners "" ]
-                            [
-                                "a.example", """{ "token_issuers": ["staff"] }"""
-                                "b.example", """{ "token_issuers": ["partners"] }"""
-                            ]
-                            []
+                        use! kedge =
+                            start
+                                [ entry "staff" staff ""; entry "partners" partners "" ]
+                                [
+                                    "a.example", """{ "token_issuers": ["staff"] }"""
+                                    "b.example", """{ "token_issuers": ["partners"] }"""
+                                ]
+                                []
 
-                    do! expect kedge "a.example" (named "Proxy-Authorization" (staff.Token [])) 200 "" "before"
-                    let old = staff.Token []
-                    let fetches, others = staff.KeyFetches, partners.KeyFetches
-                    staff.Keys <- [ SigningKey.Ec "second" ]
-                    do! expect kedge "a.example" (named "Proxy-Authorization" (staff.Token [])) 200 "" "new key"
-                    do! expect kedge "a.example" (named "Proxy-Authorization" old) 401 invalid "old key"
-                    let invented = [ for i in 1..20 -> staff.TokenBy(SigningKey.Ec $"invented-{i}", []).Text ]
+                        do! expect kedge "a.example" (named "Proxy-Authorization" (staff.Token [])) 200 "" "before"
+                        let old = staff.Token []
+                        let fetches, others = staff.KeyFetches, partners.KeyFetches
+                        staff.Keys <- [ SigningKey.Ec "second" ]
+                        do! expect kedge "a.example" (named "Proxy-Authorization" (staff.Token [])) 200 "" "new key"
+                        do! expect kedge "a.example" (named "Proxy-Authorization" old) 401 invalid "old key"
 
-                    let! answers =
-                        Task.WhenAll
-                            [
-                                for token in invented ->
-                                    task {
-                                        use client = Clients.http1 kedge.HttpsPort None
+                        let invented =
+                            [ for i in 1..20 -> staff.TokenBy(SigningKey.Ec $"invented-{i}", []).Text ]
 
-                                        let! answer =
-                                            get
-                                                client
-                                                "https://a.example/"
-                                                [ "Proxy-Authorization", $"Bearer {token}" ]
+                        let! answers =
+                            Task.WhenAll
+                                [
+                                    for token in invented ->
+                                        task {
+                                            use client = Clients.http1 kedge.HttpsPort None
 
-                                        return answer.Status
-                                    }
-                            ]
+                                            let! answer =
+                                                get
+                                                    client
+                                                    "https://a.example/"
+                                                    [ "Proxy-Authorization", $"Bearer {token}" ]
 
-                    Expect.allEqual answers 401 "invented"
-                    Expect.equal staff.KeyFetches (fetches + 1) "one fetch"
-                    Expect.equal partners.KeyFetches others "and none at the other"
-                })
+                                            return answer.Status
+                                        }
+                                ]
+
+                        Expect.allEqual answers 401 "invented"
+                        Expect.equal staff.KeyFetches (fetches + 1) "one fetch"
+                        Expect.equal partners.KeyFetches others "and none at the other"
+                    })
 
             case "a reload adds and removes issuers" (fun () ->
                 task {
                     let staff, partners = sameKid ()
                     use staff = staff
                     use partners = partners
-                    use! kedge = start [ entry "staff" staff "" ] [ "a.example", """{ "token_issuers": ["staff"] }""" ] []
+
+                    use! kedge =
+                        start [ entry "staff" staff "" ] [ "a.example", """{ "token_issuers": ["staff"] }""" ] []
+
                     let ofStaff = named "Proxy-Authorization" (staff.Token [])
                     let ofPartners = named "Proxy-Authorization" (partners.Token [])
                     do! expect kedge "a.example" ofStaff 200 "" "before"
@@ -416,7 +446,9 @@ let tests =
                         $$"""{ "name": "staff", "issuer": "https://id.example.com", "audiences": [{{audiences}}],
                                "perms_claim": "perms" }"""
 
-                    let unknown = write "u.json" (staff "\"kedge\"") """{ "token_issuers": ["stuff"] }"""
+                    let unknown =
+                        write "u.json" (staff "\"kedge\"") """{ "token_issuers": ["stuff"] }"""
+
                     let! code, out, _ = run [ "check"; "--output=json"; director unknown ]
                     Expect.equal code 1 "an error"
                     let found = (items "findings" (json out)).Head
@@ -456,10 +488,7 @@ let tests =
                         "  authorization: a token of staff; any permission of read; the claim tenant is a or b"
                         "the demands"
 
-                    Expect.contains
-                        out
-                        "  token: of staff: accepted, if its signature and times are valid"
-                        "issuer"
+                    Expect.contains out "  token: of staff: accepted, if its signature and times are valid" "issuer"
 
                     Expect.contains out "  any permission of read: met" "permission"
                     Expect.contains out "  claim tenant of a, b: not met: 403 unauthorized" "claim"
@@ -476,7 +505,11 @@ let tests =
                         run [ "explain"; "GET"; "https://a.example/"; director narrow; "--token-claims=[]" ]
 
                     Expect.equal code 2 "bad claims"
-                    Expect.exists error (fun line -> line.Contains "--token-claims: must be a JSON object") "the reason"
+
+                    Expect.exists
+                        error
+                        (fun line -> line.Contains "--token-claims: must be a JSON object")
+                        "the reason"
 
                     let wide =
                         write
