@@ -324,6 +324,45 @@ let tests =
                     Expect.equal decision.IsAllowed counts "with all permissions and claims"
                     Expect.equal decision.IsUnauthenticated (not counts) "401 otherwise")
 
+            testCase "a definition accepts a token only if all that the token has is accepted" (fun () ->
+                let issuer =
+                    { TokenIssuer.Default with
+                        Name = "staff"
+                        Issuer = "https://staff.example"
+                        Audiences = Set [ "one"; "two" ]
+                        Algorithms = Set [ "RS256" ]
+                    }
+
+                let token = TokenTraits.ofIssuer issuer
+                Expect.isTrue (TokenTraits.isAccepted issuer token) "as it is"
+                Expect.isTrue (TokenTraits.isAccepted issuer { token with Audience = "two" }) "another audience"
+
+                let late =
+                    { token with
+                        ExpiredFor = issuer.ClockSkew
+                    }
+
+                Expect.isTrue (TokenTraits.isAccepted issuer late) "within the clock skew"
+
+                for other in
+                    [
+                        { token with
+                            Issuer = "https://staff.example/"
+                        }
+                        { token with
+                            JwksUri = "https://keys.example"
+                        }
+                        { token with
+                            Header = Decoded.TokenHeader.Authorization
+                        }
+                        { token with Audience = "three" }
+                        { token with Algorithm = "ES256" }
+                        { token with
+                            ExpiredFor = issuer.ClockSkew + TimeSpan.FromTicks 1L
+                        }
+                    ] do
+                    Expect.isFalse (TokenTraits.isAccepted issuer other) $"{other}")
+
             testCase "an issuer that is named and not defined admits nobody" (fun () ->
                 let rule: Decoded.Authorization =
                     {
