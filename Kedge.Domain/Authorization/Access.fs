@@ -23,6 +23,47 @@ type ServerDemands private (token: bool, requiredPerm: string, anyPerms: string 
     member _.RequiredPerm = requiredPerm
     member internal _.AnyPerms = anyPerms
 
+/// Which tokens a rule takes, beyond their permissions.
+type internal TokenDemands =
+    {
+        /// The names of their issuers; empty = the issuer that the flags set up.
+        Issuers: string array
+        /// The same as they are defined.
+        Definitions: TokenIssuer array
+        /// Claims, each with the values of which the token has one.
+        Claims: struct (string * string array) array
+    }
+
+    static member val None =
+        {
+            Issuers = [||]
+            Definitions = [||]
+            Claims = [||]
+        }
+
+    static member Of(rule: Decoded.Authorization, issuers: TokenIssuer list) : TokenDemands =
+        if rule.TokenIssuers.IsEmpty && rule.Claims.IsEmpty then
+            TokenDemands.None
+        else
+            {
+                Issuers = List.toArray rule.TokenIssuers
+                Definitions = List.toArray issuers
+                Claims =
+                    [|
+                        for KeyValue(claim, values) in rule.Claims -> struct (claim, List.toArray values)
+                    |]
+            }
+
+    /// Whether they are demands at all.
+    member demands.NeedToken = demands.Issuers.Length + demands.Claims.Length > 0
+
+    /// Whether tokens of this issuer count.
+    member demands.Accept(issuer: string) =
+        if demands.Issuers.Length = 0 then
+            issuer = TokenIssuer.DefaultName
+        else
+            demands.Issuers.AsSpan().Contains issuer
+
 /// What a route or ad-hoc rule requires beyond the server's flags, ready to use.
 [<Sealed>]
 type RouteDemands
@@ -33,7 +74,8 @@ type RouteDemands
         allPerms: string array,
         sans: SanMatcher array,
         networks: AddressSet | null,
-        isBoundToNetworks: bool
+        isBoundToNetworks: bool,
+        tokens: TokenDemands
     ) =
 
     // Validation has parsed the texts.
@@ -43,7 +85,7 @@ type RouteDemands
         |> AddressSet.Union
 
     /// Nothing beyond the server's requirements.
-    static member val None = RouteDemands(false, [||], [||], [||], null, false)
+    static member val None = RouteDemands(false, [||], [||], [||], null, false, TokenDemands.None)
 
     /// The addresses that a rule admits; null = all, because it says nothing about them. Denied ones are not among them.
     static member NetworksOf(rule: Decoded.Authorization) : AddressSet | null =
@@ -52,7 +94,8 @@ type RouteDemands
         | [], denied -> AddressSet.All.Except(addresses denied)
         | allowed, denied -> (addresses allowed).Except(addresses denied)
 
-    static member Of(authorization: Decoded.Authorization option) : RouteDemands =
+    /// `issuers` are those that the rule names.
+    static member Of(authorization: Decoded.Authorization option, issuers: TokenIssuer list) : RouteDemands =
         match authorization with
         | None -> RouteDemands.None
         | Some rule ->
@@ -61,13 +104,18 @@ type RouteDemands
             let allPerms = List.toArray rule.AllPerms
             // Validation rejects `anonymous` along with a requirement. Should both get here, the requirement counts.
             let networks = RouteDemands.NetworksOf rule
+            let tokens = TokenDemands.Of(rule, issuers)
 
             let anonymous =
                 rule.Anonymous
                 && anyPerms.Length + allPerms.Length + sans.Length = 0
                 && isNull networks
+                && not tokens.NeedToken
 
-            RouteDemands(anonymous, anyPerms, allPerms, sans, networks, not rule.ClientNetworks.IsEmpty)
+            RouteDemands(anonymous, anyPerms, allPerms, sans, networks, not rule.ClientNetworks.IsEmpty, tokens)
+
+    /// The same for a rule that names no issuers.
+    static member Of(authorization: Decoded.Authorization option) : RouteDemands = RouteDemands.Of(authorization, [])
 
     /// The requirements in a few words, for reports and pages.
     static member Describe(authorization: Decoded.Authorization option) : string =
@@ -76,11 +124,17 @@ type RouteDemands
         | Some authorization when authorization.Anonymous -> "open to everyone"
         | Some authorization ->
             [
+                if not authorization.TokenIssuers.IsEmpty then
+                    "a token of " + String.concat " or " authorization.TokenIssuers
+
                 if not authorization.AnyPerms.IsEmpty then
                     "any permission of " + String.concat ", " authorization.AnyPerms
 
                 if not authorization.AllPerms.IsEmpty then
                     "all permissions of " + String.concat ", " authorization.AllPerms
+
+                for KeyValue(claim, values) in authorization.Claims do
+                    $"the claim {claim} is " + String.concat " or " values
 
                 if not authorization.ClientCertSans.IsEmpty then
                     "a client certificate for " + String.concat ", " authorization.ClientCertSans
@@ -105,7 +159,20 @@ type RouteDemands
 
     /// The same, for callers with any address.
     member internal _.Anywhere =
-        RouteDemands(anonymous, anyPerms, allPerms, sans, null, false)
+        RouteDemands(anonymous, anyPerms, allPerms, sans, null, false, tokens)
+
+    /// Which tokens it takes.
+    member internal _.Tokens = tokens
+
+    /// The names of the issuers whose tokens it takes, in the order of the rule; empty = the one that the flags set up.
+    member _.Issuers: ReadOnlySpan<string> = ReadOnlySpan tokens.Issuers
+
+    /// Whether it names the issuers whose tokens it takes.
+    member _.NamesIssuers = tokens.Issuers.Length > 0
+
+    /// The claims that it asks for.
+    member _.Claims: string seq =
+        tokens.Claims |> Seq.map (fun (struct (claim, _)) -> claim)
 
     /// Whether callers must come from certain networks. Networks that are only denied leave nearly all others.
     member _.IsBoundToNetworks = isBoundToNetworks
@@ -120,8 +187,8 @@ type TokenState =
     | UnverifiableToken of reason: string
     /// The server's static token. It has no permissions.
     | StaticToken
-    /// A valid token with these permissions. `subject` is whom it was issued to; empty when it does not say.
-    | ValidToken of permissions: Permissions * subject: string
+    /// A valid token.
+    | ValidToken of token: VerifiedToken
 
 /// Who sends the request.
 [<Struct>]
@@ -209,18 +276,54 @@ type Access private () =
         else
             Allowed
 
+    /// The index of the first claim that has none of the values asked for, or -1.
+    static let firstOtherClaim (wanted: struct (string * string array) array) (token: VerifiedToken) =
+        let mutable i = 0
+        let mutable found = true
+
+        while found && i < wanted.Length do
+            let struct (claim, values) = wanted[i]
+            found <- false
+
+            for value in token.Claim claim do
+                found <- found || values.AsSpan().Contains value
+
+            if found then
+                i <- i + 1
+
+        if found then -1 else i
+
+    static let decideClaims (route: RouteDemands) (token: VerifiedToken) =
+        match firstOtherClaim route.Tokens.Claims token with
+        | -1 -> Allowed
+        | i ->
+            let struct (claim, _) = route.Tokens.Claims[i]
+            Forbidden $"the token's claim {claim} has no value that may use this"
+
+    static let otherIssuer = Unauthenticated "the token is of another issuer"
+
     static let decideToken (server: ServerDemands) (route: RouteDemands) token =
         match token with
         | NoToken -> Unauthenticated "a token is needed: Proxy-Authorization: Bearer"
         | BadToken reason -> Unauthenticated reason
         | UnverifiableToken reason -> Undecidable reason
-        | StaticToken -> decidePermissions server route Permissions.None
-        | ValidToken(permissions, _) -> decidePermissions server route permissions
+        | StaticToken when route.Tokens.Accept TokenIssuer.DefaultName ->
+            match decidePermissions server route Permissions.None with
+            | Allowed when route.Tokens.Claims.Length > 0 -> Forbidden "the static token has no claims"
+            | decision -> decision
+        | ValidToken token when route.Tokens.Accept token.Issuer ->
+            match decidePermissions server route token.Permissions with
+            | Allowed -> decideClaims route token
+            | decision -> decision
+        | StaticToken
+        | ValidToken _ -> otherIssuer
 
     /// Whether the decision depends on the caller's token. If not, the token need not be read.
     static member TokenMatters(server: ServerDemands, route: RouteDemands) : bool =
         not route.Anonymous
-        && (server.NeedsToken || route.AnyPerms.Length + route.AllPerms.Length > 0)
+        && (server.NeedsToken
+            || route.AnyPerms.Length + route.AllPerms.Length > 0
+            || route.Tokens.NeedToken)
 
     /// Whether the decision depends on the names in the caller's certificate. If not, they need not be read.
     static member CertificateMatters(route: RouteDemands) : bool = not route.Anonymous && route.Sans.Length > 0

@@ -1,6 +1,7 @@
 namespace Kedge.Domain
 
 open System
+open System.Collections.Generic
 open System.Net
 
 /// A caller who shows what one of two sets of demands asks for and the other does not.
@@ -9,18 +10,51 @@ type WitnessCaller =
         /// Whether the caller has what the server's flags require.
         MeetsFlags: bool
         Permissions: string list
+        /// The token that has the permissions and claims, if it is not of the issuer that the flags set up.
+        Token: (TokenIssuer * TokenTraits) option
+        /// The claims of the token, each with one value.
+        Claims: Map<string, string>
         /// None = without a client certificate.
         Certificate: SubjectAltName option
         /// None = any address.
         Address: IPAddress option
     }
 
-    member caller.AsCaller: Caller =
-        let token =
-            if caller.MeetsFlags then
-                ValidToken(Permissions.OfList caller.Permissions, "")
-            else
-                NoToken
+    /// The token, as a rule sees it that takes tokens of these issuers.
+    member private caller.TokenFor(issuers: TokenIssuer array) : TokenState =
+        let verified (name: string) (permissions: string list) (claims: Map<string, string>) =
+            let claims =
+                claims
+                |> Map.toSeq
+                |> Seq.map (fun (claim, value) -> KeyValuePair(claim, [| value |]))
+
+            ValidToken(VerifiedToken.Of(name, Permissions.OfList permissions, "", claims))
+
+        if not caller.MeetsFlags then
+            NoToken
+        elif issuers.Length = 0 then
+            match caller.Token with
+            | None -> verified TokenIssuer.DefaultName caller.Permissions caller.Claims
+            // What meets the flags is another token then.
+            | Some _ -> verified TokenIssuer.DefaultName [] Map.empty
+        else
+            let traits =
+                match caller.Token with
+                | Some(_, traits) -> traits
+                | None -> TokenTraits.ofIssuer TokenIssuer.Default
+
+            match issuers |> Array.tryFind (fun issuer -> TokenTraits.isAccepted issuer traits) with
+            | None -> BadToken "it is not accepted"
+            | Some issuer when
+                issuer.IsDefault
+                || (issuer.PermsClaim <> "" && issuer.PermsClaim = traits.PermsClaim)
+                ->
+                verified issuer.Name caller.Permissions caller.Claims
+            | Some issuer -> verified issuer.Name [] caller.Claims
+
+    /// The caller, as a rule with these demands sees it.
+    member caller.AsCaller(demands: RouteDemands) : Caller =
+        let token = caller.TokenFor demands.Tokens.Definitions
 
         let certificate: (SubjectAltName array) | null =
             match caller.Certificate with
@@ -41,11 +75,37 @@ type WitnessCaller =
             | Some address -> $"from {address}"
             | None -> ()
 
+            match caller.Token with
+            | Some(issuer, _) when caller.MeetsFlags && issuer.Name = TokenIssuer.UnknownName ->
+                "without a token of such an issuer"
+            | Some(issuer, traits) when caller.MeetsFlags ->
+                let usual = TokenTraits.ofIssuer issuer
+
+                [
+                    $"with a token of {issuer.Name}"
+
+                    if traits.Audience <> usual.Audience then
+                        $"for {traits.Audience}"
+
+                    if traits.Algorithm <> usual.Algorithm then
+                        $"signed with {traits.Algorithm}"
+
+                    if traits.ExpiredFor > TimeSpan.Zero then
+                        $"that expired {Duration.Format traits.ExpiredFor} ago"
+                ]
+                |> String.concat " "
+            | _ -> ()
+
             match caller.Permissions with
             | _ when not caller.MeetsFlags -> "without a token"
+            | [] when caller.Token.IsSome -> ()
             | [] -> "with what the flags require"
             | [ one ] -> $"with the permission {one}"
             | several -> "with the permissions " + String.concat ", " several
+
+            if caller.MeetsFlags then
+                for KeyValue(claim, value) in caller.Claims do
+                    $"with {claim} {value}"
 
             match caller.Certificate with
             | Some(DnsSan name)
@@ -69,7 +129,7 @@ module Admission =
 
     /// What becomes of the caller's requests: `admitted`, `401` or `403`.
     let decide (demands: RouteDemands) (caller: WitnessCaller) : string =
-        match Access.Decide(serverOf caller, demands, caller.AsCaller) with
+        match Access.Decide(serverOf caller, demands, caller.AsCaller demands) with
         | Allowed -> "admitted"
         | Unauthenticated _ -> "401"
         | Forbidden _ -> "403"
@@ -127,6 +187,54 @@ module Admission =
                         Some(DnsSan $"{label}.{parent}")
             ]
 
+    /// What a caller has who has no token of any issuer that a rule names.
+    let private stranger =
+        { TokenIssuer.Default with
+            Name = TokenIssuer.UnknownName
+            Issuer = TokenIssuer.UnknownName
+        }
+
+    /// Tokens that meet the demands, each with its issuer; among them one for each way in which `other` may not accept
+    /// it.
+    let private tokens (demands: RouteDemands) (other: RouteDemands) : (TokenIssuer * TokenTraits) option list =
+        if demands.Tokens.Definitions.Length = 0 then
+            // Where no token is asked for, also none that another rule could accept.
+            [ None; Some(stranger, TokenTraits.ofIssuer stranger) ]
+        else
+            [
+                for issuer in demands.Tokens.Definitions do
+                    if issuer.IsDefault then
+                        None
+                    else
+                        let theirs =
+                            other.Tokens.Definitions
+                            |> Array.tryFind (fun other -> other.Issuer = issuer.Issuer)
+
+                        for traits in TokenTraits.candidates issuer theirs do
+                            Some(issuer, traits)
+            ]
+
+    /// The least claims that meet the demands; for each claim that `other` asks for with other values, also with such a
+    /// value.
+    let private claims (demands: RouteDemands) (other: RouteDemands) : Map<string, string> list =
+        // Nobody has one of no values.
+        let own =
+            demands.Tokens.Claims
+            |> Array.filter (fun (struct (_, values)) -> values.Length > 0)
+
+        let plain = Map.ofList [ for struct (claim, values) in own -> claim, values[0] ]
+
+        [
+            plain
+
+            for struct (claim, values) in own do
+                for struct (theirs, accepted) in other.Tokens.Claims do
+                    if theirs = claim then
+                        match values |> Array.tryFind (fun value -> not (Array.contains value accepted)) with
+                        | Some value -> plain.Add(claim, value)
+                        | None -> ()
+        ]
+
     let private addresses (demands: RouteDemands) (other: RouteDemands) =
         if isNull demands.Networks && isNull other.Networks then
             [ None ]
@@ -143,7 +251,8 @@ module Admission =
 
     /// A caller whom `demands` admits and `other` does not; none when `other` admits everyone whom `demands` admits.
     ///
-    /// Exact: what a caller shows is an address, permissions and a name, and each demand is about one of them. Should a
+    /// Exact: what a caller shows is an address, a token with permissions and claims, and a name, and each demand is
+    /// about one of them. Should a
     /// caller meet `demands` and miss `other`, it misses one of the demands of `other`. One of the callers tried has the
     /// same or less of that one thing, so it misses that demand, too, and meets `demands` in every other respect.
     let onlyAdmittedBy (demands: RouteDemands) (other: RouteDemands) : WitnessCaller option =
@@ -153,11 +262,15 @@ module Admission =
                 for address in addresses demands other do
                     for permissions in leastPermissions demands do
                         for name in names demands other do
-                            {
-                                MeetsFlags = meetsFlags
-                                Permissions = if meetsFlags then permissions else []
-                                Certificate = name
-                                Address = address
-                            }
+                            for token in tokens demands other do
+                                for claims in claims demands other do
+                                    {
+                                        MeetsFlags = meetsFlags
+                                        Permissions = if meetsFlags then permissions else []
+                                        Token = if meetsFlags then token else None
+                                        Claims = if meetsFlags then claims else Map.empty
+                                        Certificate = name
+                                        Address = address
+                                    }
         }
         |> Seq.tryFind (fun caller -> isAdmitted demands caller && not (isAdmitted other caller))

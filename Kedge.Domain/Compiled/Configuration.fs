@@ -22,7 +22,14 @@ type Configuration
         }
 
     let director =
-        Director(http.Routes, grpc.Routes, files.Director.Value.AdhocRules, files.Director.Value.RateLimits, entries)
+        Director(
+            http.Routes,
+            grpc.Routes,
+            files.Director.Value.AdhocRules,
+            files.Director.Value.RateLimits,
+            files.Director.Value.TokenIssuers,
+            entries
+        )
 
     let definitions (backends: BackendInfo array) = [ for backend in backends -> backend.Definition ]
 

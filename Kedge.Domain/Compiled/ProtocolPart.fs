@@ -232,7 +232,7 @@ type internal Compilation(files: LoadedFiles, generated: GeneratedEntries, befor
                 File = file
                 Line = line
                 Rule = text
-                Demands = RouteDemands.Of outcome.Demands
+                Demands = RouteDemands.Of(outcome.Demands, outcome.Issuers)
                 DemandsText = RouteDemands.Describe outcome.Demands
                 Filters = if outcome.Filters.IsNone then null else outcome.Filters
                 Policies = if outcome.Policies.IsNone then null else outcome.Policies
@@ -258,7 +258,11 @@ type internal Compilation(files: LoadedFiles, generated: GeneratedEntries, befor
                 File = director.Source.File
                 Line = line "adhoc_rules" index
                 Rule = rule.Text
-                Demands = RouteDemands.Of rule.Authorization
+                Demands =
+                    RouteDemands.Of(
+                        rule.Authorization,
+                        IssuerRules.named director.Value.TokenIssuers rule.Authorization
+                    )
                 DemandsText = RouteDemands.Describe rule.Authorization
                 Filters = null
                 Policies = null

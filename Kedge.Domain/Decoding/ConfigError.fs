@@ -16,10 +16,12 @@ type ConfigError = { At: Location; Problem: Problem }
 [<RequireQualifiedAccess>]
 module ConfigError =
 
-    /// What kind of finding it is for `kedge check`: `unknown-rate-limit`, or `invalid-configuration` for all others.
+    /// What kind of finding it is for `kedge check`: `unknown-rate-limit`, `issuer-unknown`, or
+    /// `invalid-configuration` for all others.
     let kind (error: ConfigError) : string =
         match error.Problem with
         | UnknownReference(Problem.RateLimit, _, _) -> "unknown-rate-limit"
+        | UnknownReference(Problem.TokenIssuer, _, _) -> "issuer-unknown"
         | _ -> "invalid-configuration"
 
     /// `file:line:column: $.http.routes[3].host_matcher: what is wrong (what was found)`, always one line. Line and

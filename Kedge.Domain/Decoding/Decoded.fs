@@ -36,6 +36,10 @@ type Authorization =
         ClientNetworks: string list
         /// The caller's address is in none of these networks, whatever the other list says.
         DeniedClientNetworks: string list
+        /// The caller's token is of one of these issuers; empty = of the one of the flags, if a token is needed.
+        TokenIssuers: string list
+        /// Claims of the token, each with the values of which it has one; empty = no demand.
+        Claims: Map<string, string list>
         /// Opens the route to everyone, whatever the flags demand. Excludes the other fields.
         Anonymous: bool
     }
@@ -173,6 +177,8 @@ type Director =
         RateLimits: RateLimit list
         /// Whether the responses of all routes with a rate limit say what it still allows.
         RateLimitHeaders: bool
+        /// For the rules that name them.
+        TokenIssuers: TokenIssuer list
     }
 
 type TlsServerConfig =

@@ -25,6 +25,8 @@ module internal DirectorJson =
                 and! sans = field "client_cert_sans" (list text)
                 and! networks = field "client_networks" (list text)
                 and! denied = field "denied_client_networks" (list text)
+                and! tokenIssuers = field "token_issuers" (list text)
+                and! claims = field "claims" (mapOf "lists of values" (list text))
                 and! anonymous = field "anonymous" flag
 
                 return
@@ -34,6 +36,8 @@ module internal DirectorJson =
                         ClientCertSans = sans
                         ClientNetworks = networks
                         DeniedClientNetworks = denied
+                        TokenIssuers = tokenIssuers
+                        Claims = claims
                         Anonymous = anonymous
                     }
             }
@@ -374,6 +378,7 @@ module internal DirectorJson =
                 and! struct (httpRoutes, httpRules) = field "http" (section httpRoute)
                 and! rateLimits = field "rate_limits" (list RateLimitJson.rateLimit)
                 and! rateLimitHeaders = field "rate_limit_headers" flag
+                and! tokenIssuers = field "token_issuers" (list IssuerJson.tokenIssuer)
 
                 return
                     {
@@ -382,6 +387,7 @@ module internal DirectorJson =
                         AdhocRules = { Http = httpRules; Grpc = grpcRules }
                         RateLimits = rateLimits
                         RateLimitHeaders = rateLimitHeaders
+                        TokenIssuers = tokenIssuers
                     }
             }
         )

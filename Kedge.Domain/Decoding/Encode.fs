@@ -85,12 +85,29 @@ module Encode =
         write value
         json.WriteEndObject()
 
+    /// Also empty lists, which are as wrong when they are read again.
+    let private writeLists (json: Utf8JsonWriter) (name: string) (lists: Map<string, string list>) =
+        if not lists.IsEmpty then
+            json.WriteStartObject name
+
+            for KeyValue(key, values) in lists do
+                json.WriteStartArray key
+
+                for value in values do
+                    json.WriteStringValue value
+
+                json.WriteEndArray()
+
+            json.WriteEndObject()
+
     let private authorization json (value: Authorization) =
         writeTexts json "any_perms" value.AnyPerms
         writeTexts json "all_perms" value.AllPerms
         writeTexts json "client_cert_sans" value.ClientCertSans
         writeTexts json "client_networks" value.ClientNetworks
         writeTexts json "denied_client_networks" value.DeniedClientNetworks
+        writeTexts json "token_issuers" value.TokenIssuers
+        writeLists json "claims" value.Claims
         writeBool json "anonymous" value.Anonymous
 
     let private writeRewrite (json: Utf8JsonWriter) (rewrite: Rewrite) =
@@ -186,6 +203,18 @@ module Encode =
         writeNumber json "max_keys" limit.MaxKeys
         writeEnum json "scale" RateLimitJson.scales limit.Scale
         writeBool json "shadow" limit.Shadow
+
+    let private tokenIssuer json (issuer: TokenIssuer) =
+        writeText json "name" issuer.Name
+        writeText json "issuer" issuer.Issuer
+        writeText json "jwks_uri" issuer.JwksUri
+        writeTexts json "audiences" issuer.Audiences
+        writeEnum json "header" IssuerJson.headers issuer.Header
+        writeText json "perms_claim" issuer.PermsClaim
+        writeTexts json "algorithms" issuer.Algorithms
+        writeDuration json "clock_skew" issuer.ClockSkew
+        writeEnum json "forward" IssuerJson.forwardings issuer.Forward
+        writeMap json "forward_claims" issuer.ForwardClaims
 
     let private writeHttpRoute json (route: HttpRoute) =
         writeText json "name" route.Name
@@ -362,6 +391,7 @@ module Encode =
         render true (fun json ->
             writeList json "rate_limits" (item json (rateLimit json)) file.RateLimits
             writeBool json "rate_limit_headers" file.RateLimitHeaders
+            writeList json "token_issuers" (item json (tokenIssuer json)) file.TokenIssuers
             section json "grpc" file.GrpcRoutes file.AdhocRules.Grpc writeGrpcRoute
             section json "http" file.HttpRoutes file.AdhocRules.Http writeHttpRoute)
 

@@ -32,6 +32,10 @@ module Problem =
     [<Literal>]
     let RateLimit = "rate limit"
 
+    /// Of an `UnknownReference` to an issuer of tokens.
+    [<Literal>]
+    let TokenIssuer = "token issuer"
+
     let private meant suggestion =
         match suggestion with
         | Some name -> $"; did you mean {Excerpt.ofText name}?"

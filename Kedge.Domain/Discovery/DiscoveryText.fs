@@ -16,6 +16,7 @@ module DiscoveryText =
                 AdhocRules = PerProtocol.Both []
                 RateLimits = []
                 RateLimitHeaders = false
+                TokenIssuers = []
             }
 
     /// The generated `backendpool.json`.

@@ -285,6 +285,7 @@ module Diff =
                     fun route ->
                         { Outcome.ToBackend "any" with
                             Demands = (semantics.Outcome route).Demands
+                            Issuers = (semantics.Outcome route).Issuers
                         }
             }
 

@@ -52,6 +52,11 @@ type DiffReport private () =
 
     static let isSplit (info: RouteInfo) = not (isNull (box info.Split))
 
+    static let issuersOf (semantics: RouteSemantics<'route, 'request>) (configuration: Configuration) index =
+        match outcomeOf semantics configuration index with
+        | Some outcome -> outcome.Issuers
+        | None -> []
+
     static let routes (before: Configuration) (after: Configuration) (semantics: RouteSemantics<'route, 'request>) =
         let entry = routeEntry semantics.Protocol
 
@@ -98,17 +103,28 @@ type DiffReport private () =
                         else
                             LimitText.changed shown + direction
 
+                    let issuersBefore = issuersOf semantics before move.Before
+                    let issuersAfter = issuersOf semantics after move.After
+
+                    let issuers index (shown: TokenIssuer list) =
+                        if index < 0 || issuersBefore = issuersAfter then
+                            ""
+                        else
+                            IssuerText.changed shown
+
                     let direction = LimitText.direction limitsBefore.Limits limitsAfter.Limits
 
                     RequestText.render request,
                     outcome before move.Before request
                     + form before move.Before filtersBefore
                     + policies move.Before policiesBefore
-                    + limits limitsBefore "",
+                    + limits limitsBefore ""
+                    + issuers move.Before issuersBefore,
                     outcome after move.After request
                     + form after move.After filtersAfter
                     + policies move.After policiesAfter
                     + limits limitsAfter direction
+                    + issuers move.After issuersAfter
 
             Difference(kind, entry before old, entry after current, witness, went, goes)
 
@@ -183,7 +199,8 @@ type DiffReport private () =
     static let access (before: Configuration) (after: Configuration) (semantics: RouteSemantics<'route, 'request>) =
         let demands (configuration: Configuration) index =
             let routes = semantics.Routes configuration.Director
-            RouteDemands.Of (semantics.Outcome routes[index]).Demands
+            let outcome = semantics.Outcome routes[index]
+            RouteDemands.Of(outcome.Demands, outcome.Issuers)
 
         let entry = routeEntry semantics.Protocol
 
@@ -307,4 +324,5 @@ type DiffReport private () =
                 yield! backends before after protocol
 
             yield! rateLimits before after
+            yield! IssuerText.differences before.Director.TokenIssuers after.Director.TokenIssuers
         |]

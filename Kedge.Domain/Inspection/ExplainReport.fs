@@ -218,15 +218,8 @@ type ExplainReport
 
     /// What the rule that decides requires of callers, and whether a caller with this address meets it; no line without a
     /// demand on addresses.
-    member _.CallerLines(from: IPAddress) : IReadOnlyList<string> =
-        let demands =
-            match explanation.Verdict with
-            | RouteWins(_, outcome, _) -> outcome.Demands
-            | AdhocDecides(_, _, authorization) -> authorization
-            | DefaultDecides _
-            | ParametersDecide _ -> None
-
-        let demands = RouteDemands.Of demands
+    member report.CallerLines(from: IPAddress) : IReadOnlyList<string> =
+        let demands = report.Demands
 
         [|
             if Access.AddressMatters demands then
@@ -242,6 +235,20 @@ type ExplainReport
                 yield! SplitText.ofAddress split info.Key from |> Option.toList
             | _ -> ()
         |]
+
+    /// What the rule that decides and the flags require of tokens, and whether a token meets it; null = its issuer is
+    /// unknown. `audiences` are those of the token and those that the issuer accepts.
+    member report.TokenLines
+        (server: ServerDemands, token: VerifiedToken | null, audiences: string seq, accepted: string seq)
+        : IReadOnlyList<string> =
+        IssuerText.explain server report.Demands token (Set.ofSeq audiences) (Set.ofSeq accepted)
+
+    member private _.Demands: RouteDemands =
+        match explanation.Verdict with
+        | RouteWins(_, outcome, _) -> RouteDemands.Of(outcome.Demands, outcome.Issuers)
+        | AdhocDecides(_, _, authorization) -> RouteDemands.Of authorization
+        | DefaultDecides _
+        | ParametersDecide _ -> RouteDemands.None
 
     /// Whether the pool has the winner's backend.
     member _.BackendKnown: bool = backendKnown

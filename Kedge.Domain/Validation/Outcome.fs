@@ -43,6 +43,8 @@ type Outcome =
         Policies: Policies
         /// Who may use the route, beyond what the server's flags require of everyone.
         Demands: Decoded.Authorization option
+        /// The issuers of tokens that the demands name, as they are defined.
+        Issuers: TokenIssuer list
         /// How many requests it takes from each caller.
         Limits: RouteLimits
     }
@@ -54,6 +56,7 @@ type Outcome =
             Filters = Filters.None
             Policies = Policies.None
             Demands = None
+            Issuers = []
             Limits = RouteLimits.None
         }
 

@@ -3,7 +3,8 @@ using Microsoft.Extensions.Primitives;
 namespace Kedge.Host.Authorization;
 
 /// <summary>
-/// Reads <c>Proxy-Authorization: Bearer …</c> (RFC 6750, 2.1, for a proxy), as a header or as gRPC metadata.
+/// Reads <c>Proxy-Authorization: Bearer …</c> or <c>Authorization: Bearer …</c> (RFC 6750, 2.1), as a header or as gRPC
+/// metadata.
 /// </summary>
 public static class BearerHeader
 {
@@ -12,11 +13,13 @@ public static class BearerHeader
 
     private const string Scheme = "Bearer ";
 
-    /// <param name="values">All values of the header.</param>
+    /// <param name="name">The header.</param>
+    /// <param name="values">All its values.</param>
     /// <param name="token">Empty unless there is one.</param>
     /// <param name="fault">An error message for the caller; null when the header is valid or absent.</param>
     /// <returns>Whether there is a token.</returns>
-    public static bool TryRead(StringValues values, out ReadOnlyMemory<char> token, out string? fault)
+    public static bool TryRead(
+        string name, StringValues values, out ReadOnlyMemory<char> token, out string? fault)
     {
         token = default;
         fault = null;
@@ -26,13 +29,13 @@ public static class BearerHeader
         }
         if (values.Count > 1)
         {
-            fault = "there is more than one Proxy-Authorization";
+            fault = $"there is more than one {name}";
             return false;
         }
         var value = values.ToString().AsMemory().Trim();
         if (!value.Span.StartsWith(Scheme, StringComparison.OrdinalIgnoreCase))
         {
-            fault = "Proxy-Authorization is not of the form 'Bearer <token>'";
+            fault = $"{name} is not of the form 'Bearer <token>'";
             return false;
         }
         token = value[Scheme.Length..].TrimStart();

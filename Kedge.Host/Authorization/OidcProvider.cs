@@ -2,12 +2,13 @@ using System.Text.Json;
 using Kedge.Host.Timing;
 using Microsoft.IdentityModel.Protocols;
 using Microsoft.IdentityModel.Protocols.OpenIdConnect;
+using Microsoft.IdentityModel.Tokens;
 
 namespace Kedge.Host.Authorization;
 
 /// <summary>
-/// Keeps a provider's signing keys up to date: fetches its discovery document and key set in the background, repeats
-/// that regularly, and at once when a token names an unknown key. While the provider is unavailable the last keys stay
+/// Keeps an issuer's signing keys up to date: fetches its discovery document and key set in the background, repeats
+/// that regularly, and at once when a token names an unknown key. While the issuer is unavailable the last keys stay
 /// in use.
 /// </summary>
 public sealed class OidcProvider : IAsyncDisposable
@@ -18,10 +19,9 @@ public sealed class OidcProvider : IAsyncDisposable
     private static readonly TimeSpan FirstRetry = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan MaxRetry = TimeSpan.FromSeconds(30);
 
-    // Tokens with invented key ids cause at most one fetch in this time.
-    private static readonly TimeSpan DemandInterval = TimeSpan.FromSeconds(10);
-
     private readonly string _issuer;
+    private readonly string _keySet;
+    private readonly TimeSpan _demandInterval;
     private readonly TimeProvider _time;
     private readonly ILogger<OidcProvider> _logger;
     private readonly HttpClient _client;
@@ -35,13 +35,19 @@ public sealed class OidcProvider : IAsyncDisposable
     private long _demandBegan;
     private volatile SigningKeys? _keys;
     private volatile bool _isUnavailable = true;
+    private long _fetched;
 
-    /// <param name="issuer">The provider's name, exactly as in its tokens; the discovery document is below it.</param>
+    /// <param name="issuer">The issuer's name, exactly as in its tokens; the discovery document is below it.</param>
+    /// <param name="keySet">The URL of the key set; empty = where the discovery document says.</param>
+    /// <param name="demandInterval">Tokens with invented key ids cause at most one fetch in this time.</param>
     /// <param name="time">The clock for intervals.</param>
     /// <param name="logger">Where new keys and failures are reported.</param>
-    public OidcProvider(string issuer, TimeProvider time, ILogger<OidcProvider> logger)
+    public OidcProvider(
+        string issuer, string keySet, TimeSpan demandInterval, TimeProvider time, ILogger<OidcProvider> logger)
     {
         _issuer = issuer;
+        _keySet = keySet;
+        _demandInterval = demandInterval;
         _time = time;
         _logger = logger;
         _client = new(new SocketsHttpHandler { PooledConnectionLifetime = TimeSpan.FromMinutes(5) })
@@ -49,8 +55,9 @@ public sealed class OidcProvider : IAsyncDisposable
             Timeout = TimeSpan.FromSeconds(10),
             MaxResponseContentBufferSize = MaxDocumentBytes,
         };
-        // A provider with an https name must not point to keys in clear text.
-        _documents = new(_client) { RequireHttps = issuer.StartsWith("https:", StringComparison.OrdinalIgnoreCase) };
+        // An issuer with an https name must not point to keys in clear text.
+        var root = keySet.Length > 0 ? keySet : issuer;
+        _documents = new(_client) { RequireHttps = root.StartsWith("https:", StringComparison.OrdinalIgnoreCase) };
         _loop = Task.Run(RunAsync);
     }
 
@@ -59,6 +66,9 @@ public sealed class OidcProvider : IAsyncDisposable
 
     /// <summary>Whether the last fetch failed; true also before the first one.</summary>
     public bool IsUnavailable => _isUnavailable;
+
+    /// <summary>How long ago the keys were fetched; null until they have been for the first time.</summary>
+    public TimeSpan? Age => _keys is null ? null : _time.GetElapsedTime(Volatile.Read(ref _fetched));
 
     /// <summary>Completes when the first fetch has ended, successfully or not.</summary>
     public Task FirstAttempt => _firstAttempt.Task;
@@ -71,7 +81,7 @@ public sealed class OidcProvider : IAsyncDisposable
     {
         lock (_demandLock)
         {
-            if (_demand is null || (_demand.IsCompleted && _time.GetElapsedTime(_demandBegan) >= DemandInterval))
+            if (_demand is null || (_demand.IsCompleted && _time.GetElapsedTime(_demandBegan) >= _demandInterval))
             {
                 _demandBegan = _time.GetTimestamp();
                 _demand = Task.Run(RefreshAsync);
@@ -88,9 +98,8 @@ public sealed class OidcProvider : IAsyncDisposable
         {
             await last;
         }
+        // A request that still holds the provider finds the token canceled, and fetches nothing.
         _client.Dispose();
-        _fetching.Dispose();
-        _disposed.Dispose();
     }
 
     private async Task RunAsync()
@@ -127,14 +136,8 @@ public sealed class OidcProvider : IAsyncDisposable
         }
         try
         {
-            var address = _issuer.TrimEnd('/') + "/.well-known/openid-configuration";
-            var configuration = await OpenIdConnectConfigurationRetriever.GetAsync(
-                address, _documents, _disposed.Token);
-            if (configuration.Issuer != _issuer)
-            {
-                throw new InvalidDataException($"it calls itself '{configuration.Issuer}'");
-            }
-            var fetched = SigningKeys.Of(configuration, _time);
+            var fetched = SigningKeys.Of(_keySet.Length > 0 ? await FetchKeySetAsync() : await DiscoverAsync());
+            Volatile.Write(ref _fetched, _time.GetTimestamp());
             if (fetched.Count == 0 && _keys is not { Count: 0 })
             {
                 // The provider says so itself: keys that it has withdrawn are no longer trusted.
@@ -166,6 +169,18 @@ public sealed class OidcProvider : IAsyncDisposable
             _fetching.Release();
         }
     }
+
+    private async Task<IEnumerable<SecurityKey>> DiscoverAsync()
+    {
+        var address = _issuer.TrimEnd('/') + "/.well-known/openid-configuration";
+        var configuration = await OpenIdConnectConfigurationRetriever.GetAsync(address, _documents, _disposed.Token);
+        return configuration.Issuer == _issuer
+            ? configuration.SigningKeys
+            : throw new InvalidDataException($"it calls itself '{configuration.Issuer}'");
+    }
+
+    private async Task<IEnumerable<SecurityKey>> FetchKeySetAsync() =>
+        new JsonWebKeySet(await _documents.GetDocumentAsync(_keySet, _disposed.Token)).GetSigningKeys();
 
     private static Exception Innermost(Exception e) => e.InnerException is { } inner ? Innermost(inner) : e;
 }

@@ -5,33 +5,15 @@ using Microsoft.IdentityModel.Tokens;
 
 namespace Kedge.Host.Authorization;
 
-/// <summary>The requirements on tokens.</summary>
-/// <param name="Issuer">Their <c>iss</c>, compared character by character.</param>
-/// <param name="Audience">One of their <c>aud</c>.</param>
-/// <param name="PermsClaim">The claim with the permissions; empty = they have none.</param>
-public sealed record OidcRequirements(string Issuer, string Audience, string PermsClaim);
-
-/// <summary>Verifies signed tokens (RFC 7519) of one OIDC provider for one audience.</summary>
-public sealed class OidcTokenVerifier(OidcRequirements requirements, OidcProvider provider, TimeProvider time)
-    : ITokenVerifier
+/// <summary>Verifies signed tokens (RFC 7519) of one issuer.</summary>
+public sealed class OidcTokenVerifier(TokenPolicy policy, OidcProvider provider, TimeProvider time)
 {
-    /// <summary>How much the clocks of issuer and server may differ.</summary>
-    public static readonly TimeSpan ClockSkew = TimeSpan.FromSeconds(30);
-
-    // Asymmetric algorithms only. The library checks that the key's type matches.
-    private static readonly string[] Algorithms =
-    [
-        SecurityAlgorithms.RsaSha256, SecurityAlgorithms.RsaSha384, SecurityAlgorithms.RsaSha512,
-        SecurityAlgorithms.EcdsaSha256, SecurityAlgorithms.EcdsaSha384, SecurityAlgorithms.EcdsaSha512,
-        SecurityAlgorithms.RsaSsaPssSha256, SecurityAlgorithms.RsaSsaPssSha384, SecurityAlgorithms.RsaSsaPssSha512,
-    ];
-
     private static readonly TimeSpan MaxRemembered = TimeSpan.FromHours(1);
 
     // How long a request waits for a fetch of the keys.
     private static readonly TimeSpan FetchTimeout = TimeSpan.FromSeconds(3);
 
-    private static readonly TokenState Malformed = TokenState.NewBadToken("the token is malformed");
+    public static readonly TokenState Malformed = TokenState.NewBadToken("the token is malformed");
     private static readonly TokenState WrongAlgorithm =
         TokenState.NewBadToken("the token's signature algorithm is not accepted");
     private static readonly TokenState UnknownKey = TokenState.NewBadToken("the token is signed with an unknown key");
@@ -39,30 +21,61 @@ public sealed class OidcTokenVerifier(OidcRequirements requirements, OidcProvide
     private static readonly TokenState NoKeys =
         TokenState.NewUnverifiableToken("the token cannot be verified: the OIDC provider is unavailable");
 
-    private readonly JsonWebTokenHandler _handler = new() { MaximumTokenSizeInBytes = BearerHeader.MaxTokenLength };
+    public static readonly TokenState WrongIssuer = TokenState.NewBadToken("the token is of another issuer");
 
-    public ValueTask<TokenState> VerifyAsync(ReadOnlyMemory<char> token, CancellationToken cancellation)
+    private static readonly JsonWebTokenHandler Handler = new()
+    {
+        MaximumTokenSizeInBytes = BearerHeader.MaxTokenLength,
+    };
+
+    // Asymmetric algorithms only. The library checks that the key's type matches.
+    private readonly string[] _algorithms = [.. policy.Issuer.Algorithms];
+
+    private readonly string[] _audiences = [.. policy.Issuer.Audiences];
+
+    private readonly KnownTokens _known = new(time);
+
+    public TokenPolicy Policy => policy;
+
+    public OidcProvider Provider => provider;
+
+    /// <summary>The state of a token that was accepted before, with the current keys; null = none was.</summary>
+    public TokenState? FindKnown(TokenHash hash) => provider.Keys is { } keys ? _known.Find(keys, hash) : null;
+
+    /// <summary>
+    /// The parts of a token, none of which can be trusted yet; null when it is malformed or needs unknown extensions.
+    /// </summary>
+    public static JsonWebToken? Read(ReadOnlyMemory<char> text)
     {
         // A signed token has two dots, an encrypted one four, and arbitrary text may have thousands.
-        if (token.Span.Count('.') != 2)
+        if (text.Span.Count('.') != 2)
         {
-            return new(Malformed);
+            return null;
         }
-        var hash = TokenHash.Of(token.Span);
-        return provider.Keys?.Known.Find(hash) is { } known
-            ? new(known)
-            : VerifyUnknownAsync(token.ToString(), hash, cancellation);
+        try
+        {
+            var token = Handler.ReadJsonWebToken(text.ToString());
+            // Extensions that must be understood (RFC 7515, 4.1.11): kedge supports none.
+            return token.TryGetHeaderValue<object>("crit", out _) || !IsAccepted(token.Typ) ? null : token;
+        }
+        catch (Exception)
+        {
+            // Anyone can send any text here, and the exceptions that the library throws for it are undocumented.
+            return null;
+        }
     }
 
-    private async ValueTask<TokenState> VerifyUnknownAsync(string text, TokenHash hash, CancellationToken cancellation)
+    /// <summary>Verifies a token. Throws only on cancellation.</summary>
+    public async ValueTask<TokenState> VerifyAsync(JsonWebToken token, TokenHash hash, CancellationToken cancellation)
     {
-        if (Read(text) is not { } token)
-        {
-            return Malformed;
-        }
-        if (!Algorithms.Contains(token.Alg))
+        if (!_algorithms.Contains(token.Alg))
         {
             return WrongAlgorithm;
+        }
+        // Before a key is looked up: the same key id may be in the key sets of several issuers.
+        if (token.Issuer != policy.Issuer.Issuer)
+        {
+            return WrongIssuer;
         }
         if (provider.Keys is null)
         {
@@ -97,24 +110,26 @@ public sealed class OidcTokenVerifier(OidcRequirements requirements, OidcProvide
         {
             return UnknownKey;
         }
-        var result = await _handler.ValidateTokenAsync(token, new TokenValidationParameters
+        var result = await Handler.ValidateTokenAsync(token, new TokenValidationParameters
         {
-            ValidIssuer = requirements.Issuer,
-            ValidAudience = requirements.Audience,
-            ValidAlgorithms = Algorithms,
+            ValidIssuer = policy.Issuer.Issuer,
+            ValidAudiences = _audiences,
+            ValidAlgorithms = _algorithms,
             IssuerSigningKeys = candidates,
             TryAllIssuerSigningKeys = true,
             ValidateIssuerSigningKey = true,
             RequireExpirationTime = true,
             RequireSignedTokens = true,
-            ClockSkew = ClockSkew,
+            ClockSkew = policy.Issuer.ClockSkew,
         });
         if (!result.IsValid)
         {
             return Explain(result.Exception);
         }
-        var state = TokenState.NewValidToken(PermissionsOf(token), token.Subject ?? "");
-        keys.Known.Add(hash, state, RememberedUntil(token));
+        // Not from the library's claims, which do not distinguish a list with one entry from a text.
+        using var payload = JsonDocument.Parse(Base64UrlEncoder.DecodeBytes(token.EncodedPayload));
+        var state = TokenState.NewValidToken(TokenClaims.Read(payload.RootElement, policy));
+        _known.Add(keys, hash, state, RememberedUntil(token));
         return state;
     }
 
@@ -123,26 +138,8 @@ public sealed class OidcTokenVerifier(OidcRequirements requirements, OidcProvide
     {
         var latest = time.GetUtcNow() + MaxRemembered;
         return token.ValidTo < latest.UtcDateTime
-            ? new DateTimeOffset(token.ValidTo, TimeSpan.Zero) + ClockSkew
+            ? new DateTimeOffset(token.ValidTo, TimeSpan.Zero) + policy.Issuer.ClockSkew
             : latest;
-    }
-
-    /// <summary>
-    /// The parts of the token, none of which can be trusted yet; null when it is malformed or needs unknown extensions.
-    /// </summary>
-    private JsonWebToken? Read(string text)
-    {
-        try
-        {
-            var token = _handler.ReadJsonWebToken(text);
-            // Extensions that must be understood (RFC 7515, 4.1.11): kedge supports none.
-            return token.TryGetHeaderValue<object>("crit", out _) || !IsAccepted(token.Typ) ? null : token;
-        }
-        catch (Exception)
-        {
-            // Anyone can send any text here, and the exceptions that the library throws for it are undocumented.
-            return null;
-        }
     }
 
     /// <summary>
@@ -164,36 +161,13 @@ public sealed class OidcTokenVerifier(OidcRequirements requirements, OidcProvide
         SecurityTokenExpiredException => TokenState.NewBadToken("the token has expired"),
         SecurityTokenNotYetValidException => TokenState.NewBadToken("the token is not valid yet"),
         SecurityTokenNoExpirationException => TokenState.NewBadToken("the token has no expiry"),
-        SecurityTokenInvalidIssuerException => TokenState.NewBadToken("the token is of another issuer"),
+        SecurityTokenInvalidIssuerException => WrongIssuer,
         SecurityTokenInvalidAudienceException => TokenState.NewBadToken("the token is for another audience"),
         SecurityTokenInvalidAlgorithmException => WrongAlgorithm,
         // The candidates were chosen by key id, so "key not found" means that none of them verifies the signature.
         SecurityTokenInvalidSignatureException => WrongSignature,
         _ => TokenState.NewBadToken("the token is not valid"),
     };
-
-    private Permissions PermissionsOf(JsonWebToken token)
-    {
-        if (requirements.PermsClaim.Length == 0)
-        {
-            return Permissions.None;
-        }
-        // Not from the library's claims, which do not distinguish a list with one entry from a text.
-        using var payload = JsonDocument.Parse(Base64UrlEncoder.DecodeBytes(token.EncodedPayload));
-        if (ClaimPath.Find(payload.RootElement, requirements.PermsClaim) is not { } claim)
-        {
-            return Permissions.None;
-        }
-        return claim.ValueKind switch
-        {
-            JsonValueKind.String => Permissions.OfText(claim.GetString()),
-            JsonValueKind.Array => Permissions.OfList(
-                from entry in claim.EnumerateArray()
-                where entry.ValueKind == JsonValueKind.String
-                select entry.GetString()!),
-            _ => Permissions.None,
-        };
-    }
 
     private async Task WaitForAsync(Task fetch, CancellationToken cancellation)
     {

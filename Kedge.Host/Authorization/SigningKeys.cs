@@ -1,33 +1,28 @@
-using Microsoft.IdentityModel.Protocols.OpenIdConnect;
 using Microsoft.IdentityModel.Tokens;
 
 namespace Kedge.Host.Authorization;
 
-/// <summary>
-/// The current keys of a provider, with the tokens that they verified: when the keys change, all tokens are verified
-/// again.
-/// </summary>
+/// <summary>The current keys of an issuer.</summary>
 public sealed class SigningKeys
 {
     private readonly AsymmetricSecurityKey[] _keys;
     private readonly HashSet<string> _identity;
 
-    private SigningKeys(AsymmetricSecurityKey[] keys, HashSet<string> identity, TokenCache known) =>
-        (_keys, _identity, Known) = (keys, identity, known);
-
-    public TokenCache Known { get; }
+    private SigningKeys(AsymmetricSecurityKey[] keys, HashSet<string> identity) =>
+        (_keys, _identity) = (keys, identity);
 
     public int Count => _keys.Length;
 
     /// <summary>
-    /// The keys of the provider's key set, without symmetric ones: those are public there, so that anyone could sign
-    /// with them.
+    /// The keys of the issuer's key set, without symmetric ones: those are public there, so that anyone could sign with
+    /// them.
     /// </summary>
-    public static SigningKeys Of(OpenIdConnectConfiguration configuration, TimeProvider time)
+    public static SigningKeys Of(IEnumerable<SecurityKey> set)
     {
-        var keys = configuration.SigningKeys.OfType<AsymmetricSecurityKey>().ToArray();
-        var identity = keys.Select(key => $"{key.KeyId} {Convert.ToHexString(key.ComputeJwkThumbprint())}").ToHashSet();
-        return new(keys, identity, new(time));
+        var keys = set.OfType<AsymmetricSecurityKey>().ToArray();
+        return new(
+            keys,
+            keys.Select(key => $"{key.KeyId} {Convert.ToHexString(key.ComputeJwkThumbprint())}").ToHashSet());
     }
 
     public bool HasSameKeys(SigningKeys other) => _identity.SetEquals(other._identity);

@@ -70,6 +70,17 @@ public sealed class ExplainCommand : ICommand
         Help = "with the server's certificates: the name that the client of the connection asks for; empty = none",
     };
 
+    private static readonly Flag<string> TokenClaims = new()
+    {
+        Name = "token-claims",
+        Group = FlagGroup.Command,
+        Type = FlagTypes.Text,
+        Default = "",
+        DefaultHelp = "none",
+        Help = "claims of the caller's token as JSON, such as {\"iss\": …, \"aud\": …}: says whether the rule and the "
+            + "flags admit it",
+    };
+
     private enum ListenerChoice
     {
         Auto,
@@ -95,6 +106,9 @@ public sealed class ExplainCommand : ICommand
             + "--kedge_config_director_config_path=director.json",
         "kedge explain POST https://grpc.example.com/package.Service/Method --grpc "
             + "--kedge_config_director_config_path=director.json",
+        "kedge explain GET https://web.example.com/ --token-claims "
+            + "'{\"iss\":\"https://id.example.com\",\"aud\":\"kedge\"}' "
+            + "--kedge_config_director_config_path=director.json",
         "kedge explain GET http://web.example.com/ --listener=plain --kedge_config_director_config_path=director.json",
         "kedge explain GET https://web.example.com/ --server_tls_cert_dirs=certs --sni=www.example.com "
             + "--kedge_config_director_config_path=director.json",
@@ -112,6 +126,7 @@ public sealed class ExplainCommand : ICommand
         Forward,
         Listening,
         From,
+        TokenClaims,
         DebugPortClient.TokenFile,
         ServerName,
         CertificateFlags.Now,
@@ -151,6 +166,11 @@ public sealed class ExplainCommand : ICommand
         {
             errors.Add($"{FlagCatalogue.DirectorConfigPath}: is missing; there are no rules to explain");
         }
+        var claims = GivenToken.Parse(flags.Get(TokenClaims), out var faulty);
+        if (faulty.Length > 0)
+        {
+            errors.Add($"--token-claims: {faulty}");
+        }
         var files = ConfigurationLoader.Load(options, out var mistakes);
         errors.AddRange(mistakes);
         if (errors.Count > 0 || request is null || files is null)
@@ -159,13 +179,14 @@ public sealed class ExplainCommand : ICommand
         }
         var withoutPool = options.Pool.Length + options.PoolPath.Length == 0;
         var configuration = Configuration.Build(files);
-        ExplainText.Write(
-            invocation,
-            configuration,
-            ExplainReport.Of(configuration, request, withoutPool, ForwardingOptions.PlainDefaultOf(flags)),
-            withoutPool,
-            flags.Get(From).Address,
-            CertificateLines(invocation, request));
+        var report = ExplainReport.Of(configuration, request, withoutPool, ForwardingOptions.PlainDefaultOf(flags));
+        List<string> connection = flags.Get(From).Address is { } from ? [.. report.CallerLines(from)] : [];
+        if (claims is { } given)
+        {
+            connection.AddRange(GivenToken.Lines(report, given, configuration, AuthorizationOptions.From(flags)));
+        }
+        connection.AddRange(CertificateLines(invocation, request));
+        ExplainText.Write(invocation, configuration, report, withoutPool, connection);
         return ExitCodes.Success;
     }
 

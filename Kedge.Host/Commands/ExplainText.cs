@@ -1,4 +1,3 @@
-using System.Net;
 using Kedge.Domain;
 
 namespace Kedge.Host.Commands;
@@ -10,24 +9,21 @@ public static class ExplainText
     /// <param name="configuration">The rules.</param>
     /// <param name="report">The explanation from the core.</param>
     /// <param name="withoutPool">Whether no backend pool was given, so that the backends are unknown.</param>
-    /// <param name="from">The address of the caller; null when none was given.</param>
-    /// <param name="certificate">What the connection is given; empty when no certificates were given.</param>
+    /// <param name="connection">What holds for the given caller and certificates; empty without them.</param>
     public static void Write(
         Invocation invocation,
         Configuration configuration,
         ExplainReport report,
         bool withoutPool,
-        IPAddress? from,
-        IReadOnlyList<string> certificate)
+        IReadOnlyList<string> connection)
     {
-        string[] lines = [.. report.VerdictLines, .. from is null ? [] : report.CallerLines(from), .. certificate];
         if (Report.IsJson(invocation))
         {
-            WriteJson(invocation, configuration, report, withoutPool, lines);
+            WriteJson(invocation, configuration, report, withoutPool, connection);
         }
         else
         {
-            WriteText(invocation, report, lines);
+            WriteText(invocation, report, connection);
         }
     }
 
@@ -35,7 +31,7 @@ public static class ExplainText
     private static string RequestOf(Invocation invocation, ExplainReport report) =>
         RequestText.renderLike(invocation.Arguments[1], report.Explanation.Request);
 
-    private static void WriteText(Invocation invocation, ExplainReport report, string[] lines)
+    private static void WriteText(Invocation invocation, ExplainReport report, IReadOnlyList<string> connection)
     {
         var (output, paint) = (invocation.Output, invocation.Paint);
         output.WriteLine(RequestOf(invocation, report));
@@ -45,7 +41,7 @@ public static class ExplainText
         }
         var colour = report.Winner is null ? (Func<string, string>)paint.Yellow : paint.Green;
         var first = true;
-        foreach (var line in lines)
+        foreach (var line in report.VerdictLines.Concat(connection))
         {
             output.WriteLine("  " + (first ? colour(line) : line));
             first = false;
@@ -53,7 +49,11 @@ public static class ExplainText
     }
 
     private static void WriteJson(
-        Invocation invocation, Configuration configuration, ExplainReport report, bool withoutPool, string[] lines)
+        Invocation invocation,
+        Configuration configuration,
+        ExplainReport report,
+        bool withoutPool,
+        IReadOnlyList<string> connection)
     {
         var explanation = report.Explanation;
         var protocol = explanation.Request.Protocol;
@@ -75,7 +75,7 @@ public static class ExplainText
                 : report.BackendKnown,
             Adhoc = adhoc is null ? null : Decision(protocol, rules, adhoc.decision),
             Rejected = explanation.Verdict.IsParametersDecide,
-            Text = lines,
+            Text = report.VerdictLines.Concat(connection),
         });
     }
 

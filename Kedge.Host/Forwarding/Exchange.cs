@@ -1,5 +1,6 @@
 using System.Globalization;
 using Kedge.Domain;
+using Kedge.Host.Authorization;
 using Kedge.Host.Backends;
 using Kedge.Host.Backends.Connections;
 using Kedge.Host.Http;
@@ -22,7 +23,7 @@ internal sealed class Exchange : HttpMessageInvoker
 
     // One delegate for all exchanges, which are their state.
     private static readonly Func<object?, FieldList?> ReadTrailers =
-        static exchange => RequestTrailers.Read(((Exchange)exchange!)._context);
+        static exchange => RequestTrailers.Read(((Exchange)exchange!)._context, ((Exchange)exchange!).Claims);
     private static readonly Action<object?> StopContent = static exchange => ((Exchange)exchange!)._content!.Stop();
     private static readonly Func<object?, int, FieldList, ValueTask> SendInformational =
         static (exchange, status, fields) => ((Exchange)exchange!).SendInformationalAsync(status, fields);
@@ -85,6 +86,9 @@ internal sealed class Exchange : HttpMessageInvoker
 
     /// <summary>What the route changes; null = nothing.</summary>
     public Filters? Filters => _destination.Filters;
+
+    /// <summary>What the endpoint gets of the tokens of callers; null = nothing.</summary>
+    public ForwardedClaims? Claims => _destination.Claims;
 
     /// <summary>What the route says about timeouts and retries; null = nothing.</summary>
     public Policies? Policies => _destination.Policies;

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Net;
+using Kedge.Host.Authorization;
 using Kedge.Host.Http;
 using Kedge.Host.Routing;
 using Kedge.Host.Telemetry;
@@ -34,6 +35,8 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
         var connection = incoming.Connection;
         var namesOthers = connection.Count > 0 && HeaderRules.NamesOthers(connection);
         var isTrusted = forwarded.IsTrusted(httpContext.Connection);
+        var claims = exchange.Claims;
+        var token = claims is null ? null : RequestToken.Of(httpContext);
         foreach (var (name, values) in incoming)
         {
             switch (HeaderRules.OfRequest(name))
@@ -54,10 +57,18 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
             {
                 continue;
             }
+            if (claims?.Drops(name, token) == true)
+            {
+                continue;
+            }
             foreach (var value in values)
             {
                 outgoing.Add(name, value ?? "");
             }
+        }
+        if (token is not null)
+        {
+            claims?.AddTo(outgoing, token);
         }
         var record = exchange.Record;
         forwarded.Add(outgoing, httpContext, record.Authority, isTrusted);

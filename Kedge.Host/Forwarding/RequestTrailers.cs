@@ -1,3 +1,4 @@
+using Kedge.Host.Authorization;
 using Kedge.Host.Http;
 using Kedge.Wire.Upstream;
 using Microsoft.AspNetCore.Http.Features;
@@ -8,7 +9,7 @@ namespace Kedge.Host.Forwarding;
 internal static class RequestTrailers
 {
     /// <summary>Those that are forwarded; null when there are none. The body must have been read to its end.</summary>
-    public static FieldList? Read(HttpContext context)
+    public static FieldList? Read(HttpContext context, ForwardedClaims? claims)
     {
         if (context.Features.Get<IHttpRequestTrailersFeature>() is not { Available: true } feature
             || feature.Trailers.Count == 0)
@@ -19,6 +20,11 @@ internal static class RequestTrailers
         foreach (var (name, values) in feature.Trailers)
         {
             if (HeaderRules.OfRequest(name) != HeaderAction.Pass || !HeaderRules.IsTrailer(name))
+            {
+                continue;
+            }
+            // What no caller may say in a header, none may say in a trailer.
+            if (claims?.Drops(name, RequestToken.Of(context)) == true)
             {
                 continue;
             }

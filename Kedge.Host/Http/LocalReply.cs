@@ -96,8 +96,15 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
     /// <summary>Closes the connection, because it is unknown where the next request on it starts.</summary>
     public static LocalReply BadFraming(string reason) => BadRequest(reason) with { EndsConnection = true };
 
-    public static LocalReply Unauthorized(string reason) =>
-        new(401, GrpcStatus.Unauthenticated, "unauthorized", reason) { Challenge = "Bearer realm=\"kedge\"" };
+    /// <param name="reason">For the caller.</param>
+    /// <param name="error">The error code of the challenge (RFC 6750, 3.1); empty = none.</param>
+    public static LocalReply Unauthorized(string reason, string error = "") =>
+        new(401, GrpcStatus.Unauthenticated, "unauthorized", reason)
+        {
+            Challenge = error.Length == 0
+                ? "Bearer realm=\"kedge\""
+                : $"Bearer realm=\"kedge\", error=\"{error}\"",
+        };
 
     public static LocalReply Forbidden(string reason) => new(403, GrpcStatus.PermissionDenied, "unauthorized", reason);
 

@@ -104,8 +104,8 @@ internal readonly ref struct LimitedRequest(
     private string? TextOf(KeyPart part) =>
         part.IsRoute ? route
         : part.IsClientSan ? context.Connection.ClientCertificate is { } own ? CertificateNames.FirstOf(own) : null
-        : part.IsTokenSubject ? TokenSubject.Of(context)
-        : TokenSubject.IssuerOf(context);
+        : part.IsTokenSubject ? RequestToken.Of(context)?.Subject
+        : RequestToken.Of(context)?.Issuer;
 
     private static bool TryAppend(string? text, ref TextBuffer texts) =>
         text is not null && TryAppend(text.AsSpan(), ref texts);

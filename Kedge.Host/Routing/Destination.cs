@@ -1,4 +1,5 @@
 using Kedge.Domain;
+using Kedge.Host.Authorization;
 using Kedge.Host.Backends;
 using Kedge.Host.Backends.Connections;
 
@@ -21,6 +22,9 @@ internal readonly record struct Destination(
 
     /// <summary>The path that the backend sees; null = that of the caller.</summary>
     public string? Path { get; init; }
+
+    /// <summary>What the endpoint gets of the tokens of callers; null = nothing.</summary>
+    public ForwardedClaims? Claims { get; init; }
 
     /// <summary>The request has ended.</summary>
     public void Leave() => Backend?.Leave();

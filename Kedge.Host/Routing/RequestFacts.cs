@@ -17,7 +17,7 @@ internal sealed class RequestFacts(HttpContext context, RequestRecord record, st
     public string? Of(HeaderVariable variable) =>
         variable.IsClientAddress ? clientAddress?.ToString()
         : variable.IsClientSan ? FirstName()
-        : variable.IsTokenSubject ? TokenSubject.Of(context)
+        : variable.IsTokenSubject ? RequestToken.Of(context)?.Subject
         : variable.IsRequestId ? record.RequestId
         : variable.IsRouteName ? record.Rule?.Info.Name
         : host;

@@ -30,12 +30,7 @@ public sealed class RequestRouter : IDisposable
     private readonly LocalReply _noRoute;
     private readonly RouteAnswer? _plainDefault;
     private readonly RateLimiter _limiter;
-    private ServingState _state = new(
-        Configuration.Empty,
-        PerProtocol.Both<Backend[]>([]),
-        PerProtocol.Both<RouteLimiter?[]>([]),
-        PerProtocol.Both<RouteSplitter?[]>([]),
-        null);
+    private ServingState _state;
 
     internal RequestRouter(
         ForwardingOptions options,
@@ -53,6 +48,13 @@ public sealed class RequestRouter : IDisposable
         _limiter = limiter;
         _telemetry = telemetry;
         _clients = new(options.TrustedProxies);
+        _state = new(
+            Configuration.Empty,
+            PerProtocol.Both<Backend[]>([]),
+            PerProtocol.Both<RouteLimiter?[]>([]),
+            PerProtocol.Both<RouteSplitter?[]>([]),
+            authorizer.Apply(Configuration.Empty),
+            previous: null);
         _noRoute = LocalReply.NoRoute with { HttpStatus = options.NoRouteStatus };
         _plainDefault = options.PlainDefault.Redirect is { Value: var redirect }
             ? RouteAnswer.Of(RouteAction.NewRedirects(redirect), new Dictionary<string, byte[]>())
@@ -83,6 +85,7 @@ public sealed class RequestRouter : IDisposable
                 _backends.Apply(configuration),
                 _limiter.Apply(configuration),
                 PerProtocol.Init(protocol => SplittersOf(configuration, protocol)),
+                _authorizer.Apply(configuration),
                 _state);
             BackendSuccession.Arrange(_state, next);
             Volatile.Write(ref _state, next);
@@ -147,7 +150,8 @@ public sealed class RequestRouter : IDisposable
             && view.Listener == Listener.Plain
             && ReferenceEquals(match.Rule?.Info.Demands, RouteDemands.None);
         // Before any other reply, so that only callers who are authorized learn what exists.
-        if (!isForEveryone && await _authorizer.AuthorizeAsync(context, match.Rule?.Info, address) is { } refusal)
+        if (!isForEveryone
+            && await _authorizer.AuthorizeAsync(context, match.Rule?.Info, state.Issuers, address) is { } refusal)
         {
             return refusal;
         }
@@ -161,7 +165,7 @@ public sealed class RequestRouter : IDisposable
         }
         return match switch
         {
-            { Adhoc: { } decision } => await ToAdhocTargetAsync(decision, view, record, context),
+            { Adhoc: { } decision } => await ToAdhocTargetAsync(decision, state, view, record, context),
             { Rule.Info: { Split: not null } split } => await ToOneBackendAsync(split, state, view, record, context),
             { Rule: { } route } => await ToBackendAsync(
                 route.Info, route.Info.BackendIndex, state, view, record, context.RequestAborted),
@@ -237,11 +241,12 @@ public sealed class RequestRouter : IDisposable
                 Filters = route.Filters,
                 Policies = route.Policies,
                 Path = path,
+                Claims = state.Issuers.Forwarded,
             });
     }
 
     private async ValueTask<RoutingResult> ToAdhocTargetAsync(
-        AdhocDecision decision, RequestView view, RequestRecord record, HttpContext context)
+        AdhocDecision decision, ServingState state, RequestView view, RequestRecord record, HttpContext context)
     {
         switch (decision)
         {
@@ -272,7 +277,10 @@ public sealed class RequestRouter : IDisposable
                     _adhocPolicy,
                     target.dnsName,
                     _adhoc.NextTicket(),
-                    Backend: null);
+                    Backend: null)
+                {
+                    Claims = state.Issuers.Forwarded,
+                };
                 if (view.IsTunnel)
                 {
                     return RoutingResult.Tunnel(destination);

@@ -1,4 +1,5 @@
 using Kedge.Domain;
+using Kedge.Host.Authorization;
 using Kedge.Host.Backends;
 using Kedge.Host.Http;
 using Kedge.Host.RateLimits;
@@ -14,12 +15,14 @@ namespace Kedge.Host.Routing;
 /// <param name="backends">Its backends, in its order.</param>
 /// <param name="limits">The rate limits of each route, in the order of the routes; null for a route without.</param>
 /// <param name="splitters">What chooses among the backends of each route, likewise; null for one or none.</param>
+/// <param name="issuers">The issuers whose tokens its routes accept.</param>
 /// <param name="previous">The state that it replaces, whose hits are kept; null for the first.</param>
 internal sealed class ServingState(
     Configuration configuration,
     PerProtocol<Backend[]> backends,
     PerProtocol<RouteLimiter?[]> limits,
     PerProtocol<RouteSplitter?[]> splitters,
+    ActiveIssuers issuers,
     ServingState? previous)
 {
     private readonly HttpRouteTable _httpTable = configuration.HttpRouteTable;
@@ -38,6 +41,8 @@ internal sealed class ServingState(
     public PerProtocol<RouteLimiter?[]> Limits => limits;
 
     public PerProtocol<RouteSplitter?[]> Splitters => splitters;
+
+    public ActiveIssuers Issuers => issuers;
 
     /// <summary>What each route answers itself, in the order of the routes; null for one that forwards.</summary>
     public PerProtocol<RouteAnswer?[]> Answers { get; } = PerProtocol.Init(

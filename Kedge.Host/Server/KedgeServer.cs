@@ -72,7 +72,7 @@ public sealed class KedgeServer : IAsyncDisposable
         _metrics = MetricsExport.Create(_options is { HttpPort: not 0, MetricsPath.Length: > 0 });
         _traces = Tracing.Export(options.Tracing.TracesPerSecond);
 
-        _authorizer = Authorizer.Create(options.Authorization, loggers);
+        _authorizer = new(options.Authorization, loggers);
         _cluster = new(options.Kubernetes, loggers);
         _nameServers = new(options.Forwarding.DnsNameservers);
         _limiter = new(new ForwardedHeaders(options.Forwarding).ClientAddressOf);
@@ -112,6 +112,7 @@ public sealed class KedgeServer : IAsyncDisposable
 
         ServerMetrics.Register(_telemetry, _router, store, certificates, logging);
         LimitMetrics.Register(_telemetry.Meter, _limiter);
+        IssuerMetrics.Register(_telemetry.Meter, _authorizer);
         ClusterMetrics.Register(_telemetry.Meter, _cluster, _discovery);
 
         if (_options.HasProxy)

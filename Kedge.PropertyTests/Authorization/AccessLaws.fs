@@ -1,6 +1,7 @@
 module Kedge.PropertyTests.AccessLaws
 
 open System
+open System.Collections.Generic
 open System.Net
 open Expecto
 open FsCheck
@@ -50,6 +51,24 @@ let private addresses =
     ]
     |> List.map IPAddress.Parse
 
+/// Issuers that a rule names, mostly none.
+let private issuerNames =
+    Gen.frequency
+        [
+            5, Gen.constant []
+            1, Gen.elements [ [ "default" ]; [ "staff" ]; [ "staff"; "default" ]; [ "staff"; "partners" ] ]
+        ]
+
+let private claims: Gen<Map<string, string list>> =
+    Gen.frequency
+        [
+            5, Gen.constant Map.empty
+            1, Gen.elements [ Map [ "tenant", [ "a" ] ]; Map [ "tenant", [ "b"; "a" ]; "team", [ "x" ] ] ]
+        ]
+
+/// A valid token of the issuer that the flags set up.
+let private tokenWith (granted: string list) = ValidToken(VerifiedToken(Permissions.OfList granted, "ann"))
+
 /// The server's demands as they are in the flags.
 type private Server =
     {
@@ -97,6 +116,8 @@ let private rule: Gen<Decoded.Authorization> =
         let! sans = sans
         let! allowed = networks
         let! denied = networks
+        let! issuers = issuerNames
+        let! claims = claims
         let! anonymous = Gen.frequency [ 3, Gen.constant false; 1, Gen.constant true ]
 
         return
@@ -106,6 +127,8 @@ let private rule: Gen<Decoded.Authorization> =
                 ClientCertSans = sans
                 ClientNetworks = allowed
                 DeniedClientNetworks = denied
+                TokenIssuers = issuers
+                Claims = claims
                 Anonymous = anonymous
             }
     }
@@ -117,6 +140,8 @@ let private bare: Decoded.Authorization =
         ClientCertSans = []
         ClientNetworks = []
         DeniedClientNetworks = []
+        TokenIssuers = []
+        Claims = Map.empty
         Anonymous = false
     }
 
@@ -136,8 +161,31 @@ let private token =
             1, Gen.constant (UnverifiableToken "no keys yet")
             1, Gen.constant StaticToken
             8,
-            perms
-            |> Gen.map (fun granted -> ValidToken(Permissions.OfList("read" :: granted), "ann"))
+            gen {
+                let! granted = perms
+
+                let! issuer =
+                    Gen.frequency [ 3, Gen.constant "default"; 1, Gen.elements [ "staff"; "others" ] ]
+
+                let! claims =
+                    Gen.elements
+                        [
+                            []
+                            [ "tenant", [| "a" |]; "team", [| "x" |] ]
+                            [ "tenant", [| "c"; "b" |] ]
+                            [ "team", [| "x" |] ]
+                        ]
+
+                return
+                    ValidToken(
+                        VerifiedToken.Of(
+                            issuer,
+                            Permissions.OfList("read" :: granted),
+                            "ann",
+                            claims |> Seq.map KeyValuePair.Create
+                        )
+                    )
+            }
         ]
 
 let private caller =
@@ -157,6 +205,13 @@ let private case = Gen.zip3 server route caller
 
 let private decide server route caller = Access.Decide(demandsOf server, RouteDemands.Of route, caller)
 
+/// Whether tokens of this issuer count.
+let private accepts (rule: Decoded.Authorization) issuer =
+    if rule.TokenIssuers.IsEmpty then
+        issuer = "default"
+    else
+        List.contains issuer rule.TokenIssuers
+
 /// The rule of the documentation, in sets.
 let private mayPass server (route: Decoded.Authorization option) (caller: Caller) =
     let rule = defaultArg route bare
@@ -167,6 +222,8 @@ let private mayPass server (route: Decoded.Authorization option) (caller: Caller
         + rule.ClientCertSans.Length
         + rule.ClientNetworks.Length
         + rule.DeniedClientNetworks.Length
+        + rule.TokenIssuers.Length
+        + rule.Claims.Count
             >
             0
 
@@ -197,14 +254,21 @@ let private mayPass server (route: Decoded.Authorization option) (caller: Caller
 
     let granted =
         match caller.Token with
-        | ValidToken(permissions, _) -> Some(Set.ofSeq permissions.Names)
-        | StaticToken -> Some Set.empty
+        | ValidToken token when accepts rule token.Issuer -> Some(Set.ofSeq token.Permissions.Names)
+        | StaticToken when accepts rule "default" -> Some Set.empty
         | _ -> None
 
     let all wanted =
         wanted |> List.forall (fun perm -> granted |> Option.exists (Set.contains perm))
 
     let any wanted = wanted = [] || wanted |> List.exists (fun perm -> all [ perm ])
+
+    let hasClaims =
+        rule.Claims
+        |> Map.forall (fun claim values ->
+            match caller.Token with
+            | ValidToken token -> token.Claim claim |> Array.exists (fun value -> List.contains value values)
+            | _ -> false)
 
     let names =
         match caller.Certificate with
@@ -214,6 +278,8 @@ let private mayPass server (route: Decoded.Authorization option) (caller: Caller
     (rule.Anonymous && not demands)
     || (isAtPlace
         && (not server.Token || granted.IsSome)
+        && (rule.TokenIssuers.IsEmpty && rule.Claims.IsEmpty || granted.IsSome)
+        && hasClaims
         && (server.Required = "" || all [ server.Required ])
         && any server.Whitelist
         && all rule.AllPerms
@@ -241,6 +307,15 @@ let private harder =
         (fun _ (s, r) -> s, { r with Anonymous = false })
         (fun _ (s, r) ->
             s,
+            set
+                (fun (r: Decoded.Authorization) -> not (r.Claims.ContainsKey "tenant"))
+                (fun (r: Decoded.Authorization) ->
+                    { r with
+                        Claims = r.Claims.Add("tenant", [ "a"; "c" ])
+                    })
+                r)
+        (fun _ (s, r) ->
+            s,
             { r with
                 DeniedClientNetworks = "10.1.0.0/16" :: r.DeniedClientNetworks
             })
@@ -253,12 +328,13 @@ let private harder =
                         ClientNetworks = [ "10.0.0.0/8" ]
                     })
                 r)
-        (fun _ (s, r) -> { s with Token = true }, r)
-        (fun perm (s, r) -> set (fun s -> s.Required = "") (fun s -> { s with Token = true; Required = perm }) s, r)
+        (fun _ (s: Server, r) -> { s with Token = true }, r)
+        (fun perm (s, r) ->
+            set (fun s -> s.Required = "") (fun (s: Server) -> { s with Token = true; Required = perm }) s, r)
         (fun perm (s, r) ->
             set
                 (fun s -> s.Whitelist = [])
-                (fun s ->
+                (fun (s: Server) ->
                     { s with
                         Token = true
                         Whitelist = [ perm ]
@@ -321,10 +397,9 @@ let tests =
                     let allowed token =
                         (decide server route (Caller(token, [| DnsSan "a.example" |], addresses.Head))).IsAllowed
 
-                    let few = allowed (ValidToken(Permissions.OfList granted, "ann"))
+                    let few = allowed (tokenWith granted)
 
-                    let more =
-                        allowed (ValidToken(Permissions.OfList [ "read"; "write"; "admin" ], "ann"))
+                    let more = allowed (tokenWith [ "read"; "write"; "admin" ])
 
                     seen.When("allowed only with more", more && not few)
                     Expect.isTrue (more || not few) "monotonic"
@@ -373,13 +448,18 @@ let tests =
             Law.test
                 "each refusal is of its kind"
                 500
-                [ "401", 25; "403", 100; "503", 15 ]
+                [ "401", 25; "another issuer", 15; "403", 100; "503", 15 ]
                 (Arb.fromGen case)
                 (fun seen (server, route, caller) ->
                     let matters = Access.TokenMatters(demandsOf server, RouteDemands.Of route)
+                    let accepts = accepts (defaultArg route bare)
 
                     match decide server route caller, caller.Token with
                     | Allowed, _ -> ()
+                    | Unauthenticated _, ValidToken token ->
+                        seen.When("another issuer", true)
+                        Expect.isFalse (accepts token.Issuer) "only when its issuer is not accepted"
+                    | Unauthenticated _, StaticToken -> Expect.isFalse (accepts "default") "likewise"
                     | Unauthenticated _, (NoToken | BadToken _) ->
                         seen.When("401", true)
                         Expect.isTrue matters "only when a token is needed"
@@ -393,6 +473,10 @@ let tests =
                         // The address is the first thing that is looked at.
                         if matters && Access.AdmitsAddress(RouteDemands.Of route, caller.Address) then
                             Expect.isTrue (token = StaticToken || token.IsValidToken) "only for a known caller"
+
+                            match token with
+                            | ValidToken token -> Expect.isTrue (accepts token.Issuer) "of an accepted issuer"
+                            | _ -> ()
                     | decision, token -> failtest $"{decision} for {token}")
 
             testCase "an anonymous rule that also demands something is not anonymous" (fun () ->
@@ -426,13 +510,25 @@ let tests =
                 let rule =
                     { bare with
                         AnyPerms = [ "admin"; "write" ]
+                        TokenIssuers = [ "partners"; "staff" ]
+                        Claims = Map [ "tenant", [ "b"; "a" ] ]
                         ClientCertSans = [ "b.example"; "*.example" ]
                     }
 
                 let route = RouteDemands.Of(Some rule)
 
                 let caller =
-                    Caller(ValidToken(Permissions.OfText "read write", "ann"), [| UriSan "x:y"; DnsSan "a.example" |])
+                    Caller(
+                        ValidToken(
+                            VerifiedToken.Of(
+                                "staff",
+                                Permissions.OfText "read write",
+                                "ann",
+                                [ KeyValuePair("tenant", [| "a" |]) ]
+                            )
+                        ),
+                        [| UriSan "x:y"; DnsSan "a.example" |]
+                    )
 
                 let mutable allowed = Access.Decide(server, route, caller).IsAllowed
                 let before = GC.GetAllocatedBytesForCurrentThread()

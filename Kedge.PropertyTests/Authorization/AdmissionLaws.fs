@@ -35,6 +35,8 @@ let private demands: Gen<Decoded.Authorization option> =
                 ClientCertSans = sans
                 ClientNetworks = networks
                 DeniedClientNetworks = denied
+                TokenIssuers = []
+                Claims = Map.empty
                 Anonymous = false
             }
 
@@ -49,6 +51,8 @@ let private demands: Gen<Decoded.Authorization option> =
                         ClientCertSans = []
                         ClientNetworks = []
                         DeniedClientNetworks = []
+                        TokenIssuers = []
+                        Claims = Map.empty
                         Anonymous = true
                     }
             | _ -> Some full
@@ -93,6 +97,8 @@ let private universe: WitnessCaller list =
                             {
                                 MeetsFlags = meetsFlags
                                 Permissions = permissions
+                                Token = None
+                                Claims = Map.empty
                                 Certificate = certificate
                                 Address = Some(IPAddress.Parse address)
                             }

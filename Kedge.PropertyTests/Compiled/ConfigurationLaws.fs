@@ -176,6 +176,7 @@ let tests =
                                 AdhocRules = PerProtocol.Both []
                                 RateLimits = []
                                 RateLimitHeaders = false
+                                TokenIssuers = []
                             }
                     )
 

@@ -77,6 +77,8 @@ module ConfigGenerators =
             let! sans = anyTexts
             let! networks = anyTexts
             let! denied = anyTexts
+            let! issuers = anyTexts
+            let! claims = few (Gen.zip anyText anyTexts) |> Gen.map Map.ofList
             let! anonymous = anyFlag
 
             return
@@ -86,6 +88,8 @@ module ConfigGenerators =
                     ClientCertSans = sans
                     ClientNetworks = networks
                     DeniedClientNetworks = denied
+                    TokenIssuers = issuers
+                    Claims = claims
                     Anonymous = anonymous
                 }
         }
@@ -412,6 +416,35 @@ module ConfigGenerators =
                 : RateLimit)
         }
 
+    let private anyTokenIssuer =
+        gen {
+            let! name = anyText
+            let! issuer = anyText
+            let! keys = anyText
+            let! audiences = anyTexts
+            let! header = Gen.elements (Enum.GetValues<TokenHeader>())
+            let! perms = anyText
+            let! algorithms = anyTexts
+            let! skew = anyDuration
+            let! forward = Gen.elements (Enum.GetValues<TokenForwarding>())
+            let! claims = anyMap
+
+            return
+                ({
+                    Name = name
+                    Issuer = issuer
+                    JwksUri = keys
+                    Audiences = audiences
+                    Header = header
+                    PermsClaim = perms
+                    Algorithms = algorithms
+                    ClockSkew = skew
+                    Forward = forward
+                    ForwardClaims = claims
+                }
+                : TokenIssuer)
+        }
+
     let anyDirector =
         gen {
             let! grpcRoutes = few anyGrpcRoute
@@ -420,6 +453,7 @@ module ConfigGenerators =
             let! httpRules = few anyAdhocRule
             let! rateLimits = few anyRateLimit
             let! rateLimitHeaders = anyFlag
+            let! tokenIssuers = few anyTokenIssuer
 
             return
                 {
@@ -428,6 +462,7 @@ module ConfigGenerators =
                     AdhocRules = { Http = httpRules; Grpc = grpcRules }
                     RateLimits = rateLimits
                     RateLimitHeaders = rateLimitHeaders
+                    TokenIssuers = tokenIssuers
                 }
         }
 
@@ -710,6 +745,7 @@ module ConfigGenerators =
                     AdhocRules = PerProtocol.Both []
                     RateLimits = []
                     RateLimitHeaders = false
+                    TokenIssuers = []
                 }
         }
 

@@ -19,6 +19,7 @@ let emptyDirector: Decoded.Director =
         AdhocRules = PerProtocol.Both []
         RateLimits = []
         RateLimitHeaders = false
+        TokenIssuers = []
     }
 
 /// The only `tls_server_configs` entry that an annotation may name.

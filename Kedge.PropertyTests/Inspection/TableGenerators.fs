@@ -70,6 +70,8 @@ let private demands: Gen<Decoded.Authorization option> =
                         ClientCertSans = []
                         ClientNetworks = []
                         DeniedClientNetworks = []
+                        TokenIssuers = []
+                        Claims = Map.empty
                         Anonymous = false
                     }
             )
@@ -164,6 +166,7 @@ let httpRoute: Gen<HttpRoute> =
                         Filters = Filters.None
                         Policies = Policies.None
                         Demands = demands
+                        Issuers = []
                         Limits = RouteLimits.None
                     }
             }
@@ -211,6 +214,7 @@ let grpcRoute: Gen<GrpcRoute> =
                         Filters = Filters.None
                         Policies = Policies.None
                         Demands = demands
+                        Issuers = []
                         Limits = RouteLimits.None
                     }
             }
@@ -273,6 +277,7 @@ let conditionsRoute: Gen<HttpRoute> =
                         Filters = Filters.None
                         Policies = Policies.None
                         Demands = demands
+                        Issuers = []
                         Limits = RouteLimits.None
                     }
             }

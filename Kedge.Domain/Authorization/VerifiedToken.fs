@@ -1,0 +1,36 @@
+namespace Kedge.Domain
+
+open System.Collections.Frozen
+open System.Collections.Generic
+
+/// What is kept of a token after its signature, issuer, audience and times have been verified.
+[<Sealed>]
+type VerifiedToken
+    (issuer: string, permissions: Permissions, subject: string, claims: FrozenDictionary<string, string array>) =
+
+    /// A token of the issuer that the flags set up, of which no claims are kept.
+    new(permissions: Permissions, subject: string) =
+        VerifiedToken(TokenIssuer.DefaultName, permissions, subject, FrozenDictionary.Empty)
+
+    /// The name of the issuer.
+    member _.Issuer = issuer
+    member _.Permissions = permissions
+    /// Whom it was issued to; empty when it does not say.
+    member _.Subject = subject
+
+    /// The values of a claim: several when the claim is a list. Empty when the token does not have it, or when nothing
+    /// in the configuration asks for it.
+    member _.Claim(name: string) : string array =
+        match claims.TryGetValue name with
+        | true, values -> values
+        | _ -> [||]
+
+    /// The same token with these claims.
+    static member Of
+        (
+            issuer: string,
+            permissions: Permissions,
+            subject: string,
+            claims: IEnumerable<KeyValuePair<string, string array>>
+        ) =
+        VerifiedToken(issuer, permissions, subject, claims.ToFrozenDictionary())
