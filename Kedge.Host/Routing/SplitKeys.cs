@@ -42,7 +42,7 @@ internal sealed class SplitKeys
             case { IsClientAddress: true }:
                 return TryHash(clients.Of(context), out hash);
             case { IsTokenSubject: true }:
-                return TryHash(TokenSubject.Of(context), out hash);
+                return TryHash(RequestToken.Of(context)?.Subject, out hash);
             default:
                 return TryHash(
                     context.Connection.ClientCertificate is { } own ? CertificateNames.FirstOf(own) : null, out hash);
