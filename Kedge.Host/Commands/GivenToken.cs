@@ -8,7 +8,7 @@ namespace Kedge.Host.Commands;
 /// <summary>The claims of a token that <c>kedge explain</c> is given. Nothing is verified.</summary>
 internal static class GivenToken
 {
-    /// <summary>The claims; null when none are given, or when the text is no object.</summary>
+    /// <summary>The claims; null when none are given, or when the text is not an object.</summary>
     public static JsonElement? Parse(string text, out string problem)
     {
         problem = "";
