@@ -49,6 +49,7 @@ public sealed class ServeCommand : ICommand
         {
             return invocation.Refuse(made is null ? errors : [made, .. errors]);
         }
+        files.Configuration.Include(configuration.Bodies);
 
         using var logging = new LogOutput(options.Logging, ships: true);
         var logger = logging.Loggers.CreateLogger<ServeCommand>();

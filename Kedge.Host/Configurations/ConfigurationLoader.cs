@@ -11,9 +11,13 @@ namespace Kedge.Host.Configurations;
 public static class ConfigurationLoader
 {
     /// <summary>The validated content of both files, or null and a line for each error.</summary>
-    public static LoadedFiles? Load(ConfigurationOptions options, out IReadOnlyList<string> errors)
+    /// <param name="options">Where the files are.</param>
+    /// <param name="errors">A line for each error.</param>
+    /// <param name="named">Gets each further file that the two name, whether it can be read or not.</param>
+    public static LoadedFiles? Load(
+        ConfigurationOptions options, out IReadOnlyList<string> errors, Action<string>? named = null)
     {
-        var files = Load(options, out var unreadable, out var problems);
+        var files = Load(options, out var unreadable, out var problems, named);
         errors = [.. unreadable, .. problems.Select(ConfigErrorModule.describe)];
         return files;
     }
@@ -23,7 +27,10 @@ public static class ConfigurationLoader
     /// others.
     /// </summary>
     public static LoadedFiles? Load(
-        ConfigurationOptions options, out IReadOnlyList<string> unreadable, out IReadOnlyList<ConfigError> errors)
+        ConfigurationOptions options,
+        out IReadOnlyList<string> unreadable,
+        out IReadOnlyList<ConfigError> errors,
+        Action<string>? named = null)
     {
         var problems = new List<string>();
         var director = Text(
@@ -37,7 +44,11 @@ public static class ConfigurationLoader
         var loaded = LoadedFiles.Load(director.Name, director.Content, pool.Name, pool.Content);
         if (loaded.Value is { } files)
         {
-            loaded = files.ReadBodies(Body);
+            loaded = files.ReadBodies(path =>
+            {
+                named?.Invoke(path);
+                return Body(path);
+            });
         }
         unreadable = problems;
         errors = loaded.Problems;

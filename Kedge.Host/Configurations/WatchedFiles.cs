@@ -16,12 +16,12 @@ public sealed class WatchedFiles
     private static readonly TimeSpan SettlingTime = TimeSpan.FromMilliseconds(150);
 
     private readonly Func<IReadOnlyList<string>> _find;
+    private IReadOnlyList<string> _named = [];
 
     public WatchedFiles(IEnumerable<string> paths)
     {
         string[] files = [.. paths.Where(path => path.Length > 0)];
         _find = () => files;
-        IsEmpty = files.Length == 0;
         Seen = Fingerprint();
     }
 
@@ -51,13 +51,26 @@ public sealed class WatchedFiles
             ]);
 
     /// <summary>Whether there is nothing to watch.</summary>
-    public bool IsEmpty { get; }
+    public bool IsEmpty => _find().Count == 0 && _named.Count == 0;
 
     /// <summary>A fingerprint of the content that was read last; at first, of the content at construction.</summary>
     public string Seen { get; private set; }
 
     /// <summary>Whether the content differs from what was read last.</summary>
     public bool HaveChanged => !IsEmpty && Fingerprint() != Seen;
+
+    /// <summary>
+    /// Watches files that the others name as well. They have just been read together with the others, which had the
+    /// content that was seen last.
+    /// </summary>
+    public void Include(IReadOnlyDictionary<string, byte[]> named)
+    {
+        _named = [.. named.Keys];
+        Seen = string.Join('|', [Seen, .. named.Select(file => Fingerprint(file.Key, file.Value))]);
+    }
+
+    /// <summary>Watches files that the others name, instead of those that they named before.</summary>
+    public void Include(IReadOnlyList<string> named) => _named = named;
 
     /// <summary>
     /// Reads the files, again and again until they no longer change. The result comes from one state of all files,
@@ -79,15 +92,18 @@ public sealed class WatchedFiles
         }
     }
 
-    private string Fingerprint() => string.Join('|', _find().Select(static path =>
+    private string Fingerprint() => string.Join('|', _find().Concat(_named).Select(static path =>
     {
         try
         {
-            return path + Convert.ToHexString(SHA256.HashData(SmallFile.Read(path)));
+            return Fingerprint(path, SmallFile.Read(path));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             return e.GetType().Name + e.Message;
         }
     }));
+
+    private static string Fingerprint(string path, byte[] content) =>
+        path + Convert.ToHexString(SHA256.HashData(content));
 }

@@ -4,11 +4,21 @@ using Kedge.Host.Flags;
 
 namespace Kedge.Host.Server;
 
-/// <summary>Reloads the two configuration files.</summary>
-public sealed class ConfigurationReload(ConfigurationOptions options, ConfigurationStore store)
+/// <summary>Reloads the two configuration files, and those that they name.</summary>
+public sealed class ConfigurationReload(ConfigurationOptions options, WatchedFiles watched, ConfigurationStore store)
     : IReloadable<LoadedFiles>
 {
-    public LoadedFiles? Load(out IReadOnlyList<string> errors) => ConfigurationLoader.Load(options, out errors);
+    public LoadedFiles? Load(out IReadOnlyList<string> errors)
+    {
+        var named = new List<string>();
+        var files = ConfigurationLoader.Load(options, out errors, named.Add);
+        // A configuration that cannot be read names nothing: the files of the active one stay interesting.
+        if (files is not null || named.Count > 0)
+        {
+            watched.Include([.. named.Distinct()]);
+        }
+        return files;
+    }
 
     public void Replace(LoadedFiles value, string source) => store.SetFiles(value, source);
 

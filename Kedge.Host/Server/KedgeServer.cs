@@ -90,7 +90,10 @@ public sealed class KedgeServer : IAsyncDisposable
         _discovery = Discover(options.Discovery, store, loggers);
         var reloadLog = loggers.CreateLogger("kedge.reload");
         _configurationReload = new(
-            "configuration", watched.Configuration, new ConfigurationReload(options.Configuration, store), reloadLog);
+            "configuration",
+            watched.Configuration,
+            new ConfigurationReload(options.Configuration, watched.Configuration, store),
+            reloadLog);
         _certificateReload = certificates is null
             ? null
             : new(
