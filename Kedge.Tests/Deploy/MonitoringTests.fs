@@ -135,14 +135,14 @@ let exposed =
             let! _ = Stage.get client "https://divided.example/" []
             let mutable samples = []
 
-            // The watches have a last event when they have heard of one.
+            // The watches have a last event when they have heard of one, and keys an age when they are fetched.
             do!
                 eventually "an event of a watch" (fun () ->
                     api.Play [ Bookmark ]
                     samples <- (DebugPort.samples kedge).Result
 
-                    samples
-                    |> List.exists (fun s -> s.Name = "kedge_watch_last_event_timestamp_seconds"))
+                    [ "kedge_watch_last_event_timestamp_seconds"; "kedge_issuer_keys_age_seconds" ]
+                    |> List.forall (fun name -> samples |> List.exists (fun s -> s.Name = name)))
 
             return
                 samples

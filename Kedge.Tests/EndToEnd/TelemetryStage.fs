@@ -5,12 +5,16 @@ module Kedge.Tests.EndToEnd.TelemetryStage
 open System.Threading.Tasks
 open Expecto
 open Grpc.Core
+open Kedge.Tests.Authorization
 open Kedge.Tests.EndToEnd.Stage
 open Kedge.Tests.Harness
 open Kedge.Tests.Peers
 
-let private director =
-    """{ "http": { "routes": [ { "name": "good", "backend_name": "well", "host_matcher": "well.example",
+/// Its keys are fetched, and have an age then.
+let private issuer = Shared.make (fun () -> new Issuer())
+
+let private director () =
+    $$"""{ "http": { "routes": [ { "name": "good", "backend_name": "well", "host_matcher": "well.example",
                                  "rate_limits": ["plenty"] },
                                 { "backend_name": "dead", "host_matcher": "dead.example" },
                                 { "backend_name": "busy", "host_matcher": "busy.example",
@@ -18,7 +22,8 @@ let private director =
                                 { "name": "divided", "backends": [ { "name": "well" } ], "host_matcher": "divided.example",
                                   "split_by": { "cookie": "session" } } ] },
          "grpc": { "routes": [ { "backend_name": "calls", "authority_host_matcher": "calls.example" } ] },
-         "rate_limits": [ { "name": "plenty", "limit": 1000, "key": ["client_address"] } ] }"""
+         "rate_limits": [ { "name": "plenty", "limit": 1000, "key": ["client_address"] } ],
+         "token_issuers": [ { "name": "staff", "issuer": "{{issuer.Value.Name}}", "audiences": ["kedge"] } ] }"""
 
 let private pool (http: HttpPeer) (grpc: GrpcPeer) =
     $$"""{ "http": { "backends": [ {{Json.backend "well" http.Port}}, {{Json.backend "dead" (Ports.free ())}},
@@ -34,7 +39,7 @@ let start flags environment =
         let! kedge =
             Kedge.Start
                 { Kedge.Defaults with
-                    Director = director
+                    Director = director ()
                     BackendPool = pool http grpc
                     Flags = flags
                     Environment = environment
