@@ -532,9 +532,7 @@ let tests =
                     use files = new Scratch()
 
                     let director (file: string) =
-                        Json.director
-                            [ $$"""{ "respond": { "status": 200, "body_file": {{Json.value file}} } }""" ]
-                            []
+                        Json.director [ $$"""{ "respond": { "status": 200, "body_file": {{Json.value file}} } }""" ] []
 
                     let first = files.Write("first", "one")
                     use! kedge = Kedge.Start(director first, Json.pool [] [], [])
