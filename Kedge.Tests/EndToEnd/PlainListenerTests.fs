@@ -527,6 +527,30 @@ let tests =
                     Expect.stringContains changed "-> respond 503" "the answer is part of the outcome"
                 })
 
+            case "a change of a body file alone is taken over, also when the file appears after a rejection" (fun () ->
+                task {
+                    use files = new Scratch()
+
+                    let director (file: string) =
+                        Json.director [ $$"""{ "respond": { "status": 200, "body_file": {{Json.value file}} } }""" ] []
+
+                    let first = files.Write("first", "one")
+                    use! kedge = Kedge.Start(director first, Json.pool [] [], [])
+                    use client = Clients.http2 kedge.HttpsPort None
+                    let body () = client.GetStringAsync "https://any.example/"
+                    do! soon patience "the body at the start" body (fun text -> text = "one")
+                    files.Write("first", "two") |> ignore
+                    do! soon patience "the changed body" body (fun text -> text = "two")
+                    // Rejected: the file does not exist yet.
+                    let later = files.File "later"
+                    IO.File.WriteAllText(kedge.DirectorFile, director later)
+                    do! eventually "the rejection" (fun () -> kedge.Program.Output.Contains "no such file")
+                    let! still = body ()
+                    Expect.equal still "two" "the previous configuration stays active"
+                    files.Write("later", "three") |> ignore
+                    do! soon patience "the body that has appeared" body (fun text -> text = "three")
+                })
+
             case "a body file that is not there, or too long, is an error with its place" (fun () ->
                 task {
                     use scratch = new Scratch()
