@@ -130,7 +130,7 @@ module internal SplitDiff =
 
             let reason =
                 if hasOtherSalt && before.Name = "" && after.Name = "" then
-                    ": a route without a name draws anew when its conditions change"
+                    ": a route without a name draws again when its conditions change"
                 elif hasOtherSalt then
                     ": the route has another name"
                 elif isOtherKey then

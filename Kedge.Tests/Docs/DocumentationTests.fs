@@ -72,7 +72,12 @@ let examples =
         let json = ReadOnlyMemory(Encoding.UTF8.GetBytes text)
         let file = block.Place
 
-        if text.Contains "\"backends\"" || text.Contains "tls_server_configs" then
+        // Routes may have backends, too.
+        let isPool =
+            not (text.Contains "\"routes\"")
+            && (text.Contains "\"backends\"" || text.Contains "tls_server_configs")
+
+        if isPool then
             ConfigFile.loadBackendPool file json |> Result.map ignore
         else
             ConfigFile.loadDirector file json |> Result.map ignore
@@ -91,7 +96,7 @@ let examples =
                 let reference = File.ReadAllText(SourceTree.path "docs/configuration.md")
 
                 let fields =
-                    [ "DirectorJson.fs"; "ActionJson.fs"; "BackendPoolJson.fs" ]
+                    [ "DirectorJson.fs"; "ActionJson.fs"; "SplitJson.fs"; "BackendPoolJson.fs" ]
                     |> List.collect (fun file ->
                         let source = File.ReadAllText(SourceTree.path $"Kedge.Domain/Decoding/{file}")
 
