@@ -367,7 +367,13 @@ let private commands =
                 let pool' = write scratch "pool.json" (Json.pool [ Json.backend "shop" 80 ] [])
 
                 let! code, output, _ =
-                    run [ "check"; "--output=json"; InspectionStage.director path; InspectionStage.pool pool' ]
+                    run
+                        [
+                            "check"
+                            "--output=json"
+                            InspectionStage.director path
+                            InspectionStage.pool pool'
+                        ]
 
                 Expect.equal code 1 "an error"
 
