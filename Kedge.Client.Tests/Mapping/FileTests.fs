@@ -171,13 +171,13 @@ let tests =
                 """{ "name": "a", "oidc": { "provider": "http://issuer.example", "client_id": "x" } }"""
                 [ "must be an https:// URL" ]
             wrongSource
-                """{ "name": "a", "oidc": { "provider": "https://i.example", "login_callback_path": "x", "listen": [ "0.0.0.0:80" ], "extra_params": { "state": "1" }, "store": "keyring" } }"""
+                """{ "name": "a", "oidc": { "provider": "https://i.example", "login_callback_path": "x", "listen": [ "0.0.0.0:80" ], "extra_params": { "state": "1" }, "store": "vault" } }"""
                 [
                     "client_id is required"
                     "must be empty, or begin with /"
                     "must be a loopback address"
                     "is set by winch itself"
-                    "must be one of file, memory"
+                    "must be one of auto, keyring, file, memory"
                 ]
             wrongSource
                 """{ "name": "a", "kube": {} }, { "name": "a", "exec": {} }"""
