@@ -177,7 +177,7 @@ let tests =
                     "must be empty, or begin with /"
                     "must be a loopback address"
                     "is set by winch itself"
-                    "must be one of auto, keyring, file, memory"
+                    "must be one of auto, file, memory, keyring"
                 ]
             wrongSource
                 """{ "name": "a", "kube": {} }, { "name": "a", "exec": {} }"""
