@@ -110,8 +110,11 @@ type CertificateFindings private () =
             | Some fallback -> $"it gets the default one, {fallback.Source}"
             | None -> "it gets the default one"
 
+        // With one certificate for the whole process, callers reach internal names through its name on purpose.
+        let hasNamed = certificates.IsStrict || not (Seq.isEmpty certificates.Named)
+
         let severity =
-            if certificates.IsComplete then
+            if certificates.IsComplete && hasNamed then
                 Severity.Warning
             else
                 Severity.Info
