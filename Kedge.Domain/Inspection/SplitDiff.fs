@@ -32,19 +32,19 @@ module internal SplitDiff =
             | Http request ->
                 Http
                     { request with
-                        Headers = request.Headers @ [ name, value ]
+                        Headers = request.Headers @ [ (name, value) ]
                     }
             | Grpc call ->
                 Grpc
                     { call with
-                        Metadata = call.Metadata @ [ name, value ]
+                        Metadata = call.Metadata @ [ (name, value) ]
                     }
 
         match key, request with
         | SplitKey.Header name, _ -> struct (header name text, "")
         | SplitKey.Cookie name, _ -> struct (header "cookie" $"{name}={text}", "")
         | SplitKey.Query name, Http request ->
-            let parameter = QueryText.render [ name, text ]
+            let parameter = QueryText.render [ (name, text) ]
 
             let query =
                 if request.Query = "" then
