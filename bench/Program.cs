@@ -9,9 +9,25 @@ return args switch
     ["bare", var tls, var grpcTls, var http, var grpc, var certificate, var key] =>
         await BareForwarder.RunAsync(
             Ports.Parse(tls), Ports.Parse(grpcTls), Ports.Parse(http), Ports.Parse(grpc), certificate, key),
-    ["run", .. var options] => await Run.MainAsync(RunOptions.Parse(options)),
+    ["run", "--help"] => Usage(),
+    ["run", .. var options] => await RunAsync(options),
     _ => Usage(),
 };
+
+static async Task<int> RunAsync(string[] words)
+{
+    RunOptions options;
+    try
+    {
+        options = RunOptions.Parse(words);
+    }
+    catch (Exception e) when (e is ArgumentException or FormatException)
+    {
+        Console.Error.WriteLine(e.Message);
+        return 2;
+    }
+    return await Run.MainAsync(options);
+}
 
 static int Usage()
 {

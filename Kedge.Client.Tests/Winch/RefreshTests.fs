@@ -27,6 +27,23 @@ let private get (source: ITokenSource) =
         return token.Value
     }
 
+/// A login whose token lives for 1,000 s, by a clock of its own.
+let private loggedIn () =
+    task {
+        let double = new OidcDouble()
+        double.Lifetime <- 1000
+        let clock = Clock DateTimeOffset.UtcNow
+        let settings = settings double
+        let provider = new OidcProvider(settings, patience)
+        let source = new OidcSource("sso", settings, provider, MemoryStore(), clock)
+
+        do!
+            source.LoginByDeviceAsync(ignore, CancellationToken.None)
+            |> finishes "the login"
+
+        return double, clock, source
+    }
+
 [<Tests>]
 let tests =
     testList
@@ -34,18 +51,10 @@ let tests =
         [
             case "a token is refreshed at 80 % of its life, while requests have the old one" (fun () ->
                 task {
-                    use double = new OidcDouble()
+                    let! double, clock, source = loggedIn ()
+                    use double = double
+                    use source = source
                     // The provider's clock is the system's, so tokens of later refreshes must live longer.
-                    double.Lifetime <- 1000
-                    let clock = Clock DateTimeOffset.UtcNow
-                    let settings = settings double
-                    let provider = new OidcProvider(settings, patience)
-                    use source = new OidcSource("sso", settings, provider, MemoryStore(), clock)
-
-                    do!
-                        source.LoginByDeviceAsync(ignore, CancellationToken.None)
-                        |> finishes "the login"
-
                     double.Lifetime <- 10000
                     let! first = get source
                     clock.Pass 790.0
@@ -67,17 +76,9 @@ let tests =
 
             case "a refresh ahead that fails does no harm while the token is valid" (fun () ->
                 task {
-                    use double = new OidcDouble()
-                    double.Lifetime <- 1000
-                    let clock = Clock DateTimeOffset.UtcNow
-                    let settings = settings double
-                    let provider = new OidcProvider(settings, patience)
-                    use source = new OidcSource("sso", settings, provider, MemoryStore(), clock)
-
-                    do!
-                        source.LoginByDeviceAsync(ignore, CancellationToken.None)
-                        |> finishes "the login"
-
+                    let! double, clock, source = loggedIn ()
+                    use double = double
+                    use source = source
                     let! first = get source
                     double.IsAway <- true
                     clock.Pass 850.0

@@ -349,7 +349,7 @@ let private commands =
                 Expect.exists
                     lines
                     (fun line -> line.StartsWith "choice: session=abc -> shop" && line.EndsWith " of 100")
-                    "whose it is"
+                    "the backend of this session"
 
                 let! _, output, _ = run [ "explain"; "GET"; url; InspectionStage.director path ]
 
