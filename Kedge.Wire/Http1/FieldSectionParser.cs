@@ -27,7 +27,8 @@ public sealed class FieldSectionParser(int maxBytes)
     /// </param>
     public void Reset(int used = 0, FieldList? previous = null)
     {
-        Fields = new FieldList();
+        // The responses of a peer mostly have the same fields.
+        Fields = new FieldList(previous?.Count ?? 0);
         Error = null;
         _used = used;
         _previous = previous;

@@ -54,7 +54,7 @@ internal static class ResponseHead
     /// <summary>The fields without pseudo-header fields.</summary>
     public static FieldList ToList(ReadOnlySpan<HeaderField> fields)
     {
-        var list = new FieldList();
+        var list = new FieldList(fields.Length);
         foreach (ref readonly var field in fields)
         {
             if (field.Name.Kind != HeaderKind.Status)

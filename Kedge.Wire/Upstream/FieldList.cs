@@ -10,8 +10,14 @@ public readonly record struct Field(string Name, string Value);
 /// The fields of a header or trailer section in their order. A name can occur more than once, with one field for each
 /// line. Names are compared without regard to case (RFC 9110, 5.1).
 /// </summary>
-public sealed class FieldList
+/// <param name="expected">How many fields it is going to have; 0 = it is not known.</param>
+public sealed class FieldList(int expected = 0)
 {
+    private const int UsualCount = 16;
+
+    // A peer that sends many fields once shall not cost much for those that follow.
+    private const int MaxExpected = 64;
+
     private Field[] _fields = [];
     private int _count;
 
@@ -25,7 +31,9 @@ public sealed class FieldList
     {
         if (_count == _fields.Length)
         {
-            Array.Resize(ref _fields, Math.Max(16, 2 * _count));
+            Array.Resize(
+                ref _fields,
+                _count > 0 ? 2 * _count : expected > 0 ? Math.Min(expected, MaxExpected) : UsualCount);
         }
         _fields[_count++] = new Field(name, value);
     }
