@@ -1,3 +1,5 @@
+using Kedge.Domain;
+
 namespace Kedge.Host.Flags;
 
 /// <summary>Rules about combinations of flags. Each rule yields lines that name the flag to change.</summary>
@@ -8,7 +10,8 @@ public static class FlagChecks
 
     /// <summary>The rules that need no file: those for commands that run on another machine than the server.</summary>
     public static IEnumerable<string> Combinations(FlagValues flags) =>
-        [.. Sources(flags), .. Ports(flags), .. Paths(flags), .. Authorization(flags), .. Discovery(flags)];
+        [.. Sources(flags), .. Ports(flags), .. Paths(flags), .. Authorization(flags), .. Discovery(flags),
+            .. Service(flags)];
 
     private static IEnumerable<string> Sources(FlagValues flags)
     {
@@ -142,6 +145,15 @@ public static class FlagChecks
             {
                 yield return problem;
             }
+        }
+    }
+
+    private static IEnumerable<string> Service(FlagValues flags)
+    {
+        var service = flags.Get(FlagCatalogue.KedgeService);
+        if (service.Length > 0 && K8sTargetModule.tryParse(service) is { IsError: true, ErrorValue: var rule })
+        {
+            yield return $"{FlagCatalogue.KedgeService}: '{service}' must be {rule}";
         }
     }
 

@@ -228,6 +228,7 @@ public sealed record ServiceDiscoveryOptions(
 }
 
 /// <param name="ApiUrl">Null = not given, and the process does not run in a pod.</param>
+/// <param name="KedgeService">Of the replicas of kedge; empty = unknown.</param>
 public sealed record KubernetesOptions(
     Uri? ApiUrl,
     bool TlsInsecure,
@@ -236,7 +237,8 @@ public sealed record KubernetesOptions(
     string KubeConfigUser,
     string KubeConfigPath,
     TimeSpan AuthTimeout,
-    TimeSpan ResolverResyncTimeout)
+    TimeSpan ResolverResyncTimeout,
+    string KedgeService)
 {
     public static KubernetesOptions From(FlagValues flags) => new(
         flags.Get(FlagCatalogue.KubeApiUrl),
@@ -246,7 +248,8 @@ public sealed record KubernetesOptions(
         flags.Get(FlagCatalogue.KubeConfigUser),
         FlagFiles.ExpandHome(flags.Get(FlagCatalogue.KubeConfigPath)),
         flags.Get(FlagCatalogue.KubeAuthTimeout),
-        flags.Get(FlagCatalogue.KubeResolverResync));
+        flags.Get(FlagCatalogue.KubeResolverResync),
+        flags.Get(FlagCatalogue.KedgeService));
 }
 
 /// <param name="Logstash">Null = log lines go to standard error only.</param>
