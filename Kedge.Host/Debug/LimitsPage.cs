@@ -16,10 +16,9 @@ public sealed class LimitsPage(DebugFacts facts) : IDebugPage
     {
         var now = RateLimiter.Now;
         var limiter = facts.Router.Limiter;
+        var limits = limiter.Active.OrderBy(limit => limit.Limit.Name, StringComparer.Ordinal);
         return new LimitsView(
-            facts.Server,
-            limiter.Replicas.Count,
-            [.. limiter.Active.OrderBy(limit => limit.Limit.Name, StringComparer.Ordinal).Select(limit => Of(limit, now))]);
+            facts.Server, limiter.Replicas.Count, [.. limits.Select(limit => Of(limit, now))]);
     }
 
     private static LimitView Of(ActiveLimit limit, long now)

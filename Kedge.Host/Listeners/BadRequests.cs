@@ -28,20 +28,10 @@ internal sealed class BadRequests(ProxyTelemetry telemetry) : IObserver<KeyValue
         var request = features.Get<IHttpRequestFeature>();
         var reply = ReplyTo(error);
         var requestId = RequestId.KeepOrCreate(null);
-        var isHttp2 = HttpProtocol.IsHttp2(request?.Protocol ?? "");
-        var isGrpc = isHttp2 && GrpcContent.IsGrpc(request?.Headers.ContentType);
-        if (!isHttp2 || isGrpc)
+        if (!HttpProtocol.IsHttp2(request?.Protocol ?? ""))
         {
             reply.SetHeaders(response.Headers, requestId);
-            if (isGrpc)
-            {
-                // A gRPC client takes this for the status of the call, whatever the HTTP status is.
-                reply.SetGrpcStatus(response.Headers);
-            }
-            else
-            {
-                response.Headers.Connection = "close";
-            }
+            response.Headers.Connection = "close";
             // Until the response has started, the server resets its headers again. This does not wait for the caller.
             _ = features.Get<IHttpResponseBodyFeature>()?.StartAsync();
         }

@@ -7,10 +7,8 @@ open System.Net.Sockets
 open System.Threading
 open System.Threading.Tasks
 open Expecto
-open Grpc.Core
 open Kedge.Tests.EndToEnd.Stage
 open Kedge.Tests.Harness
-open Kedge.Tests.Peers
 
 let private start (flags: string list) = serving "alpha" alpha.Value.Port flags
 
@@ -232,21 +230,6 @@ let tests =
                     Expect.equal answer "HTTP/1.1 200" "20 headers"
                     let! answer = answerTo (String.replicate 19 "X-A: b\r\n")
                     Expect.equal answer "HTTP/1.1 431" "21 headers"
-                })
-
-            case "a gRPC call with headers beyond the limit gets a status of gRPC" (fun () ->
-                task {
-                    use! kedge = start [ "--server_max_header_bytes=8192" ]
-                    use channel = Clients.grpc kedge.GrpcPort None "alpha.example:443"
-                    let metadata = Metadata()
-                    metadata.Add("x-a", String('x', 9000))
-
-                    let! error =
-                        failure<RpcException> "a large header" (fun () ->
-                            Echo.EchoClient(channel).UnaryAsync(EchoRequest(), metadata).ResponseAsync)
-
-                    Expect.equal error.StatusCode StatusCode.InvalidArgument error.Status.Detail
-                    Expect.stringContains error.Status.Detail "request headers too long" "the reason"
                 })
 
             case "a stream beyond --server_http2_max_streams is refused, the others are served" (fun () ->
