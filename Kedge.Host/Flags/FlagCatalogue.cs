@@ -308,6 +308,10 @@ public static class FlagCatalogue
         "restarts a watch of endpoints that has been silent for this long, or for 3 minutes",
         alias: "k8sresolver_resync_timouet");
 
+    public static readonly Flag<string> KedgeService = Text("kedge_service", FlagGroup.Kubernetes,
+        "service of all replicas of kedge, name.namespace or name.namespace:port; rate limits whose scale is "
+        + "ALL_REPLICAS are divided by its ready endpoints");
+
     public static readonly Flag<LogVerbosity> LogLevel = Add(new Flag<LogVerbosity>
     {
         Name = "log_level",

@@ -258,6 +258,7 @@ public sealed record ServiceDiscoveryOptions(
 public sealed record SecretOptions(string Selector, IReadOnlyList<string> Namespaces);
 
 /// <param name="ApiUrl">Null = not given, and the process does not run in a pod.</param>
+/// <param name="KedgeService">Of the replicas of kedge; empty = unknown.</param>
 public sealed record KubernetesOptions(
     Uri? ApiUrl,
     bool TlsInsecure,
@@ -266,7 +267,8 @@ public sealed record KubernetesOptions(
     string KubeConfigUser,
     string KubeConfigPath,
     TimeSpan AuthTimeout,
-    TimeSpan ResolverResyncTimeout)
+    TimeSpan ResolverResyncTimeout,
+    string KedgeService)
 {
     public static KubernetesOptions From(FlagValues flags) => new(
         flags.Get(FlagCatalogue.KubeApiUrl),
@@ -276,7 +278,8 @@ public sealed record KubernetesOptions(
         flags.Get(FlagCatalogue.KubeConfigUser),
         FlagFiles.ExpandHome(flags.Get(FlagCatalogue.KubeConfigPath)),
         flags.Get(FlagCatalogue.KubeAuthTimeout),
-        flags.Get(FlagCatalogue.KubeResolverResync));
+        flags.Get(FlagCatalogue.KubeResolverResync),
+        flags.Get(FlagCatalogue.KedgeService));
 }
 
 /// <param name="Logstash">Null = log lines go to standard error only.</param>

@@ -64,6 +64,9 @@ public sealed class RequestRouter : IDisposable
     /// <summary>The active configuration, with its live backends and the hits of its rules.</summary>
     internal ServingState Serving => Volatile.Read(ref _state);
 
+    /// <summary>The rate limits of the routes.</summary>
+    internal RateLimiter Limiter => _limiter;
+
     /// <summary>The connections to backends.</summary>
     internal IEnumerable<UpstreamClient> Clients => _backends.Clients.All;
 

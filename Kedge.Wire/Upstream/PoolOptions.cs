@@ -11,6 +11,9 @@ public sealed record PoolOptions
     /// </summary>
     public int MaxWaiting { get; init; } = 8192;
 
+    /// <summary>How long a request waits for a connection; then it fails.</summary>
+    public TimeSpan MaxWait { get; init; } = TimeSpan.FromSeconds(30);
+
     /// <summary>The time limit for opening a connection, with all its handshakes.</summary>
     public TimeSpan ConnectTimeout { get; init; } = TimeSpan.FromSeconds(5);
 
