@@ -204,6 +204,7 @@ public sealed record ForwardingOptions(
     TimeSpan FailedTargetBackoff,
     int MaxBackendConnections,
     int MaxEndpointConnections,
+    TimeSpan MaxWait,
     int MaxResponseHeaderBytes,
     bool LogResolution,
     int MaxTarget)
@@ -221,6 +222,7 @@ public sealed record ForwardingOptions(
         flags.Get(FlagCatalogue.FailedTargetBackoff),
         flags.Get(FlagCatalogue.MaxBackendConnections),
         flags.Get(FlagCatalogue.MaxEndpointConnections),
+        flags.Get(FlagCatalogue.MaxBackendWait),
         flags.Get(FlagCatalogue.MaxResponseHeaderBytes),
         flags.Get(FlagCatalogue.LogResolution),
         // As the listeners limit the request line.
@@ -258,7 +260,6 @@ public sealed record ServiceDiscoveryOptions(
 public sealed record SecretOptions(string Selector, IReadOnlyList<string> Namespaces);
 
 /// <param name="ApiUrl">Null = not given, and the process does not run in a pod.</param>
-/// <param name="KedgeService">Of the replicas of kedge; empty = unknown.</param>
 public sealed record KubernetesOptions(
     Uri? ApiUrl,
     bool TlsInsecure,
@@ -267,9 +268,11 @@ public sealed record KubernetesOptions(
     string KubeConfigUser,
     string KubeConfigPath,
     TimeSpan AuthTimeout,
-    TimeSpan ResolverResyncTimeout,
-    string KedgeService)
+    TimeSpan ResolverResyncTimeout)
 {
+    /// <summary>The service of all replicas of kedge; empty = unknown.</summary>
+    public string KedgeService { get; init; } = "";
+
     public static KubernetesOptions From(FlagValues flags) => new(
         flags.Get(FlagCatalogue.KubeApiUrl),
         flags.Get(FlagCatalogue.KubeTlsInsecure),
@@ -278,8 +281,10 @@ public sealed record KubernetesOptions(
         flags.Get(FlagCatalogue.KubeConfigUser),
         FlagFiles.ExpandHome(flags.Get(FlagCatalogue.KubeConfigPath)),
         flags.Get(FlagCatalogue.KubeAuthTimeout),
-        flags.Get(FlagCatalogue.KubeResolverResync),
-        flags.Get(FlagCatalogue.KedgeService));
+        flags.Get(FlagCatalogue.KubeResolverResync))
+    {
+        KedgeService = flags.Get(FlagCatalogue.KedgeService),
+    };
 }
 
 /// <param name="Logstash">Null = log lines go to standard error only.</param>

@@ -73,6 +73,9 @@ public sealed class RequestRouter : IDisposable
     /// <summary>How many ad-hoc names are being looked up.</summary>
     public int AdhocLookups => _adhoc.Running;
 
+    /// <summary>How many ad-hoc names are kept with their addresses.</summary>
+    public int AdhocAnswers => _adhoc.Kept;
+
     internal IEnumerable<Backend> LiveBackends => Serving.Backends.Http.Concat(Serving.Backends.Grpc);
 
     /// <summary>

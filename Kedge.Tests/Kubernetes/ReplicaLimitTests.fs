@@ -2,6 +2,7 @@
 module Kedge.Tests.Kubernetes.ReplicaLimitTests
 
 open System
+open System.Net.Http
 open Expecto
 open Kedge.Tests.EndToEnd.InspectionStage
 open Kedge.Tests.EndToEnd.Stage
@@ -108,14 +109,15 @@ let tests =
                     let address = items "busiest" (limit "address") |> List.exactlyOne
                     Expect.equal (text "key" address) "127.0.0.1" "an address"
                     Expect.isGreaterThan (address.GetProperty("seconds").GetDouble()) 3500.0 "seconds"
-                    let! html = DebugPort.text kedge "/debug/limits"
+                    use! response = DebugPort.send kedge HttpMethod.Get "/debug/limits" "text/html"
+                    let! html = response.Content.ReadAsStringAsync()
                     Expect.stringContains html "127.0.0.1" "the page"
                     Expect.isFalse (html.Contains("secret-user", StringComparison.Ordinal)) "no header of a caller"
                 })
 
             case "a service that is not one is refused at start" (fun () ->
                 task {
-                    let! code, _, errors = run [ "serve"; "--kedge_service=Not A Service" ]
+                    let! code, _, errors = run [ "--kedge_service=Not A Service" ]
                     Expect.equal code 2 "exit code"
                     Expect.exists errors (fun line -> line.Contains "--kedge_service: 'Not A Service' must be") "error"
                 })

@@ -260,7 +260,8 @@ public sealed class UpstreamPool : IConnectionOwner
         catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
         {
             // An endpoint that allows no streams would otherwise keep a call without a deadline forever.
-            throw Limit("no connection to the endpoint took the request in time");
+            throw new UpstreamException(
+                FailureKind.Waited, SentState.NothingSent, "no connection to the endpoint took the request in time");
         }
     }
 
