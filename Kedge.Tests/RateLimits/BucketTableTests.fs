@@ -17,7 +17,10 @@ let private charge (table: BucketTable) (key: UInt128) (now: int64) (by: int64) 
     BucketTable.Leave(key, &held, true)
     struct (before, overflow)
 
-let private number (i: int64) = UInt128.op_Implicit (uint64 i) * UInt128.Parse "340282366920938463463374607431768211297"
+/// Odd, so that different numbers have different keys.
+let private factor = UInt128(0xfedc_ba98_7654_3210UL, 0x0123_4567_89ab_cdefUL)
+
+let private number (i: int64) : UInt128 = UInt128(0UL, uint64 i) * factor
 
 [<Tests>]
 let tests =
@@ -71,7 +74,8 @@ let tests =
                         Expect.isLessThanOrEqual time now "a key with a debt has its own bucket"
                         Expect.equal before overflow "the overflow bucket"
                         overflow <- max overflow now + by
-                        let busy = known.Values |> Seq.filter (fun time -> time > now) |> Seq.length
+                        let present = now
+                        let busy = known.Values |> Seq.filter (fun time -> time > present) |> Seq.length
                         Expect.equal busy 50 "all are busy"
                     else
                         // A bucket whose time has come may be forgotten.
