@@ -7,7 +7,11 @@ open Giraffe.ViewEngine
 module LimitsHtml =
 
     let private limit (view: LimitView) =
-        let key = if view.Key = "" then "one bucket" else $"for each {view.Key}"
+        let key =
+            if view.Key = "" then
+                "one bucket"
+            else
+                $"for each {view.Key}"
 
         section
             []

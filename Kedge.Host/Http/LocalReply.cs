@@ -189,7 +189,9 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
         {
             // "Trailers-Only": without a body, the headers are sent with END_STREAM.
             response.StatusCode = StatusCodes.Status200OK;
-            SetGrpcStatus(headers);
+            headers.ContentType = "application/grpc";
+            headers[GrpcHeaders.Status] = ((int)GrpcStatus).ToString();
+            headers[GrpcHeaders.Message] = PercentEncode(Reason);
             if (RetryAfter > TimeSpan.Zero)
             {
                 headers[GrpcHeaders.RetryPushback] = Rounded(RetryAfter.TotalMilliseconds);
@@ -211,14 +213,6 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
         return HttpMethods.IsHead(context.Request.Method)
             ? Task.CompletedTask
             : response.Body.WriteAsync(body, 0, body.Length);
-    }
-
-    /// <summary>Sets the status of a gRPC call in headers that are also its trailers ("Trailers-Only").</summary>
-    public void SetGrpcStatus(IHeaderDictionary headers)
-    {
-        headers.ContentType = "application/grpc";
-        headers[GrpcHeaders.Status] = ((int)GrpcStatus).ToString();
-        headers[GrpcHeaders.Message] = PercentEncode(Reason);
     }
 
     /// <summary>Sets the headers that every reply of kedge has.</summary>

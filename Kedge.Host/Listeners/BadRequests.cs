@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using Kedge.Domain;
 using Kedge.Host.Http;
 using Kedge.Host.Telemetry;
 using Microsoft.AspNetCore.Http.Features;
@@ -29,23 +28,12 @@ internal sealed class BadRequests(ProxyTelemetry telemetry) : IObserver<KeyValue
         var request = features.Get<IHttpRequestFeature>();
         var reply = ReplyTo(error);
         var requestId = RequestId.KeepOrCreate(null);
-        reply.SetHeaders(response.Headers, requestId);
-        // Until the response has started, the server resets its headers again. This does not wait for the caller.
-        var body = features.Get<IHttpResponseBodyFeature>();
         if (!HttpProtocol.IsHttp2(request?.Protocol ?? ""))
         {
+            reply.SetHeaders(response.Headers, requestId);
             response.Headers.Connection = "close";
-            _ = body?.StartAsync();
-        }
-        else
-        {
-            if (GrpcContent.IsGrpc(request!.Headers.ContentType))
-            {
-                response.StatusCode = StatusCodes.Status200OK;
-                reply.SetGrpcStatus(response.Headers);
-            }
-            // The server would reset a stream whose response has started and not ended.
-            _ = body?.CompleteAsync();
+            // Until the response has started, the server resets its headers again. This does not wait for the caller.
+            _ = features.Get<IHttpResponseBodyFeature>()?.StartAsync();
         }
         telemetry.Rejected(request, requestId, reply);
     }
@@ -58,10 +46,6 @@ internal sealed class BadRequests(ProxyTelemetry telemetry) : IObserver<KeyValue
         return LocalReply.BadRequest($"{char.ToLowerInvariant(reason[0])}{reason[1..]}") with
         {
             HttpStatus = error.StatusCode,
-            // As gRPC implementations call metadata that is too large.
-            GrpcStatus = error.StatusCode == StatusCodes.Status431RequestHeaderFieldsTooLarge
-                ? GrpcStatus.ResourceExhausted
-                : GrpcStatus.InvalidArgument,
             Type = error.StatusCode == StatusCodes.Status408RequestTimeout
                 ? LocalReply.RequestTimeout.Type
                 : LocalReply.BadRequestBody.Type,

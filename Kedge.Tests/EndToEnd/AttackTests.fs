@@ -111,7 +111,9 @@ let private nothing = new MemoryStream() :> IDisposable
 /// A request for a target that kedge must refuse.
 let private refused (kedge: Kedge) (authority: string) =
     task {
-        let! answer = ask kedge $"GET / HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n"
+        let! answer =
+            ask kedge $"GET / HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n"
+
         Expect.stringStarts answer "HTTP/1.1 400" authority
     }
 

@@ -63,7 +63,7 @@ let tests =
                     use b = gated Task.CompletedTask
                     use c = gated Task.CompletedTask
                     use held = gated gate.Task
-                    let peers = [ "a", a; "b", b; "c", c; "held", held ]
+                    let peers = [ "one", a; "two", b; "three", c; "held", held ]
 
                     use! kedge =
                         Kedge.Start(
@@ -74,16 +74,20 @@ let tests =
 
                     use client = Clients.http2 kedge.HttpsPort None
 
-                    for name in [ "a"; "b"; "c"; "a"; "b"; "c" ] do
+                    for name in [ "one"; "two"; "three"; "one"; "two"; "three" ] do
                         let! answer = get client $"https://{name}.example/" []
                         Expect.equal (answer.Status, answer.Body) (200, "ok") name
                         let! idle = connections kedge "idle"
                         Expect.isLessThanOrEqual idle 2.0 "connections"
 
-                    Expect.isGreaterThanOrEqual (a.Accepted + b.Accepted + c.Accepted) 4 "some were closed to make room"
+                    Expect.isGreaterThanOrEqual
+                        (a.Accepted + b.Accepted + c.Accepted)
+                        4
+                        "some were closed to make room"
+
                     let pending = [ for _ in 1..2 -> get client "https://held.example/" [] ]
                     do! soon patience "two in use" (fun () -> connections kedge "in_use") ((=) 2.0)
-                    let! refused = get client "https://a.example/" []
+                    let! refused = get client "https://one.example/" []
 
                     Expect.equal
                         (refused.Status, refused.Header "X-Kedge-Error-Type")
@@ -96,7 +100,7 @@ let tests =
                         let! answer = one
                         Expect.equal answer.Status 200 "they finish"
 
-                    let! after = get client "https://a.example/" []
+                    let! after = get client "https://one.example/" []
                     Expect.equal after.Status 200 "room again"
                 })
 

@@ -7,10 +7,8 @@ open System.Net.Sockets
 open System.Threading
 open System.Threading.Tasks
 open Expecto
-open Grpc.Core
 open Kedge.Tests.EndToEnd.Stage
 open Kedge.Tests.Harness
-open Kedge.Tests.Peers
 
 let private start (flags: string list) = serving "alpha" alpha.Value.Port flags
 
@@ -232,32 +230,6 @@ let tests =
                     Expect.equal answer "HTTP/1.1 200" "20 headers"
                     let! answer = answerTo (String.replicate 19 "X-A: b\r\n")
                     Expect.equal answer "HTTP/1.1 431" "21 headers"
-                })
-
-            case "over HTTP/2, headers beyond the limit get 431, and a gRPC call RESOURCE_EXHAUSTED" (fun () ->
-                task {
-                    use! kedge = start [ "--server_max_header_bytes=8192" ]
-                    // A single field beyond the limit closes the connection.
-                    let large = [ for name in [ "x-a"; "x-b" ] -> name, String('x', 5000) ]
-                    use client = Clients.http2 kedge.HttpsPort None
-                    let! answer = get client "https://alpha.example/" large
-                    Expect.equal (answer.Status, answer.Header "X-Kedge-Error-Type") (431, "bad-request") "HTTP"
-
-                    for port in [ kedge.GrpcPort; kedge.HttpsPort ] do
-                        use channel = Clients.grpc port None "alpha.example:443"
-                        let metadata = Metadata()
-
-                        for name, value in large do
-                            metadata.Add(name, value)
-
-                        let! error =
-                            failure<RpcException> "large headers" (fun () ->
-                                Echo.EchoClient(channel).UnaryAsync(EchoRequest(), metadata).ResponseAsync)
-
-                        Expect.equal error.StatusCode StatusCode.ResourceExhausted error.Status.Detail
-                        Expect.stringContains error.Status.Detail "headers too long" "the reason"
-
-                    do! isServed client "the same connection, afterwards"
                 })
 
             case "a stream beyond --server_http2_max_streams is refused, the others are served" (fun () ->

@@ -40,7 +40,9 @@ type KedgeProgram
                 | "" -> ""
                 | group -> "echo $$ > '" + group + "/cgroup.procs' && "
 
-            "bash", [ "-c"; $"{enter}ulimit -n {openFiles} && exec \"$0\" \"$@\""; executable ] @ arguments
+            "bash",
+            [ "-c"; $"{enter}ulimit -n {openFiles} && exec \"$0\" \"$@\""; executable ]
+            @ arguments
 
     let info =
         ProcessStartInfo(

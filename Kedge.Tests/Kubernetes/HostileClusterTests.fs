@@ -137,7 +137,13 @@ let connections =
                         match web [ "10.0.0.1" ] with
                         | Put json ->
                             let filler = String('x', 9 <<< 20)
-                            Put(json.Replace("\"labels\":{", $"\"annotations\":{{\"filler\":\"{filler}\"}},\"labels\":{{"))
+
+                            Put(
+                                json.Replace(
+                                    "\"labels\":{",
+                                    $"\"annotations\":{{\"filler\":\"{filler}\"}},\"labels\":{{"
+                                )
+                            )
                         | other -> other
 
                     let restarts = (stage.Watch "endpoint slices").Restarts

@@ -101,8 +101,7 @@ let tests =
 
                     let! page = DebugPort.json kedge "/debug/limits"
 
-                    let limit name =
-                        items "limits" page |> List.find (fun limit -> text "name" limit = name)
+                    let limit name = items "limits" page |> List.find (fun limit -> text "name" limit = name)
 
                     Expect.equal ((limit "near").GetProperty("keys").GetInt32()) 30 "keys"
                     Expect.hasLength (items "busiest" (limit "near")) 20 "the busiest"

@@ -66,7 +66,7 @@ let tests =
                         | true, time -> time
                         | _ -> 0L
 
-                    let by = int64 (random.Next(1, 60))
+                    let by = int64 (random.Next(1, 120))
                     let struct (before, isOverflow) = charge table key now by
 
                     if isOverflow then

@@ -82,7 +82,10 @@ let tests =
                         )
 
                     use channel = Clients.grpc kedge.GrpcPort None "late.example:443"
-                    let call = Echo.EchoClient(channel).UnaryAsync(EchoRequest(Text = "x")).ResponseAsync
+
+                    let call =
+                        Echo.EchoClient(channel).UnaryAsync(EchoRequest(Text = "x")).ResponseAsync
+
                     do! eventually "a connection" (fun () -> peer.Last.IsSome)
 
                     do!
