@@ -72,6 +72,7 @@ module Layout =
             "/debug/routes", "Routes"
             "/debug/explain", "Explain"
             "/debug/requests", "Requests"
+            "/debug/limits", "Limits"
             "/debug/flagz", "Flags"
         ]
 

@@ -234,3 +234,39 @@ type FlagsView =
         Server: ServerView
         Flags: FlagView array
     }
+
+/// A key of a rate limit.
+type LimitKeyView =
+    {
+        /// An address or a network, or the hash of anything else.
+        Key: string
+        /// Until its bucket is empty.
+        Seconds: float
+    }
+
+type LimitView =
+    {
+        Name: string
+        /// `100 per 1s, burst 50`
+        Rate: string
+        /// `client_address, route`; empty = one bucket.
+        Key: string
+        /// How many are in use.
+        Keys: int
+        MaxKeys: int
+        Allowed: int64
+        Refused: int64
+        ShadowRefused: int64
+        Overflow: int64
+        /// At most 20, the busiest first.
+        Busiest: LimitKeyView array
+    }
+
+/// `/debug/limits`
+type LimitsView =
+    {
+        Server: ServerView
+        /// By how many the limits of all replicas are divided.
+        Replicas: int
+        Limits: LimitView array
+    }

@@ -31,6 +31,9 @@ internal sealed class AdhocTargets(SharedLookups lookups, OwnPorts ownPorts, boo
     /// <summary>How many lookups are running.</summary>
     public int Running => lookups.Running;
 
+    /// <summary>How many names are kept with their addresses.</summary>
+    public int Kept => _answers.Count;
+
     public ulong NextTicket() => Interlocked.Increment(ref _tickets);
 
     /// <summary>The endpoints of a name and port.</summary>

@@ -27,6 +27,7 @@ internal static class DebugPages
             new RoutePage(facts),
             new ExplainPage(facts),
             new RequestsPage(facts),
+            new LimitsPage(facts),
             new FlagsPage(facts, flags),
             new ConfigurationPage(facts.Store),
             new ConfigurationFilePage(facts.Store, "director.json", static configuration => configuration.DirectorJson),

@@ -260,6 +260,9 @@ public static class FlagCatalogue
     public static readonly Flag<int> MaxEndpointConnections =
         Positive("backend_max_connections_per_endpoint", FlagGroup.Forwarding, 4 * 1024, 1,
         "maximum number of open connections to one endpoint; beyond it, requests wait for one that becomes free");
+    public static readonly Flag<TimeSpan> MaxBackendWait = Duration("backend_max_wait", FlagGroup.Forwarding, 30,
+        "how long a request waits until a connection to the endpoint takes it; then it is answered with 503; "
+        + "0 = no limit");
     public static readonly Flag<int> MaxResponseHeaderBytes =
         Positive("backend_max_header_bytes", FlagGroup.Forwarding, 64 * 1024, 1024,
         "maximum total size of a response's headers, and of its trailers, in bytes; larger ones are answered with 502");
@@ -307,6 +310,10 @@ public static class FlagCatalogue
         "k8sresolver_resync_timeout", FlagGroup.Kubernetes, 30 * 60,
         "restarts a watch of endpoints that has been silent for this long, or for 3 minutes",
         alias: "k8sresolver_resync_timouet");
+
+    public static readonly Flag<string> KedgeService = Text("kedge_service", FlagGroup.Kubernetes,
+        "service of all replicas of kedge, name.namespace or name.namespace:port; rate limits whose scale is "
+        + "ALL_REPLICAS are divided by its ready endpoints");
 
     public static readonly Flag<LogVerbosity> LogLevel = Add(new Flag<LogVerbosity>
     {

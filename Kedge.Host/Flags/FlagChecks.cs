@@ -19,6 +19,7 @@ public static class FlagChecks
             .. Paths(flags),
             .. Authorization(flags),
             .. Discovery(flags),
+            .. Service(flags),
         ];
 
     private static IEnumerable<string> Sources(FlagValues flags)
@@ -173,6 +174,15 @@ public static class FlagChecks
         from directory in flags.Get(FlagCatalogue.CertDirs)
         where !Directory.Exists(directory)
         select $"{FlagCatalogue.CertDirs}: {directory}: no such directory";
+
+    private static IEnumerable<string> Service(FlagValues flags)
+    {
+        var service = flags.Get(FlagCatalogue.KedgeService);
+        if (service.Length > 0 && K8sTargetModule.tryParse(service) is { IsError: true, ErrorValue: var rule })
+        {
+            yield return $"{FlagCatalogue.KedgeService}: '{service}' must be {rule}";
+        }
+    }
 
     private static IEnumerable<string> Discovery(FlagValues flags) =>
         flags.Get(FlagCatalogue.DynamicRoutings) ? OfDiscovery(flags) : [];

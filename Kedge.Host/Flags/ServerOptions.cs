@@ -204,6 +204,7 @@ public sealed record ForwardingOptions(
     TimeSpan FailedTargetBackoff,
     int MaxBackendConnections,
     int MaxEndpointConnections,
+    TimeSpan MaxWait,
     int MaxResponseHeaderBytes,
     bool LogResolution,
     int MaxTarget)
@@ -221,6 +222,7 @@ public sealed record ForwardingOptions(
         flags.Get(FlagCatalogue.FailedTargetBackoff),
         flags.Get(FlagCatalogue.MaxBackendConnections),
         flags.Get(FlagCatalogue.MaxEndpointConnections),
+        flags.Get(FlagCatalogue.MaxBackendWait),
         flags.Get(FlagCatalogue.MaxResponseHeaderBytes),
         flags.Get(FlagCatalogue.LogResolution),
         // As the listeners limit the request line.
@@ -268,6 +270,9 @@ public sealed record KubernetesOptions(
     TimeSpan AuthTimeout,
     TimeSpan ResolverResyncTimeout)
 {
+    /// <summary>The service of all replicas of kedge; empty = unknown.</summary>
+    public string KedgeService { get; init; } = "";
+
     public static KubernetesOptions From(FlagValues flags) => new(
         flags.Get(FlagCatalogue.KubeApiUrl),
         flags.Get(FlagCatalogue.KubeTlsInsecure),
@@ -276,7 +281,10 @@ public sealed record KubernetesOptions(
         flags.Get(FlagCatalogue.KubeConfigUser),
         FlagFiles.ExpandHome(flags.Get(FlagCatalogue.KubeConfigPath)),
         flags.Get(FlagCatalogue.KubeAuthTimeout),
-        flags.Get(FlagCatalogue.KubeResolverResync));
+        flags.Get(FlagCatalogue.KubeResolverResync))
+    {
+        KedgeService = flags.Get(FlagCatalogue.KedgeService),
+    };
 }
 
 /// <param name="Logstash">Null = log lines go to standard error only.</param>

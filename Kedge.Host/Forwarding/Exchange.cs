@@ -548,6 +548,7 @@ internal sealed class Exchange : HttpMessageInvoker
         null or { Kind: FailureKind.Connect } or { Sent: SentState.CertainlyNotProcessed } =>
             LocalReply.NoConnection(_destination.Name, ConnectFailure.Reason(failure)),
         { Kind: FailureKind.Limit } => LocalReply.TooManyRequests(_destination.Name),
+        { Kind: FailureKind.Waited } => LocalReply.NoPlace(_destination.Name),
         { Kind: FailureKind.InvalidRequest } => LocalReply.BadRequest(failure.Message),
         { Kind: FailureKind.HeadTooLarge } => LocalReply.BrokenOff with { Reason = failure.Message },
         { Kind: FailureKind.MalformedResponse } => LocalReply.BrokenOff with

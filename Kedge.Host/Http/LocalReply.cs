@@ -131,6 +131,11 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
         new(503, GrpcStatus.ResourceExhausted, "too-many-requests",
             $"{target} has reached its limit of concurrent requests");
 
+    /// <summary>The request has waited as long as it may.</summary>
+    public static LocalReply NoPlace(string target) =>
+        new(503, GrpcStatus.ResourceExhausted, "too-many-requests",
+            $"no connection to {target} took the request in time");
+
     public static LocalReply RateLimited(string limit, TimeSpan wait) =>
         new(429, GrpcStatus.ResourceExhausted, RateLimitedType, $"the rate limit {limit} is reached")
         {

@@ -1,3 +1,6 @@
+using System.Buffers.Binary;
+using System.Globalization;
+using System.Net;
 using Kedge.Domain;
 
 namespace Kedge.Host.RateLimits;
@@ -22,8 +25,20 @@ internal sealed class ActiveLimit(RateLimit limit, BucketTable table, LimitCount
     /// <summary>What this replica allows now.</summary>
     public Gcra Share => _isDivided ? limit.Share(replicas.Count) : _alone;
 
-    /// <summary>Whether its keys are addresses, and not hashes.</summary>
-    public bool HasAddressKeys => _key is [KeyPart.ClientAddress];
+    /// <summary>What pages show of a key: an address or a network, or the beginning of a hash.</summary>
+    public string TextOf(UInt128 key)
+    {
+        if (_key is not [KeyPart.ClientAddress { ipv6Prefix: var prefix }])
+        {
+            return ((ulong)(key >> 64)).ToString("x16", CultureInfo.InvariantCulture);
+        }
+        Span<byte> bytes = stackalloc byte[16];
+        BinaryPrimitives.WriteUInt128BigEndian(bytes, key);
+        var address = new IPAddress(bytes);
+        return address.IsIPv4MappedToIPv6 ? address.MapToIPv4().ToString()
+            : prefix < 128 ? $"{address}/{prefix}"
+            : address.ToString();
+    }
 
     /// <summary>
     /// Whether the buckets of another limit of the same name are those of this one, except for how many there are.

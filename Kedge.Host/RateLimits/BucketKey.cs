@@ -3,7 +3,7 @@ namespace Kedge.Host.RateLimits;
 /// <summary>Which bucket of a rate limit a request belongs to.</summary>
 /// <param name="Kind">What <paramref name="Value"/> means.</param>
 /// <param name="Value">An address or a hash; only of <see cref="BucketKind.Keyed"/>.</param>
-internal readonly record struct BucketKey(BucketKind Kind, UInt128 Value)
+public readonly record struct BucketKey(BucketKind Kind, UInt128 Value)
 {
     public static BucketKey Common => new(BucketKind.Common, 0);
 
@@ -12,7 +12,7 @@ internal readonly record struct BucketKey(BucketKind Kind, UInt128 Value)
     public static BucketKey Of(UInt128 value) => new(BucketKind.Keyed, value);
 }
 
-internal enum BucketKind : byte
+public enum BucketKind : byte
 {
     /// <summary>The limit does not hold for the request.</summary>
     None,

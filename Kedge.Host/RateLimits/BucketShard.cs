@@ -8,7 +8,7 @@ namespace Kedge.Host.RateLimits;
 /// that was never used, so its slot is free for another key. All members are to be used under <see cref="Lock"/>.
 /// </summary>
 /// <param name="capacity">How many keys it knows at the same time; at least 1.</param>
-internal sealed class BucketShard(int capacity)
+public sealed class BucketShard(int capacity)
 {
     private const int None = -1;
 

@@ -4,7 +4,7 @@ namespace Kedge.Host.RateLimits;
 /// The buckets of a rate limit, by key. It knows a fixed number of keys at the same time; when all of them are busy,
 /// new keys share one bucket, so that no caller can get rid of its debts by sending more keys.
 /// </summary>
-internal sealed class BucketTable
+public sealed class BucketTable
 {
     // A limit with fewer keys has one shard, so that it holds exactly as many as it may.
     private const int MinShard = 4096;

@@ -3,6 +3,7 @@ using System.Collections.Frozen;
 using System.Diagnostics;
 using System.Net;
 using Kedge.Domain;
+using LimitScale = Kedge.Domain.Decoded.LimitScale;
 
 namespace Kedge.Host.RateLimits;
 
@@ -11,7 +12,10 @@ namespace Kedge.Host.RateLimits;
 /// One for the process.
 /// </summary>
 /// <param name="clientAddressOf">The address of the caller of a request.</param>
-internal sealed class RateLimiter(Func<HttpContext, IPAddress?> clientAddressOf)
+/// <param name="countsReplicas">Whether somebody counts the replicas of kedge.</param>
+/// <param name="logger">Where it warns of limits that cannot hold as they are written.</param>
+internal sealed class RateLimiter(
+    Func<HttpContext, IPAddress?> clientAddressOf, bool countsReplicas, ILogger logger)
 {
     private readonly ConcurrentDictionary<string, LimitCounters> _counters = new();
     private FrozenDictionary<string, ActiveLimit> _active = FrozenDictionary<string, ActiveLimit>.Empty;
@@ -46,6 +50,13 @@ internal sealed class RateLimiter(Func<HttpContext, IPAddress?> clientAddressOf)
 
     private ActiveLimit Activate(RateLimit limit, ActiveLimit? before, long now)
     {
+        if (limit.Scale == LimitScale.AllReplicas && !countsReplicas)
+        {
+            logger.LogWarning(
+                "the rate limit {Limit} is one of all replicas, but --kedge_service is not given: each replica allows "
+                + "all of it",
+                limit.Name);
+        }
         var counters = _counters.GetOrAdd(limit.Name, static name => new LimitCounters(name));
         var table = before is null || !before.HasSameKeys(limit) ? new BucketTable(limit.MaxKeys)
             : before.Limit.MaxKeys == limit.MaxKeys ? before.Table

@@ -64,11 +64,17 @@ public sealed class RequestRouter : IDisposable
     /// <summary>The active configuration, with its live backends and the hits of its rules.</summary>
     internal ServingState Serving => Volatile.Read(ref _state);
 
+    /// <summary>The rate limits of the routes.</summary>
+    internal RateLimiter Limiter => _limiter;
+
     /// <summary>The connections to backends.</summary>
     internal IEnumerable<UpstreamClient> Clients => _backends.Clients.All;
 
     /// <summary>How many ad-hoc names are being looked up.</summary>
     public int AdhocLookups => _adhoc.Running;
+
+    /// <summary>How many ad-hoc names are kept with their addresses.</summary>
+    public int AdhocAnswers => _adhoc.Kept;
 
     internal IEnumerable<Backend> LiveBackends => Serving.Backends.Http.Concat(Serving.Backends.Grpc);
 

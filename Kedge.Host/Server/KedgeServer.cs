@@ -43,6 +43,7 @@ public sealed class KedgeServer : IAsyncDisposable
     private readonly KubernetesCluster _cluster;
     private readonly NameServers _nameServers;
     private readonly RateLimiter _limiter;
+    private readonly ReplicaWatch? _replicas;
     private readonly RequestRouter _router;
     private readonly ProxyEngine _engine;
     private readonly EventLoops? _loops;
@@ -75,7 +76,12 @@ public sealed class KedgeServer : IAsyncDisposable
         _authorizer = new(options.Authorization, loggers);
         _cluster = new(options.Kubernetes, loggers);
         _nameServers = new(options.Forwarding.DnsNameservers);
-        _limiter = new(new ForwardedHeaders(options.Forwarding).ClientAddressOf);
+        var rateLog = loggers.CreateLogger("kedge.ratelimits");
+        var service = options.Kubernetes.KedgeService;
+        _limiter = new(new ForwardedHeaders(options.Forwarding).ClientAddressOf, service.Length > 0, rateLog);
+        _replicas = service.Length == 0
+            ? null
+            : new(_cluster.ResolverOf(service, generated: false), service, _limiter.Replicas, rateLog);
         if (_options.EventLoops > 0)
         {
             var log = loggers.CreateLogger("kedge.loops");
@@ -221,6 +227,7 @@ public sealed class KedgeServer : IAsyncDisposable
             _configurationReload, _certificateReload, _directoryReload, _proxy, _grpcHealth, _debug, _engine);
         _history?.Dispose();
         _router.Dispose();
+        await DisposeAsync(_replicas);
         _nameServers.Dispose();
         await DisposeAsync(_cluster, _authorizer);
         _traces?.Dispose();

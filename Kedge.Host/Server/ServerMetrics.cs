@@ -234,6 +234,8 @@ public static class ServerMetrics
     {
         meter.CreateObservableGauge("kedge_adhoc_lookups", () => router.AdhocLookups,
             description: "Ad-hoc names that are being looked up.");
+        meter.CreateObservableGauge("kedge_adhoc_answers", () => router.AdhocAnswers,
+            description: "Ad-hoc names that are kept with their addresses.");
         var readiness = new EndpointReadiness(router);
         meter.CreateObservableGauge("kedge_backend_endpoints",
             () => router.LiveBackends.SelectMany(backend =>

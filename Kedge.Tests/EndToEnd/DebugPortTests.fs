@@ -11,7 +11,13 @@ open Kedge.Tests.EndToEnd.Stage
 open Kedge.Tests.Harness
 
 let private pages =
-    [ "/debug/status"; "/debug/explain"; "/debug/requests"; "/debug/flagz" ]
+    [
+        "/debug/status"
+        "/debug/explain"
+        "/debug/requests"
+        "/debug/limits"
+        "/debug/flagz"
+    ]
 
 let private start flags =
     task {

@@ -19,11 +19,13 @@ module private Posix =
     [<DllImport "libc">]
     extern int mkfifo(string path, int mode)
 
-let private fifo (path: string) =
+/// Makes the path a named pipe.
+let fifo (path: string) =
     File.Delete path
     Expect.equal (Posix.mkfifo (path, 0o600)) 0 "mkfifo"
 
-let private device (path: string) =
+/// Makes the path an endless device.
+let device (path: string) =
     File.Delete path
     File.CreateSymbolicLink(path, "/dev/zero") |> ignore
 

@@ -76,6 +76,7 @@ type Http2PeerConnection(number: int, stream: Stream) =
 type Http2Peer
     (settings: byte array, certificate: X509Certificate2 option, handle: Http2PeerConnection -> Http2Frame -> Task) =
     let mutable connections = 0
+    let mutable last: Http2PeerConnection option = None
 
     let readFrame (stream: Stream) =
         task {
@@ -102,6 +103,7 @@ type Http2Peer
             let connection = Http2PeerConnection(number, stream)
             do! stream.ReadExactlyAsync(Array.zeroCreate<byte>(24).AsMemory())
             do! connection.Send(4uy, 0uy, 0, settings)
+            Volatile.Write(&last, Some connection)
 
             while true do
                 let! kind, flags, id, payload = readFrame stream
@@ -146,6 +148,9 @@ type Http2Peer
     member _.Port = peer.Port
     /// Connections so far.
     member _.Connections = Volatile.Read &connections
+
+    /// The connection that was opened last.
+    member _.Last = Volatile.Read &last
 
     interface IDisposable with
         member _.Dispose() = (peer :> IDisposable).Dispose()

@@ -33,7 +33,16 @@ type KedgeProgram
         if openFiles = 0 then
             executable, arguments
         else
-            "bash", [ "-c"; $"ulimit -n {openFiles} && exec \"$0\" \"$@\""; executable ] @ arguments
+            // With KEDGE_CGROUP, it starts in that control group.
+            let enter =
+                match Environment.GetEnvironmentVariable "KEDGE_CGROUP" with
+                | null
+                | "" -> ""
+                | group -> "echo $$ > '" + group + "/cgroup.procs' && "
+
+            "bash",
+            [ "-c"; $"{enter}ulimit -n {openFiles} && exec \"$0\" \"$@\""; executable ]
+            @ arguments
 
     let info =
         ProcessStartInfo(

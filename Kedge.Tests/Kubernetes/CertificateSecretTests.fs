@@ -76,6 +76,26 @@ let tests =
                         Expect.stringContains request "fieldSelector=type%3Dkubernetes.io%2Ftls" "by the type"
                 })
 
+            case "at most 5,000 are used, and the log says so" (fun () ->
+                task {
+                    use api = new ApiServer()
+                    let shop = issue "shop.example"
+
+                    api.Play
+                        [
+                            secret "shop" "a" shop
+
+                            for i in 1..5000 do
+                                Put
+                                    $$"""{ "kind": "Secret", "type": "kubernetes.io/tls", "metadata": { "namespace": "shop",
+                                           "name": "b{{i}}", "labels": {{labelled}} }, "data": {} }"""
+                        ]
+
+                    use! kedge = start api
+                    do! becomes kedge "shop.example" shop
+                    do! eventually "a line" (fun () -> kedge.Program.Output.Contains "more than 5000 Secrets")
+                })
+
             case
                 "a renewal is served; an invalid one is quarantined and harms no other; a deleted one is gone"
                 (fun () ->

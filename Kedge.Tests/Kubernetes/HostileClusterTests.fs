@@ -126,6 +126,33 @@ let connections =
                             task { return stage.Server.Lists "EndpointSlice" > 30 })
                 })
 
+            case "an event of more than 8 MiB restarts the watch, and the list has what it said" (fun () ->
+                task {
+                    use stage = new ClusterStage()
+                    let sink = stage.Resolve("api.shop:http", false)
+                    do! eventually "the first list" (fun () -> sink.Last = Some [])
+                    do! eventually "the watch is up" (fun () -> stage.Server.Watches = 1)
+
+                    let huge =
+                        match web [ "10.0.0.1" ] with
+                        | Put json ->
+                            let filler = String('x', 9 <<< 20)
+
+                            Put(
+                                json.Replace(
+                                    "\"labels\":{",
+                                    $"\"annotations\":{{\"filler\":\"{filler}\"}},\"labels\":{{"
+                                )
+                            )
+                        | other -> other
+
+                    let restarts = (stage.Watch "endpoint slices").Restarts
+                    stage.Server.Play [ huge ]
+                    do! eventually "the change" (fun () -> sink.Last = Some [ "10.0.0.1:80" ])
+                    Expect.isGreaterThan (stage.Watch "endpoint slices").Restarts restarts "restarts"
+                    Expect.equal (stage.Server.Lists "EndpointSlice") 2 "by another list"
+                })
+
             case "a burst of changes makes log lines of a bounded length" (fun () ->
                 task {
                     use api = new ApiServer()

@@ -11,6 +11,12 @@ public sealed record PoolOptions
     /// </summary>
     public int MaxWaiting { get; init; } = 8192;
 
+    /// <summary>
+    /// How long a request waits for a place on a connection; then it fails. <see cref="Timeout.InfiniteTimeSpan"/> = no
+    /// limit.
+    /// </summary>
+    public TimeSpan MaxWait { get; init; } = TimeSpan.FromSeconds(30);
+
     /// <summary>The time limit for opening a connection, with all its handshakes.</summary>
     public TimeSpan ConnectTimeout { get; init; } = TimeSpan.FromSeconds(5);
 

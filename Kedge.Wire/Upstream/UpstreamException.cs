@@ -25,6 +25,9 @@ public enum FailureKind
     /// <summary>As many connections are open as are allowed, and as many requests wait as may.</summary>
     Limit,
 
+    /// <summary>No connection took the request in time.</summary>
+    Waited,
+
     /// <summary>The request cannot be sent as it is: a field contains characters that it must not contain.</summary>
     InvalidRequest,
 

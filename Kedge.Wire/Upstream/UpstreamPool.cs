@@ -243,14 +243,26 @@ public sealed class UpstreamPool : IConnectionOwner
             _waiters.AddLast(waiter.Node);
             OpenForWaiters();
         }
-        return WaitAsync(waiter, cancel);
+        return WaitAsync(waiter, _options.MaxWait, cancel);
     }
 
-    private static async ValueTask<IUpstreamConnection?> WaitAsync(Waiter waiter, CancellationToken cancel)
+    private static async ValueTask<IUpstreamConnection?> WaitAsync(
+        Waiter waiter, TimeSpan limit, CancellationToken cancel)
     {
-        await using var registration = cancel.UnsafeRegister(
+        using var waiting = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        waiting.CancelAfter(limit);
+        await using var registration = waiting.Token.UnsafeRegister(
             static (waiter, cancel) => ((Waiter)waiter!).Cancel(cancel), waiter);
-        return await waiter.Task;
+        try
+        {
+            return await waiter.Task;
+        }
+        catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
+        {
+            // An endpoint that allows no streams would otherwise keep a call without a deadline forever.
+            throw new UpstreamException(
+                FailureKind.Waited, SentState.NothingSent, "no connection to the endpoint took the request in time");
+        }
     }
 
     /// <summary>Under the lock.</summary>

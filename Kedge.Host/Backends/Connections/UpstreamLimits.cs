@@ -13,6 +13,7 @@ internal sealed class UpstreamLimits(ForwardingOptions options)
     public PoolOptions Pool { get; } = new()
     {
         MaxConnections = options.MaxEndpointConnections,
+        MaxWait = options.MaxWait > TimeSpan.Zero ? options.MaxWait : Timeout.InfiniteTimeSpan,
         ConnectTimeout = UpstreamClient.ConnectTimeout,
     };
 
