@@ -70,7 +70,8 @@ let private read (listener: Decoded.Listener) (method: string) (url: string) : H
 /// What browsers send after a redirect (RFC 9110, 15.4).
 let private methodAfter (method: string) (status: int) =
     match method, status with
-    | "POST", (301 | 302 | 303) -> "GET"
+    | "POST", (301 | 302)
+    | _, 303 -> "GET"
     | _ -> method
 
 /// Whether a request is redirected for ever. There are so few hosts, paths and schemes that more steps change nothing.

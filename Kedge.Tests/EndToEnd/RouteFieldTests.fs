@@ -14,7 +14,6 @@ open Kedge.Tests.Authorization
 open Kedge.Tests.EndToEnd.Stage
 open Kedge.Tests.Harness
 open Kedge.Tests.Peers
-open Microsoft.AspNetCore.Http
 
 let private http =
     [
