@@ -94,5 +94,5 @@ let tests =
                                 | Changed(a, b) -> a = old || b = current
                                 | _ -> false)
 
-                        Expect.equal own expected $"{name} is one change at most"))
+                        Expect.equal own expected $"{name} is one change at most")
         ]

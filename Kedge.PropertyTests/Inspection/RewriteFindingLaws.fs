@@ -48,16 +48,18 @@ let private routeBelow (host: string) (root: string) =
             $"{{ \"backend_name\": \"{backend}\", \"host_matcher\": \"{host}\", \"path_rules\": [{rules}]{rewrite} }}"
     }
 
-/// Every path that the routes above and their rewrites can tell apart.
+/// The paths that the routes above and their rewrites can tell apart.
 let private paths =
     [
         "/"
         for root in [ "/a"; "/b"; "/v1" ] do
-            for rest in [ ""; "/"; "/b"; "/b/"; "/b/b"; "/z"; "/b/z"; "/b/b/z" ] do
-                root + rest
+            for middle in [ ""; "/a"; "/b"; "/v1"; "/v1/b" ] do
+                for rest in [ ""; "/"; "/b"; "/b/"; "/z"; "/b/z" ] do
+                    root + middle + rest
         "/z"
         "/az"
     ]
+    |> List.distinct
 
 let private takes (route: HttpRoute) (path: string) =
     route.Paths |> Array.exists (fun rule -> rule.Holds(path.AsSpan()))
@@ -155,12 +157,12 @@ let tests =
                     let seenBy (route: HttpRoute) =
                         paths
                         |> List.filter (takes route)
-                        |> List.map (fun path -> path, route.Outcome.Filters.Forth path)
+                        |> List.map route.Outcome.Filters.Forth
+                        |> Set
 
                     let isSame =
                         routes[0].Outcome.Action = routes[1].Outcome.Action
-                        && List.allPairs (seenBy routes[0]) (seenBy routes[1])
-                           |> List.exists (fun ((_, one), (_, other)) -> one = other)
+                        && not (Set.intersect (seenBy routes[0]) (seenBy routes[1])).IsEmpty
 
                     Expect.equal (not (samePaths routes).IsEmpty) isSame $"{one} {other}"
                     seen.When("reported", isSame)
