@@ -37,10 +37,10 @@ type PathReplacement =
             | "" -> ValueSome "/"
             | known -> ValueSome known
 
-    /// Whether it leaves every path as it is that routes with these rules take.
+    /// Whether it leaves every path as it is that a route with these rules takes. `rules` are alternatives.
     member change.HasNoEffectOn(rules: PathRule array) : bool =
         match change with
-        | WholePath whole -> rules = [| ExactPath whole |]
+        | WholePath whole -> rules.Length > 0 && rules |> Array.forall (fun rule -> rule = ExactPath whole)
         | PathStart(prefix, replacement) -> prefix = replacement
 
 [<RequireQualifiedAccess>]

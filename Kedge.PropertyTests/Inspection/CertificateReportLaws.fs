@@ -234,6 +234,12 @@ let tests =
                     Expect.equal (Set(List.map string reported)) (Set(List.map string expected)) json
 
                     for finding in findings do
+                        match (routeOf finding).Host with
+                        | HostBelow parent when finding.Message.Contains "one label only" ->
+                            Expect.isTrue (certificates.Covers $"q.{parent}") "a certificate covers one label"
+                        | HostBelow parent -> Expect.isFalse (certificates.Covers $"q.{parent}") "no wildcard"
+                        | _ -> ()
+
                         let witness = Seq.exactlyOne finding.Witnesses
                         let url = witness.Split(' ')[1]
                         let headers = if witness.Contains "-H" then [ "x: 1" ] else []

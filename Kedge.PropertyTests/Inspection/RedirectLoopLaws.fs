@@ -27,7 +27,12 @@ let private route =
                 ]
 
         let! path = Gen.elements [ ""; ", \"path_rules\": [\"/x\"]" ]
-        return $"{{ \"host_matcher\": \"{host}\", \"listener\": \"{listener}\", {action}{path} }}"
+
+        let! methods =
+            Gen.frequency [ 9, Gen.constant ""; 1, Gen.elements [ "GET"; "POST" ] ]
+            |> Gen.map (fun method -> if method = "" then "" else $", \"methods\": [\"{method}\"]")
+
+        return $"{{ \"host_matcher\": \"{host}\", \"listener\": \"{listener}\", {action}{path}{methods} }}"
     }
 
 let private load (routes: string list) : Configuration =
@@ -39,16 +44,16 @@ let private load (routes: string list) : Configuration =
         | null -> failtestf "%A" loaded.Errors
         | configuration -> configuration
 
-/// What a client is sent to, by the reference router.
+/// What a client is sent to, with the status, by the reference router.
 let private answer (configuration: Configuration) (plain: PlainDefault) (request: HttpRequest) =
+    let sent (redirect: Redirect) = redirect.Status, HttpRequest.location redirect request
+
     match Router.matchHttp configuration.Director.HttpRoutes request with
     | Some route ->
         match configuration.Director.HttpRoutes[route].Outcome.Action with
-        | Redirects redirect -> Some(HttpRequest.location redirect request)
+        | Redirects redirect -> Some(sent redirect)
         | _ -> None
-    | None when request.Listener = Decoded.Listener.Plain ->
-        plain.Redirect
-        |> Option.map (fun redirect -> HttpRequest.location redirect request)
+    | None when request.Listener = Decoded.Listener.Plain -> Option.map sent plain.Redirect
     | None -> None
 
 let private listenerOf (location: string) =
@@ -57,17 +62,25 @@ let private listenerOf (location: string) =
     else
         Decoded.Listener.Tls
 
-let private read (listener: Decoded.Listener) (url: string) : HttpRequest =
-    match RequestText.parseOn listener ("GET", url, [], false, false) with
+let private read (listener: Decoded.Listener) (method: string) (url: string) : HttpRequest =
+    match RequestText.parseOn listener (method, url, [], false, false) with
     | Ok(Http request) -> request
     | other -> failtestf "%s: %A" url other
 
+/// What browsers send after a redirect (RFC 9110, 15.4).
+let private methodAfter (method: string) (status: int) =
+    match method, status with
+    | "POST", (301 | 302)
+    | _, 303 -> "GET"
+    | _ -> method
+
 /// Whether a request is redirected for ever. There are so few hosts, paths and schemes that more steps change nothing.
 let private isEndless configuration plain start =
-    let rec step count request =
+    let rec step count (request: HttpRequest) =
         count = 0
         || (match answer configuration plain request with
-            | Some location -> step (count - 1) (read (listenerOf location) location)
+            | Some(status, location) ->
+                step (count - 1) (read (listenerOf location) (methodAfter request.Method status) location)
             | None -> false)
 
     step 50 start
@@ -80,7 +93,12 @@ let tests =
             Law.test
                 "a loop is reported exactly when a request is redirected for ever, and its witness is one"
                 1_000
-                [ "loops", 200; "none", 50; "loops through the default", 10 ]
+                [
+                    "loops", 200
+                    "none", 50
+                    "loops through the default", 10
+                    "a POST that becomes a GET", 20
+                ]
                 (Gen.zip (Gen.listOf route |> Gen.resize 6) (Gen.elements [ AnswerNoRoute; RedirectToHttps 443us ])
                  |> Arb.fromGen)
                 (fun seen (routes, plain) ->
@@ -98,15 +116,28 @@ let tests =
                             else
                                 Decoded.Listener.Tls
 
-                        Expect.isTrue (isEndless configuration plain (read listener words[1])) finding.Message
+                        Expect.isTrue (isEndless configuration plain (read listener words[0] words[1])) finding.Message
+
+                    let hasMethods = routes |> List.exists _.Contains("methods")
 
                     let endless =
                         Seq.allPairs [ "http"; "https" ] (Seq.allPairs hosts [ "/x"; "/y" ])
                         |> Seq.exists (fun (scheme, (host, path)) ->
                             let url = $"{scheme}://{host}{path}"
-                            isEndless configuration plain (read (listenerOf url) url))
+                            isEndless configuration plain (read (listenerOf url) "GET" url))
 
-                    Expect.equal (findings.Count > 0) endless "every loop is found here"
+                    // Of the methods that no route names, one is followed.
+                    if not hasMethods then
+                        Expect.equal (findings.Count > 0) endless "every loop is found here"
+
+                    seen.When(
+                        "a POST that becomes a GET",
+                        hosts
+                        |> List.exists (fun host ->
+                            match answer configuration plain (read Decoded.Listener.Tls "POST" $"https://{host}/x") with
+                            | Some(status, _) -> hasMethods && methodAfter "POST" status = "GET"
+                            | None -> false)
+                    )
                     seen.When("loops", endless)
                     seen.When("none", (not endless && not routes.IsEmpty))
 

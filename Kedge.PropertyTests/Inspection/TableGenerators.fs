@@ -258,12 +258,6 @@ let conditionsRoute: Gen<HttpRoute> =
 
         let! demands = demands
 
-        let! listener =
-            mostly Decoded.Listener.Tls [ Decoded.Listener.Plain; Decoded.Listener.Any ]
-
-        let! action =
-            action [ Redirects(Redirect.ToHttps 443us); Responds fixedResponse ] backend
-
         return
             { HttpRoute.ToBackend backend with
                 Host = host

@@ -108,6 +108,23 @@ let private queries =
     }
     |> Arb.fromGen
 
+let private headerCases =
+    let value = Gen.elements [ ""; "p"; "prod"; "PROD"; "xprod"; "dev" ]
+
+    let condition =
+        Gen.oneof
+            [
+                Gen.map Decoded.HeaderCondition.Is value
+                Gen.map Decoded.HeaderCondition.StartsWith (Gen.elements [ "p"; "pr"; "prod" ])
+                Gen.constant Decoded.HeaderCondition.Present
+            ]
+
+    let header =
+        Gen.zip (Gen.frequency [ 3, Generators.anyCase "x-env"; 1, Gen.elements [ "x-en"; "x-envy" ] ]) value
+
+    Gen.zip condition (Gen.choose (0, 3) |> Gen.bind (fun count -> Gen.listOfLength count header))
+    |> Arb.fromGen
+
 let private paths =
     let path =
         (Generators.textAfter [ "/" ] [ "a"; "b"; "/"; "%41"; "%7e"; "." ]).Generator
@@ -194,6 +211,41 @@ let tests =
                     let first = parameters |> List.distinctBy fst
                     let query = QueryText.render parameters
                     Expect.all first (fun entry -> QueryMatcher.Of(entry).Holds(query.AsSpan())) query)
+
+            Law.test
+                "a header matcher takes a value that it gives, a value with its start, or any value, of all that are sent"
+                10_000
+                [
+                    "holds", 2000
+                    "holds for a later value", 300
+                    "present and empty", 100
+                    "another value", 1000
+                    "absent", 500
+                ]
+                headerCases
+                (fun seen (condition, headers) ->
+                    let values =
+                        headers
+                        |> List.filter (fun (name, _) -> asciiLower name = "x-env")
+                        |> List.map snd
+
+                    let fits (value: string) =
+                        match condition with
+                        | Decoded.HeaderCondition.Is expected -> value = expected
+                        | Decoded.HeaderCondition.StartsWith prefix ->
+                            value.Length >= prefix.Length && value.Substring(0, prefix.Length) = prefix
+                        | Decoded.HeaderCondition.Present -> true
+
+                    let expected = List.exists fits values
+                    seen.When("holds", expected)
+                    seen.When("holds for a later value", (expected && not (fits values.Head)))
+                    seen.When("present and empty", (condition.IsPresent && values = [ "" ]))
+                    seen.When("another value", (not expected && not values.IsEmpty))
+                    seen.When("absent", values.IsEmpty)
+                    let list = HeaderList headers
+                    let matcher: HeaderMatcher = { Name = "x-env"; Condition = condition }
+                    Expect.equal (matcher.Holds &list) expected "holds"
+                    Expect.equal (matcher.Mismatch list).IsNone expected "no mismatch")
 
             Law.test
                 "`/x/**` takes what the two rules `/x` and `/x/*` take, and nothing else"

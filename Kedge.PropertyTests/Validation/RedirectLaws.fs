@@ -224,4 +224,21 @@ let tests =
 
                         seen.Count "below"
                         seen.When("the prefix itself", (rest = "/")))
+
+            Law.test
+                "a path next to the prefix stays as it is, and so does that of `OPTIONS *`"
+                2_000
+                [ "a prefix", 500; "the root", 100 ]
+                (Arb.fromGen (Gen.zip change path))
+                (fun seen (change, rest) ->
+                    match change with
+                    | WholePath _ -> ()
+                    | PathStart("", _) ->
+                        seen.Count "the root"
+                        Expect.equal (change.Of "*") "*" "OPTIONS *"
+                    | PathStart(prefix, _) ->
+                        seen.Count "a prefix"
+
+                        for path in [ prefix + "x"; prefix + "x" + rest; "*" ] do
+                            Expect.equal (change.Of path) path $"{change}")
         ]

@@ -255,6 +255,7 @@ let reports =
                     do! eventually "the lines" (fun () -> (lines ()).Length = 4)
                     Expect.contains (lines ()) ("/a", "shop-web") "named"
                     Expect.contains (lines ()) ("/c", "") "anonymous"
+                    Expect.contains (lines ()) ("/kedge.test.Echo/Unary", "shop-calls") "a gRPC call"
                 })
 
             case "explain names the condition that fails" (fun () ->
