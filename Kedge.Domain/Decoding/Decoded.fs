@@ -89,6 +89,8 @@ type HttpRoute =
         Backends: WeightedBackend list
         SplitBy: SplitKey option
         OnUnavailable: OnUnavailable
+        /// Backends that get copies of its requests.
+        Mirror: Mirror list
         HostMatcher: string
         PortMatcher: uint32
         /// Empty = any.
@@ -123,6 +125,8 @@ type GrpcRoute =
         Backends: WeightedBackend list
         SplitBy: SplitKey option
         OnUnavailable: OnUnavailable
+        /// Backends that get copies of its requests.
+        Mirror: Mirror list
         ServiceNameMatcher: string
         AuthorityHostMatcher: string
         AuthorityPortMatcher: uint32

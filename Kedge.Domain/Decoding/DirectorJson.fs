@@ -141,6 +141,7 @@ module internal DirectorJson =
                 and! onUnavailable =
                     field "on_unavailable" (enumeration SplitJson.onUnavailable enum<OnUnavailable>)
 
+                and! mirror = field "mirror" (list MirrorJson.mirror)
                 and! host = field "host_matcher" text
                 and! port = field "port_matcher" optionalPort
                 and! methods = field "methods" (list text)
@@ -168,6 +169,7 @@ module internal DirectorJson =
                         Backends = backends
                         SplitBy = splitBy
                         OnUnavailable = onUnavailable
+                        Mirror = mirror
                         HostMatcher = host
                         PortMatcher = port
                         Methods = methods
@@ -264,6 +266,7 @@ module internal DirectorJson =
                 and! onUnavailable =
                     field "on_unavailable" (enumeration SplitJson.onUnavailable enum<OnUnavailable>)
 
+                and! mirror = field "mirror" (list MirrorJson.mirror)
                 and! service = field "service_name_matcher" text
                 and! struct (host, port) = authority
                 and! metadata = field "metadata_matcher" headerMap
@@ -286,6 +289,7 @@ module internal DirectorJson =
                         Backends = backends
                         SplitBy = splitBy
                         OnUnavailable = onUnavailable
+                        Mirror = mirror
                         ServiceNameMatcher = service
                         AuthorityHostMatcher = host
                         AuthorityPortMatcher = port

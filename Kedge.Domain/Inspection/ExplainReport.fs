@@ -154,7 +154,20 @@ type ExplainReport
         | Grpc request ->
             Explain.request RouteSemantics.grpc configuration.Director.GrpcRoutes adhocRules isKnown plain request
 
-    static let policyLines (configuration: Configuration) (request: Request) (outcome: Outcome) =
+    static let policyLines (configuration: Configuration) withoutPool (winner: RouteInfo | null) request outcome =
+        let request: Request = request
+        let outcome: Outcome = outcome
+
+        let isKnown name =
+            withoutPool
+            || configuration.Backends[request.Protocol]
+               |> Seq.exists (fun backend -> backend.Name = name)
+
+        let mirrors =
+            match winner with
+            | NonNull info -> MirrorText.lines isKnown outcome info.Key request
+            | Null -> []
+
         let budgetOf name =
             configuration.Backends[request.Protocol]
             |> Seq.tryFind (fun backend -> backend.Name = name)
@@ -163,6 +176,7 @@ type ExplainReport
         outcome.Action.Backends
         |> List.collect (fun name -> RetryText.lines outcome.Policies name (budgetOf name) request)
         |> List.distinct
+        |> fun lines -> lines @ mirrors
 
     /// Why the request goes where it goes.
     static member Of(configuration: Configuration, request: Request) : ExplainReport =
@@ -201,7 +215,7 @@ type ExplainReport
             winner,
             backendKnown,
             allPassed routes adhocRules explanation,
-            verdictLines routes adhocRules (policyLines configuration request) winner explanation
+            verdictLines routes adhocRules (policyLines configuration withoutPool winner request) winner explanation
         )
 
     /// The whole of it, as data.

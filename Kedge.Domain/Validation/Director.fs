@@ -241,6 +241,7 @@ module Director =
             Outcome =
                 {
                     Action = action
+                    Mirrors = MirrorRules.validate checks path Protocol.Http action.Backends route.Mirror
                     Filters =
                         Filters.None
                         |> FilterRules.rewrite checks path paths route.Rewrite
@@ -285,6 +286,7 @@ module Director =
             Outcome =
                 {
                     Action = action
+                    Mirrors = MirrorRules.validate checks path Protocol.Grpc action.Backends route.Mirror
                     Filters =
                         Filters.None
                         |> FilterRules.grpcRewrite checks path route.Rewrite

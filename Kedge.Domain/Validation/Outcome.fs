@@ -37,6 +37,8 @@ type RouteAction =
 type Outcome =
     {
         Action: RouteAction
+        /// Where copies of them are sent.
+        Mirrors: RouteMirror list
         /// What is changed about them, and about their responses.
         Filters: Filters
         /// How long they may take, and when they are sent again.
@@ -53,6 +55,7 @@ type Outcome =
     static member ToBackend(backend: string) : Outcome =
         {
             Action = ToBackend backend
+            Mirrors = []
             Filters = Filters.None
             Policies = Policies.None
             Demands = None

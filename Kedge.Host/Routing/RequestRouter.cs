@@ -53,6 +53,7 @@ public sealed class RequestRouter : IDisposable
             PerProtocol.Both<Backend[]>([]),
             PerProtocol.Both<RouteLimiter?[]>([]),
             PerProtocol.Both<RouteSplitter?[]>([]),
+            PerProtocol.Both<RouteMirrors?[]>([]),
             authorizer.Apply(Configuration.Empty),
             previous: null);
         _noRoute = LocalReply.NoRoute with { HttpStatus = options.NoRouteStatus };
@@ -85,6 +86,7 @@ public sealed class RequestRouter : IDisposable
                 _backends.Apply(configuration),
                 _limiter.Apply(configuration),
                 PerProtocol.Init(protocol => SplittersOf(configuration, protocol)),
+                PerProtocol.Init(protocol => MirrorsOf(configuration, protocol)),
                 _authorizer.Apply(configuration),
                 _state);
             BackendSuccession.Arrange(_state, next);
@@ -96,6 +98,12 @@ public sealed class RequestRouter : IDisposable
         [
             .. configuration.Routes[protocol].Select(
                 route => route.Split is null ? null : new RouteSplitter(protocol, route, _telemetry)),
+        ];
+
+    private RouteMirrors?[] MirrorsOf(Configuration configuration, Protocol protocol) =>
+        [
+            .. configuration.Routes[protocol].Select(
+                route => route.Mirrors is null ? null : new RouteMirrors(protocol, route, _telemetry)),
         ];
 
     public void Dispose() => _backends.Dispose();
@@ -168,7 +176,7 @@ public sealed class RequestRouter : IDisposable
             { Adhoc: { } decision } => await ToAdhocTargetAsync(decision, state, view, record, context),
             { Rule.Info: { Split: not null } split } => await ToOneBackendAsync(split, state, view, record, context),
             { Rule: { } route } => await ToBackendAsync(
-                route.Info, route.Info.BackendIndex, state, view, record, context.RequestAborted),
+                route.Info, route.Info.BackendIndex, state, view, record, context),
             _ => view.Protocol.IsGrpc ? LocalReply.NoGrpcRoute : _noRoute,
         };
     }
@@ -193,7 +201,7 @@ public sealed class RequestRouter : IDisposable
         var choice = await splitter.ChooseAsync(
             context, view, record, _clients, state.Backends[record.Protocol], WaitForLookupAsync);
         return await ToBackendAsync(
-            route, splitter.BackendIndexOf(choice), state, view, record, context.RequestAborted);
+            route, splitter.BackendIndexOf(choice), state, view, record, context);
     }
 
     private static Task WaitForLookupAsync(Backend backend, CancellationToken cancel) =>
@@ -205,7 +213,7 @@ public sealed class RequestRouter : IDisposable
         ServingState state,
         RequestView view,
         RequestRecord record,
-        CancellationToken cancel)
+        HttpContext context)
     {
         string? path = null;
         if (route.Filters is { } filters)
@@ -223,7 +231,7 @@ public sealed class RequestRouter : IDisposable
         var backend = state.Backends[record.Protocol][backendIndex];
         if (backend.Endpoints.Endpoints.Length == 0 && !backend.FirstOutcome.IsCompleted)
         {
-            await WaitForLookupAsync(backend, cancel);
+            await WaitForLookupAsync(backend, context.RequestAborted);
         }
         var endpoints = backend.Endpoints;
         if (endpoints.Endpoints.Length == 0)
@@ -242,6 +250,10 @@ public sealed class RequestRouter : IDisposable
                 Policies = route.Policies,
                 Path = path,
                 Claims = state.Issuers.Forwarded,
+                Mirrors = route.Mirrors is null
+                    ? null
+                    : state.Mirrors[record.Protocol][route.Index]!.Choose(
+                        context, view, _clients, state.Backends[record.Protocol]),
             });
     }
 

@@ -17,6 +17,9 @@ let private httpSamples =
         """{
              "name": "shop-write",
              "backend_name": "shop",
+             "mirror": [
+               { "backend_name": "shop_shadow", "percent": 10, "max_body": "32KiB", "unsafe_methods": true, "with_credentials": true }
+             ],
              "host_matcher": "a.example", "port_matcher": 8443,
              "methods": ["POST", "PUT"],
              "path_rules": ["/a/*", "/b"],
@@ -81,6 +84,9 @@ let private grpcSamples =
         """{
              "name": "shop-calls",
              "backend_name": "shop",
+             "mirror": [
+               { "backend_name": "shop_shadow", "percent": 10, "max_body": "32KiB", "unsafe_methods": true, "with_credentials": true }
+             ],
              "service_name_matcher": "p.S",
              "authority_host_matcher": "a.example", "authority_port_matcher": 8443,
              "metadata_matcher": { "x-env": "prod", "x-token": { "prefix": "t" }, "x-debug": { "present": true } },
@@ -509,6 +515,7 @@ let tests =
                     Constant =
                         [
                             [ Field "retry"; Field "methods" ]
+                            [ Field "mirror"; Step.Index 0; Field "unsafe_methods" ]
                             for key in [ "client_address"; "token_subject"; "client_san" ] do
                                 [ Field "split_by"; Field key ]
                         ]

@@ -9,6 +9,7 @@ open System.Runtime.InteropServices
 open System.Threading.Tasks
 open Expecto
 open Grpc.Core
+open Kedge.Tests.Authorization
 open Kedge.Tests.EndToEnd.InspectionStage
 open Kedge.Tests.EndToEnd.Stage
 open Kedge.Tests.Harness
@@ -18,6 +19,7 @@ let private stable = Shared.make (fun () -> new HttpPeer "stable")
 let private next = Shared.make (fun () -> new HttpPeer "next")
 let private calls = Shared.make (fun () -> new GrpcPeer "calls")
 let private nextCalls = Shared.make (fun () -> new GrpcPeer "next-calls")
+let private issuer = Shared.make (fun () -> new Issuer())
 
 let private pool () =
     let empty =
@@ -49,6 +51,11 @@ let private callRoute (name: string) (entries: (string * int) list) (fields: str
 
 let private sticky = """ "split_by": { "cookie": "session" } """
 
+let private withIssuer (director: string) =
+    $$"""{ "token_issuers": [ { "name": "staff", "issuer": "{{issuer.Value.Name}}", "header": "AUTHORIZATION",
+                                "audiences": ["{{issuer.Value.Audience}}"] } ],
+           {{director.TrimStart().Substring 1}}"""
+
 let private director (weight: int) =
     let share = [ "stable", 100 - weight; "next", weight ]
 
@@ -61,6 +68,10 @@ let private director (weight: int) =
             route "by-address" [ "stable", 50; "next", 50 ] """ "split_by": { "client_address": true } """
             route "by-token" [ "stable", 50; "next", 50 ] """ "split_by": { "token_subject": true } """
             route "by-san" [ "stable", 50; "next", 50 ] """ "split_by": { "client_san": true } """
+            route
+                "by-subject"
+                [ "stable", 50; "next", 50 ]
+                """ "split_by": { "token_subject": true }, "authorization": { "token_issuers": ["staff"] } """
             route "failing" [ "stable", 50; "empty", 50 ] ""
             route "others" [ "stable", 50; "empty", 50 ] """ "on_unavailable": "OTHERS" """
             route "ghost" [ "stable", 50; "missing", 50 ] """ "on_unavailable": "OTHERS" """
@@ -69,9 +80,16 @@ let private director (weight: int) =
             callRoute "drawn" [ "calls", 95; "next_calls", 5 ] ""
             callRoute "sticky" [ "calls", 100 - weight; "next_calls", weight ] sticky
         ]
+    |> withIssuer
+
+let private certificates =
+    [
+        $"--server_tls_client_ca_files={Certificates.authority.Value.File}"
+        "--server_tls_client_cert_required=false"
+    ]
 
 let private kedge =
-    Shared.make (fun () -> Kedge.Start(director 5, pool (), []).GetAwaiter().GetResult())
+    Shared.make (fun () -> Kedge.Start(director 5, pool (), certificates).GetAwaiter().GetResult())
 
 let private clientsOf (kedge: Kedge) =
     [
@@ -255,6 +273,62 @@ let private serving =
                     Expect.equal escaped plain $"{protocol}: escaped"
                     let! found = tally 40 (fun _ -> backendOf client "https://by-address.example/" [])
                     Expect.equal found.Count 1 $"{protocol}: one address, one backend"
+            })
+
+        case "each subject of a token, and each name in a client's certificate, has its backend" (fun () ->
+            task {
+                /// The backend of each of several callers, whatever the protocol.
+                let backends (who: int -> (HttpClient * (string * string) list) list) (url: string) =
+                    task {
+                        let found = ResizeArray<string>()
+
+                        for number in 1..10 do
+                            let answers = ResizeArray<string>()
+
+                            for client, headers in who number do
+                                for _ in 1..2 do
+                                    let! backend = backendOf client url headers
+                                    answers.Add backend
+
+                            Expect.hasLength (Seq.distinct answers) 1 $"{url}: {number} has one backend"
+                            found.Add answers[0]
+
+                        Expect.hasLength (Seq.distinct found) 2 $"{url}: both have callers"
+                        return List.ofSeq found
+                    }
+
+                let token number =
+                    [
+                        for _, client in clients.Value do
+                            // Another token each time, of the same subject.
+                            let token = (issuer.Value.Token []).With [ "sub", box $"user-{number}" ]
+                            client, [ "Authorization", $"Bearer {token.Text}" ]
+                    ]
+
+                let! first = backends token "https://by-subject.example/"
+                let! again = backends token "https://by-subject.example/"
+                Expect.equal again first "the same subject, the same backend"
+
+                let certificate number =
+                    let identity =
+                        Certificates.authority.Value.ClientWith($"CN=c{number}", [ $"c{number}.example" ])
+
+                    [
+                        Clients.http1 kedge.Value.HttpsPort (Some identity), []
+                        Clients.http2 kedge.Value.HttpsPort (Some identity), []
+                    ]
+
+                let! first = backends certificate "https://by-san.example/"
+                let! again = backends certificate "https://by-san.example/"
+                Expect.equal again first "another certificate of the same name, the same backend"
+
+                let! missing =
+                    DebugPort.metric
+                        kedge.Value
+                        "kedge_split_key_missing_total"
+                        [ "route", "by-subject"; "protocol", "http" ]
+
+                Expect.equal missing 0.0 "each had its key"
             })
 
         case "a request without the key is drawn, and counted" (fun () ->
