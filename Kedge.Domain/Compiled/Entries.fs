@@ -9,6 +9,8 @@ type RouteSplit =
         /// not have.
         Names: string array
         BackendIndexes: int array
+        /// What the route and the backend change about requests and responses; null = nothing.
+        Filters: (Filters | null) array
     }
 
 /// What the server needs to know about a mirror of a route.
@@ -64,7 +66,13 @@ type RouteInfo =
         | _ ->
             match info.Filters, info.Split with
             | NonNull filters, _ when filters.NamesSubject -> true
-            | _, NonNull split -> split.Choice.Split.Key = Some Decoded.SplitKey.TokenSubject
+            | _, NonNull split ->
+                split.Choice.Split.Key = Some Decoded.SplitKey.TokenSubject
+                || split.Filters
+                   |> Array.exists (fun filters ->
+                       match filters with
+                       | NonNull filters -> filters.NamesSubject
+                       | Null -> false)
             | _ -> false
 
     /// The name, if it has one, and the conditions: `shop: host=a.example path=/api/*`.

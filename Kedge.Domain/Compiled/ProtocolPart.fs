@@ -218,6 +218,15 @@ type internal Compilation(files: LoadedFiles, generated: GeneratedEntries, befor
                         Choice = SplitChoice(split, (if marks.Name = "" then text else marks.Name))
                         Names = names
                         BackendIndexes = Array.map backendIndex names
+                        Filters =
+                            names
+                            |> Array.map (fun name ->
+                                let own = outcome.BackendFilters.TryFind name
+
+                                let all =
+                                    outcome.Filters.Then(Option.defaultValue Filters.None own)
+
+                                if all.IsNone then null else all)
                     }
                 | _ -> null
 

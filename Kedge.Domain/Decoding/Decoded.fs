@@ -70,16 +70,6 @@ type Rewrite =
 /// The same for gRPC, where the path is the name of a method.
 type GrpcRewrite = { Host: string }
 
-/// Changes of headers, by name. Values may have variables in them, such as `{client_address}`.
-type HeaderChanges =
-    {
-        /// Replaces all values of a header.
-        Set: Map<string, string>
-        /// Adds one more value.
-        Add: Map<string, string>
-        Remove: string list
-    }
-
 type HttpRoute =
     {
         /// For logs, metrics and reports; empty = none.

@@ -178,7 +178,9 @@ module Encode =
             "backends"
             (item json (fun backend ->
                 writeText json "name" backend.Name
-                backend.Weight |> Option.iter (fun weight -> json.WriteNumber("weight", weight))))
+                backend.Weight |> Option.iter (fun weight -> json.WriteNumber("weight", weight))
+                writeObject json "request_headers" (writeHeaderChanges json) backend.RequestHeaders
+                writeObject json "response_headers" (writeHeaderChanges json) backend.ResponseHeaders))
 
         key
         |> writeObject json "split_by" (fun key ->

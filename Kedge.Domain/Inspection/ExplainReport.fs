@@ -108,7 +108,9 @@ type ExplainReport
                 actionLine explanation.Request outcome.Action unknown
 
                 match outcome.Action, winner with
-                | Splits split, NonNull info -> yield! SplitText.lines split info.Key explanation.Request
+                | Splits split, NonNull info ->
+                    yield! SplitText.lines split info.Key explanation.Request
+                    yield! SplitText.headers outcome.BackendFilters
                 | _ -> ()
 
                 if not outcome.Filters.IsNone then

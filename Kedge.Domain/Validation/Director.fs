@@ -246,6 +246,7 @@ module Director =
                         Filters.None
                         |> FilterRules.rewrite checks path paths route.Rewrite
                         |> FilterRules.headers checks path route.RequestHeaders route.ResponseHeaders
+                    BackendFilters = FilterRules.backends checks path route.Backends
                     Policies = RetryRules.http checks path action.Backends route
                     Demands = route.Authorization
                     Issuers = []
@@ -291,6 +292,7 @@ module Director =
                         Filters.None
                         |> FilterRules.grpcRewrite checks path route.Rewrite
                         |> FilterRules.headers checks path route.RequestHeaders route.ResponseHeaders
+                    BackendFilters = FilterRules.backends checks path route.Backends
                     Policies = RetryRules.grpc checks path action.Backends route
                     Demands = route.Authorization
                     Issuers = []

@@ -176,7 +176,7 @@ public sealed class RequestRouter : IDisposable
             { Adhoc: { } decision } => await ToAdhocTargetAsync(decision, state, view, record, context),
             { Rule.Info: { Split: not null } split } => await ToOneBackendAsync(split, state, view, record, context),
             { Rule: { } route } => await ToBackendAsync(
-                route.Info, route.Info.BackendIndex, state, view, record, context),
+                route.Info, route.Info.BackendIndex, route.Info.Filters, state, view, record, context),
             _ => view.Protocol.IsGrpc ? LocalReply.NoGrpcRoute : _noRoute,
         };
     }
@@ -201,7 +201,7 @@ public sealed class RequestRouter : IDisposable
         var choice = await splitter.ChooseAsync(
             context, view, record, _clients, state.Backends[record.Protocol], WaitForLookupAsync);
         return await ToBackendAsync(
-            route, splitter.BackendIndexOf(choice), state, view, record, context);
+            route, splitter.BackendIndexOf(choice), splitter.FiltersOf(choice), state, view, record, context);
     }
 
     private static Task WaitForLookupAsync(Backend backend, CancellationToken cancel) =>
@@ -210,13 +210,14 @@ public sealed class RequestRouter : IDisposable
     private async ValueTask<RoutingResult> ToBackendAsync(
         RouteInfo route,
         int backendIndex,
+        Filters? filters,
         ServingState state,
         RequestView view,
         RequestRecord record,
         HttpContext context)
     {
         string? path = null;
-        if (route.Filters is { } filters)
+        if (filters is not null)
         {
             path = filters.Forth(view.Path);
             if (path.Length + view.Query.Length > _options.MaxTarget)
@@ -246,7 +247,7 @@ public sealed class RequestRouter : IDisposable
         return RoutingResult.Forward(
             new(backend.Client, endpoints, backend.Policy, backend.Name, backend.NextTicket(), backend)
             {
-                Filters = route.Filters,
+                Filters = filters,
                 Policies = route.Policies,
                 Path = path,
                 Claims = state.Issuers.Forwarded,

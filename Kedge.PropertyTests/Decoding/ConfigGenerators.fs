@@ -229,11 +229,15 @@ module ConfigGenerators =
             gen {
                 let! name = anyText
                 let! weight = Gen.optionOf anyNumber
+                let! requestHeaders = Gen.optionOf anyHeaderChanges
+                let! responseHeaders = Gen.optionOf anyHeaderChanges
 
                 return
                     {
                         WeightedBackend.Name = name
                         Weight = weight
+                        RequestHeaders = requestHeaders
+                        ResponseHeaders = responseHeaders
                     }
             }
         )
@@ -756,10 +760,17 @@ module ConfigGenerators =
                     BackendName = ""
                     Backends =
                         [
-                            { Name = route.BackendName; Weight = None }
+                            {
+                                Name = route.BackendName
+                                Weight = None
+                                RequestHeaders = route.RequestHeaders
+                                ResponseHeaders = None
+                            }
                             {
                                 Name = other
                                 Weight = Some(uint32 weight)
+                                RequestHeaders = None
+                                ResponseHeaders = route.RequestHeaders
                             }
                         ]
                     SplitBy = key

@@ -65,7 +65,15 @@ let private httpSamples =
              "split_by": { "cookie": "session" }, "on_unavailable": "OTHERS"
            }"""
         """{ "backends": [ { "name": "shop" }, { "name": "shop_next", "weight": 3 } ], "split_by": { "header": "x-a" } }"""
-        """{ "backends": [ { "name": "shop" } ], "split_by": { "query": "v" } }"""
+        """{
+             "backends": [
+               { "name": "shop",
+                 "request_headers": { "set": { "x-a": "1" }, "add": { "x-b": "{route}" }, "remove": ["x-c"] } },
+               { "name": "shop_next",
+                 "response_headers": { "set": { "x-a": "1" }, "add": { "x-b": "2" }, "remove": ["x-c"] } }
+             ],
+             "split_by": { "query": "v" }
+           }"""
         """{ "backends": [ { "name": "shop" } ], "split_by": { "client_address": true } }"""
         """{ "backends": [ { "name": "shop" } ], "split_by": { "token_subject": true } }"""
         """{ "backends": [ { "name": "shop" } ], "split_by": { "client_san": true } }"""
@@ -112,7 +120,14 @@ let private grpcSamples =
              "backends": [ { "name": "shop", "weight": 95 }, { "name": "shop_next", "weight": 5 } ],
              "split_by": { "cookie": "session" }, "on_unavailable": "OTHERS"
            }"""
-        """{ "backends": [ { "name": "shop" } ], "split_by": { "header": "x-a" } }"""
+        """{
+             "backends": [
+               { "name": "shop",
+                 "request_headers": { "set": { "x-a": "1" }, "add": { "x-b": "2" }, "remove": ["x-c"] },
+                 "response_headers": { "set": { "x-a": "1" }, "add": { "x-b": "2" }, "remove": ["x-c"] } }
+             ],
+             "split_by": { "header": "x-a" }
+           }"""
         """{ "backends": [ { "name": "shop" } ], "split_by": { "client_address": true } }"""
         """{ "backends": [ { "name": "shop" } ], "split_by": { "token_subject": true } }"""
         """{ "backends": [ { "name": "shop" } ], "split_by": { "client_san": true } }"""

@@ -51,6 +51,15 @@ let private callRoute (name: string) (entries: (string * int) list) (fields: str
 
 let private sticky = """ "split_by": { "cookie": "session" } """
 
+/// A route whose backends have changes of headers of their own.
+let private withHeaders (canary: string) =
+    $$"""{ "name": "headers", "host_matcher": "headers.example",
+           "request_headers": { "set": { "x-env": "prod", "x-version": "any" } },
+           "backends": [
+             { "name": "stable", "weight": 50, "request_headers": { "set": { "x-version": "1" } } },
+             { "name": "next", "weight": 50, "request_headers": { "add": { "x-version": "2" }, "remove": ["x-debug"] },
+               "response_headers": { "set": { "x-canary": "{{canary}}" } } } ] }"""
+
 let private withIssuer (director: string) =
     $$"""{ "token_issuers": [ { "name": "staff", "issuer": "{{issuer.Value.Name}}", "header": "AUTHORIZATION",
                                 "audiences": ["{{issuer.Value.Audience}}"] } ],
@@ -72,6 +81,7 @@ let private director (weight: int) =
                 "by-subject"
                 [ "stable", 50; "next", 50 ]
                 """ "split_by": { "token_subject": true }, "authorization": { "token_issuers": ["staff"] } """
+            withHeaders "{route}"
             route "failing" [ "stable", 50; "empty", 50 ] ""
             route "others" [ "stable", 50; "empty", 50 ] """ "on_unavailable": "OTHERS" """
             route "ghost" [ "stable", 50; "missing", 50 ] """ "on_unavailable": "OTHERS" """
@@ -275,6 +285,28 @@ let private serving =
                     Expect.equal found.Count 1 $"{protocol}: one address, one backend"
             })
 
+        case "a backend has changes of headers of its own, after those of the route" (fun () ->
+            task {
+                for protocol, client in clients.Value do
+                    let path = $"/own-{protocol.Length}"
+
+                    let! found =
+                        tally 40 (fun _ ->
+                            task {
+                                let! answer = get client $"https://headers.example{path}" [ "x-debug", "1" ]
+                                Expect.equal answer.Status 200 protocol
+                                return $"{answer.Body} {answer.Header "X-Canary"}"
+                            })
+
+                    Expect.equal (found |> Map.keys |> List.ofSeq) [ "next headers"; "stable " ] protocol
+
+                    for peer, versions, debug in [ stable, [ "1" ], [ "1" ]; next, [ "any"; "2" ], [] ] do
+                        for request in peer.Value.ReceivedOn path do
+                            Expect.equal (request.Values "x-version") versions peer.Value.Name
+                            Expect.equal (request.Values "x-debug") debug peer.Value.Name
+                            Expect.equal (request.Header "x-env") "prod" "the route's"
+            })
+
         case "each subject of a token, and each name in a client's certificate, has its backend" (fun () ->
             task {
                 /// The backend of each of several callers, whatever the protocol.
@@ -431,6 +463,30 @@ let private commands =
                     output
                     (fun line -> line.Contains "choice: a draw, since the request has no cookie session")
                     "no key"
+            })
+
+        case "explain and diff show the headers of single backends" (fun () ->
+            task {
+                use scratch = new Scratch()
+                let before = write scratch "before.json" (inFile (withHeaders "yes"))
+                let after = write scratch "after.json" (inFile (withHeaders "no"))
+
+                let! _, output, _ =
+                    run [ "explain"; "GET"; "https://headers.example/"; InspectionStage.director before ]
+
+                let lines = output |> Array.map _.Trim()
+                Expect.contains lines "headers for stable: request: x-version: 1" "of the one"
+
+                Expect.contains
+                    lines
+                    "headers for next: request: without x-debug, also x-version: 2; response: x-canary: yes"
+                    "of the other"
+
+                let! _, output, _ = run [ "diff"; "--output=json"; before; after ]
+                let change = items "differences" (json output) |> List.exactlyOne
+                Expect.equal (text "kind" change) "route-changed" "kind"
+                Expect.stringContains (text "request_before" change) "response: x-canary: yes" "before"
+                Expect.stringContains (text "request_after" change) "response: x-canary: no" "after"
             })
 
         case "check: every missing backend has its place; a weight of 0 is a note" (fun () ->
