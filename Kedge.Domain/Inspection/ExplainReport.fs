@@ -156,10 +156,13 @@ type ExplainReport
         | Grpc request ->
             Explain.request RouteSemantics.grpc configuration.Director.GrpcRoutes adhocRules isKnown plain request
 
-    static let policyLines (configuration: Configuration) withoutPool (winner: RouteInfo | null) request outcome =
-        let request: Request = request
-        let outcome: Outcome = outcome
-
+    static let policyLines
+        (configuration: Configuration)
+        (withoutPool: bool)
+        (winner: RouteInfo | null)
+        (request: Request)
+        (outcome: Outcome)
+        =
         let isKnown name =
             withoutPool
             || configuration.Backends[request.Protocol]

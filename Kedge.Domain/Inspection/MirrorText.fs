@@ -1,5 +1,7 @@
 namespace Kedge.Domain
 
+open Kedge.Domain.Decoded
+
 /// The mirrors of a route in reports.
 [<RequireQualifiedAccess>]
 module internal MirrorText =
@@ -38,9 +40,11 @@ module internal MirrorText =
                             "no copy"
 
                     $"{what} to {name}, which gets {mirror.Percent} %%: by the key {Excerpt.ofText text}"
-                | Some None when key |> Option.exists (fun key -> key.IsClientAddress || key.IsTokenSubject || key.IsClientSan) ->
-                    $"a copy of {mirror.Percent} %% to {name}: by the caller's {Split.KeyText key.Value}"
-                | _ -> $"a copy of {mirror.Percent} %% to {name}: a draw for each request"
+                | _ ->
+                    match key with
+                    | Some(SplitKey.ClientAddress | SplitKey.TokenSubject | SplitKey.ClientSan as key) ->
+                        $"a copy of {mirror.Percent} %% to {name}: by the caller's {Split.KeyText key}"
+                    | _ -> $"a copy of {mirror.Percent} %% to {name}: a draw for each request"
 
         [
             for mirror in outcome.Mirrors do

@@ -1,11 +1,11 @@
 using System.Diagnostics;
 using System.Diagnostics.CodeAnalysis;
-using Kedge.Domain;
 using Kedge.Host.Http;
 using Kedge.Wire.Upstream;
 using OpenTelemetry;
 using OpenTelemetry.Resources;
 using OpenTelemetry.Trace;
+using Protocol = Kedge.Domain.Protocol;
 
 namespace Kedge.Host.Telemetry;
 

@@ -295,7 +295,8 @@ let private serving =
                             task {
                                 let! answer = get client $"https://headers.example{path}" [ "x-debug", "1" ]
                                 Expect.equal answer.Status 200 protocol
-                                return $"{answer.Body} {answer.Header "X-Canary"}"
+                                let canary = answer.Header "X-Canary"
+                                return $"{answer.Body} {canary}"
                             })
 
                     Expect.equal (found |> Map.keys |> List.ofSeq) [ "next headers"; "stable " ] protocol
