@@ -223,8 +223,7 @@ type internal Compilation(files: LoadedFiles, generated: GeneratedEntries, befor
                             |> Array.map (fun name ->
                                 let own = outcome.BackendFilters.TryFind name
 
-                                let all =
-                                    outcome.Filters.Then(Option.defaultValue Filters.None own)
+                                let all = outcome.Filters.Then(Option.defaultValue Filters.None own)
 
                                 if all.IsNone then null else all)
                     }
@@ -265,7 +264,8 @@ type internal Compilation(files: LoadedFiles, generated: GeneratedEntries, befor
             let index = fileRoutes.Length + i
 
             match previous with
-            | ValueSome info when isNull (box info.Split) && isNull (box info.Mirrors) -> info.At(index, backendIndex info.BackendName)
+            | ValueSome info when isNull (box info.Split) && isNull (box info.Mirrors) ->
+                info.At(index, backendIndex info.BackendName)
             | _ -> routeInfo index "" 0 route
 
         let adhocInfo index (rule: AdhocRule) =

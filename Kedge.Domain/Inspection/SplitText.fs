@@ -83,8 +83,7 @@ module internal SplitText =
 
         [
             for KeyValue(name, own) in filters do
-                let parts =
-                    text "request" own.RequestHeaders @ text "response" own.ResponseHeaders
+                let parts = text "request" own.RequestHeaders @ text "response" own.ResponseHeaders
 
                 let all = String.concat "; " parts
                 $"headers for {name}: {all}"

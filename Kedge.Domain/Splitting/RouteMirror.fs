@@ -34,7 +34,12 @@ type RouteMirror =
 
     /// The mirror in a few words: `shop_shadow 10 %, safe methods, body to 64KiB`.
     member mirror.Text: string =
-        let methods = if mirror.UnsafeMethods then "all methods" else "safe methods"
+        let methods =
+            if mirror.UnsafeMethods then
+                "all methods"
+            else
+                "safe methods"
+
         let credentials = if mirror.WithCredentials then ", with credentials" else ""
         let body = ByteSize.format (uint32 mirror.MaxBody)
         $"{mirror.Backend} {mirror.Percent} %%, {methods}, body to {body}{credentials}"

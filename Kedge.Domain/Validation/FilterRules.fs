@@ -130,6 +130,9 @@ module internal FilterRules =
         |> List.indexed
         |> List.choose (fun (i, backend) ->
             let path = Step.Index i :: Field "backends" :: path
-            let own = headers checks path backend.RequestHeaders backend.ResponseHeaders Filters.None
+
+            let own =
+                headers checks path backend.RequestHeaders backend.ResponseHeaders Filters.None
+
             if own.IsNone then None else Some(backend.Name, own))
         |> Map.ofList

@@ -314,8 +314,7 @@ let tests =
                             Issuer = one.Issuer
                         }
 
-                    let isShownBy token =
-                        TokenTraits.isAccepted one token && not (TokenTraits.isAccepted other token)
+                    let isShownBy token = TokenTraits.isAccepted one token && not (TokenTraits.isAccepted other token)
 
                     let exists = tokens |> List.choose (Option.map snd) |> List.exists isShownBy
                     let candidates = TokenTraits.candidates one (Some other)

@@ -752,7 +752,10 @@ module ConfigGenerators =
             let! route = soundHttpRoute
             let! other = Gen.elements [ "new-1"; "new-2" ]
             let! weight = Gen.choose (0, 100)
-            let! key = Gen.elements [ None; Some(SplitKey.Cookie "session"); Some SplitKey.ClientAddress ]
+
+            let! key =
+                Gen.elements [ None; Some(SplitKey.Cookie "session"); Some SplitKey.ClientAddress ]
+
             let! onUnavailable = Gen.elements (Enum.GetValues<OnUnavailable>())
 
             let split =

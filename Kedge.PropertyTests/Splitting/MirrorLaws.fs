@@ -37,7 +37,8 @@ let private errors (route: string) (section: string) =
     | Ok _ -> []
     | Error errors ->
         errors
-        |> List.map (fun error -> JsonPath.render error.At.Path, $"{ConfigError.kind error} {ConfigError.describe error}")
+        |> List.map (fun error ->
+            JsonPath.render error.At.Path, $"{ConfigError.kind error} {ConfigError.describe error}")
 
 let private laws =
     [
@@ -56,7 +57,11 @@ let private laws =
             (fun seen (low, high, salt) ->
                 let before, after = MirrorChoice(mirror low, salt), MirrorChoice(mirror high, salt)
                 let some = Array.truncate 500 keys.Value
-                seen.When("some are added", some |> Array.exists (fun key -> after.ByKey key && not (before.ByKey key)))
+
+                seen.When(
+                    "some are added",
+                    some |> Array.exists (fun key -> after.ByKey key && not (before.ByKey key))
+                )
 
                 for key in some do
                     Expect.isTrue (after.ByKey key || not (before.ByKey key)) "still copied"
@@ -92,11 +97,7 @@ let private laws =
                 let split =
                     SplitChoice(
                         {
-                            Backends =
-                                [
-                                    { Name = "shop"; Weight = 50u }
-                                    { Name = "shop_shadow"; Weight = 50u }
-                                ]
+                            Backends = [ { Name = "shop"; Weight = 50u }; { Name = "shop_shadow"; Weight = 50u } ]
                             Key = None
                             OnUnavailable = OnUnavailable.Fail
                         },
@@ -117,7 +118,13 @@ let private laws =
                 Expect.isTrue ({ mirror 100 with UnsafeMethods = true }.Allows method) method
 
             for unsafe in [ false; true ] do
-                Expect.isFalse ({ mirror 100 with UnsafeMethods = unsafe }.Allows "CONNECT") "CONNECT"
+                Expect.isFalse
+                    ({ mirror 100 with
+                        UnsafeMethods = unsafe
+                    }
+                        .Allows
+                        "CONNECT")
+                    "CONNECT"
         }
     ]
 
@@ -167,7 +174,7 @@ let private cases =
                 "$.grpc.routes[0].mirror[0].unsafe_methods",
                 "must be true"
             ] do
-            test $"{section}: {part}" {
+            test $"{section}: {part} in {route}" {
                 Expect.exists (errors route section) (fun (at, text) -> at = path && text.Contains part) route
             }
     ]

@@ -283,7 +283,10 @@ let tests =
                     let check name =
                         task {
                             let! _, output, _ =
-                                run ([ "check"; "--output=json"; Kedge.Tests.EndToEnd.InspectionStage.director file ] @ flags name)
+                                run (
+                                    [ "check"; "--output=json"; Kedge.Tests.EndToEnd.InspectionStage.director file ]
+                                    @ flags name
+                                )
 
                             return
                                 items "findings" (json output)

@@ -60,7 +60,7 @@ let private pool () =
          @ backends ())
         ([
             Json.backend "calls" calls.Value.Port
-            Json.backend "shadow_calls" shadowCalls.Value.Port
+            Json.backend "shadow" shadowCalls.Value.Port
          ]
          @ backends ())
 
@@ -107,9 +107,9 @@ let private director () =
                     call name (unsafeTo name) """ "backend_name": "calls" """
                 call
                     "share"
-                    """ "backend_name": "shadow_calls", "percent": 25, "unsafe_methods": true """
+                    """ "backend_name": "shadow", "percent": 25, "unsafe_methods": true """
                     (sticky "calls")
-                call "compared" (unsafeTo "shadow_calls") """ "backend_name": "calls" """
+                call "compared" (unsafeTo "shadow") """ "backend_name": "calls" """
             ]
 
     $$"""{ "token_issuers": [ { "name": "staff", "issuer": "{{issuer.Value.Name}}", "header": "AUTHORIZATION",
@@ -126,7 +126,8 @@ let private flags () =
 let private kedge =
     Shared.make (fun () -> Kedge.Start(director (), pool (), flags ()).GetAwaiter().GetResult())
 
-let private identity = lazy (Certificates.authority.Value.ClientWith("CN=caller", [ "caller.example" ]))
+let private identity =
+    lazy (Certificates.authority.Value.ClientWith("CN=caller", [ "caller.example" ]))
 
 let private clients =
     lazy
@@ -139,10 +140,7 @@ let private copies (backend: string) (result: string) =
     DebugPort.metric kedge.Value "kedge_mirrored_requests_total" [ "backend_name", backend; "result", result ]
 
 let private agreement (protocol: string) (route: string) (same: string) =
-    DebugPort.metric
-        kedge.Value
-        "kedge_mirror_status_total"
-        [ "protocol", protocol; "route", route; "same", same ]
+    DebugPort.metric kedge.Value "kedge_mirror_status_total" [ "protocol", protocol; "route", route; "same", same ]
 
 /// Waits for a metric that only grows.
 let private reaches (what: string) (value: float) (metric: unit -> Task<float>) =
@@ -157,7 +155,9 @@ let private ok (client: HttpClient) (url: string) (headers: (string * string) li
 
 let private postBody (client: HttpClient) (url: string) (chunked: bool) (bytes: byte array) =
     task {
-        let! answer = send client (new HttpRequestMessage(HttpMethod.Post, url, Content = Clients.body chunked bytes))
+        let! answer =
+            send client (new HttpRequestMessage(HttpMethod.Post, url, Content = Clients.body chunked bytes))
+
         Expect.equal (answer.Status, answer.Body) (200, "primary") url
     }
 
@@ -263,7 +263,8 @@ let private harmless =
                 Expect.equal (after - before) 4.0 "counted"
 
                 Expect.isFalse
-                    (shadow.Value.Received |> Array.exists (fun copy -> copy.RawTarget.StartsWith "/long"))
+                    (shadow.Value.Received
+                     |> Array.exists (fun copy -> copy.RawTarget.StartsWith "/long"))
                     "nothing of them was sent"
             })
 
@@ -366,11 +367,7 @@ let private content =
 
                 let token = (issuer.Value.Token []).Text
 
-                do!
-                    ok
-                        client
-                        "https://token.example/token"
-                        [ "Authorization", $"Bearer {token}"; "X-User", "root" ]
+                do! ok client "https://token.example/token" [ "Authorization", $"Bearer {token}"; "X-User", "root" ]
 
                 let! copies = copied "/token" 1
                 Expect.equal (copies[0].Values "Authorization") [] "the token is for kedge"
@@ -451,7 +448,7 @@ let private content =
                         |])
 
                 let! _ = standsStill (fun () -> int64 (keysOfCopies().Length))
-                Expect.equal (Set(keysOfCopies ())) first "gRPC agrees: the salt is the name of the route"
+                Expect.equal (Set(keysOfCopies ())) first "gRPC agrees: the names of route and mirror decide"
 
                 for key in [ keys[0]; keys[1]; Seq.head first ] do
                     let! _, output, _ =
@@ -538,7 +535,10 @@ let private commands =
                         let path = write scratch "director.json" (mirrored mirror)
 
                         let! _, output, _ =
-                            run ([ "explain"; method; "https://a.example/"; InspectionStage.director path ] @ more)
+                            run (
+                                [ "explain"; method; "https://a.example/"; InspectionStage.director path ]
+                                @ more
+                            )
 
                         return
                             output
@@ -618,5 +618,4 @@ let private commands =
     ]
 
 [<Tests>]
-let tests =
-    testList "mirrors of routes" (harmless @ content @ compared @ commands)
+let tests = testList "mirrors of routes" (harmless @ content @ compared @ commands)

@@ -206,7 +206,11 @@ let tests =
                     gates["/early"].SetResult()
                     let! answer = within "the first answer" early
                     Expect.equal (answer.Status, attempts["/early"]) (200, 2) "sent again"
-                    do! eventually "half of it is over" (fun () -> DateTime.UtcNow - draining > TimeSpan.FromSeconds 4.1)
+
+                    do!
+                        eventually "half of it is over" (fun () ->
+                            DateTime.UtcNow - draining > TimeSpan.FromSeconds 4.1)
+
                     gates["/late"].SetResult()
                     let! answer = within "the other answer" late
                     Expect.equal (answer.Status, attempts["/late"]) (503, 1) "the backend's answer, not sent again"

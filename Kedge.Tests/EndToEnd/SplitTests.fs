@@ -473,7 +473,13 @@ let private commands =
                 let after = write scratch "after.json" (inFile (withHeaders "no"))
 
                 let! _, output, _ =
-                    run [ "explain"; "GET"; "https://headers.example/"; InspectionStage.director before ]
+                    run
+                        [
+                            "explain"
+                            "GET"
+                            "https://headers.example/"
+                            InspectionStage.director before
+                        ]
 
                 let lines = output |> Array.map _.Trim()
                 Expect.contains lines "headers for stable: request: x-version: 1" "of the one"
