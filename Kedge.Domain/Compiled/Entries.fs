@@ -9,6 +9,17 @@ type RouteSplit =
         /// not have.
         Names: string array
         BackendIndexes: int array
+        /// What the route and the backend change about requests and responses; null = nothing.
+        Filters: (Filters | null) array
+    }
+
+/// What the server needs to know about a mirror of a route.
+[<ReferenceEquality>]
+type MirrorTarget =
+    {
+        Choice: MirrorChoice
+        /// Its index in the backends of its protocol; -1 when the pool has no backend of that name.
+        BackendIndex: int
     }
 
 /// What the server needs to know about a route or ad-hoc rule.
@@ -23,6 +34,8 @@ type RouteInfo =
         Action: RouteAction | null
         /// Several backends; null for one or none.
         Split: RouteSplit | null
+        /// Where copies of its requests are sent; null = nowhere.
+        Mirrors: MirrorTarget array | null
         /// Empty for an ad-hoc rule, and for a route that needs no backend or has several.
         BackendName: string
         /// Its index in the backends of its protocol; -1 when the pool has no backend of that name.
@@ -53,7 +66,13 @@ type RouteInfo =
         | _ ->
             match info.Filters, info.Split with
             | NonNull filters, _ when filters.NamesSubject -> true
-            | _, NonNull split -> split.Choice.Split.Key = Some Decoded.SplitKey.TokenSubject
+            | _, NonNull split ->
+                split.Choice.Split.Key = Some Decoded.SplitKey.TokenSubject
+                || split.Filters
+                   |> Array.exists (fun filters ->
+                       match filters with
+                       | NonNull filters -> filters.NamesSubject
+                       | Null -> false)
             | _ -> false
 
     /// The name, if it has one, and the conditions: `shop: host=a.example path=/api/*`.
@@ -77,6 +96,15 @@ type RouteInfo =
         match info.Action with
         | null -> ""
         | action -> action.Text
+
+    /// Its mirrors in a few words, to follow its action; empty when it has none.
+    member info.MirrorsText: string =
+        match info.Mirrors with
+        | Null -> ""
+        | NonNull mirrors ->
+            mirrors
+            |> Seq.map (fun mirror -> "; mirror " + mirror.Choice.Mirror.Text)
+            |> String.concat ""
 
     /// The same route at another index, with its backend at another index.
     member internal info.At(index: int, backendIndex: int) : RouteInfo =

@@ -1,5 +1,7 @@
 namespace Kedge.Domain
 
+open System
+
 /// Where a value is. Line and column start at 1, and the column counts characters. Both are 0 when the value is in no
 /// file.
 type Location =
@@ -16,12 +18,20 @@ type ConfigError = { At: Location; Problem: Problem }
 [<RequireQualifiedAccess>]
 module ConfigError =
 
-    /// What kind of finding it is for `kedge check`: `unknown-rate-limit`, `issuer-unknown`, or
-    /// `invalid-configuration` for all others.
+    /// The kinds whose rules begin with their name.
+    let private named =
+        [ "attempt-exceeds-request"; "mirror-of-itself"; "rewrite-needs-one-prefix" ]
+
+    /// What kind of finding it is for `kedge check`: `unknown-rate-limit`, `issuer-unknown`, `attempt-exceeds-request`,
+    /// `mirror-of-itself`, `rewrite-needs-one-prefix`, or `invalid-configuration` for all others.
     let kind (error: ConfigError) : string =
         match error.Problem with
         | UnknownReference(Problem.RateLimit, _, _) -> "unknown-rate-limit"
         | UnknownReference(Problem.TokenIssuer, _, _) -> "issuer-unknown"
+        | Malformed(rule, _) ->
+            named
+            |> List.tryFind (fun name -> rule.StartsWith(name + ":", StringComparison.Ordinal))
+            |> Option.defaultValue "invalid-configuration"
         | _ -> "invalid-configuration"
 
     /// `file:line:column: $.http.routes[3].host_matcher: what is wrong (what was found)`, always one line. Line and

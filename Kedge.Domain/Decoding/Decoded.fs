@@ -70,16 +70,6 @@ type Rewrite =
 /// The same for gRPC, where the path is the name of a method.
 type GrpcRewrite = { Host: string }
 
-/// Changes of headers, by name. Values may have variables in them, such as `{client_address}`.
-type HeaderChanges =
-    {
-        /// Replaces all values of a header.
-        Set: Map<string, string>
-        /// Adds one more value.
-        Add: Map<string, string>
-        Remove: string list
-    }
-
 type HttpRoute =
     {
         /// For logs, metrics and reports; empty = none.
@@ -89,6 +79,8 @@ type HttpRoute =
         Backends: WeightedBackend list
         SplitBy: SplitKey option
         OnUnavailable: OnUnavailable
+        /// Backends that get copies of its requests.
+        Mirror: Mirror list
         HostMatcher: string
         PortMatcher: uint32
         /// Empty = any.
@@ -123,6 +115,8 @@ type GrpcRoute =
         Backends: WeightedBackend list
         SplitBy: SplitKey option
         OnUnavailable: OnUnavailable
+        /// Backends that get copies of its requests.
+        Mirror: Mirror list
         ServiceNameMatcher: string
         AuthorityHostMatcher: string
         AuthorityPortMatcher: uint32

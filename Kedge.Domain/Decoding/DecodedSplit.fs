@@ -6,6 +6,9 @@ type WeightedBackend =
         Name: string
         /// Its part of the sum of the weights: 0 to 1,000,000. None = 1.
         Weight: uint32 option
+        /// Of the requests that it gets, after the changes of the route.
+        RequestHeaders: HeaderChanges option
+        ResponseHeaders: HeaderChanges option
     }
 
 /// What decides which of several backends a caller gets. Names of headers and cookies come from the caller.

@@ -114,22 +114,6 @@ module internal DirectorJson =
             }
         )
 
-    let private headerChanges: Decoder<HeaderChanges> =
-        message (
-            fields {
-                let! set = field "set" textMap
-                and! add = field "add" textMap
-                and! remove = field "remove" (list text)
-
-                return
-                    {
-                        Set = set
-                        Add = add
-                        Remove = remove
-                    }
-            }
-        )
-
     let httpRoute: Decoder<HttpRoute> =
         message (
             fields {
@@ -141,6 +125,7 @@ module internal DirectorJson =
                 and! onUnavailable =
                     field "on_unavailable" (enumeration SplitJson.onUnavailable enum<OnUnavailable>)
 
+                and! mirror = field "mirror" (list MirrorJson.mirror)
                 and! host = field "host_matcher" text
                 and! port = field "port_matcher" optionalPort
                 and! methods = field "methods" (list text)
@@ -149,8 +134,8 @@ module internal DirectorJson =
                 and! headers = field "header_matcher" headerMap
                 and! mode = field "proxy_mode" (enumeration proxyModes enum<ProxyMode>)
                 and! rewrite = optional "rewrite" rewrite
-                and! requestHeaders = optional "request_headers" headerChanges
-                and! responseHeaders = optional "response_headers" headerChanges
+                and! requestHeaders = optional "request_headers" HeaderJson.changes
+                and! responseHeaders = optional "response_headers" HeaderJson.changes
                 and! listener = field "listener" ActionJson.listener
                 and! redirect = optional "redirect" ActionJson.redirect
                 and! respond = optional "respond" ActionJson.respond
@@ -168,6 +153,7 @@ module internal DirectorJson =
                         Backends = backends
                         SplitBy = splitBy
                         OnUnavailable = onUnavailable
+                        Mirror = mirror
                         HostMatcher = host
                         PortMatcher = port
                         Methods = methods
@@ -264,12 +250,13 @@ module internal DirectorJson =
                 and! onUnavailable =
                     field "on_unavailable" (enumeration SplitJson.onUnavailable enum<OnUnavailable>)
 
+                and! mirror = field "mirror" (list MirrorJson.mirror)
                 and! service = field "service_name_matcher" text
                 and! struct (host, port) = authority
                 and! metadata = field "metadata_matcher" headerMap
                 and! rewrite = optional "rewrite" grpcRewrite
-                and! requestHeaders = optional "request_headers" headerChanges
-                and! responseHeaders = optional "response_headers" headerChanges
+                and! requestHeaders = optional "request_headers" HeaderJson.changes
+                and! responseHeaders = optional "response_headers" HeaderJson.changes
                 and! listener = field "listener" ActionJson.listener
                 and! respond = optional "respond" ActionJson.grpcRespond
                 and! timeouts = optional "timeouts" RetryJson.timeouts
@@ -286,6 +273,7 @@ module internal DirectorJson =
                         Backends = backends
                         SplitBy = splitBy
                         OnUnavailable = onUnavailable
+                        Mirror = mirror
                         ServiceNameMatcher = service
                         AuthorityHostMatcher = host
                         AuthorityPortMatcher = port

@@ -178,7 +178,9 @@ module Encode =
             "backends"
             (item json (fun backend ->
                 writeText json "name" backend.Name
-                backend.Weight |> Option.iter (fun weight -> json.WriteNumber("weight", weight))))
+                backend.Weight |> Option.iter (fun weight -> json.WriteNumber("weight", weight))
+                writeObject json "request_headers" (writeHeaderChanges json) backend.RequestHeaders
+                writeObject json "response_headers" (writeHeaderChanges json) backend.ResponseHeaders))
 
         key
         |> writeObject json "split_by" (fun key ->
@@ -191,6 +193,16 @@ module Encode =
             | SplitKey.ClientSan -> writeBool json "client_san" true)
 
         writeEnum json "on_unavailable" SplitJson.onUnavailable onUnavailable
+
+    let private writeMirror (json: Utf8JsonWriter) (mirror: Mirror) =
+        writeText json "backend_name" mirror.BackendName
+
+        mirror.Percent
+        |> Option.iter (fun percent -> json.WriteNumber("percent", percent))
+
+        mirror.MaxBody |> Option.iter (ByteSize.format >> writeText json "max_body")
+        writeBool json "unsafe_methods" mirror.UnsafeMethods
+        writeBool json "with_credentials" mirror.WithCredentials
 
     let private rateLimit json (limit: RateLimit) =
         writeText json "name" limit.Name
@@ -220,6 +232,7 @@ module Encode =
         writeText json "name" route.Name
         writeText json "backend_name" route.BackendName
         writeSplit json route.Backends route.SplitBy route.OnUnavailable
+        writeList json "mirror" (item json (writeMirror json)) route.Mirror
         writeText json "host_matcher" route.HostMatcher
         writeNumber json "port_matcher" route.PortMatcher
         writeTexts json "methods" route.Methods
@@ -244,6 +257,7 @@ module Encode =
         writeText json "name" route.Name
         writeText json "backend_name" route.BackendName
         writeSplit json route.Backends route.SplitBy route.OnUnavailable
+        writeList json "mirror" (item json (writeMirror json)) route.Mirror
         writeText json "service_name_matcher" route.ServiceNameMatcher
         writeText json "authority_host_matcher" route.AuthorityHostMatcher
         writeNumber json "authority_port_matcher" route.AuthorityPortMatcher

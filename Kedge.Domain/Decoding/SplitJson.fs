@@ -15,7 +15,16 @@ module internal SplitJson =
             fields {
                 let! name = field "name" text
                 and! weight = optional "weight" (number NumberRange.weight)
-                return { Name = name; Weight = weight }
+                and! requestHeaders = optional "request_headers" HeaderJson.changes
+                and! responseHeaders = optional "response_headers" HeaderJson.changes
+
+                return
+                    {
+                        Name = name
+                        Weight = weight
+                        RequestHeaders = requestHeaders
+                        ResponseHeaders = responseHeaders
+                    }
             }
         )
 

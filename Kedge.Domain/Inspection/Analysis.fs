@@ -129,7 +129,7 @@ module Analysis =
 
         [
             for route in 0 .. routes.Length - 1 do
-                for backend in semantics.Backends routes[route] do
+                for backend in semantics.NamedBackends routes[route] do
                     if not (known.Contains backend) then
                         let witness =
                             match reach[route] with
@@ -334,5 +334,5 @@ module Analysis =
 
     /// The backends that no route names.
     let unusedBackends (semantics: RouteSemantics<'route, 'request>) (routes: 'route array) (backends: string seq) =
-        let used = HashSet<string>(routes |> Seq.collect semantics.Backends)
+        let used = HashSet<string>(routes |> Seq.collect semantics.NamedBackends)
         backends |> Seq.filter (fun name -> not (used.Contains name)) |> Seq.toList

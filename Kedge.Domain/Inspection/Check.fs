@@ -240,10 +240,14 @@ type Check private () =
                 else
                     Severity.Error
 
+            let isMirror (mirror: MirrorTarget) = mirror.Choice.Mirror.Backend = backend
+
             let part =
-                match list.Infos[route].Split with
-                | NonNull split -> [ Field "backends"; Step.Index(System.Array.IndexOf(split.Names, backend)) ]
-                | Null -> []
+                match list.Infos[route].Mirrors, list.Infos[route].Split with
+                | NonNull mirrors, _ when Array.exists isMirror mirrors ->
+                    [ Field "mirror"; Step.Index(Array.findIndex isMirror mirrors) ]
+                | _, NonNull split -> [ Field "backends"; Step.Index(Array.IndexOf(split.Names, backend)) ]
+                | _ -> []
 
             let message =
                 $"the backend pool has no {list.Protocol.Section} backend {backend}{meant}"

@@ -10,7 +10,8 @@ type internal RuleNames =
         Place: int -> string
         /// Its name and its conditions: `shop: host=a.example port=443`.
         Rule: int -> string
-        /// What it does with requests: the name of a backend, a redirect or a fixed answer. Empty for an ad-hoc rule.
+        /// What it does with requests: the name of a backend, a redirect or a fixed answer, and its mirrors. Empty for an
+        /// ad-hoc rule.
         Action: int -> string
         /// Its name alone; empty when it has none.
         Name: int -> string
@@ -34,7 +35,7 @@ type internal RuleNames =
         {
             Place = place
             Rule = fun index -> infos[index].Title
-            Action = fun index -> infos[index].ActionText
+            Action = fun index -> infos[index].ActionText + infos[index].MirrorsText
             Name = fun index -> infos[index].Name
         }
 

@@ -40,6 +40,11 @@ type DiffReport private () =
         | Some outcome -> outcome.Filters
         | None -> Filters.None
 
+    static let backendFiltersOf (semantics: RouteSemantics<'route, 'request>) (configuration: Configuration) index =
+        match outcomeOf semantics configuration index with
+        | Some outcome -> outcome.BackendFilters
+        | None -> Map.empty
+
     static let policiesOf (semantics: RouteSemantics<'route, 'request>) (configuration: Configuration) index =
         match outcomeOf semantics configuration index with
         | Some outcome -> outcome.Policies
@@ -84,6 +89,15 @@ type DiffReport private () =
                             let name = configuration.Routes[semantics.Protocol].[index].Name
                             $", which sees {Describe.forwarded name filters request}"
 
+                    let ofBackendsBefore = backendFiltersOf semantics before move.Before
+                    let ofBackendsAfter = backendFiltersOf semantics after move.After
+
+                    let ofBackends index (shown: Map<string, Filters>) =
+                        if index < 0 || ofBackendsBefore = ofBackendsAfter then
+                            ""
+                        else
+                            SplitText.changedHeaders shown
+
                     let policiesBefore = policiesOf semantics before move.Before
                     let policiesAfter = policiesOf semantics after move.After
 
@@ -117,11 +131,13 @@ type DiffReport private () =
                     RequestText.render request,
                     outcome before move.Before request
                     + form before move.Before filtersBefore
+                    + ofBackends move.Before ofBackendsBefore
                     + policies move.Before policiesBefore
                     + limits limitsBefore ""
                     + issuers move.Before issuersBefore,
                     outcome after move.After request
                     + form after move.After filtersAfter
+                    + ofBackends move.After ofBackendsAfter
                     + policies move.After policiesAfter
                     + limits limitsAfter direction
                     + issuers move.After issuersAfter

@@ -108,7 +108,9 @@ type ExplainReport
                 actionLine explanation.Request outcome.Action unknown
 
                 match outcome.Action, winner with
-                | Splits split, NonNull info -> yield! SplitText.lines split info.Key explanation.Request
+                | Splits split, NonNull info ->
+                    yield! SplitText.lines split info.Key explanation.Request
+                    yield! SplitText.headers outcome.BackendFilters
                 | _ -> ()
 
                 if not outcome.Filters.IsNone then
@@ -154,7 +156,23 @@ type ExplainReport
         | Grpc request ->
             Explain.request RouteSemantics.grpc configuration.Director.GrpcRoutes adhocRules isKnown plain request
 
-    static let policyLines (configuration: Configuration) (request: Request) (outcome: Outcome) =
+    static let policyLines
+        (configuration: Configuration)
+        (withoutPool: bool)
+        (winner: RouteInfo | null)
+        (request: Request)
+        (outcome: Outcome)
+        =
+        let isKnown name =
+            withoutPool
+            || configuration.Backends[request.Protocol]
+               |> Seq.exists (fun backend -> backend.Name = name)
+
+        let mirrors =
+            match winner with
+            | NonNull info -> MirrorText.lines isKnown outcome info.Key request
+            | Null -> []
+
         let budgetOf name =
             configuration.Backends[request.Protocol]
             |> Seq.tryFind (fun backend -> backend.Name = name)
@@ -163,6 +181,7 @@ type ExplainReport
         outcome.Action.Backends
         |> List.collect (fun name -> RetryText.lines outcome.Policies name (budgetOf name) request)
         |> List.distinct
+        |> fun lines -> lines @ mirrors
 
     /// Why the request goes where it goes.
     static member Of(configuration: Configuration, request: Request) : ExplainReport =
@@ -201,7 +220,7 @@ type ExplainReport
             winner,
             backendKnown,
             allPassed routes adhocRules explanation,
-            verdictLines routes adhocRules (policyLines configuration request) winner explanation
+            verdictLines routes adhocRules (policyLines configuration withoutPool winner request) winner explanation
         )
 
     /// The whole of it, as data.

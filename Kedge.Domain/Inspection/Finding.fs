@@ -33,7 +33,7 @@ type Finding
     /// `open-route`, `open-adhoc-rule`, `retry-not-idempotent`, `retries-outlast-request`, `retry-without-alternative`,
     /// `timeout-ends-streams`, `unused-rate-limit`, `limit-key-never-there`, `network-never-allowed`,
     /// `host-without-certificate`, `certificate-unused`, `certificate-expires`, `certificate-key-mismatch`,
-    /// `certificate-invalid`, `certificate-unknown`, `weight-zero`.
+    /// `certificate-invalid`, `certificate-unknown`, `weight-zero`, `duplicate-issuer`.
     member _.Kind: string = kind
     /// Empty for a generated entry.
     member _.File: string = at.File

@@ -34,6 +34,11 @@ type RouteSemantics<'route, 'request> =
     /// The names of the backends that the route forwards to.
     member semantics.Backends(route: 'route) : string list = (semantics.Outcome route).Action.Backends
 
+    /// The names of all backends that the route names: those that it forwards to, then its mirrors.
+    member semantics.NamedBackends(route: 'route) : string list =
+        let outcome = semantics.Outcome route
+        outcome.Action.Backends @ List.map _.Backend outcome.Mirrors
+
 [<RequireQualifiedAccess>]
 module RouteSemantics =
 

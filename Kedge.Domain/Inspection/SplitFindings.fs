@@ -11,6 +11,22 @@ type SplitFindings private () =
 
         [
             for info in list.Infos do
+                match info.Mirrors with
+                | Null -> ()
+                | NonNull mirrors ->
+                    for i, target in Array.indexed mirrors do
+                        let mirror = target.Choice.Mirror
+
+                        if mirror.Percent = 0 then
+                            list.Finding(
+                                Severity.Info,
+                                "weight-zero",
+                                info.Index,
+                                [ Field "mirror"; Step.Index i; Field "percent" ],
+                                $"{mirror.Backend} gets no copy of a request of this route",
+                                []
+                            )
+
                 match info.Action with
                 | Splits split ->
                     for i, backend in List.indexed split.Backends do
@@ -26,7 +42,7 @@ type SplitFindings private () =
                 | _ -> ()
         ]
 
-    /// `weight-zero` for a backend that gets no request of a route which names it.
+    /// `weight-zero` for a backend or mirror that gets no request of a route which names it.
     static member Findings(configuration: Configuration) : IReadOnlyList<Finding> =
         [|
             for protocol in Protocol.All do

@@ -72,6 +72,30 @@ module internal SplitText =
                 | None -> $"choice: a draw, since the request has no {Split.KeyText key}"
         ]
 
+    /// What is changed about the headers of single backends: lines of `kedge explain`.
+    let headers (filters: Map<string, Filters>) : string list =
+        let text (what: string) (changes: HeaderChange list) =
+            if changes.IsEmpty then
+                []
+            else
+                let all = changes |> List.map _.Text |> String.concat ", "
+                [ $"{what}: {all}" ]
+
+        [
+            for KeyValue(name, own) in filters do
+                let parts = text "request" own.RequestHeaders @ text "response" own.ResponseHeaders
+
+                let all = String.concat "; " parts
+                $"headers for {name}: {all}"
+        ]
+
+    /// The same, to follow what becomes of a request.
+    let changedHeaders (filters: Map<string, Filters>) : string =
+        if filters.IsEmpty then
+            ", no headers of single backends"
+        else
+            ", " + String.concat ", " (headers filters)
+
     /// The address as a key.
     let addressKey (address: IPAddress) : uint64 =
         let address =

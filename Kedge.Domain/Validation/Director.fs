@@ -241,10 +241,12 @@ module Director =
             Outcome =
                 {
                     Action = action
+                    Mirrors = MirrorRules.validate checks path Protocol.Http action.Backends route.Mirror
                     Filters =
                         Filters.None
                         |> FilterRules.rewrite checks path paths route.Rewrite
                         |> FilterRules.headers checks path route.RequestHeaders route.ResponseHeaders
+                    BackendFilters = FilterRules.backends checks path route.Backends
                     Policies = RetryRules.http checks path action.Backends route
                     Demands = route.Authorization
                     Issuers = []
@@ -285,10 +287,12 @@ module Director =
             Outcome =
                 {
                     Action = action
+                    Mirrors = MirrorRules.validate checks path Protocol.Grpc action.Backends route.Mirror
                     Filters =
                         Filters.None
                         |> FilterRules.grpcRewrite checks path route.Rewrite
                         |> FilterRules.headers checks path route.RequestHeaders route.ResponseHeaders
+                    BackendFilters = FilterRules.backends checks path route.Backends
                     Policies = RetryRules.grpc checks path action.Backends route
                     Demands = route.Authorization
                     Issuers = []

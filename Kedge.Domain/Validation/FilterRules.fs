@@ -123,3 +123,16 @@ module internal FilterRules =
             RequestHeaders = changes checks (Field "request_headers" :: path) request
             ResponseHeaders = changes checks (Field "response_headers" :: path) response
         }
+
+    /// What is changed about the headers of single backends, by their names.
+    let backends (checks: Checks) path (backends: Decoded.WeightedBackend list) : Map<string, Filters> =
+        backends
+        |> List.indexed
+        |> List.choose (fun (i, backend) ->
+            let path = Step.Index i :: Field "backends" :: path
+
+            let own =
+                headers checks path backend.RequestHeaders backend.ResponseHeaders Filters.None
+
+            if own.IsNone then None else Some(backend.Name, own))
+        |> Map.ofList

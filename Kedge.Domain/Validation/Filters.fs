@@ -36,6 +36,13 @@ type Filters =
             | SetHeader(_, value)
             | AddHeader(_, value) -> List.contains (Variable TokenSubject) value.Parts)
 
+    /// The same, and then what another one changes about headers.
+    member filters.Then(next: Filters) : Filters =
+        { filters with
+            RequestHeaders = filters.RequestHeaders @ next.RequestHeaders
+            ResponseHeaders = filters.ResponseHeaders @ next.ResponseHeaders
+        }
+
     /// The path that the backend sees.
     member filters.Forth(path: string) : string =
         match filters.Path with

@@ -88,6 +88,13 @@ type HeaderChange =
         | SetHeader(name, _)
         | AddHeader(name, _) -> name
 
+    /// `x-env: prod`, `also x-env: prod` or `without x-env`.
+    member change.Text =
+        match change with
+        | RemoveHeader name -> $"without {name}"
+        | SetHeader(name, value) -> $"{name}: {value.Text}"
+        | AddHeader(name, value) -> $"also {name}: {value.Text}"
+
 [<RequireQualifiedAccess>]
 module HeaderChange =
 

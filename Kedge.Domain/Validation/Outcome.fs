@@ -37,8 +37,12 @@ type RouteAction =
 type Outcome =
     {
         Action: RouteAction
+        /// Where copies of them are sent.
+        Mirrors: RouteMirror list
         /// What is changed about them, and about their responses.
         Filters: Filters
+        /// What is changed about their headers after that, by the name of one of several backends.
+        BackendFilters: Map<string, Filters>
         /// How long they may take, and when they are sent again.
         Policies: Policies
         /// Who may use the route, beyond what the server's flags require of everyone.
@@ -53,7 +57,9 @@ type Outcome =
     static member ToBackend(backend: string) : Outcome =
         {
             Action = ToBackend backend
+            Mirrors = []
             Filters = Filters.None
+            BackendFilters = Map.empty
             Policies = Policies.None
             Demands = None
             Issuers = []

@@ -31,6 +31,7 @@ public sealed class Authorizer : IAsyncDisposable
     private readonly ConcurrentDictionary<string, VerificationCounters> _counters = new();
     private readonly Dictionary<(string Issuer, string KeySet), OidcProvider> _keys = [];
     private readonly Lock _applying = new();
+    private readonly HashSet<string> _reported = [];
     private ActiveIssuers _active;
 
     /// <summary>As the flags configure it. With an OIDC provider, this starts to fetch its keys.</summary>
@@ -101,6 +102,7 @@ public sealed class Authorizer : IAsyncDisposable
                 demands,
                 CountersOf(TokenIssuer.UnknownName),
                 ForwardedClaims.Of(configuration));
+            Report(configuration);
             Retire(configuration);
             Volatile.Write(ref _active, next);
             return next;
@@ -189,6 +191,21 @@ public sealed class Authorizer : IAsyncDisposable
             before?.Tokens ?? new OidcTokenVerifier(policy, keys, TimeProvider.System),
             Static: null,
             CountersOf(issuer.Name));
+    }
+
+    /// <summary>Reports, once, each issuer that the flags set up, too.</summary>
+    private void Report(Configuration configuration)
+    {
+        foreach (var issuer in configuration.Director.TokenIssuers)
+        {
+            if (issuer.Issuer == _default?.Issuer && _reported.Add(issuer.Name))
+            {
+                _keyLog.LogWarning(
+                    "the token issuer {Name} is the one that the flags set up as 'default': a route that names both "
+                    + "takes a token as one of either",
+                    issuer.Name);
+            }
+        }
     }
 
     private OidcProvider KeysOf(TokenIssuer issuer)

@@ -110,6 +110,7 @@ public sealed class CheckCommand : ICommand
             .. Check.Findings(configuration),
             .. RetryFindings.Findings(configuration),
             .. LimitFindings.Findings(configuration),
+            .. IssuerFindings.Findings(configuration, Authorizer.IssuerOf(AuthorizationOptions.From(flags))),
             .. CertificateFlags.Read(flags) is { } read
                 ? CertificateFindings.Findings(configuration, read.Certificates, read.Rejected)
                 : [],

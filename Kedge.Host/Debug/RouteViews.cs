@@ -17,7 +17,7 @@ internal static class RouteViews
             protocol.Section,
             info.Index,
             info.Title,
-            info.ActionText,
+            info.ActionText + info.MirrorsText,
             info.HasBackends,
             info.DemandsText,
             info.Line > 0 ? $"{Path.GetFileName(info.File)}:{info.Line}" : "generated",

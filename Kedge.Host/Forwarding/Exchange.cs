@@ -90,6 +90,9 @@ internal sealed class Exchange : HttpMessageInvoker
     /// <summary>What the endpoint gets of the tokens of callers; null = nothing.</summary>
     public ForwardedClaims? Claims => _destination.Claims;
 
+    /// <summary>The copies of the request; null = none.</summary>
+    public RequestMirrors? Mirrors => _destination.Mirrors;
+
     /// <summary>What the route says about timeouts and retries; null = nothing.</summary>
     public Policies? Policies => _destination.Policies;
 
@@ -153,7 +156,7 @@ internal sealed class Exchange : HttpMessageInvoker
             }
             var replay = kept > 0 ? new RequestReplay(kept) : null;
             var body = new RequestBody(
-                incoming.BodyReader, replay, Progress, GrpcMessages.OfRequest(Record));
+                incoming.BodyReader, replay, Progress, GrpcMessages.OfRequest(Record), Mirrors);
             incoming.Body = body;
             _content = new RequestContent(copying, body, replay);
         }

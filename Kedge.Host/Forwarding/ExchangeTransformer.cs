@@ -78,6 +78,10 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
         {
             HeaderChanges.ApplyTo(outgoing, changes, FactsOf(httpContext));
         }
+        if (exchange.Mirrors is { } mirrors && !exchange.IsUpgrade)
+        {
+            mirrors.Begin(request, record);
+        }
         if (exchange.IsUpgrade && outgoing.TryGet(HeaderNames.SecWebSocketKey, out var key))
         {
             // Where the forwarder looks for it before it generates one.

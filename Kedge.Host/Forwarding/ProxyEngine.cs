@@ -25,7 +25,7 @@ namespace Kedge.Host.Forwarding;
 //          destination.
 // Step 3:  Arm the timeouts: no progress for HTTP, the caller's deadline for gRPC (ArmTimeouts).
 // Step 4:  Copy the headers of the request (ExchangeTransformer.TransformRequestAsync) and wrap its body
-//          (Exchange.PrepareContent).
+//          (Exchange.Prepare). The copies for mirrors begin here (RequestMirrors).
 // Step 5:  Send it to an endpoint or, when that accepts no connection, to the next one (Exchange.SendAsync).
 // Step 6:  Copy the body of the request (RequestContent, RequestBody). The response may come at any time.
 // Step 7:  Copy the headers of the response (ExchangeTransformer.TransformResponseAsync).
@@ -197,6 +197,7 @@ public sealed class ProxyEngine : IAsyncDisposable
             // Step 11: release, count and log.
             exchange?.End();
             _telemetry.End(record, context);
+            exchange?.Mirrors?.End(record.CallerLeft ? null : record.Status);
             HeaderBudget.Release(connection, inFlight, context.Request.Headers, held);
         }
         if (exchange is { IsCut: true })

@@ -2,6 +2,7 @@ using System.Buffers;
 using System.IO.Pipelines;
 using System.Runtime.CompilerServices;
 using Kedge.Host.Http;
+using Kedge.Host.Routing;
 using Kedge.Host.Telemetry;
 
 namespace Kedge.Host.Forwarding;
@@ -25,8 +26,13 @@ namespace Kedge.Host.Forwarding;
 /// <param name="replay">Not null when the body may have to be sent again.</param>
 /// <param name="progress">Of the exchange.</param>
 /// <param name="messages">Counts the messages of a gRPC call; null = not counted.</param>
+/// <param name="mirrors">Get a copy of the body; null = none do.</param>
 internal sealed class RequestBody(
-    PipeReader source, RequestReplay? replay, ExchangeProgress progress, GrpcMessages? messages) : AsyncStream
+    PipeReader source,
+    RequestReplay? replay,
+    ExchangeProgress progress,
+    GrpcMessages? messages,
+    RequestMirrors? mirrors) : AsyncStream
 {
     private readonly Lock _lock = new();
     private Stream? _target;
@@ -211,6 +217,7 @@ internal sealed class RequestBody(
             bytes = bytes.Slice(0, count);
             bytes.CopyTo(buffer.Span);
             messages?.Note(buffer.Span[..count]);
+            mirrors?.Note(buffer.Span[..count]);
             source.AdvanceTo(bytes.End);
             progress.NoteProgress();
         }
@@ -221,6 +228,10 @@ internal sealed class RequestBody(
             {
                 IsComplete = result.IsCompleted;
                 progress.RequestBodyCompleted();
+                if (IsComplete)
+                {
+                    mirrors?.BodyCompleted();
+                }
             }
         }
         return count;

@@ -21,6 +21,9 @@ internal static class ProxyHeaders
     /// <summary>A caller sends it to have its request logged.</summary>
     public const string InfoLogs = "X-Kedge-Info-Logs";
 
+    /// <summary>Says that a request is a copy, whose answer nobody sees.</summary>
+    public const string Mirror = "X-Kedge-Mirror";
+
     public const string RateLimit = "RateLimit";
     public const string RateLimitPolicy = "RateLimit-Policy";
 

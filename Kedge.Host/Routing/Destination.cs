@@ -26,6 +26,9 @@ internal readonly record struct Destination(
     /// <summary>What the endpoint gets of the tokens of callers; null = nothing.</summary>
     public ForwardedClaims? Claims { get; init; }
 
+    /// <summary>The copies of the request; null = none.</summary>
+    public RequestMirrors? Mirrors { get; init; }
+
     /// <summary>The request has ended.</summary>
     public void Leave() => Backend?.Leave();
 }

@@ -53,6 +53,7 @@ public sealed class RequestRouter : IDisposable
             PerProtocol.Both<Backend[]>([]),
             PerProtocol.Both<RouteLimiter?[]>([]),
             PerProtocol.Both<RouteSplitter?[]>([]),
+            PerProtocol.Both<RouteMirrors?[]>([]),
             authorizer.Apply(Configuration.Empty),
             previous: null);
         _noRoute = LocalReply.NoRoute with { HttpStatus = options.NoRouteStatus };
@@ -91,6 +92,7 @@ public sealed class RequestRouter : IDisposable
                 _backends.Apply(configuration),
                 _limiter.Apply(configuration),
                 PerProtocol.Init(protocol => SplittersOf(configuration, protocol)),
+                PerProtocol.Init(protocol => MirrorsOf(configuration, protocol)),
                 _authorizer.Apply(configuration),
                 _state);
             BackendSuccession.Arrange(_state, next);
@@ -102,6 +104,12 @@ public sealed class RequestRouter : IDisposable
         [
             .. configuration.Routes[protocol].Select(
                 route => route.Split is null ? null : new RouteSplitter(protocol, route, _telemetry)),
+        ];
+
+    private RouteMirrors?[] MirrorsOf(Configuration configuration, Protocol protocol) =>
+        [
+            .. configuration.Routes[protocol].Select(
+                route => route.Mirrors is null ? null : new RouteMirrors(protocol, route, _telemetry)),
         ];
 
     public void Dispose() => _backends.Dispose();
@@ -174,7 +182,7 @@ public sealed class RequestRouter : IDisposable
             { Adhoc: { } decision } => await ToAdhocTargetAsync(decision, state, view, record, context),
             { Rule.Info: { Split: not null } split } => await ToOneBackendAsync(split, state, view, record, context),
             { Rule: { } route } => await ToBackendAsync(
-                route.Info, route.Info.BackendIndex, state, view, record, context.RequestAborted),
+                route.Info, route.Info.BackendIndex, route.Info.Filters, state, view, record, context),
             _ => view.Protocol.IsGrpc ? LocalReply.NoGrpcRoute : _noRoute,
         };
     }
@@ -199,7 +207,7 @@ public sealed class RequestRouter : IDisposable
         var choice = await splitter.ChooseAsync(
             context, view, record, _clients, state.Backends[record.Protocol], WaitForLookupAsync);
         return await ToBackendAsync(
-            route, splitter.BackendIndexOf(choice), state, view, record, context.RequestAborted);
+            route, splitter.BackendIndexOf(choice), splitter.FiltersOf(choice), state, view, record, context);
     }
 
     private static Task WaitForLookupAsync(Backend backend, CancellationToken cancel) =>
@@ -208,13 +216,14 @@ public sealed class RequestRouter : IDisposable
     private async ValueTask<RoutingResult> ToBackendAsync(
         RouteInfo route,
         int backendIndex,
+        Filters? filters,
         ServingState state,
         RequestView view,
         RequestRecord record,
-        CancellationToken cancel)
+        HttpContext context)
     {
         string? path = null;
-        if (route.Filters is { } filters)
+        if (filters is not null)
         {
             path = filters.Forth(view.Path);
             if (path.Length + view.Query.Length > _options.MaxTarget)
@@ -229,7 +238,7 @@ public sealed class RequestRouter : IDisposable
         var backend = state.Backends[record.Protocol][backendIndex];
         if (backend.Endpoints.Endpoints.Length == 0 && !backend.FirstOutcome.IsCompleted)
         {
-            await WaitForLookupAsync(backend, cancel);
+            await WaitForLookupAsync(backend, context.RequestAborted);
         }
         var endpoints = backend.Endpoints;
         if (endpoints.Endpoints.Length == 0)
@@ -244,10 +253,14 @@ public sealed class RequestRouter : IDisposable
         return RoutingResult.Forward(
             new(backend.Client, endpoints, backend.Policy, backend.Name, backend.NextTicket(), backend)
             {
-                Filters = route.Filters,
+                Filters = filters,
                 Policies = route.Policies,
                 Path = path,
                 Claims = state.Issuers.Forwarded,
+                Mirrors = route.Mirrors is null
+                    ? null
+                    : state.Mirrors[record.Protocol][route.Index]!.Choose(
+                        context, view, _clients, state.Backends[record.Protocol]),
             });
     }
 

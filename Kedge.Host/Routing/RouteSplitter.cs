@@ -29,6 +29,9 @@ internal sealed class RouteSplitter
     /// <summary>The name of a backend.</summary>
     public string NameOf(int choice) => _split.Names[choice];
 
+    /// <summary>What is changed about the requests for it, and about their responses; null = nothing.</summary>
+    public Filters? FiltersOf(int choice) => _split.Filters[choice];
+
     /// <summary>Its index in the backends of the protocol; -1 when the pool does not have it.</summary>
     public int BackendIndexOf(int choice) => _split.BackendIndexes[choice];
 

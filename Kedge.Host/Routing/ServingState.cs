@@ -15,6 +15,7 @@ namespace Kedge.Host.Routing;
 /// <param name="backends">Its backends, in its order.</param>
 /// <param name="limits">The rate limits of each route, in the order of the routes; null for a route without.</param>
 /// <param name="splitters">What chooses among the backends of each route, likewise; null for one or none.</param>
+/// <param name="mirrors">What chooses the requests that are copied, likewise; null for a route without mirrors.</param>
 /// <param name="issuers">The issuers whose tokens its routes accept.</param>
 /// <param name="previous">The state that it replaces, whose hits are kept; null for the first.</param>
 internal sealed class ServingState(
@@ -22,6 +23,7 @@ internal sealed class ServingState(
     PerProtocol<Backend[]> backends,
     PerProtocol<RouteLimiter?[]> limits,
     PerProtocol<RouteSplitter?[]> splitters,
+    PerProtocol<RouteMirrors?[]> mirrors,
     ActiveIssuers issuers,
     ServingState? previous)
 {
@@ -41,6 +43,8 @@ internal sealed class ServingState(
     public PerProtocol<RouteLimiter?[]> Limits => limits;
 
     public PerProtocol<RouteSplitter?[]> Splitters => splitters;
+
+    public PerProtocol<RouteMirrors?[]> Mirrors => mirrors;
 
     public ActiveIssuers Issuers => issuers;
 

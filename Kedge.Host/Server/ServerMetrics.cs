@@ -38,6 +38,7 @@ public static class ServerMetrics
         Endpoints(meter, router);
         Retries(meter, telemetry, router);
         SplitMetrics.Register(meter, telemetry);
+        MirrorMetrics.Register(meter, telemetry);
         Connections(meter, telemetry, router);
         Configuration(meter, store);
         ProxyProtocol(meter, telemetry.ProxyProtocol);

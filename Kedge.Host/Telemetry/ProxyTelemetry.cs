@@ -41,6 +41,8 @@ public sealed class ProxyTelemetry : IDisposable
     private readonly ConcurrentDictionary<(Protocol, string), DialerCounters> _dialers = new();
     private readonly ConcurrentDictionary<(Protocol, string), RouteCounters> _routes = new();
     private readonly ConcurrentDictionary<(Protocol, string), SplitCounters> _splits = new();
+    private readonly ConcurrentDictionary<string, MirrorCounters> _mirrors = new();
+    private readonly ConcurrentDictionary<(Protocol, string), MirrorAgreement> _mirrorAgreements = new();
     private readonly Histogram<double> _duration;
     private readonly Histogram<double> _routeDuration;
     private readonly Histogram<double> _handshakes;
@@ -144,6 +146,18 @@ public sealed class ProxyTelemetry : IDisposable
 
     public SplitCounters SplitOf(Protocol protocol, string route) =>
         _splits.GetOrAdd((protocol, route), static key => new SplitCounters(key.Item1, key.Item2));
+
+    /// <summary>The copies of requests, by backend.</summary>
+    public IEnumerable<MirrorCounters> Mirrors => _mirrors.Values;
+
+    /// <summary>How the answers of the mirrors of named routes compare.</summary>
+    public IEnumerable<MirrorAgreement> MirrorAgreements => _mirrorAgreements.Values;
+
+    public MirrorCounters MirrorOf(string backend) =>
+        _mirrors.GetOrAdd(backend, static name => new MirrorCounters(name));
+
+    public MirrorAgreement MirrorAgreementOf(Protocol protocol, string route) =>
+        _mirrorAgreements.GetOrAdd((protocol, route), static key => new MirrorAgreement(key.Item1, key.Item2));
 
     /// <summary>Counts the connections that are opened for a backend.</summary>
     internal DialerCounters DialerOf(Protocol protocol, string backend) =>

@@ -5,6 +5,7 @@ using Kedge.Wire.Upstream;
 using OpenTelemetry;
 using OpenTelemetry.Resources;
 using OpenTelemetry.Trace;
+using Protocol = Kedge.Domain.Protocol;
 
 namespace Kedge.Host.Telemetry;
 
@@ -83,16 +84,50 @@ public static class Tracing
         Tag(span, "kedge.attempt", Boxed.Of(record.Attempts + 1));
     }
 
+    /// <summary>What the spans of copies of the request are below; the default when it is not sampled.</summary>
+    public static ActivityContext ContextOf(RequestRecord record) =>
+        IsRecording(record.Forwarding) ? record.Forwarding.Context : default;
+
+    /// <summary>
+    /// Starts the span of a copy of a request, and puts its context in the fields of the copy. Null, and the fields
+    /// stay as they are, when tracing is off or the request is not sampled.
+    /// </summary>
+    /// <param name="parent">From <see cref="ContextOf"/>.</param>
+    public static Activity? StartMirror(ActivityContext parent, string backend, FieldList fields)
+    {
+        if (parent == default || Source.StartActivity("mirror", ActivityKind.Client, parent) is not { } span)
+        {
+            return null;
+        }
+        Tag(span, "kedge.backend", backend);
+        Replace(span, fields);
+        return span;
+    }
+
+    /// <param name="span">From <see cref="StartMirror"/>.</param>
+    /// <param name="status">The HTTP status, or the gRPC status.</param>
+    public static void MirrorAnswered(Activity? span, Protocol protocol, int status)
+    {
+        if (span is not null)
+        {
+            Tag(span, protocol.IsGrpc ? GrpcStatus : HttpStatus, Boxed.Of(status));
+        }
+    }
+
     /// <summary>
     /// Replaces the caller's trace headers by the context of the span of forwarding or, when the request is not
     /// sampled, of the request. Does nothing when tracing is off.
     /// </summary>
     public static void Inject(RequestRecord record, FieldList fields)
     {
-        if ((record.Forwarding ?? record.Activity) is not { } span)
+        if ((record.Forwarding ?? record.Activity) is { } span)
         {
-            return;
+            Replace(span, fields);
         }
+    }
+
+    private static void Replace(Activity span, FieldList fields)
+    {
         fields.Remove(TraceParent);
         fields.Add(TraceParent, span.Id ?? NotSampled(span.TraceId));
         // Also when the span has no state: the caller's belongs to the trace that its traceparent failed to name.

@@ -297,6 +297,54 @@ let tests =
                     | None -> ())
 
             Law.test
+                "whatever tokens one definition of an issuer accepts and another does not, a candidate shows it"
+                3000
+                [
+                    "some are", 500
+                    "none is", 300
+                    "by an audience that is not the first", 20
+                    "by an algorithm that is not the first", 20
+                    "by the clock skew alone", 50
+                ]
+                (Arb.fromGen (Gen.zip issuer issuer))
+                (fun seen (one, other) ->
+                    let other =
+                        { other with
+                            Name = one.Name
+                            Issuer = one.Issuer
+                        }
+
+                    let isShownBy token = TokenTraits.isAccepted one token && not (TokenTraits.isAccepted other token)
+
+                    let exists = tokens |> List.choose (Option.map snd) |> List.exists isShownBy
+                    let candidates = TokenTraits.candidates one (Some other)
+                    Expect.all candidates (TokenTraits.isAccepted one) "the issuer accepts each"
+                    Expect.equal (List.exists isShownBy candidates) exists "exact"
+
+                    // The plain one shows nothing.
+                    let audiences = one.Audiences - other.Audiences
+                    let algorithms = one.Algorithms - other.Algorithms
+                    let isLater = one.ClockSkew > other.ClockSkew
+                    let isPlainTaken = not (isShownBy (TokenTraits.ofIssuer one))
+                    seen.When("some are", exists)
+                    seen.When("none is", not exists)
+
+                    seen.When(
+                        "by an audience that is not the first",
+                        isPlainTaken && not audiences.IsEmpty && algorithms.IsEmpty && not isLater
+                    )
+
+                    seen.When(
+                        "by an algorithm that is not the first",
+                        isPlainTaken && not algorithms.IsEmpty && audiences.IsEmpty && not isLater
+                    )
+
+                    seen.When(
+                        "by the clock skew alone",
+                        isPlainTaken && isLater && audiences.IsEmpty && algorithms.IsEmpty
+                    ))
+
+            Law.test
                 "a token counts where its issuer is named, by its name alone; without names, that of the flags"
                 400
                 [ "counts", 50; "does not count", 50; "default", 50 ]

@@ -22,7 +22,7 @@ let private loaded (director: Decoded.Director) (pool: Decoded.BackendPool) =
 let private generated =
     gen {
         let! routes =
-            Gen.zip soundHttpRoute (Gen.elements [ true; false ])
+            Gen.zip soundForwardingRoute (Gen.elements [ true; false ])
             |> Gen.listOf
             |> Gen.resize 5
 
@@ -51,7 +51,13 @@ let tests =
             Law.test
                 "a route's line is where the file has it, and its backend index is its backend's"
                 300
-                [ "routes", 100; "routes with a backend", 50; "routes without one", 50 ]
+                [
+                    "routes", 100
+                    "routes with a backend", 50
+                    "routes without one", 50
+                    "several backends", 50
+                    "mirrors", 50
+                ]
                 (Arb.fromGen (Gen.zip soundDirector soundPool))
                 (fun seen (director, pool) ->
                     let configuration = loaded director pool
@@ -61,20 +67,44 @@ let tests =
 
                     for info in configuration.Routes.Http do
                         Expect.equal (lines[info.Line - 1].Trim()) "{" "the route starts there"
-                        Expect.stringContains lines[info.Line] $"\"backend_name\": \"{info.BackendName}\"" "this route"
+                        let isDivided = not (isNull (box info.Split))
+
+                        let first =
+                            if isDivided then
+                                "\"backends\": ["
+                            else
+                                $"\"backend_name\": \"{info.BackendName}\""
+
+                        Expect.stringContains lines[info.Line] first "this route"
                         Expect.isGreaterThan info.Line last "in order"
                         last <- info.Line
                         seen.Count "routes"
 
-                        if info.BackendIndex >= 0 then
-                            Expect.equal configuration.Backends.Http[info.BackendIndex].Name info.BackendName "its own"
-                            seen.Count "routes with a backend"
-                        else
-                            Expect.isFalse
-                                (pool.Backends.Http |> List.exists (fun b -> b.Name = info.BackendName))
-                                "there is none"
+                        let isIndexOf name index =
+                            if index >= 0 then
+                                Expect.equal configuration.Backends.Http[index].Name name "its own"
+                            else
+                                Expect.isFalse
+                                    (pool.Backends.Http |> List.exists (fun b -> b.Name = name))
+                                    "there is none"
 
-                            seen.Count "routes without one")
+                        isIndexOf info.BackendName info.BackendIndex
+                        seen.When("routes with a backend", (info.BackendIndex >= 0))
+                        seen.When("routes without one", (not isDivided && info.BackendIndex < 0))
+
+                        match info.Split with
+                        | NonNull split ->
+                            Array.iter2 isIndexOf split.Names split.BackendIndexes
+                            seen.Count "several backends"
+                        | Null -> Expect.isNonEmpty info.BackendName "one backend"
+
+                        match info.Mirrors with
+                        | NonNull mirrors ->
+                            for mirror in mirrors do
+                                isIndexOf mirror.Choice.Mirror.Backend mirror.BackendIndex
+
+                            seen.Count "mirrors"
+                        | Null -> ())
 
             Law.test
                 "generated entries come after the file's; an invalid one is reported and does not affect the others"
@@ -146,6 +176,7 @@ let tests =
                         Backends = []
                         SplitBy = None
                         OnUnavailable = Decoded.OnUnavailable.Fail
+                        Mirror = []
                         HostMatcher = $"host-{i}.example"
                         PortMatcher = 443u
                         Methods = []

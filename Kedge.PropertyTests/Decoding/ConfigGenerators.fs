@@ -229,11 +229,35 @@ module ConfigGenerators =
             gen {
                 let! name = anyText
                 let! weight = Gen.optionOf anyNumber
+                let! requestHeaders = Gen.optionOf anyHeaderChanges
+                let! responseHeaders = Gen.optionOf anyHeaderChanges
 
                 return
                     {
                         WeightedBackend.Name = name
                         Weight = weight
+                        RequestHeaders = requestHeaders
+                        ResponseHeaders = responseHeaders
+                    }
+            }
+        )
+
+    let private anyMirrors =
+        few (
+            gen {
+                let! backend = anyText
+                let! percent = Gen.optionOf anyNumber
+                let! maxBody = Gen.optionOf anyNumber
+                let! unsafeMethods = anyFlag
+                let! withCredentials = anyFlag
+
+                return
+                    {
+                        Mirror.BackendName = backend
+                        Percent = percent
+                        MaxBody = maxBody
+                        UnsafeMethods = unsafeMethods
+                        WithCredentials = withCredentials
                     }
             }
         )
@@ -254,6 +278,7 @@ module ConfigGenerators =
             let! backends = anyBackends
             let! splitBy = Gen.optionOf anySplitKey
             let! onUnavailable = Gen.elements (Enum.GetValues<OnUnavailable>())
+            let! mirrors = anyMirrors
             let! host = anyText
             let! port = anyNumber
             let! methods = anyTexts
@@ -281,6 +306,7 @@ module ConfigGenerators =
                     Backends = backends
                     SplitBy = splitBy
                     OnUnavailable = onUnavailable
+                    Mirror = mirrors
                     HostMatcher = host
                     PortMatcher = port
                     Methods = methods
@@ -310,6 +336,7 @@ module ConfigGenerators =
             let! backends = anyBackends
             let! splitBy = Gen.optionOf anySplitKey
             let! onUnavailable = Gen.elements (Enum.GetValues<OnUnavailable>())
+            let! mirrors = anyMirrors
             let! service = anyText
             let! host = anyText
             let! port = anyNumber
@@ -333,6 +360,7 @@ module ConfigGenerators =
                     Backends = backends
                     SplitBy = splitBy
                     OnUnavailable = onUnavailable
+                    Mirror = mirrors
                     ServiceNameMatcher = service
                     AuthorityHostMatcher = host
                     AuthorityPortMatcher = port
@@ -654,6 +682,24 @@ module ConfigGenerators =
                 Backoff = None
             }
 
+    let private soundMirrors =
+        Gen.frequency
+            [
+                2, Gen.constant []
+                1,
+                Gen.elements [ "other"; "not-there-2" ]
+                |> Gen.map (fun name ->
+                    [
+                        {
+                            Mirror.BackendName = name
+                            Percent = Some 10u
+                            MaxBody = None
+                            UnsafeMethods = false
+                            WithCredentials = true
+                        }
+                    ])
+            ]
+
     let soundHttpRoute =
         gen {
             let! backend = Gen.elements [ "web"; "api_2"; "not-there" ]
@@ -668,6 +714,7 @@ module ConfigGenerators =
             let! requestHeaders = Gen.optionOf soundHeaderChanges
             let! timeouts = Gen.optionOf soundTimeouts
             let! retry = Gen.optionOf soundRetry
+            let! mirrors = soundMirrors
 
             return
                 {
@@ -676,6 +723,7 @@ module ConfigGenerators =
                     Backends = []
                     SplitBy = None
                     OnUnavailable = OnUnavailable.Fail
+                    Mirror = mirrors
                     HostMatcher = host
                     PortMatcher = port
                     Methods = methods
@@ -696,6 +744,43 @@ module ConfigGenerators =
                     RateLimits = []
                     RateLimitHeaders = false
                 }
+        }
+
+    /// With one backend, or with several.
+    let soundForwardingRoute =
+        gen {
+            let! route = soundHttpRoute
+            let! other = Gen.elements [ "new-1"; "new-2" ]
+            let! weight = Gen.choose (0, 100)
+
+            let! key =
+                Gen.elements [ None; Some(SplitKey.Cookie "session"); Some SplitKey.ClientAddress ]
+
+            let! onUnavailable = Gen.elements (Enum.GetValues<OnUnavailable>())
+
+            let split =
+                { route with
+                    BackendName = ""
+                    Backends =
+                        [
+                            {
+                                Name = route.BackendName
+                                Weight = None
+                                RequestHeaders = route.RequestHeaders
+                                ResponseHeaders = None
+                            }
+                            {
+                                Name = other
+                                Weight = Some(uint32 weight)
+                                RequestHeaders = None
+                                ResponseHeaders = route.RequestHeaders
+                            }
+                        ]
+                    SplitBy = key
+                    OnUnavailable = onUnavailable
+                }
+
+            return! Gen.frequency [ 2, Gen.constant route; 1, Gen.constant split ]
         }
 
     let soundBackend (name: string) =
@@ -736,7 +821,7 @@ module ConfigGenerators =
 
     let soundDirector =
         gen {
-            let! routes = Gen.listOf soundHttpRoute |> Gen.resize 6
+            let! routes = Gen.listOf soundForwardingRoute |> Gen.resize 6
 
             return
                 {
@@ -752,7 +837,7 @@ module ConfigGenerators =
     let soundPool =
         gen {
             let! http =
-                few (Gen.elements [ "web"; "api_2"; "other" ])
+                few (Gen.elements [ "web"; "api_2"; "other"; "new-1" ])
                 |> Gen.bind (List.distinct >> Gen.collectToList soundBackend)
 
             let! grpc =

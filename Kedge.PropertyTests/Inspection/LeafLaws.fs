@@ -17,6 +17,9 @@ let private httpSamples =
         """{
              "name": "shop-write",
              "backend_name": "shop",
+             "mirror": [
+               { "backend_name": "shop_shadow", "percent": 10, "max_body": "32KiB", "unsafe_methods": true, "with_credentials": true }
+             ],
              "host_matcher": "a.example", "port_matcher": 8443,
              "methods": ["POST", "PUT"],
              "path_rules": ["/a/*", "/b"],
@@ -62,7 +65,15 @@ let private httpSamples =
              "split_by": { "cookie": "session" }, "on_unavailable": "OTHERS"
            }"""
         """{ "backends": [ { "name": "shop" }, { "name": "shop_next", "weight": 3 } ], "split_by": { "header": "x-a" } }"""
-        """{ "backends": [ { "name": "shop" } ], "split_by": { "query": "v" } }"""
+        """{
+             "backends": [
+               { "name": "shop",
+                 "request_headers": { "set": { "x-a": "1" }, "add": { "x-b": "{route}" }, "remove": ["x-c"] } },
+               { "name": "shop_next",
+                 "response_headers": { "set": { "x-a": "1" }, "add": { "x-b": "2" }, "remove": ["x-c"] } }
+             ],
+             "split_by": { "query": "v" }
+           }"""
         """{ "backends": [ { "name": "shop" } ], "split_by": { "client_address": true } }"""
         """{ "backends": [ { "name": "shop" } ], "split_by": { "token_subject": true } }"""
         """{ "backends": [ { "name": "shop" } ], "split_by": { "client_san": true } }"""
@@ -81,6 +92,9 @@ let private grpcSamples =
         """{
              "name": "shop-calls",
              "backend_name": "shop",
+             "mirror": [
+               { "backend_name": "shop_shadow", "percent": 10, "max_body": "32KiB", "unsafe_methods": true, "with_credentials": true }
+             ],
              "service_name_matcher": "p.S",
              "authority_host_matcher": "a.example", "authority_port_matcher": 8443,
              "metadata_matcher": { "x-env": "prod", "x-token": { "prefix": "t" }, "x-debug": { "present": true } },
@@ -106,7 +120,14 @@ let private grpcSamples =
              "backends": [ { "name": "shop", "weight": 95 }, { "name": "shop_next", "weight": 5 } ],
              "split_by": { "cookie": "session" }, "on_unavailable": "OTHERS"
            }"""
-        """{ "backends": [ { "name": "shop" } ], "split_by": { "header": "x-a" } }"""
+        """{
+             "backends": [
+               { "name": "shop",
+                 "request_headers": { "set": { "x-a": "1" }, "add": { "x-b": "2" }, "remove": ["x-c"] },
+                 "response_headers": { "set": { "x-a": "1" }, "add": { "x-b": "2" }, "remove": ["x-c"] } }
+             ],
+             "split_by": { "header": "x-a" }
+           }"""
         """{ "backends": [ { "name": "shop" } ], "split_by": { "client_address": true } }"""
         """{ "backends": [ { "name": "shop" } ], "split_by": { "token_subject": true } }"""
         """{ "backends": [ { "name": "shop" } ], "split_by": { "client_san": true } }"""
@@ -509,6 +530,7 @@ let tests =
                     Constant =
                         [
                             [ Field "retry"; Field "methods" ]
+                            [ Field "mirror"; Step.Index 0; Field "unsafe_methods" ]
                             for key in [ "client_address"; "token_subject"; "client_san" ] do
                                 [ Field "split_by"; Field key ]
                         ]

@@ -93,6 +93,35 @@ let private fixedGrpcResponse: FixedGrpcResponse =
         Message = "later"
     }
 
+let private split: RouteAction =
+    Splits
+        {
+            Backends = [ { Name = "one"; Weight = 1u }; { Name = "three"; Weight = 3u } ]
+            Key = None
+            OnUnavailable = Decoded.OnUnavailable.Fail
+        }
+
+/// Mostly none, and never to a backend of the action.
+let private mirrors (action: RouteAction) : Gen<RouteMirror list> =
+    let mirror backend =
+        {
+            Backend = backend
+            Percent = 10
+            MaxBody = 65536
+            UnsafeMethods = false
+            WithCredentials = false
+        }
+
+    match [ "two"; "three" ] |> List.except action.Backends with
+    | [] -> Gen.constant []
+    | _ when action.Backends.IsEmpty -> Gen.constant []
+    | others ->
+        Gen.frequency
+            [
+                8, Gen.constant []
+                1, Gen.elements others |> Gen.map (fun other -> [ mirror other ])
+            ]
+
 /// Mostly the backend, sometimes one of the other actions.
 let private action (others: RouteAction list) (backend: string) : Gen<RouteAction> =
     Gen.frequency [ (8, Gen.constant (ToBackend backend)); (1, Gen.elements others) ]
@@ -150,7 +179,9 @@ let httpRoute: Gen<HttpRoute> =
             mostly Decoded.Listener.Tls [ Decoded.Listener.Plain; Decoded.Listener.Any ]
 
         let! action =
-            action [ Redirects(Redirect.ToHttps 443us); Responds fixedResponse ] backend
+            action [ Redirects(Redirect.ToHttps 443us); Responds fixedResponse; split ] backend
+
+        let! mirrors = mirrors action
 
         return
             { HttpRoute.ToBackend backend with
@@ -163,7 +194,9 @@ let httpRoute: Gen<HttpRoute> =
                 Outcome =
                     {
                         Action = action
+                        Mirrors = mirrors
                         Filters = Filters.None
+                        BackendFilters = Map.empty
                         Policies = Policies.None
                         Demands = demands
                         Issuers = []
@@ -179,7 +212,8 @@ let grpcRoute: Gen<GrpcRoute> =
         let! listener =
             mostly Decoded.Listener.Tls [ Decoded.Listener.Plain; Decoded.Listener.Any ]
 
-        let! action = action [ RespondsGrpc fixedGrpcResponse ] backend
+        let! action = action [ RespondsGrpc fixedGrpcResponse; split ] backend
+        let! mirrors = mirrors action
         let! host = host
         let! port = port
 
@@ -211,7 +245,9 @@ let grpcRoute: Gen<GrpcRoute> =
                 Outcome =
                     {
                         Action = action
+                        Mirrors = mirrors
                         Filters = Filters.None
+                        BackendFilters = Map.empty
                         Policies = Policies.None
                         Demands = demands
                         Issuers = []
@@ -268,7 +304,9 @@ let conditionsRoute: Gen<HttpRoute> =
                 Outcome =
                     {
                         Action = ToBackend backend
+                        Mirrors = []
                         Filters = Filters.None
+                        BackendFilters = Map.empty
                         Policies = Policies.None
                         Demands = demands
                         Issuers = []

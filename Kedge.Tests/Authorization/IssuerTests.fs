@@ -261,6 +261,50 @@ let tests =
                     do! expect kedge "a.example" (named "Proxy-Authorization" token) 401 realm "in the wrong header"
                 })
 
+            case "an issuer that the flags set up, too, is reported" (fun () ->
+                task {
+                    use issuer = new Issuer()
+                    use scratch = new Scratch()
+
+                    let director, pool =
+                        files
+                            [ entry "staff" issuer ", \"header\": \"AUTHORIZATION\"" ]
+                            [ "staff.example", """{ "token_issuers": ["staff"] }""" ]
+
+                    let flags name =
+                        [
+                            $"--server_oidc_provider_url={name}"
+                            $"--server_oidc_client_id={issuer.Audience}"
+                        ]
+
+                    let file = scratch.File "director.json"
+                    File.WriteAllText(file, director)
+
+                    let check name =
+                        task {
+                            let! _, output, _ =
+                                run (
+                                    [ "check"; "--output=json"; Kedge.Tests.EndToEnd.InspectionStage.director file ]
+                                    @ flags name
+                                )
+
+                            return
+                                items "findings" (json output)
+                                |> List.map (fun finding -> text "kind" finding, text "path" finding)
+                                |> List.filter (fun (kind, _) -> kind = "duplicate-issuer")
+                        }
+
+                    let! found = check issuer.Name
+                    Expect.equal found [ "duplicate-issuer", "$.token_issuers[0].issuer" ] "the same"
+                    let! found = check (issuer.Name + "2")
+                    Expect.isEmpty found "another"
+                    use! kedge = Kedge.Start(director, pool, flags issuer.Name)
+
+                    do!
+                        eventually "it is in the log" (fun () ->
+                            kedge.Program.Output.Contains "the token issuer staff is the one that the flags set up")
+                })
+
             case "the provider of the flags is the issuer `default`" (fun () ->
                 task {
                     let staff, flags = sameKid ()

@@ -168,6 +168,56 @@ let tests =
                         call.Dispose()
                 })
 
+            case "requests are sent again until half of the drain time is over, and not after that" (fun () ->
+                task {
+                    use peer = new HttpPeer "retried"
+                    let attempts = Collections.Concurrent.ConcurrentDictionary<string, int>()
+                    let gates = [ for name in [ "/early"; "/late" ] -> name, signal () ] |> Map
+
+                    for KeyValue(path, gate) in gates do
+                        peer.On(
+                            path,
+                            fun context ->
+                                task {
+                                    if attempts.AddOrUpdate(path, 1, (fun _ count -> count + 1)) = 1 then
+                                        do! gate.Task
+                                        context.Response.StatusCode <- 503
+                                }
+                        )
+
+                    let route =
+                        """{ "backend_name": "retried", "host_matcher": "retried.example",
+                             "retry": { "attempts": 1, "on": ["503"], "backoff": { "base": "1ms", "max": "1ms" } } }"""
+
+                    use! kedge =
+                        Kedge.Start(
+                            Json.director [ route ] [],
+                            Json.pool [ Json.backend "retried" peer.Port ] [],
+                            [ "--server_sigterm_timeout=8s" ]
+                        )
+
+                    use client = Clients.http2 kedge.HttpsPort None
+                    let early = get client "https://retried.example/early" []
+                    let late = get client "https://retried.example/late" []
+                    do! eventually "both are there" (fun () -> attempts.Count = 2)
+                    kedge.Program.Signal PosixSignal.SIGTERM
+                    do! eventually "it drains" (fun () -> health kedge = 503)
+                    let draining = DateTime.UtcNow
+                    gates["/early"].SetResult()
+                    let! answer = within "the first answer" early
+                    Expect.equal (answer.Status, attempts["/early"]) (200, 2) "sent again"
+
+                    do!
+                        eventually "half of it is over" (fun () ->
+                            DateTime.UtcNow - draining > TimeSpan.FromSeconds 4.1)
+
+                    gates["/late"].SetResult()
+                    let! answer = within "the other answer" late
+                    Expect.equal (answer.Status, attempts["/late"]) (503, 1) "the backend's answer, not sent again"
+                    let! code = kedge.Program.Exit()
+                    Expect.equal code 0 "exit code"
+                })
+
             case "what is left after the drain time is cut, exit code 0" (fun () ->
                 task {
                     use hanging = RawPeer.Hanging()

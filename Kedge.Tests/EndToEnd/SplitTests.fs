@@ -9,6 +9,7 @@ open System.Runtime.InteropServices
 open System.Threading.Tasks
 open Expecto
 open Grpc.Core
+open Kedge.Tests.Authorization
 open Kedge.Tests.EndToEnd.InspectionStage
 open Kedge.Tests.EndToEnd.Stage
 open Kedge.Tests.Harness
@@ -18,6 +19,7 @@ let private stable = Shared.make (fun () -> new HttpPeer "stable")
 let private next = Shared.make (fun () -> new HttpPeer "next")
 let private calls = Shared.make (fun () -> new GrpcPeer "calls")
 let private nextCalls = Shared.make (fun () -> new GrpcPeer "next-calls")
+let private issuer = Shared.make (fun () -> new Issuer())
 
 let private pool () =
     let empty =
@@ -49,6 +51,20 @@ let private callRoute (name: string) (entries: (string * int) list) (fields: str
 
 let private sticky = """ "split_by": { "cookie": "session" } """
 
+/// A route whose backends have changes of headers of their own.
+let private withHeaders (canary: string) =
+    $$"""{ "name": "headers", "host_matcher": "headers.example",
+           "request_headers": { "set": { "x-env": "prod", "x-version": "any" } },
+           "backends": [
+             { "name": "stable", "weight": 50, "request_headers": { "set": { "x-version": "1" } } },
+             { "name": "next", "weight": 50, "request_headers": { "add": { "x-version": "2" }, "remove": ["x-debug"] },
+               "response_headers": { "set": { "x-canary": "{{canary}}" } } } ] }"""
+
+let private withIssuer (director: string) =
+    $$"""{ "token_issuers": [ { "name": "staff", "issuer": "{{issuer.Value.Name}}", "header": "AUTHORIZATION",
+                                "audiences": ["{{issuer.Value.Audience}}"] } ],
+           {{director.TrimStart().Substring 1}}"""
+
 let private director (weight: int) =
     let share = [ "stable", 100 - weight; "next", weight ]
 
@@ -61,6 +77,11 @@ let private director (weight: int) =
             route "by-address" [ "stable", 50; "next", 50 ] """ "split_by": { "client_address": true } """
             route "by-token" [ "stable", 50; "next", 50 ] """ "split_by": { "token_subject": true } """
             route "by-san" [ "stable", 50; "next", 50 ] """ "split_by": { "client_san": true } """
+            route
+                "by-subject"
+                [ "stable", 50; "next", 50 ]
+                """ "split_by": { "token_subject": true }, "authorization": { "token_issuers": ["staff"] } """
+            withHeaders "{route}"
             route "failing" [ "stable", 50; "empty", 50 ] ""
             route "others" [ "stable", 50; "empty", 50 ] """ "on_unavailable": "OTHERS" """
             route "ghost" [ "stable", 50; "missing", 50 ] """ "on_unavailable": "OTHERS" """
@@ -69,9 +90,16 @@ let private director (weight: int) =
             callRoute "drawn" [ "calls", 95; "next_calls", 5 ] ""
             callRoute "sticky" [ "calls", 100 - weight; "next_calls", weight ] sticky
         ]
+    |> withIssuer
+
+let private certificates =
+    [
+        $"--server_tls_client_ca_files={Certificates.authority.Value.File}"
+        "--server_tls_client_cert_required=false"
+    ]
 
 let private kedge =
-    Shared.make (fun () -> Kedge.Start(director 5, pool (), []).GetAwaiter().GetResult())
+    Shared.make (fun () -> Kedge.Start(director 5, pool (), certificates).GetAwaiter().GetResult())
 
 let private clientsOf (kedge: Kedge) =
     [
@@ -257,6 +285,85 @@ let private serving =
                     Expect.equal found.Count 1 $"{protocol}: one address, one backend"
             })
 
+        case "a backend has changes of headers of its own, after those of the route" (fun () ->
+            task {
+                for protocol, client in clients.Value do
+                    let path = $"/own-{protocol.Length}"
+
+                    let! found =
+                        tally 40 (fun _ ->
+                            task {
+                                let! answer = get client $"https://headers.example{path}" [ "x-debug", "1" ]
+                                Expect.equal answer.Status 200 protocol
+                                let canary = answer.Header "X-Canary"
+                                return $"{answer.Body} {canary}"
+                            })
+
+                    Expect.equal (found |> Map.keys |> List.ofSeq) [ "next headers"; "stable " ] protocol
+
+                    for peer, versions, debug in [ stable, [ "1" ], [ "1" ]; next, [ "any"; "2" ], [] ] do
+                        for request in peer.Value.ReceivedOn path do
+                            Expect.equal (request.Values "x-version") versions peer.Value.Name
+                            Expect.equal (request.Values "x-debug") debug peer.Value.Name
+                            Expect.equal (request.Header "x-env") "prod" "the route's"
+            })
+
+        case "each subject of a token, and each name in a client's certificate, has its backend" (fun () ->
+            task {
+                /// The backend of each of several callers, whatever the protocol.
+                let backends (who: int -> (HttpClient * (string * string) list) list) (url: string) =
+                    task {
+                        let found = ResizeArray<string>()
+
+                        for number in 1..10 do
+                            let answers = ResizeArray<string>()
+
+                            for client, headers in who number do
+                                for _ in 1..2 do
+                                    let! backend = backendOf client url headers
+                                    answers.Add backend
+
+                            Expect.hasLength (Seq.distinct answers) 1 $"{url}: {number} has one backend"
+                            found.Add answers[0]
+
+                        Expect.hasLength (Seq.distinct found) 2 $"{url}: both have callers"
+                        return List.ofSeq found
+                    }
+
+                let token number =
+                    [
+                        for _, client in clients.Value do
+                            // Another token each time, of the same subject.
+                            let token = (issuer.Value.Token []).With [ "sub", box $"user-{number}" ]
+                            client, [ "Authorization", $"Bearer {token.Text}" ]
+                    ]
+
+                let! first = backends token "https://by-subject.example/"
+                let! again = backends token "https://by-subject.example/"
+                Expect.equal again first "the same subject, the same backend"
+
+                let certificate number =
+                    let identity =
+                        Certificates.authority.Value.ClientWith($"CN=c{number}", [ $"c{number}.example" ])
+
+                    [
+                        Clients.http1 kedge.Value.HttpsPort (Some identity), []
+                        Clients.http2 kedge.Value.HttpsPort (Some identity), []
+                    ]
+
+                let! first = backends certificate "https://by-san.example/"
+                let! again = backends certificate "https://by-san.example/"
+                Expect.equal again first "another certificate of the same name, the same backend"
+
+                let! missing =
+                    DebugPort.metric
+                        kedge.Value
+                        "kedge_split_key_missing_total"
+                        [ "route", "by-subject"; "protocol", "http" ]
+
+                Expect.equal missing 0.0 "each had its key"
+            })
+
         case "a request without the key is drawn, and counted" (fun () ->
             task {
                 let client = snd clients.Value.Head
@@ -357,6 +464,36 @@ let private commands =
                     output
                     (fun line -> line.Contains "choice: a draw, since the request has no cookie session")
                     "no key"
+            })
+
+        case "explain and diff show the headers of single backends" (fun () ->
+            task {
+                use scratch = new Scratch()
+                let before = write scratch "before.json" (inFile (withHeaders "yes"))
+                let after = write scratch "after.json" (inFile (withHeaders "no"))
+
+                let! _, output, _ =
+                    run
+                        [
+                            "explain"
+                            "GET"
+                            "https://headers.example/"
+                            InspectionStage.director before
+                        ]
+
+                let lines = output |> Array.map _.Trim()
+                Expect.contains lines "headers for stable: request: x-version: 1" "of the one"
+
+                Expect.contains
+                    lines
+                    "headers for next: request: without x-debug, also x-version: 2; response: x-canary: yes"
+                    "of the other"
+
+                let! _, output, _ = run [ "diff"; "--output=json"; before; after ]
+                let change = items "differences" (json output) |> List.exactlyOne
+                Expect.equal (text "kind" change) "route-changed" "kind"
+                Expect.stringContains (text "request_before" change) "response: x-canary: yes" "before"
+                Expect.stringContains (text "request_after" change) "response: x-canary: no" "after"
             })
 
         case "check: every missing backend has its place; a weight of 0 is a note" (fun () ->

@@ -20,7 +20,9 @@ let private director () =
                                 { "backend_name": "busy", "host_matcher": "busy.example",
                                   "retry": { "attempts": 1, "on": ["503"] } },
                                 { "name": "divided", "backends": [ { "name": "well" } ], "host_matcher": "divided.example",
-                                  "split_by": { "cookie": "session" } } ] },
+                                  "split_by": { "cookie": "session" } },
+                                { "name": "mirrored", "backend_name": "well", "host_matcher": "mirrored.example",
+                                  "mirror": [ { "backend_name": "busy" } ] } ] },
          "grpc": { "routes": [ { "backend_name": "calls", "authority_host_matcher": "calls.example" } ] },
          "rate_limits": [ { "name": "plenty", "limit": 1000, "key": ["client_address"] } ],
          "token_issuers": [ { "name": "staff", "issuer": "{{issuer.Value.Name}}", "audiences": ["kedge"] } ] }"""

@@ -51,11 +51,50 @@ let private says (span: CollectedSpan) (attributes: (string * string) list) =
     for name, value in attributes do
         Expect.equal (span.Attribute name) value $"{name} of {span.Name}"
 
+/// A copy of a request for a mirror, whose span may end later than its request's.
+let private mirror =
+    case "a copy for a mirror has a span of its own below that of forwarding" (fun () ->
+        task {
+            use collector = new SpanCollector()
+            let! http, grpc, kedge = traced collector [] []
+            use http = http
+            use grpc = grpc
+            use kedge = kedge
+            use client = Clients.http2 kedge.HttpsPort None
+            let! _ = get client "https://mirrored.example/mirrored" [ "traceparent", sampled ]
+
+            do!
+                soon
+                    patience
+                    "the copy"
+                    (fun () ->
+                        DebugPort.metric
+                            kedge
+                            "kedge_mirrored_requests_total"
+                            [ "backend_name", "busy"; "result", "sent" ])
+                    (fun count -> count = 1.0)
+
+            let original, copies =
+                http.ReceivedOn "/mirrored"
+                |> Array.partition (fun request -> request.Header "X-Kedge-Mirror" = "")
+
+            let! spans = allSpans collector kedge
+            let forward, span = one "forward" spans, one "mirror" spans
+            Expect.equal (span.Trace, span.Parent) (forward.Trace, forward.Id) "below forwarding"
+            says span [ "kedge.backend", "busy"; "http.response.status_code", "200" ]
+
+            for request, parent in [ original[0], forward; copies[0], span ] do
+                let _, id, _ = parts (request.Header "traceparent")
+                Expect.equal id parent.Id "the context of its own span"
+        })
+
 [<Tests>]
 let context =
     testList
         "trace context"
         [
+            mirror
+
             case "without a collector the caller's passes as it is" (fun () ->
                 task {
                     let! http, grpc, kedge = start [] []

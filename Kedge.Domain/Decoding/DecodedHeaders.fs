@@ -1,0 +1,11 @@
+namespace Kedge.Domain.Decoded
+
+/// Changes of headers, by name. Values may have variables in them, such as `{client_address}`.
+type HeaderChanges =
+    {
+        /// Replaces all values of a header.
+        Set: Map<string, string>
+        /// Adds one more value.
+        Add: Map<string, string>
+        Remove: string list
+    }
