@@ -134,10 +134,13 @@ let tests =
                         "a POST that becomes a GET",
                         hosts
                         |> List.exists (fun host ->
-                            match answer configuration plain (read Decoded.Listener.Tls "POST" $"https://{host}/x") with
+                            match
+                                answer configuration plain (read Decoded.Listener.Tls "POST" $"https://{host}/x")
+                            with
                             | Some(status, _) -> hasMethods && methodAfter "POST" status = "GET"
                             | None -> false)
                     )
+
                     seen.When("loops", endless)
                     seen.When("none", (not endless && not routes.IsEmpty))
 

@@ -243,7 +243,13 @@ let tests =
                     seen.When("another value", (not expected && not values.IsEmpty))
                     seen.When("absent", values.IsEmpty)
                     let list = HeaderList headers
-                    let matcher: HeaderMatcher = { Name = "x-env"; Condition = condition }
+
+                    let matcher: HeaderMatcher =
+                        {
+                            Name = "x-env"
+                            Condition = condition
+                        }
+
                     Expect.equal (matcher.Holds &list) expected "holds"
                     Expect.equal (matcher.Mismatch list).IsNone expected "no mismatch")
 
