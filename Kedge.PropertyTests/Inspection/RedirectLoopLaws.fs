@@ -74,7 +74,7 @@ let private methodAfter (method: string) (status: int) =
     | _, 303 -> "GET"
     | _ -> method
 
-/// Whether a request is redirected for ever. There are so few hosts, paths and schemes that more steps change nothing.
+/// Whether a request is redirected forever. There are so few hosts, paths and schemes that more steps change nothing.
 let private isEndless configuration plain start =
     let rec step count (request: HttpRequest) =
         count = 0
@@ -91,7 +91,7 @@ let tests =
         "redirect loops"
         [
             Law.test
-                "a loop is reported exactly when a request is redirected for ever, and its witness is one"
+                "a loop is reported exactly when a request is redirected forever, and its witness is one"
                 1_000
                 [
                     "loops", 200
