@@ -14,7 +14,9 @@ let private named name (route: HttpRoute) : HttpRoute =
 let private tables =
     gen {
         let! before = TableGenerators.table TableGenerators.httpRoute
-        let! isNamed = Gen.elements [ true; true; true; false ] |> Gen.arrayOfLength before.Length
+
+        let! isNamed =
+            Gen.elements [ true; true; true; false ] |> Gen.arrayOfLength before.Length
 
         let before =
             before

@@ -26,8 +26,7 @@ let private route =
                     1, Gen.constant "\"respond\": { \"status\": 200 }"
                 ]
 
-        return
-            $"{{ \"host_matcher\": \"{host}\", \"listener\": \"{listener}\", \"path_rules\": [{rules}], {action} }}"
+        return $"{{ \"host_matcher\": \"{host}\", \"listener\": \"{listener}\", \"path_rules\": [{rules}], {action} }}"
     }
 
 let private load (routes: string list) : Configuration =
@@ -113,5 +112,8 @@ let tests =
                         |> List.exists (fun index -> isPlain index && forwards index && not (reached.Contains index))
                     )
 
-                    seen.When("without a backend", all |> List.exists (fun index -> isPlain index && not (forwards index))))
+                    seen.When(
+                        "without a backend",
+                        all |> List.exists (fun index -> isPlain index && not (forwards index))
+                    ))
         ]

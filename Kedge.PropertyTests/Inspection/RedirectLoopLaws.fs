@@ -74,7 +74,7 @@ let private methodAfter (method: string) (status: int) =
     | _, 303 -> "GET"
     | _ -> method
 
-/// Whether a request is redirected for ever. There are so few hosts, paths and schemes that more steps change nothing.
+/// Whether a request is redirected forever. There are so few hosts, paths and schemes that more steps change nothing.
 let private isEndless configuration plain start =
     let rec step count (request: HttpRequest) =
         count = 0
@@ -91,7 +91,7 @@ let tests =
         "redirect loops"
         [
             Law.test
-                "a loop is reported exactly when a request is redirected for ever, and its witness is one"
+                "a loop is reported exactly when a request is redirected forever, and its witness is one"
                 1_000
                 [
                     "loops", 200
@@ -134,10 +134,13 @@ let tests =
                         "a POST that becomes a GET",
                         hosts
                         |> List.exists (fun host ->
-                            match answer configuration plain (read Decoded.Listener.Tls "POST" $"https://{host}/x") with
+                            match
+                                answer configuration plain (read Decoded.Listener.Tls "POST" $"https://{host}/x")
+                            with
                             | Some(status, _) -> hasMethods && methodAfter "POST" status = "GET"
                             | None -> false)
                     )
+
                     seen.When("loops", endless)
                     seen.When("none", (not endless && not routes.IsEmpty))
 

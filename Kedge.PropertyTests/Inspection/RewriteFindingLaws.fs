@@ -100,7 +100,9 @@ let tests =
 
                     let isWithout =
                         filters.Path.IsSome
-                        && paths |> List.filter (takes routes[0]) |> List.forall (fun path -> filters.Forth path = path)
+                        && paths
+                           |> List.filter (takes routes[0])
+                           |> List.forall (fun path -> filters.Forth path = path)
 
                     Expect.equal (not reported.IsEmpty) isWithout json
                     Expect.isLessThan reported.Length 2 "once"
@@ -135,7 +137,12 @@ let tests =
                         Expect.equal (Router.matchHttp routes taken) (Some route) "reaches the route"
                         Expect.equal (Router.matchHttp routes takenEarlier) (Some earlier) "reaches the earlier route"
                         Expect.notEqual taken.Path takenEarlier.Path "two paths of callers"
-                        Expect.equal (forth route taken.Path) (forth earlier takenEarlier.Path) "one path of the backend"
+
+                        Expect.equal
+                            (forth route taken.Path)
+                            (forth earlier takenEarlier.Path)
+                            "one path of the backend"
+
                         let action index = routes[index].Outcome.Action
                         Expect.equal (action route) (action earlier) "one backend"
                         Expect.equal (hostOf routes[route]) (hostOf routes[earlier]) "one host"
@@ -150,7 +157,8 @@ let tests =
                 "same-path-from-two-routes: of two routes without a common path, exactly when both lead to one path"
                 5_000
                 [ "reported", 500; "not reported", 500 ]
-                (Gen.zip (routeBelow "h.example" "/a") (routeBelow "h.example" "/b") |> Arb.fromGen)
+                (Gen.zip (routeBelow "h.example" "/a") (routeBelow "h.example" "/b")
+                 |> Arb.fromGen)
                 (fun seen (one, other) ->
                     let routes = load [ one; other ]
 

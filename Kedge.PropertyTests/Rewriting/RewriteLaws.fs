@@ -100,6 +100,10 @@ let tests =
                             Expect.equal back (ValueSome path) path
                     | _ -> ())
 
+            test "what replaced the root is changed back to the root" {
+                Expect.equal ((rewriteOf "" "/v1").Back "/v1") (ValueSome "/") ""
+            }
+
             testTheory
                 "a location of the backend becomes one of the caller"
                 [

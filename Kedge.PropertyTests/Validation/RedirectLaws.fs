@@ -175,6 +175,12 @@ let tests =
                             redirect.Host
 
                     Expect.equal (url.Host.Trim('[', ']')) host location
+
+                    Expect.equal
+                        location
+                        (location.Replace(host, host.ToLowerInvariant(), StringComparison.OrdinalIgnoreCase))
+                        "lower case"
+
                     let standard = if url.Scheme = "https" then 443 else 80
 
                     let port =

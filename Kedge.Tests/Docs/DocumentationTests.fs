@@ -105,10 +105,7 @@ let examples =
                     [
                         for file in Directory.GetFiles(SourceTree.path "Kedge.Domain/Decoding", "*Json.fs") do
                             for found in
-                                Regex.Matches(
-                                    File.ReadAllText file,
-                                    "(?:field|optional|FieldName.Of) \"([a-z0-9_]+)\""
-                                ) do
+                                Regex.Matches(File.ReadAllText file, "(?:field|optional|FieldName.Of) \"([a-z0-9_]+)\"") do
                                 found.Groups[1].Value
                     ]
                     |> List.distinct
