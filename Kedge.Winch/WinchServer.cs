@@ -1,5 +1,6 @@
 using System.Net;
 using Kedge.Client;
+using Kedge.Client.Connections;
 using Kedge.Client.Domain;
 using Kedge.Host.Configurations;
 using Kedge.Host.Flags;
@@ -59,9 +60,15 @@ internal sealed class WinchServer : IAsyncDisposable
         var sources = SourceFactory.Create(files.Sources, flags.Get(WinchFlags.AuthTimeout));
         _states = new(StateOf(files, sources));
         var metrics = new WinchMetrics();
-        var kedges = new KedgeHandler(KedgeMapper.Hosts(new Dictionary<string, KedgeRoute>()));
+        var (upstream, exempt) = (flags.Get(WinchFlags.UpstreamProxy), flags.Get(WinchFlags.UpstreamNoProxy));
+        var exemptions = string.Join(',', exempt);
+        var kedges = new KedgeHandler(
+            KedgeMapper.Hosts(new Dictionary<string, KedgeRoute>()),
+            new() { Proxy = upstream, ProxyExemptions = exemptions });
+        var dialer = new DirectDialer(
+            IsOwn, upstream is null ? null : new UpstreamProxy(upstream, NoProxy.Parse(exemptions)));
         _door = new FrontDoor(loggers);
-        _journeys = new(kedges, IsOwn);
+        _journeys = new(kedges, dialer);
         var invoker = new HttpMessageInvoker(_journeys, disposeHandler: false);
         var monitoring = WinchChecks.MonitoringAddress(flags);
         var settings = new PageSettings(
@@ -102,7 +109,7 @@ internal sealed class WinchServer : IAsyncDisposable
             _door,
             _states,
             kedges,
-            IsOwn,
+            dialer,
             credentials,
             metrics,
             loggers.CreateLogger("winch.connect"));

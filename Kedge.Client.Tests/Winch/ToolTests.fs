@@ -46,6 +46,43 @@ let tests =
                     Expect.equal (received.Header "Authorization") $"Bearer {backendSecret}" "credentials"
                 })
 
+            case "@grpc/grpc-js by its standard proxy setting" (fun () ->
+                task {
+                    use scratch = new Scratch()
+
+                    let script =
+                        scratch.Write(
+                            "call.js",
+                            """
+const grpc = require('@grpc/grpc-js');
+const client = new grpc.Client('calls-only.prod.test:50051', grpc.credentials.createInsecure());
+// EchoRequest and EchoReply begin with a text, field 1.
+const bytes = message => message, deadline = { deadline: Date.now() + 20000 };
+const call = text => new Promise((done, failed) => client.makeUnaryRequest(
+    '/kedge.test.Echo/Unary', bytes, bytes, Buffer.concat([Buffer.from([10, text.length]), Buffer.from(text)]), deadline,
+    (error, reply) => error ? failed(error) : done(reply.toString('latin1'))));
+Promise.all(['first', 'second', 'third'].map(call)).then(
+    replies => { console.log(replies.map(reply => reply.includes('calls-only.prod.test:50051')).join(' ')); client.close(); },
+    error => { console.error(error.message); process.exit(1); });
+"""
+                        )
+
+                    let modules = Path.Combine(Executable.root, "artifacts", "tools", "node_modules")
+
+                    let! outcome =
+                        Shell.runIn
+                            scratch.Path
+                            [
+                                "NODE_PATH", modules
+                                "http_proxy", winch.Value.Proxy
+                                "grpc_proxy", winch.Value.Proxy
+                                "no_proxy", ""
+                            ]
+                            $"node {script}"
+
+                    Expect.equal (outcome.Code, outcome.Output) (0, "true true true\n") outcome.Errors
+                })
+
             case "the sample files of the Go implementation, unchanged" (fun () ->
                 task {
                     use scratch = new Scratch()

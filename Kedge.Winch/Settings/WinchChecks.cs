@@ -7,7 +7,7 @@ namespace Kedge.Winch.Settings;
 internal static class WinchChecks
 {
     /// <summary>A line for each rule that the flags break.</summary>
-    public static IReadOnlyList<string> Errors(FlagValues flags) => [.. Bind(flags), .. Monitoring(flags)];
+    public static IReadOnlyList<string> Errors(FlagValues flags) => [.. Bind(flags), .. Monitoring(flags), .. Upstream(flags)];
 
     /// <summary>The address of the monitoring port; null = there is none.</summary>
     /// <exception cref="FormatException">The flag has no address and port.</exception>
@@ -48,5 +48,23 @@ internal static class WinchChecks
             problem = e.Message;
         }
         return problem is null ? [] : [problem];
+    }
+
+    private static IEnumerable<string> Upstream(FlagValues flags)
+    {
+        if (flags.Get(WinchFlags.UpstreamProxy) is not { } proxy)
+        {
+            yield break;
+        }
+        // The value may have a password: it is in no message.
+        if (proxy.Scheme != Uri.UriSchemeHttp)
+        {
+            yield return $"{WinchFlags.UpstreamProxy}: must begin with http://";
+        }
+        int[] own = [flags.Get(WinchFlags.HttpPort), flags.Get(WinchFlags.GrpcPort)];
+        if (proxy.IsLoopback && own.Contains(proxy.Port))
+        {
+            yield return $"{WinchFlags.UpstreamProxy}: {proxy.IdnHost}:{proxy.Port} is winch itself";
+        }
     }
 }

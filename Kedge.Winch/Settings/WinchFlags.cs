@@ -112,6 +112,13 @@ public static class WinchFlags
         "cors_allowed_origin", [],
         "origins for which winch answers CORS itself; empty = services answer");
 
+    public static readonly Flag<Uri?> UpstreamProxy = Add(FlagGroup.Forwarding, FlagTypes.Url, "upstream_proxy", null,
+        "the HTTP proxy to the outside, http://[user:password@]host:port, for kedges and for hosts without a route",
+        isSecret: true);
+    public static readonly Flag<IReadOnlyList<string>> UpstreamNoProxy = Add(FlagGroup.Forwarding, FlagTypes.Texts,
+        "upstream_no_proxy", [],
+        "hosts that are reached without it, as NO_PROXY lists them; loopback always is");
+
     public static readonly Flag<string> ClientCert = Add(
         FlagGroup.Tls,
         FlagTypes.File,
