@@ -63,9 +63,9 @@ public sealed class KedgeHandler : HttpMessageHandler
         _mapper = mapper;
         _options = options ?? new();
         _proxy = _options.Proxy is { } proxy
-            ? proxy.Scheme == Uri.UriSchemeHttp
-                ? new(proxy, NoProxy.Parse(_options.ProxyExemptions))
-                : throw new ArgumentException("the proxy's URL must begin with http://", nameof(options))
+            ? UpstreamProxy.Problem(proxy) is { } problem
+                ? throw new ArgumentException($"the proxy's URL {problem}", nameof(options))
+                : new(proxy, NoProxy.Parse(_options.ProxyExemptions))
             : null;
         _plain = new(tls: null, _options.ConnectTimeout, _proxy);
         _direct = new(_options.Direct ?? new SocketsHttpHandler

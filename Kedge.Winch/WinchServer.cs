@@ -100,6 +100,7 @@ internal sealed class WinchServer : IAsyncDisposable
             _app.Services.GetRequiredService<IHttpForwarder>(),
             invoker,
             pages.ServeAsync,
+            $"http://127.0.0.1:{HttpPort}",
             metrics,
             credentials,
             flags.Get(WinchFlags.CorsOrigins),
@@ -138,6 +139,10 @@ internal sealed class WinchServer : IAsyncDisposable
         {
             await _door.ListenAsync(new IPEndPoint(_address, grpc), hasPages: false);
         }
+        if (_flags.Get(WinchFlags.ListenUnix) is { Length: > 0 } path)
+        {
+            await _door.ListenAsync(new System.Net.Sockets.UnixDomainSocketEndPoint(path), hasPages: false);
+        }
         _reloading = ReloadAsync(_stop.Token);
         foreach (var warning in State.Files.Warnings)
         {
@@ -145,7 +150,7 @@ internal sealed class WinchServer : IAsyncDisposable
         }
         _logger.LogInformation(
             "listening on {Addresses}; {Routes} routes; CORS by winch: {Cors}",
-            string.Join(", ", _door.Addresses),
+            string.Join(", ", _door.Places),
             State.Mapper.Routes.Count,
             _flags.Get(WinchFlags.CorsOrigins) is { Count: > 0 } origins ? string.Join(", ", origins) : "off");
     }

@@ -5,10 +5,12 @@ open System
 open System.Net.Http
 open Expecto
 open Kedge.Client
+open Kedge.Client.Tests.Behind
 open Kedge.Client.Tests.Winch.Stage
 open Kedge.Tests.Harness
 
 let private password = "password:of-the-company"
+let private wrong = "wrong-word-of-the-company"
 
 /// A mapper file whose kedge has a name that only the proxy knows.
 let private hidden () =
@@ -77,13 +79,16 @@ let tests =
             case "what the proxy refuses is a sentence without the password" (fun () ->
                 task {
                     use proxy = new ForwardProxy("me", password)
-                    use! own = start proxy "wrong-word-of-company" []
+                    use! own = start proxy wrong []
                     let! _, answer = curl [ "-i"; "--proxy"; own.Proxy; "http://shop.prod.test/" ]
                     Expect.stringContains answer "X-Winch-Error-Type: kedge-unreachable" "type"
                     Expect.stringContains answer "refuses the connection: HTTP/1.1 407" "reason"
-                    Expect.isFalse (answer.Contains "company:") "no password"
+                    Expect.isFalse (answer.Contains wrong) "no password"
+                    let! _, answer = curl [ "-i"; "--proxy"; own.Proxy; "http://elsewhere.test/" ]
+                    Expect.stringContains answer "HTTP/1.1 502" "a challenge would be for the client"
+                    Expect.stringContains answer "does not take the credentials (407)" "reason"
                     let! flags = Winch.Direct.GetStringAsync(own.Url "/debug/flagz")
-                    Expect.isFalse (flags.Contains "wrong-word") "nor on the page of flags"
+                    Expect.isFalse (flags.Contains wrong) "nor on the page of flags"
 
                     use! exempt =
                         start proxy password [ "--upstream_no_proxy=.prod.test,kedge.company.test" ]
@@ -94,7 +99,7 @@ let tests =
                     Expect.equal proxy.Asked.Length before "the proxy was not asked"
                 })
 
-            case "winch is not its own proxy to the outside" (fun () ->
+            case "a URL that is not a proxy's is an error that does not show its password" (fun () ->
                 task {
                     use scratch = new Scratch()
                     let port = Ports.free ()
@@ -103,7 +108,11 @@ let tests =
                     for url, part in
                         [
                             $"http://localhost:{port}", "is winch itself"
-                            "https://proxy.test:3128", "must begin with http://"
+                            "https://proxy.test:3128", "must be http://[user:password@]host:port"
+                            $"http://me:1/{wrong}@proxy.test:3128", "must be http://[user:password@]host:port"
+                            $"http://me:1?{wrong}@proxy.test:3128", "must be http://[user:password@]host:port"
+                            $"http://me:{wrong}#@proxy.test:3128", "is not a valid url"
+                            $"me:{wrong}@proxy.test:3128", "is not a valid url"
                         ] do
                         let! code, _, errors =
                             Winch.Run(
@@ -117,7 +126,9 @@ let tests =
                             )
 
                         Expect.equal code 2 url
-                        Expect.stringContains (String.Join('\n', errors)) part url
+                        let errors = String.Join('\n', errors)
+                        Expect.stringContains errors part url
+                        Expect.isFalse (errors.Contains wrong) url
                 })
 
             case "the library reaches its kedges through a proxy" (fun () ->
@@ -141,5 +152,18 @@ let tests =
                     use! response = client.GetAsync "http://shop.prod.test/library-behind-a-proxy"
                     Expect.equal (int response.StatusCode) 200 "status"
                     Expect.equal proxy.Asked.Length 1 "through the proxy"
+
+                    let error =
+                        Expect.throwsC
+                            (fun () ->
+                                new KedgeHandler(
+                                    KedgeMapper.Single route,
+                                    KedgeHandlerOptions(Proxy = Uri $"http://me:1/{wrong}@proxy.test")
+                                )
+                                |> ignore)
+                            _.Message
+
+                    Expect.stringContains error "must be http://[user:password@]host:port" "a bad URL"
+                    Expect.isFalse (error.Contains wrong) "no password"
                 })
         ]

@@ -20,6 +20,15 @@ internal sealed class UpstreamProxy(Uri proxy, NoProxy exempt)
             ? null
             : $"Basic {Convert.ToBase64String(Encoding.UTF8.GetBytes(Uri.UnescapeDataString(proxy.UserInfo)))}";
 
+    /// <summary>
+    /// What is wrong with a proxy's URL, without the URL, which may have a password in it; null = nothing. What follows
+    /// the port is an error, because it is a part of a password whose special characters are not escaped.
+    /// </summary>
+    public static string? Problem(Uri proxy) =>
+        proxy.Scheme == Uri.UriSchemeHttp && proxy.PathAndQuery == "/" && proxy.Fragment.Length == 0
+            ? null
+            : "must be http://[user:password@]host:port, with special characters of the password as %XX";
+
     /// <summary>Whether a host is reached through the proxy.</summary>
     public bool Serves(string host, int port) =>
         Target.TryCreate(host, port, out var target) && !exempt.Exempts(target);

@@ -59,7 +59,24 @@ internal sealed class JourneyHandler : HttpMessageHandler
         {
             request.Headers.TryAddWithoutValidation("Proxy-Authorization", credentials);
         }
-        return _direct.SendAsync(request, cancellationToken);
+        return _upstream is null
+            ? _direct.SendAsync(request, cancellationToken)
+            : ThroughProxyAsync(request, _upstream, cancellationToken);
+    }
+
+    /// <summary>
+    /// The challenge of the proxy to the outside is an error here: clients have credentials for winch at most.
+    /// </summary>
+    private async Task<HttpResponseMessage> ThroughProxyAsync(
+        HttpRequestMessage request, UpstreamProxy upstream, CancellationToken cancel)
+    {
+        var response = await _direct.SendAsync(request, cancel);
+        if (response.StatusCode != HttpStatusCode.ProxyAuthenticationRequired)
+        {
+            return response;
+        }
+        response.Dispose();
+        throw new IOException($"the proxy {upstream.Address.Authority} does not take the credentials (407)");
     }
 
     protected override void Dispose(bool disposing)

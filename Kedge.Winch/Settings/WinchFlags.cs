@@ -61,6 +61,12 @@ public static class WinchFlags
         "server_grpc_port",
         8071,
         "the same without pages, for gRPC clients that are pointed here; 0 = off");
+    public static readonly Flag<string> ListenUnix = Add(
+        FlagGroup.Listeners,
+        FlagTypes.File,
+        "listen_unix",
+        "",
+        "the path of a Unix domain socket on which the proxy listens, too; only its user can connect");
     public static readonly Flag<IPAddress> BindAddress = Add(
         FlagGroup.Listeners,
         FlagTypes.Address,
