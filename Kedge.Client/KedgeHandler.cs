@@ -149,7 +149,9 @@ public sealed class KedgeHandler : HttpMessageHandler
     /// <summary>The connections that a route uses.</summary>
     internal KedgeClient ClientOf(KedgeRoute route) =>
         route.Kedge.Scheme == Uri.UriSchemeHttps
-            ? _clients.GetOrAdd(route.Tls, tls => new(() => new KedgeClient(tls, _options.ConnectTimeout, _proxy))).Value
+            ? _clients
+                .GetOrAdd(route.Tls, tls => new(() => new KedgeClient(tls, _options.ConnectTimeout, _proxy)))
+                .Value
             : _plain;
 
     /// <summary>A token for a request, or why there is none.</summary>

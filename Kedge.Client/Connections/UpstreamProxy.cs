@@ -88,7 +88,8 @@ internal sealed class UpstreamProxy(Uri proxy, NoProxy exempt)
                 return head.ToString();
             }
         }
-        throw new IOException($"the proxy answers CONNECT with something other than HTTP: {StatusLine(head.ToString())}");
+        throw new IOException(
+            $"the proxy answers CONNECT with something other than HTTP: {StatusLine(head.ToString())}");
     }
 
     private static string StatusLine(string head)

@@ -57,8 +57,8 @@ internal static class UnixSocket
     }
 
     /// <summary>
-    /// A process that was killed leaves its socket behind. It is removed if nobody answers there; a file with content is
-    /// no socket, and stays.
+    /// A process that was killed leaves its socket behind. It is removed if nobody answers there; a file with content
+    /// is no socket, and stays.
     /// </summary>
     private static void RemoveAbandoned(string path, EndPoint endpoint)
     {
