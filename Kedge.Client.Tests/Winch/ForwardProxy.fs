@@ -38,7 +38,8 @@ type ForwardProxy(user: string, password: string) =
 
     let tunnel (client: Stream) (target: string) =
         task {
-            let host, port = (target.Split ':')[0], int(target.Split ':')[1]
+            let colon = target.LastIndexOf ':'
+            let host, port = target.Substring(0, colon), int (target.Substring(colon + 1))
 
             if host.StartsWith("kedge", StringComparison.Ordinal) then
                 use server = new TcpClient()

@@ -57,7 +57,8 @@ internal sealed class FrontDoor : IConnectionListenerFactory, IConnectionListene
         {
             listener = await _sockets.BindAsync(address);
         }
-        catch (Exception e) when (e is IOException or System.Net.Sockets.SocketException or UnauthorizedAccessException)
+        catch (Exception e) when (e is AddressInUseException or IOException or System.Net.Sockets.SocketException
+            or UnauthorizedAccessException)
         {
             throw new ListenFailedException(address, e.InnerException ?? e);
         }
