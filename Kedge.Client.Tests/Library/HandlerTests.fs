@@ -93,7 +93,11 @@ let http =
                     Expect.equal (received.Header "x-from-route") "yes" "the route's header"
                     Expect.equal (received.Header "X-Kedge-Request-ID") "mine" "the caller's request id"
                     Expect.equal received.BodyLength 4L "body"
-                    Expect.isFalse (request.Headers.ToString().Contains proxySecret) "the caller's request has no token"
+
+                    Expect.isFalse
+                        (request.Headers.ToString().Contains proxySecret)
+                        "the caller's request has no token"
+
                     Expect.equal (string request.RequestUri) "http://svc.ns.prod:8081/called/by/name?x=1" "its URL"
                 })
 
@@ -202,7 +206,10 @@ let http =
                     use peer = new HttpPeer "clear"
 
                     let route =
-                        KedgeRoute(Uri $"http://127.0.0.1:{peer.Port}", ProxyAuth = TokenSources.Static("p", proxySecret))
+                        KedgeRoute(
+                            Uri $"http://127.0.0.1:{peer.Port}",
+                            ProxyAuth = TokenSources.Static("p", proxySecret)
+                        )
 
                     use client = clientFor route
 

@@ -155,13 +155,15 @@ let laws =
                         |> List.exists (fun (pattern: string) ->
                             match List.ofArray (pattern.Split '.') with
                             | "*" :: rest ->
-                                labels.Length > rest.Length && List.skip (labels.Length - rest.Length) labels = rest
+                                labels.Length > rest.Length
+                                && List.skip (labels.Length - rest.Length) labels = rest
                             | name -> labels = name)
 
                     seen.When(
                         "ends so without a dot",
                         not isAllowed
-                        && patterns |> List.exists (fun pattern -> host.EndsWith(pattern.TrimStart('*', '.')))
+                        && patterns
+                           |> List.exists (fun pattern -> host.EndsWith(pattern.TrimStart('*', '.')))
                     )
 
                     match mapper.Decide(Protocol.Http, target host) with

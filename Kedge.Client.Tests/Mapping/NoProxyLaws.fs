@@ -15,7 +15,8 @@ type private Entry =
 
 let private labels = Gen.elements [ "a"; "b"; "shop"; "example"; "com" ]
 
-let private name = Gen.choose (1, 3) |> Gen.bind (fun count -> Gen.listOfLength count labels)
+let private name =
+    Gen.choose (1, 3) |> Gen.bind (fun count -> Gen.listOfLength count labels)
 
 let private octet = Gen.elements [ 10uy; 127uy; 128uy; 192uy; 255uy ]
 
@@ -25,7 +26,8 @@ let private entry =
     Gen.frequency
         [
             1, Gen.constant Everything
-            12, Gen.map3 (fun name onlyUnder port -> Name(name, onlyUnder, port)) name (Gen.elements [ true; false ]) port
+            12,
+            Gen.map3 (fun name onlyUnder port -> Name(name, onlyUnder, port)) name (Gen.elements [ true; false ]) port
             4,
             Gen.map2
                 (fun bytes bits ->
@@ -93,7 +95,10 @@ let laws =
                 (Arb.fromGen (Gen.zip3 (Gen.listOf entry) host (Gen.elements [ 80; 443; 8080 ])))
                 (fun seen (entries, host, port) ->
                     let list = entries |> List.map textOf |> String.concat ", "
-                    let isHere = host = "localhost" || host.EndsWith ".localhost" || host.StartsWith "127."
+
+                    let isHere =
+                        host = "localhost" || host.EndsWith ".localhost" || host.StartsWith "127."
+
                     let covering = entries |> List.filter (covers host port)
 
                     let expected = isHere || not covering.IsEmpty
@@ -109,5 +114,8 @@ let laws =
                             | _ -> false)
                     )
 
-                    Expect.equal ((NoProxy.Parse list).Exempts(target $"{host}:{port}")) expected $"{host}:{port} in {list}")
+                    Expect.equal
+                        ((NoProxy.Parse list).Exempts(target $"{host}:{port}"))
+                        expected
+                        $"{host}:{port} in {list}")
         ]

@@ -103,7 +103,15 @@ let tests =
 
                     for port in [ own.Port; own.GrpcPort ] do
                         let! _, page =
-                            curl [ "-i"; "--proxy"; $"http://127.0.0.1:{port}"; "-H"; "Accept: text/html"; wanted ]
+                            curl
+                                [
+                                    "-i"
+                                    "--proxy"
+                                    $"http://127.0.0.1:{port}"
+                                    "-H"
+                                    "Accept: text/html"
+                                    wanted
+                                ]
 
                         Expect.stringContains page "Log in to sso" "a button"
                         Expect.stringContains page $"action=\"{own.Proxy}/\"" "on the port that has pages"
@@ -126,9 +134,7 @@ let tests =
                     use! done_ =
                         client.PostAsync(
                             own.Url "/winch/login/sso",
-                            new FormUrlEncodedContent(
-                                dict [ "page_token", pageToken; "return_to", wanted ]
-                            )
+                            new FormUrlEncodedContent(dict [ "page_token", pageToken; "return_to", wanted ])
                         )
 
                     let! text = done_.Content.ReadAsStringAsync()

@@ -146,7 +146,10 @@ let http =
                             (handlerAt (Sockets.UnixDomainSocketEndPoint path) (fun _ _ -> Task.CompletedTask))
                             "calls-only.prod.test:50051"
 
-                    let! reply = (Echo.EchoClient channel).UnaryAsync(EchoRequest()).ResponseAsync |> within "the reply"
+                    let! reply =
+                        (Echo.EchoClient channel).UnaryAsync(EchoRequest()).ResponseAsync
+                        |> within "the reply"
+
                     Expect.equal reply.Authority "calls-only.prod.test:50051" "a gRPC call"
                     let! _, answer = ask $"http://127.0.0.1:{own.Port}/"
                     contains answer "HTTP/1.1 508"
@@ -171,7 +174,11 @@ let http =
 
                     let! code, output, errors = failed path
                     Expect.equal code 1 "in use"
-                    contains (String.Join('\n', Array.append output errors)) $"cannot listen on {path}: the path is in use"
+
+                    contains
+                        (String.Join('\n', Array.append output errors))
+                        $"cannot listen on {path}: the path is in use"
+
                     let document = scratch.Write("document", "text")
                     let! code, _, _ = failed document
                     Expect.equal (code, File.ReadAllText document) (1, "text") "a file of the user"
@@ -465,8 +472,7 @@ let grpc =
                     // The double is no gRPC server: what counts is how the calls arrive.
                     let call (number: int) =
                         task {
-                            use channel =
-                                channelOn (handlers[number % 3] ()) $"svc-{number}.prod.test:50051"
+                            use channel = channelOn (handlers[number % 3]()) $"svc-{number}.prod.test:50051"
 
                             let! _ = refused channel
                             ()

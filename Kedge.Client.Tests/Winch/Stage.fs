@@ -108,4 +108,12 @@ let longStream: Lazy<Task<int * string>> =
                 }
          )
 
-         curl [ "-N"; "-w"; " %{time_total}"; "--proxy"; winch.Value.Proxy; "http://plain.prod.test/long-stream" ])
+         curl
+             [
+                 "-N"
+                 "-w"
+                 " %{time_total}"
+                 "--proxy"
+                 winch.Value.Proxy
+                 "http://plain.prod.test/long-stream"
+             ])

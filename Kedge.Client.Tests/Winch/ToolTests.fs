@@ -28,6 +28,7 @@ let tests =
             case "kubectl sends no credentials over plain HTTP, and winch adds those of the route" (fun () ->
                 task {
                     use scratch = new Scratch()
+
                     let service (name: string) =
                         Put
                             $$"""{ "kind": "Service", "apiVersion": "v1", "spec": {},
@@ -150,7 +151,10 @@ Promise.all(['first', 'second', 'third'].map(call)).then(
                     let seconds = String.Join(' ', [ 0..15 ])
                     Expect.equal code 0 answer
                     Expect.stringStarts answer $"{seconds} end " "the whole stream"
-                    let time = Double.Parse(Array.last (answer.Split ' '), Globalization.CultureInfo.InvariantCulture)
+
+                    let time =
+                        Double.Parse(Array.last (answer.Split ' '), Globalization.CultureInfo.InvariantCulture)
+
                     Expect.isGreaterThan time 15.0 "s"
                 })
 
