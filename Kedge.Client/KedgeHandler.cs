@@ -19,6 +19,17 @@ public sealed record KedgeHandlerOptions
     /// </summary>
     public bool ThrowOnKedgeError { get; init; }
 
+    /// <summary>
+    /// The HTTP proxy that connections to kedges are opened through, such as <c>http://user:password@proxy:3128</c>;
+    /// null = none.
+    /// </summary>
+    public Uri? Proxy { get; init; }
+
+    /// <summary>
+    /// Kedges that are reached without <see cref="Proxy"/>, as <c>NO_PROXY</c> lists hosts. Loopback always is.
+    /// </summary>
+    public string ProxyExemptions { get; init; } = "";
+
     /// <summary>For hosts that the mapper does not know; null = a <see cref="SocketsHttpHandler"/>.</summary>
     public HttpMessageHandler? Direct { get; init; }
 }
@@ -42,6 +53,7 @@ public sealed class KedgeHandler : HttpMessageHandler
     private readonly HttpMessageInvoker _direct;
     private readonly ConcurrentDictionary<KedgeTls, Lazy<KedgeClient>> _clients = new();
     private readonly KedgeClient _plain;
+    private readonly UpstreamProxy? _proxy;
 
     /// <param name="mapper">Decides which kedge a host is reached through.</param>
     /// <param name="options">Null = the defaults.</param>
@@ -50,7 +62,12 @@ public sealed class KedgeHandler : HttpMessageHandler
         ArgumentNullException.ThrowIfNull(mapper);
         _mapper = mapper;
         _options = options ?? new();
-        _plain = new(tls: null, _options.ConnectTimeout);
+        _proxy = _options.Proxy is { } proxy
+            ? UpstreamProxy.Problem(proxy) is { } problem
+                ? throw new ArgumentException($"the proxy's URL {problem}", nameof(options))
+                : new(proxy, NoProxy.Parse(_options.ProxyExemptions))
+            : null;
+        _plain = new(tls: null, _options.ConnectTimeout, _proxy);
         _direct = new(_options.Direct ?? new SocketsHttpHandler
         {
             UseCookies = false,
@@ -132,7 +149,9 @@ public sealed class KedgeHandler : HttpMessageHandler
     /// <summary>The connections that a route uses.</summary>
     internal KedgeClient ClientOf(KedgeRoute route) =>
         route.Kedge.Scheme == Uri.UriSchemeHttps
-            ? _clients.GetOrAdd(route.Tls, tls => new(() => new KedgeClient(tls, _options.ConnectTimeout))).Value
+            ? _clients
+                .GetOrAdd(route.Tls, tls => new(() => new KedgeClient(tls, _options.ConnectTimeout, _proxy)))
+                .Value
             : _plain;
 
     /// <summary>A token for a request, or why there is none.</summary>

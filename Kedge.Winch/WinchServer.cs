@@ -1,5 +1,6 @@
 using System.Net;
 using Kedge.Client;
+using Kedge.Client.Connections;
 using Kedge.Client.Domain;
 using Kedge.Host.Configurations;
 using Kedge.Host.Flags;
@@ -59,9 +60,15 @@ internal sealed class WinchServer : IAsyncDisposable
         var sources = SourceFactory.Create(files.Sources, flags.Get(WinchFlags.AuthTimeout));
         _states = new(StateOf(files, sources));
         var metrics = new WinchMetrics();
-        var kedges = new KedgeHandler(KedgeMapper.Hosts(new Dictionary<string, KedgeRoute>()));
+        var (upstream, exempt) = (flags.Get(WinchFlags.UpstreamProxy), flags.Get(WinchFlags.UpstreamNoProxy));
+        var exemptions = string.Join(',', exempt);
+        var kedges = new KedgeHandler(
+            KedgeMapper.Hosts(new Dictionary<string, KedgeRoute>()),
+            new() { Proxy = upstream, ProxyExemptions = exemptions });
+        var dialer = new DirectDialer(
+            IsOwn, upstream is null ? null : new UpstreamProxy(upstream, NoProxy.Parse(exemptions)));
         _door = new FrontDoor(loggers);
-        _journeys = new(kedges, IsOwn);
+        _journeys = new(kedges, dialer);
         var invoker = new HttpMessageInvoker(_journeys, disposeHandler: false);
         var monitoring = WinchChecks.MonitoringAddress(flags);
         var settings = new PageSettings(
@@ -93,6 +100,7 @@ internal sealed class WinchServer : IAsyncDisposable
             _app.Services.GetRequiredService<IHttpForwarder>(),
             invoker,
             pages.ServeAsync,
+            $"http://127.0.0.1:{HttpPort}",
             metrics,
             credentials,
             flags.Get(WinchFlags.CorsOrigins),
@@ -102,7 +110,7 @@ internal sealed class WinchServer : IAsyncDisposable
             _door,
             _states,
             kedges,
-            IsOwn,
+            dialer,
             credentials,
             metrics,
             loggers.CreateLogger("winch.connect"));
@@ -131,6 +139,10 @@ internal sealed class WinchServer : IAsyncDisposable
         {
             await _door.ListenAsync(new IPEndPoint(_address, grpc), hasPages: false);
         }
+        if (_flags.Get(WinchFlags.ListenUnix) is { Length: > 0 } path)
+        {
+            await _door.ListenAsync(new System.Net.Sockets.UnixDomainSocketEndPoint(path), hasPages: false);
+        }
         _reloading = ReloadAsync(_stop.Token);
         foreach (var warning in State.Files.Warnings)
         {
@@ -138,7 +150,7 @@ internal sealed class WinchServer : IAsyncDisposable
         }
         _logger.LogInformation(
             "listening on {Addresses}; {Routes} routes; CORS by winch: {Cors}",
-            string.Join(", ", _door.Addresses),
+            string.Join(", ", _door.Places),
             State.Mapper.Routes.Count,
             _flags.Get(WinchFlags.CorsOrigins) is { Count: > 0 } origins ? string.Join(", ", origins) : "off");
     }

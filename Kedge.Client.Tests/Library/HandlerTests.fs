@@ -13,56 +13,21 @@ open Expecto
 open Grpc.Core
 open Grpc.Net.Client
 open Kedge.Client
+open Kedge.Client.Tests.Behind
 open Kedge.Tests.Harness
 open Kedge.Tests.Peers
 open Microsoft.AspNetCore.Http
 open Microsoft.AspNetCore.Server.Kestrel.Core
 open Microsoft.Extensions.DependencyInjection
 
-let private secret = "the-proxy-token-of-the-tests"
-let private backendSecret = "the-backend-token-of-the-tests"
-
-let private backend = Shared.make (fun () -> new HttpPeer "behind")
-let private calls = Shared.make (fun () -> new GrpcPeer "behind-calls")
-
-/// One kedge that takes every host, with a token.
-let private kedge =
-    Shared.make (fun () ->
-        Secrets.add secret
-        Secrets.add backendSecret
-        backend.Value.OnWebSocketEcho "/ws"
-
-        (Kedge.Start(
-            Json.director
-                [
-                    """{ "backend_name": "gone", "host_matcher": "gone.example" }"""
-                    """{ "backend_name": "behind", "proxy_mode": "REVERSE_PROXY" }"""
-                ]
-                [ """{ "backend_name": "calls", "service_name_matcher": "kedge.test.*" }""" ],
-            Json.pool
-                [
-                    Json.backend "behind" backend.Value.Port
-                    Json.backend "gone" (Ports.free ())
-                ]
-                [ Json.backend "calls" calls.Value.Port ],
-            [ $"--unsafe_bearer_token_proxy_auth={secret}" ]
-        ))
-            .GetAwaiter()
-            .GetResult())
-
 let private tls = KedgeTls(CaFiles = [| Certificates.authority.Value.File |])
 
 let private routeTo (port: int) =
-    KedgeRoute(Uri $"https://localhost:{port}", Tls = tls, ProxyAuth = TokenSources.Static("proxy", secret))
+    KedgeRoute(Uri $"https://localhost:{port}", Tls = tls, ProxyAuth = TokenSources.Static("proxy", proxySecret))
 
 let private handlerFor (route: KedgeRoute) = new KedgeHandler(KedgeMapper.Single route)
 
 let private clientFor (route: KedgeRoute) = new HttpClient(handlerFor route, Timeout = patience)
-
-/// A kedge's double: a TLS server that answers everything, and whose connections can be counted.
-let private double (protocols: HttpProtocols) = new HttpPeer("double", protocols, Some Certificates.server.Value)
-
-let private connections (peer: HttpPeer) = peer.Received |> Array.map _.ConnectionId |> Array.distinct |> Array.length
 
 /// Gives one token after the other, and remembers which were rejected.
 type private Series(tokens: string list) =
@@ -128,7 +93,11 @@ let http =
                     Expect.equal (received.Header "x-from-route") "yes" "the route's header"
                     Expect.equal (received.Header "X-Kedge-Request-ID") "mine" "the caller's request id"
                     Expect.equal received.BodyLength 4L "body"
-                    Expect.isFalse (request.Headers.ToString().Contains secret) "the caller's request has no token"
+
+                    Expect.isFalse
+                        (request.Headers.ToString().Contains proxySecret)
+                        "the caller's request has no token"
+
                     Expect.equal (string request.RequestUri) "http://svc.ns.prod:8081/called/by/name?x=1" "its URL"
                 })
 
@@ -237,7 +206,10 @@ let http =
                     use peer = new HttpPeer "clear"
 
                     let route =
-                        KedgeRoute(Uri $"http://127.0.0.1:{peer.Port}", ProxyAuth = TokenSources.Static("p", secret))
+                        KedgeRoute(
+                            Uri $"http://127.0.0.1:{peer.Port}",
+                            ProxyAuth = TokenSources.Static("p", proxySecret)
+                        )
 
                     use client = clientFor route
 
@@ -252,7 +224,7 @@ let http =
 
             case "a token that the kedge rejects is replaced once, and the request repeated" (fun () ->
                 task {
-                    let series = Series [ "expired-token"; secret; "never" ]
+                    let series = Series [ "expired-token"; proxySecret; "never" ]
 
                     let route =
                         KedgeRoute(Uri $"https://localhost:{kedge.Value.HttpsPort}", Tls = tls, ProxyAuth = series)
@@ -266,7 +238,7 @@ let http =
 
             case "a request whose body is gone is not repeated, but the next one has a new token" (fun () ->
                 task {
-                    let series = Series [ "expired-token"; secret ]
+                    let series = Series [ "expired-token"; proxySecret ]
 
                     let route =
                         KedgeRoute(Uri $"https://localhost:{kedge.Value.HttpsPort}", Tls = tls, ProxyAuth = series)
@@ -288,7 +260,7 @@ let http =
                         new HttpClient(new KedgeHandler(mapper, KedgeHandlerOptions(ThrowOnKedgeError = true)))
 
                     let! error =
-                        failure<KedgeException> "no backend" (fun () -> client.GetAsync "http://gone.example/")
+                        failure<KedgeException> "no backend" (fun () -> client.GetAsync "http://gone.prod.test/")
 
                     Expect.equal error.Failure KedgeFailure.KedgeAnswered "what it is"
                     Expect.equal (nonNull error.Error).Type "no-connection-to-all-resolved-addresses" "type"

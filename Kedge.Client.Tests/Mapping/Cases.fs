@@ -145,3 +145,22 @@ let mapperFile =
         let routes = String.concat ", " routes
         return $"""{{ "routes": [ {routes} ] }}"""
     }
+
+let private ends = [ "kedge.example.com"; "internal.example"; "k.a.test" ]
+
+/// What `allowed_kedges` has.
+let allowedKedge =
+    gen {
+        let! name = Gen.elements ends
+        let! first = Gen.elements [ "*."; "*."; "a."; "" ]
+        return first + name
+    }
+
+/// A host that a template which is nothing but a group leads to: allowed, under a name that is, or almost.
+let kedgeHost =
+    gen {
+        let! name = Gen.elements ends
+        let! first = Gen.elements [ ""; "a."; "b."; "a.b."; "evil-"; "x"; "a.evil" ]
+        let! last = Gen.frequency [ 6, Gen.constant ""; 1, Gen.constant ".evil.com" ]
+        return first + name + last
+    }

@@ -136,6 +136,47 @@ let laws =
                         | Decision.Unmapped _ -> ())
 
             Law.test
+                "a template that is nothing but a group leads to an allowed kedge, and to all of these"
+                1000
+                [ "kedge", 300; "no kedge", 300; "ends so without a dot", 20 ]
+                (Arb.fromGen (Gen.zip (Gen.nonEmptyListOf Cases.allowedKedge) Cases.kedgeHost))
+                (fun seen (patterns, host) ->
+                    let list = System.String.Join("\", \"", patterns)
+
+                    let mapper =
+                        mapperOf
+                            $$"""{ "routes": [ { "regexp": { "exp": "^(?P<c>[^:]+)$", "url": "https://${c}" } } ],
+                                   "allowed_kedges": [ "{{list}}" ] }"""
+
+                    let labels = List.ofArray (host.Split '.')
+
+                    let isAllowed =
+                        patterns
+                        |> List.exists (fun (pattern: string) ->
+                            match List.ofArray (pattern.Split '.') with
+                            | "*" :: rest ->
+                                labels.Length > rest.Length
+                                && List.skip (labels.Length - rest.Length) labels = rest
+                            | name -> labels = name)
+
+                    seen.When(
+                        "ends so without a dot",
+                        not isAllowed
+                        && patterns
+                           |> List.exists (fun pattern -> host.EndsWith(pattern.TrimStart('*', '.')))
+                    )
+
+                    match mapper.Decide(Protocol.Http, target host) with
+                    | Decision.Kedge(_, kedge) ->
+                        seen.Count "kedge"
+                        Expect.isTrue isAllowed $"{host}: %A{patterns}"
+                        Expect.equal kedge.Host host "the kedge"
+                    | Decision.BadMapping _ ->
+                        seen.Count "no kedge"
+                        Expect.isFalse isAllowed $"{host}: %A{patterns}"
+                    | Decision.Unmapped _ -> failtest host)
+
+            Law.test
                 "an explanation ends in the mapper's decision"
                 300
                 [ "mapped", 200; "unmapped", 200 ]

@@ -4,6 +4,7 @@ module Kedge.Client.Tests.Winch.BrowserTests
 open System
 open System.Threading.Tasks
 open Expecto
+open Kedge.Client.Tests.Behind
 open Kedge.Client.Tests.Winch.Stage
 open Kedge.Tests.Harness
 open Microsoft.AspNetCore.Http

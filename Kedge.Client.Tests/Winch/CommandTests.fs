@@ -6,6 +6,7 @@ open System.IO
 open System.Net.Http
 open System.Text.Json
 open Expecto
+open Kedge.Client.Tests.Behind
 open Kedge.Client.Tests.Mapping.Files
 open Kedge.Client.Tests.Winch.Stage
 open Kedge.Tests.Harness
@@ -254,10 +255,10 @@ let tests =
                     let flag = $"--server_http_port={winch.Value.Port}"
                     let! code, output, _ = Winch.Run(scratch.Path, [ "status"; flag ], [])
                     Expect.equal code 0 (lines output)
-                    Expect.stringContains (lines output) "8 routes" "routes"
+                    Expect.stringContains (lines output) "10 routes" "routes"
                     let! _, output, _ = Winch.Run(scratch.Path, [ "status"; flag; "--output=json" ], [])
                     use json = JsonDocument.Parse(lines output)
-                    Expect.equal (json.RootElement.GetProperty("routes").GetInt32()) 8 "JSON"
+                    Expect.equal (json.RootElement.GetProperty("routes").GetInt32()) 10 "JSON"
 
                     let! code, _, errors =
                         Winch.Run(scratch.Path, [ "status"; $"--server_http_port={Ports.free ()}" ], [])

@@ -9,8 +9,11 @@ open System.Net.Http
 open System.Text.RegularExpressions
 open System.Threading.Tasks
 open Expecto
+open Grpc.Core
+open Kedge.Client.Tests.Behind
 open Kedge.Client.Tests.Winch.Stage
 open Kedge.Tests.Harness
+open Kedge.Tests.Peers
 
 let private lines (text: string array) = String.Join('\n', text)
 
@@ -96,19 +99,32 @@ let tests =
                     Expect.stringContains answer "X-Winch-Error-Type: login-required" "type"
                     Expect.stringContains answer "run: winch login sso" "what to do"
 
-                    let! _, page =
-                        curl
-                            [
-                                "-i"
-                                "--proxy"
-                                own.Proxy
-                                "-H"
-                                "Accept: text/html"
-                                "http://shop.prod.test/wanted?x=1"
-                            ]
+                    let wanted = "http://shop.prod.test/wanted?x=1"
 
-                    Expect.stringContains page "Log in to sso" "a button"
-                    Expect.stringContains page "http://shop.prod.test/wanted?x=1" "the address to return to"
+                    for port in [ own.Port; own.GrpcPort ] do
+                        let! _, page =
+                            curl
+                                [
+                                    "-i"
+                                    "--proxy"
+                                    $"http://127.0.0.1:{port}"
+                                    "-H"
+                                    "Accept: text/html"
+                                    wanted
+                                ]
+
+                        Expect.stringContains page "Log in to sso" "a button"
+                        Expect.stringContains page $"action=\"{own.Proxy}/\"" "on the port that has pages"
+                        Expect.stringContains page wanted "the address to return to"
+
+                    use channel = channelTo own.GrpcPort "shop.prod.test:50051"
+
+                    let! error =
+                        failure<RpcException> "the call" (fun () ->
+                            (Echo.EchoClient channel).UnaryAsync(EchoRequest()).ResponseAsync)
+
+                    Expect.equal error.StatusCode StatusCode.Unauthenticated "a call"
+                    Expect.stringContains error.Status.Detail "run: winch login sso" "what to do"
 
                     // The page's form: POST with the page's token, then the provider, then back to winch.
                     let! pageToken = Winch.Direct.GetStringAsync(own.Url "/winch/page-token")
@@ -118,14 +134,12 @@ let tests =
                     use! done_ =
                         client.PostAsync(
                             own.Url "/winch/login/sso",
-                            new FormUrlEncodedContent(
-                                dict [ "page_token", pageToken; "return_to", "http://shop.prod.test/wanted?x=1" ]
-                            )
+                            new FormUrlEncodedContent(dict [ "page_token", pageToken; "return_to", wanted ])
                         )
 
                     let! text = done_.Content.ReadAsStringAsync()
                     Expect.stringContains text "Logged in to sso" "logged in"
-                    Expect.stringContains text "http://shop.prod.test/wanted?x=1" "and back"
+                    Expect.stringContains text wanted "and back"
 
                     do!
                         soon

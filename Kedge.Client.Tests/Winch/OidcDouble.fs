@@ -25,6 +25,7 @@ type OidcDouble(port: int) =
     let received = ConcurrentQueue<string>()
     let mutable refreshToken = ""
     let mutable isAway = false
+    let mutable isSilent = false
     let mutable lifetime = 300
     let mutable refreshes = 0
     let mutable reuses = 0
@@ -183,6 +184,8 @@ type OidcDouble(port: int) =
         if Volatile.Read(&isAway) then
             context.Abort()
             Task.CompletedTask
+        elif Volatile.Read(&isSilent) then
+            Task.Delay(Timeout.Infinite, context.RequestAborted)
         else
             match string context.Request.Path with
             | "/.well-known/openid-configuration" ->
@@ -246,6 +249,10 @@ type OidcDouble(port: int) =
     /// While away it breaks off every connection.
     member _.IsAway
         with set (value: bool) = Volatile.Write(&isAway, value)
+
+    /// While silent it takes requests and answers none.
+    member _.IsSilent
+        with set (value: bool) = Volatile.Write(&isSilent, value)
 
     /// How often a refresh token was redeemed, and how often one came that was not the latest.
     member _.Refreshes = Volatile.Read &refreshes

@@ -6,39 +6,35 @@ open System.IO
 open System.Net
 open System.Net.Http
 open System.Net.WebSockets
+open System.Runtime.InteropServices
 open System.Text
 open System.Threading
 open System.Threading.Tasks
 open Expecto
 open Grpc.Core
 open Grpc.Net.Client
+open Kedge.Client.Tests.Behind
 open Kedge.Client.Tests.Winch.Stage
 open Kedge.Tests.Harness
 open Kedge.Tests.Peers
 open Microsoft.AspNetCore.Http
+open Microsoft.AspNetCore.Server.Kestrel.Core
 
 /// The headers and the body of an answer that `curl -i` printed.
 let private get (more: string list) (url: string) = curl ("-i" :: "--proxy" :: winch.Value.Proxy :: more @ [ url ])
 
 let private contains (text: string) (part: string) = Expect.stringContains text part part
 
-let private channelTo (address: string) (host: string) =
-    let handler =
-        new SocketsHttpHandler(
-            UseProxy = false,
-            ConnectCallback =
-                fun _ cancel ->
-                    ValueTask<Stream>(
-                        task {
-                            let socket = new Sockets.Socket(Sockets.SocketType.Stream, Sockets.ProtocolType.Tcp)
-
-                            do! socket.ConnectAsync(IPEndPoint.Parse address, cancel)
-                            return new Sockets.NetworkStream(socket, true) :> Stream
-                        }
-                    )
-        )
-
-    GrpcChannel.ForAddress($"http://{host}", GrpcChannelOptions(HttpHandler = handler))
+/// Opens a tunnel to the target, as a library with a proxy setting does.
+let private connectFirst (context: SocketsHttpConnectionContext) (stream: Stream) : Task =
+    task {
+        let target = $"{context.DnsEndPoint.Host}:{context.DnsEndPoint.Port}"
+        do! stream.WriteAsync(Encoding.ASCII.GetBytes $"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n")
+        let answer = "HTTP/1.1 200 Connection established\r\n\r\n"
+        let buffer = Array.zeroCreate<byte> answer.Length
+        do! stream.ReadExactlyAsync buffer
+        Expect.equal (Encoding.ASCII.GetString buffer) answer "the tunnel"
+    }
 
 [<Tests>]
 let http =
@@ -47,6 +43,9 @@ let http =
         [
             case "a service by its own name, with the credentials of its route" (fun () ->
                 task {
+                    // Its test is the last one, and then hardly waits.
+                    longStream.Value |> ignore
+
                     let! code, answer =
                         get
                             [
@@ -131,6 +130,75 @@ let http =
                         Expect.equal (backend.Value.ReceivedOn $"/h2c/{port}").Length 1 "arrived"
                 })
 
+            case "a Unix domain socket, for its user alone" (fun () ->
+                task {
+                    use scratch = new Scratch()
+                    let path = scratch.File "winch.sock"
+                    let start () = Winch.Start(usual (), sources, [ $"--listen_unix={path}" ])
+                    let ask (url: string) = curl [ "-i"; "--unix-socket"; path; url ]
+                    use! own = start ()
+                    let! _, answer = ask "http://plain.prod.test/by-socket"
+                    contains answer "HTTP/1.1 200"
+                    contains answer "behind"
+
+                    use channel =
+                        channelOn
+                            (handlerAt (Sockets.UnixDomainSocketEndPoint path) (fun _ _ -> Task.CompletedTask))
+                            "calls-only.prod.test:50051"
+
+                    let! reply =
+                        (Echo.EchoClient channel).UnaryAsync(EchoRequest()).ResponseAsync
+                        |> within "the reply"
+
+                    Expect.equal reply.Authority "calls-only.prod.test:50051" "a gRPC call"
+                    let! _, answer = ask $"http://127.0.0.1:{own.Port}/"
+                    contains answer "HTTP/1.1 508"
+
+                    Expect.equal
+                        (File.GetUnixFileMode path)
+                        (UnixFileMode.UserRead ||| UnixFileMode.UserWrite)
+                        "permissions"
+
+                    // Another one does not take it away.
+                    let failed (path: string) =
+                        Winch.Run(
+                            scratch.Path,
+                            [
+                                $"--listen_unix={path}"
+                                $"--server_http_port={Ports.free ()}"
+                                "--server_grpc_port=0"
+                                $"""--server_mapper_config={idle ""}"""
+                            ],
+                            []
+                        )
+
+                    let! code, output, errors = failed path
+                    Expect.equal code 1 "in use"
+
+                    contains
+                        (String.Join('\n', Array.append output errors))
+                        $"cannot listen on {path}: the path is in use"
+
+                    let document = scratch.Write("document", "text")
+                    let! code, _, _ = failed document
+                    Expect.equal (code, File.ReadAllText document) (1, "text") "a file of the user"
+                    let! code, _, errors = failed (scratch.File(String('x', 200)))
+                    Expect.equal code 2 "too long"
+                    contains (String.Join('\n', errors)) "is no path of a socket"
+
+                    // One that a killed process left behind is replaced.
+                    own.Program.Signal(enum<PosixSignal> 9)
+                    let! _ = own.Program.Exit()
+                    Expect.isTrue (File.Exists path) "left behind"
+                    use! again = start ()
+                    let! _, answer = ask "http://plain.prod.test/by-socket"
+                    contains answer "HTTP/1.1 200"
+                    again.Program.Signal PosixSignal.SIGTERM
+                    let! code = again.Program.Exit()
+                    Expect.equal code 0 "it ends well"
+                    Expect.isFalse (File.Exists path) "and takes the socket with it"
+                })
+
             case "a tunnel with clear text in it becomes requests" (fun () ->
                 task {
                     let! code, answer = get [ "--proxytunnel" ] "http://plain.prod.test/tunnelled"
@@ -212,24 +280,11 @@ let http =
             case "WebSockets, by upgrade and in a tunnel" (fun () ->
                 task {
                     for usesTunnel in [ false; true ] do
-                        use handler = new SocketsHttpHandler()
-
-                        if usesTunnel then
-                            handler.Proxy <- WebProxy winch.Value.Proxy
-                        else
-                            handler.UseProxy <- false
-
-                            handler.ConnectCallback <-
-                                fun _ cancel ->
-                                    ValueTask<Stream>(
-                                        task {
-                                            let socket =
-                                                new Sockets.Socket(Sockets.SocketType.Stream, Sockets.ProtocolType.Tcp)
-
-                                            do! socket.ConnectAsync(IPAddress.Loopback, winch.Value.Port, cancel)
-                                            return new Sockets.NetworkStream(socket, true) :> Stream
-                                        }
-                                    )
+                        use handler =
+                            if usesTunnel then
+                                new SocketsHttpHandler(Proxy = WebProxy winch.Value.Proxy)
+                            else
+                                handlerOn winch.Value.Port
 
                         use invoker = new HttpMessageInvoker(handler)
                         use socket = new ClientWebSocket()
@@ -313,6 +368,9 @@ let http =
                     let! _, page = get [ "-H"; "Accept: text/html" ] "http://down.prod.test/"
                     contains page "Content-Type: text/html"
                     contains page "<h1>The kedge does not answer</h1>"
+                    let! _, answer = get [] "http://untrusted.prod.test/"
+                    contains answer "X-Winch-Error-Type: kedge-certificate"
+                    contains answer "winch: TLS with the kedge localhost:"
                     let! _, answer = get [] "http://without-token.prod.test/"
                     contains answer "X-Winch-Error-Type: auth-source-failed"
                     contains answer "auth source none: "
@@ -329,7 +387,7 @@ let http =
 
                     contains
                         metrics
-                        """kedge_winch_requests_total{route="7",kedge="localhost",protocol="http",code="200"}"""
+                        """kedge_winch_requests_total{route="9",kedge="localhost",protocol="http",code="200"}"""
 
                     contains metrics """kedge_winch_errors_total{type="kedge-unreachable"}"""
                 })
@@ -350,7 +408,7 @@ let grpc =
             case "calls on both ports, and by the standard proxy setting (CONNECT)" (fun () ->
                 task {
                     for port in [ winch.Value.Port; winch.Value.GrpcPort ] do
-                        use channel = channelTo $"127.0.0.1:{port}" "calls-only.prod.test:50051"
+                        use channel = channelTo port "calls-only.prod.test:50051"
                         let! reply = unary channel |> within "the reply"
                         Expect.equal reply.Authority "calls-only.prod.test:50051" "authority"
                         Expect.isFalse (reply.Metadata.ContainsKey "proxy-authorization") "credentials of the kedge"
@@ -364,40 +422,10 @@ let grpc =
 
                         do! call.RequestStream.CompleteAsync()
 
-                    let tunnel =
-                        new SocketsHttpHandler(
-                            UseProxy = false,
-                            ConnectCallback =
-                                fun context cancel ->
-                                    ValueTask<Stream>(
-                                        task {
-                                            let socket =
-                                                new Sockets.Socket(Sockets.SocketType.Stream, Sockets.ProtocolType.Tcp)
-
-                                            do! socket.ConnectAsync(IPAddress.Loopback, winch.Value.Port, cancel)
-                                            let stream = new Sockets.NetworkStream(socket, true)
-                                            let target = $"{context.DnsEndPoint.Host}:{context.DnsEndPoint.Port}"
-
-                                            do!
-                                                stream.WriteAsync(
-                                                    Encoding.ASCII.GetBytes
-                                                        $"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n"
-                                                )
-
-                                            let answer = "HTTP/1.1 200 Connection established\r\n\r\n"
-                                            let buffer = Array.zeroCreate<byte> answer.Length
-                                            do! stream.ReadExactlyAsync(buffer, cancel)
-                                            Expect.equal (Encoding.ASCII.GetString buffer) answer "the tunnel"
-                                            return stream :> Stream
-                                        }
-                                    )
-                        )
+                    let winchItself = IPEndPoint(IPAddress.Loopback, winch.Value.Port)
 
                     use channel =
-                        GrpcChannel.ForAddress(
-                            "http://calls-only.prod.test:50051",
-                            GrpcChannelOptions(HttpHandler = tunnel)
-                        )
+                        channelOn (handlerAt winchItself connectFirst) "calls-only.prod.test:50051"
 
                     let! reply = unary channel |> within "the reply in the tunnel"
                     Expect.equal reply.Authority "calls-only.prod.test:50051" "authority in the tunnel"
@@ -405,7 +433,7 @@ let grpc =
 
             case "what fails is a status at once, with a sentence" (fun () ->
                 task {
-                    let channel host = channelTo $"127.0.0.1:{winch.Value.GrpcPort}" host
+                    let channel host = channelTo winch.Value.GrpcPort host
                     use nowhere = channel "svc.elsewhere.test:50051"
                     let! error = refused nowhere
                     Expect.equal error.StatusCode StatusCode.Unimplemented "not mapped"
@@ -422,5 +450,38 @@ let grpc =
                         (error.Trailers.GetValue "x-winch-error-type")
                         "auth-source-failed"
                         "the type is in the trailers"
+                })
+
+            case "fifty calls share a connection to their kedge, on both ports and in tunnels" (fun () ->
+                task {
+                    use peer = double HttpProtocols.Http2
+
+                    let mapper =
+                        mapper [ route "^svc-[0-9]+[.]prod[.]test$" $"https://localhost:{peer.Port}" "" ]
+
+                    use! own = Winch.Start(mapper, "", [])
+                    let main = IPEndPoint(IPAddress.Loopback, own.Port)
+
+                    let handlers =
+                        [
+                            fun () -> handlerOn own.Port
+                            fun () -> handlerOn own.GrpcPort
+                            fun () -> handlerAt main connectFirst
+                        ]
+
+                    // The double is no gRPC server: what counts is how the calls arrive.
+                    let call (number: int) =
+                        task {
+                            use channel = channelOn (handlers[number % 3]()) $"svc-{number}.prod.test:50051"
+
+                            let! _ = refused channel
+                            ()
+                        }
+
+                    do! call 0
+                    let! _ = Task.WhenAll [ for number in 1..49 -> call number ] |> within "all calls"
+                    let received = peer.ReceivedOn "/kedge.test.Echo/Unary"
+                    Expect.equal (received |> Array.distinctBy (_.Header("Host"))).Length 50 "all arrived"
+                    Expect.equal (connections peer) 1 "connections"
                 })
         ]

@@ -74,6 +74,28 @@ let tests =
                     Expect.equal double.Refreshes 1 "one refresh"
                 })
 
+            case "no request waits longer than 3 s for a provider that says nothing" (fun () ->
+                task {
+                    let! double, clock, source = loggedIn ()
+                    use double = double
+                    use source = source
+                    double.IsSilent <- true
+                    clock.Pass 995.0
+
+                    // Both wait for the same refresh.
+                    let! errors =
+                        Task.WhenAll
+                            [
+                                for _ in 1..2 do
+                                    failure<TokenException> "a token" (fun () -> get source)
+                            ]
+
+                    for error in errors do
+                        Expect.stringContains error.Message "has not answered within 3 s" "says what it waited for"
+
+                    double.IsSilent <- false
+                })
+
             case "a refresh ahead that fails does no harm while the token is valid" (fun () ->
                 task {
                     let! double, clock, source = loggedIn ()

@@ -9,9 +9,11 @@ open System.Net.Sockets
 open System.Text
 open System.Threading.Tasks
 open Expecto
+open Kedge.Client.Tests.Behind
 open Kedge.Client.Tests.Winch.Stage
 open Kedge.Tests.Harness
 open Microsoft.AspNetCore.Http
+open Microsoft.AspNetCore.Server.Kestrel.Core
 
 /// What a connection to a port answers to these bytes until it ends.
 let private raw (port: int) (text: string) : Task<string> =
@@ -331,12 +333,7 @@ let tokens =
 
             case "a crafted host name does not choose the server that gets the token" (fun () ->
                 task {
-                    use evil =
-                        new HttpPeer(
-                            "evil",
-                            Microsoft.AspNetCore.Server.Kestrel.Core.HttpProtocols.Http1AndHttp2,
-                            Some Certificates.server.Value
-                        )
+                    use evil = double HttpProtocols.Http1AndHttp2
 
                     let mapper =
                         mapper

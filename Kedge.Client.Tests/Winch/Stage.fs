@@ -1,59 +1,14 @@
-/// One kedge with backends, and mapper files that lead to it.
+/// What the tests of winch need in front of the kedge: mapper files, a running winch, curl.
 module Kedge.Client.Tests.Winch.Stage
 
 open System
 open System.Diagnostics
+open System.Net.Http
 open System.Threading.Tasks
+open Grpc.Net.Client
+open Kedge.Client.Tests.Behind
 open Kedge.Tests.Harness
-
-let proxySecret = "the-proxy-token-of-winch-tests"
-let backendSecret = "the-backend-token-of-winch-tests"
-
-let backend = Shared.make (fun () -> new HttpPeer "behind")
-let calls = Shared.make (fun () -> new GrpcPeer "behind-calls")
-
-/// A service in TLS, for tunnels through the kedge.
-let tlsService =
-    Shared.make (fun () ->
-        new HttpPeer(
-            "tls-behind",
-            Microsoft.AspNetCore.Server.Kestrel.Core.HttpProtocols.Http1AndHttp2,
-            Some Certificates.server.Value
-        ))
-
-/// A kedge that takes every host and demands a token; an ad-hoc rule allows tunnels to the service in TLS.
-let kedge =
-    Shared.make (fun () ->
-        Secrets.add proxySecret
-        Secrets.add backendSecret
-        backend.Value.OnWebSocketEcho "/ws"
-
-        (Kedge.Start(
-            Json.directorWithAdhoc
-                [
-                    """{ "backend_name": "gone", "host_matcher": "gone.prod.test" }"""
-                    """{ "backend_name": "behind", "proxy_mode": "REVERSE_PROXY" }"""
-                ]
-                [ """{ "backend_name": "calls", "service_name_matcher": "kedge.test.*" }""" ]
-                [
-                    $$"""{ "dns_name_matcher": "tls.tunnel.test",
-                           "dns_name_replace": { "pattern": "tls.tunnel.test", "substitution": "localhost" },
-                           "port": { "default": {{tlsService.Value.Port}}, "allowed": [ {{tlsService.Value.Port}} ] } }"""
-                ],
-            Json.pool
-                [
-                    Json.backend "behind" backend.Value.Port
-                    Json.backend "gone" (Ports.free ())
-                ]
-                [ Json.backend "calls" calls.Value.Port ],
-            [
-                $"--unsafe_bearer_token_proxy_auth={proxySecret}"
-                "--http_connect_enabled"
-                "--adhoc_allow_loopback"
-            ]
-        ))
-            .GetAwaiter()
-            .GetResult())
+open Microsoft.AspNetCore.Http
 
 let sources =
     $$"""{ "auth_sources": [
@@ -80,9 +35,11 @@ let usual () =
         [
             route "^calls-only[.]prod[.]test$" (grpcKedge ()) """ "protocol": "GRPC", "proxy_auth": "proxy" """
             route "^with-service[.]prod[.]test$" (httpKedge ()) """ "proxy_auth": "proxy", "backend_auth": "service" """
+            route "^api[.]prod[.]test:6443$" (httpKedge ()) """ "proxy_auth": "proxy", "backend_auth": "service" """
             route "^without-token[.]prod[.]test$" (httpKedge ()) """ "proxy_auth": "none" """
             route "^wrong-token[.]prod[.]test$" (httpKedge ()) """ "proxy_auth": "wrong" """
             route "^down[.]prod[.]test$" $"https://localhost:{Ports.free ()}" ""
+            $$"""{ "direct": { "key": "untrusted.prod.test", "url": "{{httpKedge ()}}" } }"""
             route "^tls[.]tunnel[.]test$" (httpKedge ()) """ "proxy_auth": "proxy", "connect": "passthrough" """
             route "^[a-z-]+[.]prod[.]test$" (grpcKedge ()) """ "protocol": "GRPC", "proxy_auth": "proxy" """
             route "^[a-z-]+[.]prod[.]test$" (httpKedge ()) """ "protocol": "HTTP", "proxy_auth": "proxy" """
@@ -127,3 +84,36 @@ let curl (arguments: string list) : Task<int * string> =
         do! finishes "curl" (running.WaitForExitAsync())
         return running.ExitCode, output + errors
     }
+
+let channelOn (handler: HttpMessageHandler) (host: string) =
+    GrpcChannel.ForAddress($"http://{host}", GrpcChannelOptions(HttpHandler = handler, DisposeHttpClient = true))
+
+/// A channel for a host whose calls go to a port of this machine.
+let channelTo (port: int) (host: string) = channelOn (handlerOn port) host
+
+/// What curl prints of a stream that lasts longer than the Go implementation lets any last (15 s), and its exit code. The
+/// first test begins it, so that it runs while others do.
+let longStream: Lazy<Task<int * string>> =
+    lazy
+        (backend.Value.On(
+            "/long-stream",
+            fun context ->
+                task {
+                    for second in 0..15 do
+                        do! context.Response.WriteAsync $"{second} "
+                        do! context.Response.Body.FlushAsync()
+                        do! Task.Delay(1000, context.RequestAborted)
+
+                    do! context.Response.WriteAsync "end"
+                }
+         )
+
+         curl
+             [
+                 "-N"
+                 "-w"
+                 " %{time_total}"
+                 "--proxy"
+                 winch.Value.Proxy
+                 "http://plain.prod.test/long-stream"
+             ])

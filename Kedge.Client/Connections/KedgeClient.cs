@@ -26,9 +26,10 @@ internal sealed class KedgeClient : IDisposable
 
     /// <param name="tls">Null = plain text.</param>
     /// <param name="connectTimeout">For TCP and TLS together.</param>
-    public KedgeClient(KedgeTls? tls, TimeSpan connectTimeout)
+    /// <param name="proxy">That connections are opened through; null = none.</param>
+    public KedgeClient(KedgeTls? tls, TimeSpan connectTimeout, UpstreamProxy? proxy)
     {
-        _connector = new(tls);
+        _connector = new(tls, proxy);
         _isTls = tls is not null;
         _invoker = new(new SocketsHttpHandler
         {

@@ -8,7 +8,9 @@ namespace Kedge.Client.Connections;
 /// <summary>
 /// Opens connections to kedges: TCP, and TLS with the kedge's own name, whatever the request's Host is.
 /// </summary>
-internal sealed class KedgeConnector(KedgeTls? tls)
+/// <param name="tls">Null = plain text.</param>
+/// <param name="proxy">That connections are opened through; null = none.</param>
+internal sealed class KedgeConnector(KedgeTls? tls, UpstreamProxy? proxy)
 {
     private readonly TlsMaterial? _material = tls is null ? null : new(tls);
 
@@ -16,12 +18,14 @@ internal sealed class KedgeConnector(KedgeTls? tls)
     public async Task<(Stream Stream, SslApplicationProtocol Protocol)> ConnectAsync(
         string host, int port, IReadOnlyList<SslApplicationProtocol> protocols, CancellationToken cancel)
     {
-        NetworkStream stream;
+        Stream stream;
         try
         {
-            stream = await Dialer.ConnectAsync(host, port, allows: null, cancel);
+            stream = proxy is not null && proxy.Serves(host, port)
+                ? await proxy.ConnectAsync(host, port, allows: null, cancel)
+                : await Dialer.ConnectAsync(host, port, allows: null, cancel);
         }
-        catch (SocketException e)
+        catch (Exception e) when (e is SocketException or IOException)
         {
             throw Unreachable(host, port, e.Message, e);
         }

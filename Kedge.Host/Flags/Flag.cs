@@ -103,7 +103,7 @@ public sealed class Flag<T> : Flag
             if (Type.Read(word, out var one) is { } problem)
             {
                 value = default;
-                return IsSecret ? "invalid value" : problem;
+                return IsSecret ? $"the value (a secret, not shown here) is not a valid {Placeholder}" : problem;
             }
             result = first || Type.Join is not { } join ? one : join(result, one);
             first = false;

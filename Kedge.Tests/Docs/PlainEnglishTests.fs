@@ -214,7 +214,8 @@ let tests =
                 Expect.isGreaterThan laws.Length 30 "the table is read"
 
                 let sources =
-                    files code "Kedge.PropertyTests"
+                    [ "Kedge.PropertyTests"; "Kedge.Client.Tests" ]
+                    |> List.collect (files code)
                     |> List.map (SourceTree.path >> File.ReadAllText)
 
                 [

@@ -108,6 +108,17 @@ module private Objects =
 
         isThere && hasType && matches labels o
 
+    /// What clients ask for before they use a kind that they do not know, such as kubectl.
+    let discovery (path: string) : string option =
+        match path with
+        | "/api" -> Some """{"kind":"APIVersions","versions":["v1"]}"""
+        | "/apis" -> Some """{"kind":"APIGroupList","apiVersion":"v1","groups":[]}"""
+        | "/api/v1" ->
+            Some
+                """{"kind":"APIResourceList","groupVersion":"v1","resources":[
+                    {"name":"services","singularName":"service","namespaced":true,"kind":"Service","verbs":["get","list","watch"]}]}"""
+        | _ -> None
+
     let status (code: int) (reason: string) (message: string) =
         $"""{{"kind":"Status","apiVersion":"v1","metadata":{{}},"status":"Failure","message":"{message}","reason":"{reason}","code":{code}}}"""
 
@@ -334,7 +345,7 @@ type ApiServerDouble(identity: Identity) =
                     let items = String.Join(",", items |> Seq.map (fun o -> o.ToJsonString()))
 
                     Some
-                        $"""{{"kind":"{kind}List","metadata":{{"resourceVersion":"{at}","continue":"{token}"}},"items":[{items}]}}""")
+                        $"""{{"kind":"{kind}List","apiVersion":"v1","metadata":{{"resourceVersion":"{at}","continue":"{token}"}},"items":[{items}]}}""")
 
         match body with
         | Some body -> answer context 200 body
@@ -381,7 +392,12 @@ type ApiServerDouble(identity: Identity) =
                 do! context.Response.StartAsync()
                 do! context.Response.Body.FlushAsync()
                 use ended = CancellationTokenSource.CreateLinkedTokenSource context.RequestAborted
-                ended.CancelAfter(TimeSpan.FromSeconds(float (query "timeoutSeconds")))
+
+                // kubectl asks for no end.
+                match query "timeoutSeconds" with
+                | "" -> ()
+                | seconds -> ended.CancelAfter(TimeSpan.FromSeconds(float seconds))
+
                 let mutable going = true
 
                 try
@@ -432,7 +448,13 @@ type ApiServerDouble(identity: Identity) =
             | Some "EndpointSlice" when not this.HasSlices ->
                 answer context 404 (Objects.status 404 "NotFound" "the server could not find the requested resource")
             | None ->
-                answer context 404 (Objects.status 404 "NotFound" "the server could not find the requested resource")
+                match Objects.discovery (string request.Path) with
+                | Some document -> answer context 200 document
+                | None ->
+                    answer
+                        context
+                        404
+                        (Objects.status 404 "NotFound" "the server could not find the requested resource")
             | Some kind when string request.Query["watch"] = "true" -> this.Watch(context, kind)
             | Some kind -> this.List(context, kind)
 

@@ -1,6 +1,5 @@
 using System.Buffers;
 using System.IO.Pipelines;
-using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using Kedge.Client;
@@ -24,7 +23,7 @@ internal sealed class ConnectTunnel(
     FrontDoor door,
     WinchStates states,
     KedgeHandler kedges,
-    Func<IPEndPoint, bool> isOwn,
+    DirectDialer dialer,
     ClientCredentials credentials,
     WinchMetrics metrics,
     ILogger logger)
@@ -113,12 +112,12 @@ internal sealed class ConnectTunnel(
 
     private async Task DirectAsync(ConnectionContext connection, Target target)
     {
-        NetworkStream stream;
+        Stream stream;
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(connection.ConnectionClosed);
         limit.CancelAfter(ConnectTimeout);
         try
         {
-            stream = await JourneyHandler.DialAsync(target.Host, target.Port, isOwn, limit.Token);
+            stream = await dialer.ConnectAsync(target.Host, target.Port, limit.Token);
         }
         catch (Exception e) when (e is SocketException or IOException or OperationCanceledException)
         {

@@ -9,9 +9,8 @@ namespace Kedge.Winch.Listening;
 
 /// <summary>
 /// Accepts connections and hands each to the part of the server that speaks its protocol. The server itself cannot have
-/// HTTP/1.1 and
-/// clear-text HTTP/2 on one port, and knows nothing of CONNECT tunnels; so it listens in memory, once for each
-/// protocol.
+/// HTTP/1.1 and clear-text HTTP/2 on one port, and knows nothing of CONNECT tunnels; so it listens in memory, once for
+/// each protocol.
 /// </summary>
 internal sealed class FrontDoor : IConnectionListenerFactory, IConnectionListenerFactorySelector, IAsyncDisposable
 {
@@ -29,7 +28,8 @@ internal sealed class FrontDoor : IConnectionListenerFactory, IConnectionListene
     private int _connections;
 
     public FrontDoor(ILoggerFactory loggers) =>
-        _sockets = new(Options.Create(new SocketTransportOptions()), loggers);
+        _sockets = new(
+            Options.Create(new SocketTransportOptions { CreateBoundListenSocket = UnixSocket.Bind }), loggers);
 
     /// <summary>The server's end for HTTP/1.1.</summary>
     public EndPoint Http1 => _http1.EndPoint;
@@ -41,25 +41,29 @@ internal sealed class FrontDoor : IConnectionListenerFactory, IConnectionListene
     public Func<ConnectionContext, Arrival, Task>? OnConnect { get; set; }
 
     /// <summary>Where connections are accepted.</summary>
-    public IEnumerable<IPEndPoint> Addresses => _listeners.Select(listener => (IPEndPoint)listener.EndPoint);
+    public IEnumerable<EndPoint> Places => _listeners.Select(listener => listener.EndPoint);
 
-    /// <summary>Opens a port.</summary>
-    /// <param name="address">Of the port.</param>
+    /// <summary>The ports among them.</summary>
+    public IEnumerable<IPEndPoint> Addresses => Places.OfType<IPEndPoint>();
+
+    /// <summary>Opens a port, or a Unix domain socket.</summary>
+    /// <param name="address">Of the port; the path of the socket.</param>
     /// <param name="hasPages">Whether winch's own pages are there.</param>
     /// <exception cref="ListenFailedException">It cannot be opened.</exception>
-    public async Task ListenAsync(IPEndPoint address, bool hasPages)
+    public async Task ListenAsync(EndPoint address, bool hasPages)
     {
         IConnectionListener listener;
         try
         {
             listener = await _sockets.BindAsync(address);
         }
-        catch (Exception e) when (e is IOException or System.Net.Sockets.SocketException)
+        catch (Exception e) when (e is AddressInUseException or IOException or System.Net.Sockets.SocketException
+            or UnauthorizedAccessException)
         {
             throw new ListenFailedException(address, e.InnerException ?? e);
         }
         _listeners.Add(listener);
-        var arrival = new Arrival(((IPEndPoint)listener.EndPoint).Port, hasPages, Tunnel: null);
+        var arrival = new Arrival((listener.EndPoint as IPEndPoint)?.Port ?? 0, hasPages, Tunnel: null);
         _accepting.Add(AcceptAsync(listener, arrival));
     }
 

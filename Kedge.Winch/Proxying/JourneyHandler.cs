@@ -10,15 +10,18 @@ internal sealed class JourneyHandler : HttpMessageHandler
 {
     private readonly KedgeHandler _kedges;
     private readonly HttpMessageInvoker _direct;
+    private readonly UpstreamProxy? _upstream;
 
     /// <param name="kedges">For mapped hosts.</param>
-    /// <param name="isOwn">Whether an address is a port of winch itself, which a request must not come back to.</param>
-    public JourneyHandler(KedgeHandler kedges, Func<IPEndPoint, bool> isOwn)
+    /// <param name="dialer">For all others.</param>
+    public JourneyHandler(KedgeHandler kedges, DirectDialer dialer)
     {
         _kedges = kedges;
+        _upstream = dialer.Upstream;
         _direct = new(new SocketsHttpHandler
         {
-            UseProxy = false,
+            UseProxy = _upstream is not null,
+            Proxy = _upstream is null ? null : new UpstreamWebProxy(_upstream),
             UseCookies = false,
             AllowAutoRedirect = false,
             AutomaticDecompression = DecompressionMethods.None,
@@ -28,22 +31,14 @@ internal sealed class JourneyHandler : HttpMessageHandler
             RequestHeaderEncodingSelector = static (_, _) => Encoding.Latin1,
             ResponseHeaderEncodingSelector = static (_, _) => Encoding.Latin1,
             ConnectCallback = async (context, cancel) =>
-                await DialAsync(context.DnsEndPoint.Host, context.DnsEndPoint.Port, isOwn, cancel),
+            {
+                var (host, port) = (context.DnsEndPoint.Host, context.DnsEndPoint.Port);
+                // An http request that goes to the proxy to the outside has the proxy as its endpoint.
+                return context.InitialRequestMessage.RequestUri!.Scheme == Uri.UriSchemeHttps
+                    ? await dialer.ConnectAsync(host, port, cancel)
+                    : await dialer.DialAsync(host, port, cancel);
+            },
         });
-    }
-
-    /// <summary>A connection to a target that is not mapped.</summary>
-    public static async Task<System.Net.Sockets.NetworkStream> DialAsync(
-        string host, int port, Func<IPEndPoint, bool> isOwn, CancellationToken cancel)
-    {
-        try
-        {
-            return await Dialer.ConnectAsync(host, port, address => !isOwn(address), cancel);
-        }
-        catch (RejectedAddressException)
-        {
-            throw new RejectedException($"{host}:{port}");
-        }
     }
 
     protected override Task<HttpResponseMessage> SendAsync(
@@ -58,7 +53,30 @@ internal sealed class JourneyHandler : HttpMessageHandler
         // HTTP/1.1 is what a target in clear text speaks.
         request.Version = HttpVersion.Version11;
         request.VersionPolicy = HttpVersionPolicy.RequestVersionOrLower;
-        return _direct.SendAsync(request, cancellationToken);
+        if (request.RequestUri is { Scheme: "http" } url
+            && _upstream is { Authorization: { } credentials }
+            && _upstream.Serves(url.IdnHost, url.Port))
+        {
+            request.Headers.TryAddWithoutValidation("Proxy-Authorization", credentials);
+        }
+        return _upstream is null
+            ? _direct.SendAsync(request, cancellationToken)
+            : ThroughProxyAsync(request, _upstream, cancellationToken);
+    }
+
+    /// <summary>
+    /// The challenge of the proxy to the outside is an error here: clients have credentials for winch at most.
+    /// </summary>
+    private async Task<HttpResponseMessage> ThroughProxyAsync(
+        HttpRequestMessage request, UpstreamProxy upstream, CancellationToken cancel)
+    {
+        var response = await _direct.SendAsync(request, cancel);
+        if (response.StatusCode != HttpStatusCode.ProxyAuthenticationRequired)
+        {
+            return response;
+        }
+        response.Dispose();
+        throw new IOException($"the proxy {upstream.Address.Authority} does not take the credentials (407)");
     }
 
     protected override void Dispose(bool disposing)

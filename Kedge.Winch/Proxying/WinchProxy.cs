@@ -11,11 +11,22 @@ using Route = Kedge.Client.Domain.Route;
 namespace Kedge.Winch.Proxying;
 
 /// <summary>Serves one request: own page, through a kedge, or directly.</summary>
+/// <param name="states">The configuration.</param>
+/// <param name="forwarder">Carries requests and responses.</param>
+/// <param name="invoker">Sends them.</param>
+/// <param name="pages">Serves the own pages.</param>
+/// <param name="pagesUrl">Where these are: the main port, whichever port a request came in on.</param>
+/// <param name="metrics">Counts them.</param>
+/// <param name="credentials">That clients must show.</param>
+/// <param name="corsOrigins">For which winch answers CORS itself.</param>
+/// <param name="infoLogs">What asks kedges to log each request; empty = nothing does.</param>
+/// <param name="logger">For answers of winch itself.</param>
 internal sealed class WinchProxy(
     WinchStates states,
     IHttpForwarder forwarder,
     HttpMessageInvoker invoker,
     RequestDelegate pages,
+    string pagesUrl,
     WinchMetrics metrics,
     ClientCredentials credentials,
     IReadOnlyList<string> corsOrigins,
@@ -61,7 +72,7 @@ internal sealed class WinchProxy(
                 await error.WriteAsync(
                     context,
                     isGrpc,
-                    $"http://127.0.0.1:{arrival.Port}",
+                    pagesUrl,
                     rawTarget.StartsWith('/') ? $"http://{record.Authority}{rawTarget}" : rawTarget);
             }
         }

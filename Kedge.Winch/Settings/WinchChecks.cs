@@ -1,5 +1,7 @@
 using System.Net;
+using Kedge.Client.Connections;
 using Kedge.Host.Flags;
+using Kedge.Winch.Listening;
 
 namespace Kedge.Winch.Settings;
 
@@ -7,7 +9,8 @@ namespace Kedge.Winch.Settings;
 internal static class WinchChecks
 {
     /// <summary>A line for each rule that the flags break.</summary>
-    public static IReadOnlyList<string> Errors(FlagValues flags) => [.. Bind(flags), .. Monitoring(flags)];
+    public static IReadOnlyList<string> Errors(FlagValues flags) =>
+        [.. Bind(flags), .. Unix(flags), .. Monitoring(flags), .. Upstream(flags)];
 
     /// <summary>The address of the monitoring port; null = there is none.</summary>
     /// <exception cref="FormatException">The flag has no address and port.</exception>
@@ -36,6 +39,11 @@ internal static class WinchChecks
         }
     }
 
+    private static IEnumerable<string> Unix(FlagValues flags) =>
+        flags.Get(WinchFlags.ListenUnix) is { Length: > 0 } path && UnixSocket.Problem(path) is { } problem
+            ? [$"{WinchFlags.ListenUnix}: {problem}"]
+            : [];
+
     private static IEnumerable<string> Monitoring(FlagValues flags)
     {
         string? problem = null;
@@ -48,5 +56,23 @@ internal static class WinchChecks
             problem = e.Message;
         }
         return problem is null ? [] : [problem];
+    }
+
+    private static IEnumerable<string> Upstream(FlagValues flags)
+    {
+        if (flags.Get(WinchFlags.UpstreamProxy) is not { } proxy)
+        {
+            yield break;
+        }
+        if (UpstreamProxy.Problem(proxy) is { } problem)
+        {
+            yield return $"{WinchFlags.UpstreamProxy}: {problem}";
+            yield break;
+        }
+        int[] own = [flags.Get(WinchFlags.HttpPort), flags.Get(WinchFlags.GrpcPort)];
+        if (proxy.IsLoopback && own.Contains(proxy.Port))
+        {
+            yield return $"{WinchFlags.UpstreamProxy}: {proxy.IdnHost}:{proxy.Port} is winch itself";
+        }
     }
 }

@@ -61,6 +61,12 @@ public static class WinchFlags
         "server_grpc_port",
         8071,
         "the same without pages, for gRPC clients that are pointed here; 0 = off");
+    public static readonly Flag<string> ListenUnix = Add(
+        FlagGroup.Listeners,
+        FlagTypes.File,
+        "listen_unix",
+        "",
+        "the path of a Unix domain socket on which the proxy listens, too; only its user can connect");
     public static readonly Flag<IPAddress> BindAddress = Add(
         FlagGroup.Listeners,
         FlagTypes.Address,
@@ -111,6 +117,13 @@ public static class WinchFlags
     public static readonly Flag<IReadOnlyList<string>> CorsOrigins = Add(FlagGroup.Forwarding, FlagTypes.Texts,
         "cors_allowed_origin", [],
         "origins for which winch answers CORS itself; empty = services answer");
+
+    public static readonly Flag<Uri?> UpstreamProxy = Add(FlagGroup.Forwarding, FlagTypes.Url, "upstream_proxy", null,
+        "the HTTP proxy to the outside, http://[user:password@]host:port, for kedges and for hosts without a route",
+        isSecret: true);
+    public static readonly Flag<IReadOnlyList<string>> UpstreamNoProxy = Add(FlagGroup.Forwarding, FlagTypes.Texts,
+        "upstream_no_proxy", [],
+        "hosts that are reached without it, as NO_PROXY lists them; loopback always is");
 
     public static readonly Flag<string> ClientCert = Add(
         FlagGroup.Tls,
