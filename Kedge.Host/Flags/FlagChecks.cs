@@ -74,7 +74,8 @@ public static class FlagChecks
         }
         if (OperatingSystem.IsWindows() && flags.Get(FlagCatalogue.TlsCiphers).Count > 0)
         {
-            yield return $"{FlagCatalogue.TlsCiphers}: cannot be chosen on Windows, which has settings of its own for them";
+            yield return
+                $"{FlagCatalogue.TlsCiphers}: cannot be chosen on Windows, which has settings of its own for them";
         }
     }
 
