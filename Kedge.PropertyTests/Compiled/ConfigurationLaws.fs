@@ -144,11 +144,15 @@ let tests =
             Law.test
                 "the texts of a configuration, as the debug port shows them, decode to the same configuration"
                 300
-                [ "generated routes", 50; "generated backends", 50; "backends of the file", 50; "ad-hoc rules", 50 ]
+                [
+                    "generated routes", 50
+                    "generated backends", 50
+                    "backends of the file", 50
+                    "ad-hoc rules", 50
+                ]
                 (Arb.fromGen (Gen.zip3 soundDirector soundPool generated))
                 (fun seen (director, pool, (routes, backends)) ->
-                    let struct (configuration, _) =
-                        compiled director pool (entriesOf routes backends)
+                    let struct (configuration, _) = compiled director pool (entriesOf routes backends)
 
                     let outcome =
                         Configuration.Load("d", bytes configuration.DirectorJson, "b", bytes configuration.PoolJson)

@@ -177,8 +177,7 @@ let tests =
                 task {
                     let! values = Shell.run $"helm show values {chart}"
 
-                    let values =
-                        KubernetesYaml.Deserialize<Dictionary<string, obj>> values.Output
+                    let values = KubernetesYaml.Deserialize<Dictionary<string, obj>> values.Output
 
                     use schema =
                         JsonDocument.Parse(File.ReadAllText(SourceTree.path $"{chart}/values.schema.json"))
@@ -194,37 +193,39 @@ let tests =
                         "values"
                 })
 
-            case "with the Prometheus Operator and Grafana, three more objects, whose pods and rules are kedge's" (fun () ->
-                task {
-                    let! plain = render "kubectl kustomize misc/deploy/base"
-                    let! objects = render "kubectl kustomize misc/deploy/overlays/monitoring"
-                    Expect.equal (objects.Length - plain.Length) 3 "objects"
-                    let pick choose = objects |> List.choose choose |> List.exactlyOne
+            case
+                "with the Prometheus Operator and Grafana, three more objects, whose pods and rules are kedge's"
+                (fun () ->
+                    task {
+                        let! plain = render "kubectl kustomize misc/deploy/base"
+                        let! objects = render "kubectl kustomize misc/deploy/overlays/monitoring"
+                        Expect.equal (objects.Length - plain.Length) 3 "objects"
+                        let pick choose = objects |> List.choose choose |> List.exactlyOne
 
-                    let monitor =
-                        pick (function
-                            | :? OperatorObject<PodMonitorSpec> as found -> Some found
-                            | _ -> None)
+                        let monitor =
+                            pick (function
+                                | :? OperatorObject<PodMonitorSpec> as found -> Some found
+                                | _ -> None)
 
-                    let pod =
-                        pick (function
-                            | :? V1Deployment as found -> Some found.Spec.Template
-                            | _ -> None)
+                        let pod =
+                            pick (function
+                                | :? V1Deployment as found -> Some found.Spec.Template
+                                | _ -> None)
 
-                    for label in monitor.Spec.Selector.MatchLabels do
-                        Expect.equal pod.Metadata.Labels[label.Key] label.Value "the pods are scraped"
+                        for label in monitor.Spec.Selector.MatchLabels do
+                            Expect.equal pod.Metadata.Labels[label.Key] label.Value "the pods are scraped"
 
-                    let ports = [ for port in (Seq.exactlyOne pod.Spec.Containers).Ports -> port.Name ]
-                    Expect.contains ports (Seq.exactlyOne monitor.Spec.PodMetricsEndpoints).Port "on this port"
+                        let ports = [ for port in (Seq.exactlyOne pod.Spec.Containers).Ports -> port.Name ]
+                        Expect.contains ports (Seq.exactlyOne monitor.Spec.PodMetricsEndpoints).Port "on this port"
 
-                    let rules =
-                        pick (function
-                            | :? OperatorObject<PrometheusRuleSpec> as found -> Some found.Spec
-                            | _ -> None)
+                        let rules =
+                            pick (function
+                                | :? OperatorObject<PrometheusRuleSpec> as found -> Some found.Spec
+                                | _ -> None)
 
-                    let count = rules.Groups |> Seq.sumBy _.Rules.Count
-                    Expect.isGreaterThan count 7 "alerts"
-                })
+                        let count = rules.Groups |> Seq.sumBy _.Rules.Count
+                        Expect.isGreaterThan count 7 "alerts"
+                    })
 
             rejected "--set replica=3" "replica"
             rejected "--set service.type=Loadbalancer" "service/type"

@@ -307,7 +307,12 @@ let tests =
                     let pod = (one<V1Deployment> objects).Spec.Template.Spec
 
                     let names =
-                        [ "ContainerBaseImage"; "ContainerUser"; "RuntimeIdentifiers"; "InvariantGlobalization" ]
+                        [
+                            "ContainerBaseImage"
+                            "ContainerUser"
+                            "RuntimeIdentifiers"
+                            "InvariantGlobalization"
+                        ]
 
                     for project in [ "Kedge.Host"; "Kedge.Winch" ] do
                         let! outcome =

@@ -20,7 +20,8 @@ let private targetLabels = set [ "job"; "instance"; "namespace"; "pod" ]
 let private dashboard =
     lazy JsonDocument.Parse(File.ReadAllText(SourceTree.path "misc/deploy/components/dashboard/kedge.json")).RootElement
 
-let private rulesFile = SourceTree.path "misc/deploy/components/prometheusrule/prometheusrule.yaml"
+let private rulesFile =
+    SourceTree.path "misc/deploy/components/prometheusrule/prometheusrule.yaml"
 
 /// The `spec` of the PrometheusRule, as a rule file.
 let private ruleFile =

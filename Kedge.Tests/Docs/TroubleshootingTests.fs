@@ -30,7 +30,10 @@ let tests =
                     |> all @"(?m)^\|[^|]+\| `([a-z-]+)` \| \d"
 
                 Expect.equal table types "docs/matching.md"
-                let sections = read "docs/troubleshooting.md" |> all @"(?m)^## ([a-z]+(?:-[a-z]+)*)$"
+
+                let sections =
+                    read "docs/troubleshooting.md" |> all @"(?m)^## ([a-z]+(?:-[a-z]+)*)$"
+
                 Expect.equal sections types "docs/troubleshooting.md"
             }
         ]

@@ -293,8 +293,7 @@ let logs =
                          + @"\d+ attempts?, [\d.]+ ms, request lost-1$")
                         "a line for people"
 
-                    let! _ =
-                        get client "https://nobody.example/x" [ "X-Kedge-Request-ID", "lost-2" ]
+                    let! _ = get client "https://nobody.example/x" [ "X-Kedge-Request-ID", "lost-2" ]
 
                     do! eventually "the line" (fun () -> (requestLines kedge).Length = 3)
                     let line = (requestLines kedge)[2]
