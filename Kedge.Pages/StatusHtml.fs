@@ -200,6 +200,22 @@ module StatusHtml =
                 td [] [ str notice.Detail ]
             ]
 
+    let private certificateRow (certificate: CertificateView) =
+        tr
+            []
+            [
+                td [ _class "code" ] [ str certificate.Name ]
+                td [ _class "code" ] [ str certificate.Names ]
+                td [] [ Layout.pill certificate.Tone certificate.State ]
+                td
+                    []
+                    [
+                        if certificate.Expires.HasValue then
+                            str (certificate.Expires.Value.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture))
+                    ]
+                td [] [ str certificate.Detail ]
+            ]
+
     let private dependencyRow (dependency: DependencyView) =
         tr
             []
@@ -352,6 +368,17 @@ module StatusHtml =
                             [ "generation"; "when"; "trigger"; "what changed" ]
                             "Nothing yet."
                             (firstRows (generationRow view) view.Generations)
+                    ]
+                section
+                    []
+                    [
+                        heading "certificates" "Certificates"
+                        Layout.listing
+                            "certificates"
+                            [ "certificate"; "for"; "state"; "expires"; "problem" ]
+                            "None: no listener uses TLS."
+                            (firstRows certificateRow view.Certificates)
+                        yield! moreNote view.Certificates
                     ]
                 section
                     []

@@ -119,7 +119,23 @@ type FailureView =
         Reason: string
     }
 
-/// Something other than a backend that kedge depends on: a watch on the API server, a certificate, a token provider.
+/// A certificate of the server.
+type CertificateView =
+    {
+        /// `default`, the path in a directory of certificates, or `secret:namespace/name`.
+        Name: string
+        /// The first of the host names that it is for, and how many more there are.
+        Names: string
+        /// `valid for 83 d`, `expired`, `quarantined`
+        State: string
+        Tone: Tone
+        /// Null when it cannot be read.
+        Expires: Nullable<DateTimeOffset>
+        /// What is wrong; empty when nothing is.
+        Detail: string
+    }
+
+/// Something other than a backend that kedge depends on: a watch on the API server, a token provider.
 type DependencyView =
     {
         Name: string
@@ -146,6 +162,8 @@ type StatusView =
         Backends: BackendView array
         Generations: GenerationView array
         Notices: NoticeView array
+        /// The default one, then the next to expire first.
+        Certificates: CertificateView array
         Dependencies: DependencyView array
         Failures: FailureView array
     }

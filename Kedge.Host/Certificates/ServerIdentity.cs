@@ -35,12 +35,15 @@ public sealed class ServerIdentity
             pair.Certificate.GetCertHashString(HashAlgorithmName.SHA256));
         var trust = demands.Authorities.Count == 0
             ? null
-            : SslCertificateTrust.CreateForX509Collection(demands.Authorities, sendTrustInHandshake: true);
+            : SslCertificateTrust.CreateForX509Collection(
+                demands.Authorities, sendTrustInHandshake: !OperatingSystem.IsWindows());
         // One context for all connections, because TLS sessions can only be resumed within one. Its public factory
         // sends the chain that it builds to a root of this machine, which can be shorter than the one in the file: a
         // client that does not know that root needs the rest.
-        _context = ContextOf(
-            pair.Certificate, new(CertificateChain.InOrder(pair.Certificate, pair.Intermediates)), trust);
+        _context = OperatingSystem.IsLinux()
+            ? ContextOf(pair.Certificate, new(CertificateChain.InOrder(pair.Certificate, pair.Intermediates)), trust)
+            : SslStreamCertificateContext.Create(
+                KeyForTls.Of(pair.Certificate), pair.Intermediates, offline: true, trust);
     }
 
     public X509Certificate2 Certificate => _pair.Certificate;
@@ -88,7 +91,8 @@ public sealed class ServerIdentity
         pair.Intermediates.Prepend(pair.Certificate)
             .Select(static certificate => certificate.GetCertHashString(HashAlgorithmName.SHA256));
 
-    // The only way to determine which certificates are sent; a test compares them with those of the file.
+    // The only way to determine which certificates are sent; a test compares them with those of the file. Only Linux's
+    // runtime is known to have it.
     [UnsafeAccessor(UnsafeAccessorKind.Constructor)]
     private static extern SslStreamCertificateContext ContextOf(
         X509Certificate2 target, ReadOnlyCollection<X509Certificate2> intermediates, SslCertificateTrust? trust);

@@ -26,6 +26,10 @@ public static class ServerRun
             logger.LogError("{Problem}", e.Message);
             return ExitCodes.Failure;
         }
+        if (PlatformNote.Text is { } note)
+        {
+            logger.LogWarning("{Note}", note);
+        }
         started?.Invoke();
         var received = await signal.Requested;
         logger.LogInformation("received {Signal}", received);

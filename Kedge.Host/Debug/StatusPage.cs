@@ -1,5 +1,4 @@
 using Kedge.Host.Backends;
-using Kedge.Host.Certificates;
 using Kedge.Host.Configurations;
 using Kedge.Host.Http;
 using Kedge.Host.Telemetry;
@@ -34,7 +33,8 @@ public sealed class StatusPage(DebugFacts facts) : IDebugPage
             [.. facts.Router.LiveBackends.Select(BackendOf)],
             [.. status.Attempts.Select(GenerationOf)],
             [.. facts.Discovery is { } discovery ? ClusterViews.Notices(discovery) : []],
-            [.. Certificate(), .. ClusterViews.Watches(facts.Cluster)],
+            [.. facts.Certificates is { } certificates ? CertificateViews.Of(certificates, DateTimeOffset.UtcNow) : []],
+            [.. ClusterViews.Watches(facts.Cluster)],
             [.. facts.Telemetry.Failures.Latest().Select(FailureOf)]);
     }
 
@@ -110,32 +110,4 @@ public sealed class StatusPage(DebugFacts facts) : IDebugPage
         record.Endpoint ?? "",
         record.Failure!.Type,
         record.Failure.Reason);
-
-    private IEnumerable<DependencyView> Certificate()
-    {
-        if (facts.Certificates is not { } certificates)
-        {
-            yield break;
-        }
-        var left = certificates.Current.Certificate.NotAfter - DateTime.Now;
-        var isRejected = certificates.Errors.Count > 0;
-        var state = left <= TimeSpan.Zero ? "expired" : $"valid for {(int)left.TotalDays} d";
-        var tone = left <= TimeSpan.Zero ? Tone.Bad
-            : left <= CertificateExpiry.WarningPeriod || isRejected ? Tone.Warning
-            : Tone.Good;
-        var subject = certificates.Current.Certificate.Subject;
-        yield return new DependencyView(
-            "server certificate",
-            state,
-            tone,
-            isRejected ? $"{subject}; changed files were rejected: {string.Join("; ", certificates.Errors)}" : subject);
-        foreach (var quarantined in certificates.Named.Quarantined)
-        {
-            yield return new DependencyView(
-                $"certificate {quarantined.Source}",
-                "quarantined",
-                Tone.Warning,
-                quarantined.IsKept ? $"{quarantined.Problem}; the previous one is in use" : quarantined.Problem);
-        }
-    }
 }

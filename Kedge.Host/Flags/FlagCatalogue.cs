@@ -106,6 +106,8 @@ public static class FlagCatalogue
         "ends a gRPC call when its caller takes nothing of the response that is due to it for this long; 0 = no limit");
     public static readonly Flag<TimeSpan> SigtermTimeout = Duration("server_sigterm_timeout", FlagGroup.Listeners, 40,
         "how long exchanges in flight may take to finish after SIGTERM or SIGINT");
+    public static readonly Flag<TimeSpan> SigtermDelay = Duration("server_sigterm_delay", FlagGroup.Listeners, 0,
+        "how long the proxy ports stay open after SIGTERM or SIGINT, while health checks already fail");
     public static readonly Flag<IReadOnlyList<IPNetwork>> ProxyProtocolFrom = Add(new Flag<IReadOnlyList<IPNetwork>>
     {
         Name = "server_proxy_protocol_from",

@@ -8,14 +8,19 @@ public static class FlagChecks
 {
     /// <summary>Every rule that the flags break. Each flag by itself is well-formed.</summary>
     public static IEnumerable<string> Errors(FlagValues flags) =>
-        [.. Combinations(flags), .. Kubernetes(flags), .. Directories(flags), .. Namespaces(flags)];
+        [
+            .. Combinations(flags),
+            .. Platform(flags),
+            .. Kubernetes(flags),
+            .. Directories(flags),
+            .. Namespaces(flags),
+        ];
 
     /// <summary>The rules that need no file: those for commands that run on another machine than the server.</summary>
     public static IEnumerable<string> Combinations(FlagValues flags) =>
         [
             .. Sources(flags),
             .. Ports(flags),
-            .. Transports(flags),
             .. Paths(flags),
             .. Authorization(flags),
             .. Discovery(flags),
@@ -62,11 +67,16 @@ public static class FlagChecks
         }
     }
 
-    private static IEnumerable<string> Transports(FlagValues flags)
+    private static IEnumerable<string> Platform(FlagValues flags)
     {
         if (flags.Get(FlagCatalogue.TransportFlag) == Transport.Epoll && !EventLoops.IsSupported)
         {
             yield return $"{FlagCatalogue.TransportFlag}: epoll needs Linux on x64 or Arm64";
+        }
+        if (OperatingSystem.IsWindows() && flags.Get(FlagCatalogue.TlsCiphers).Count > 0)
+        {
+            yield return
+                $"{FlagCatalogue.TlsCiphers}: cannot be chosen on Windows, which has settings of its own for them";
         }
     }
 

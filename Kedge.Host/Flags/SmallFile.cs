@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using System.Runtime.Versioning;
 using System.Text;
 using Microsoft.Win32.SafeHandles;
 
@@ -13,8 +14,8 @@ public static class SmallFile
     /// <summary>The largest content that is read, in bytes.</summary>
     public const int MaxLength = 16 * 1024 * 1024;
 
-    // Linux: O_RDONLY | O_NONBLOCK | O_CLOEXEC. Without O_NONBLOCK, opening a named pipe waits for a writer.
-    private const int ReadOnlyNonBlocking = 0x800 | 0x80000;
+    // O_RDONLY | O_NONBLOCK | O_CLOEXEC. Without O_NONBLOCK, opening a named pipe waits for a writer.
+    private static readonly int ReadOnlyNonBlocking = OperatingSystem.IsMacOS() ? 0x4 | 0x1000000 : 0x800 | 0x80000;
 
     /// <exception cref="IOException">
     /// It is not a regular file, is larger than <see cref="MaxLength"/>, or cannot be read.
@@ -24,7 +25,7 @@ public static class SmallFile
     {
         using var handle = Open(path);
         using var stream = new FileStream(handle, FileAccess.Read, bufferSize: 1, isAsync: false);
-        if (!IsRegular(handle))
+        if (!stream.CanSeek || (OperatingSystem.IsLinux() && !IsRegular(handle)))
         {
             throw new IOException("is not a regular file");
         }
@@ -59,14 +60,16 @@ public static class SmallFile
         {
             throw new UnauthorizedAccessException("is a directory");
         }
-        var descriptor = path.Contains('\0') ? -1 : open(path, ReadOnlyNonBlocking);
+        var descriptor = OperatingSystem.IsWindows() || path.Contains('\0') ? -1 : open(path, ReadOnlyNonBlocking);
         // The runtime's own attempt fails for the same reason, with the exception that says so.
         return descriptor < 0 ? File.OpenHandle(path) : new SafeFileHandle(descriptor, ownsHandle: true);
     }
 
+    // Elsewhere, it is enough that named pipes cannot seek and that the content is bounded.
+    [SupportedOSPlatform("linux")]
     private static unsafe bool IsRegular(SafeFileHandle handle)
     {
-        // Linux: AT_EMPTY_PATH, STATX_TYPE; struct statx has 256 bytes, of which those at 28 are stx_mode.
+        // AT_EMPTY_PATH, STATX_TYPE; struct statx has 256 bytes, of which those at 28 are stx_mode.
         const int emptyPath = 0x1000;
         const uint type = 1;
         const int modeOffset = 28;
@@ -80,10 +83,12 @@ public static class SmallFile
         }
     }
 
+    [UnsupportedOSPlatform("windows")]
     [DllImport("libc", SetLastError = true, BestFitMapping = false, ThrowOnUnmappableChar = true)]
     [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
     private static extern int open([MarshalAs(UnmanagedType.LPUTF8Str)] string path, int flags);
 
+    [SupportedOSPlatform("linux")]
     [DllImport("libc", SetLastError = true, BestFitMapping = false, ThrowOnUnmappableChar = true)]
     [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
     private static extern unsafe int statx(

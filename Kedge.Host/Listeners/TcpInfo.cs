@@ -37,6 +37,10 @@ internal readonly record struct TcpInfo(bool IsHalfClosed, TimeSpan SinceDataSen
         {
             return own.CopyTcpInfo(info);
         }
+        if (!OperatingSystem.IsLinux())
+        {
+            return 0;
+        }
         try
         {
             return connection.Get<IConnectionSocketFeature>()?.Socket

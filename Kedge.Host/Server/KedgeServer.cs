@@ -156,7 +156,7 @@ public sealed class KedgeServer : IAsyncDisposable
     }
 
     /// <summary>How long <see cref="DrainAsync"/> takes at most, not counting the ends of the debug pages.</summary>
-    public TimeSpan DrainTime => _options.SigtermTimeout;
+    public TimeSpan DrainTime => _options.SigtermDelay + _options.SigtermTimeout;
 
     /// <summary>Opens the listeners.</summary>
     /// <exception cref="ListenFailedException">One of them cannot be opened.</exception>
@@ -190,12 +190,18 @@ public sealed class KedgeServer : IAsyncDisposable
     }
 
     /// <summary>
-    /// Closes the proxy listeners, lets exchanges in flight finish within the drain time, then aborts the rest. The
-    /// debug port stays open until that is done.
+    /// Lets health checks fail, closes the proxy listeners after the delay, lets exchanges in flight finish within the
+    /// drain time, then aborts the rest. The debug port stays open until that is done.
     /// </summary>
     public async Task DrainAsync()
     {
         _health.MarkDraining();
+        if (_options.SigtermDelay > TimeSpan.Zero)
+        {
+            _logger.LogInformation(
+                "health checks fail; the proxy ports close in {Delay}", Duration.Format(_options.SigtermDelay));
+            await Task.Delay(_options.SigtermDelay);
+        }
         _engine.Drain.Begin(_options.SigtermTimeout);
         _logger.LogInformation(
             "draining: exchanges in flight have {Timeout} to finish", Duration.Format(_options.SigtermTimeout));

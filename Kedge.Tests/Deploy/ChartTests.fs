@@ -1,6 +1,7 @@
 /// The Helm chart misc/deploy/chart: its objects are those of the kustomize base, and wrong values are rejected.
 module Kedge.Tests.Deploy.ChartTests
 
+open System.Collections.Generic
 open System.IO
 open System.Text.Json
 open System.Text.Json.Nodes
@@ -12,12 +13,65 @@ open Kedge.Tests.Harness
 
 let private chart = "misc/deploy/chart"
 
+// The objects of the Prometheus Operator, as far as kedge uses their fields. So a misspelled one is an error, too.
+
+type Endpoint() =
+    member val Port = "" with get, set
+    member val Path = "" with get, set
+    member val Interval = "" with get, set
+
+type PodMonitorSpec() =
+    member val Selector = V1LabelSelector() with get, set
+    member val PodMetricsEndpoints = List<Endpoint>() with get, set
+
+type Rule() =
+    member val Alert = "" with get, set
+    member val Expr = "" with get, set
+    member val For = "" with get, set
+    member val Labels = Dictionary<string, string>() with get, set
+    member val Annotations = Dictionary<string, string>() with get, set
+
+type Group() =
+    member val Name = "" with get, set
+    member val Rules = List<Rule>() with get, set
+
+type PrometheusRuleSpec() =
+    member val Groups = List<Group>() with get, set
+
+type OperatorObject<'spec when 'spec: (new: unit -> 'spec)>() =
+    member val Spec = new 'spec () with get, set
+    member val ApiVersion = "" with get, set
+    member val Kind = "" with get, set
+    member val Metadata = V1ObjectMeta() with get, set
+
+    interface IKubernetesObject<V1ObjectMeta> with
+        member this.ApiVersion
+            with get () = this.ApiVersion
+            and set value = this.ApiVersion <- value
+
+        member this.Kind
+            with get () = this.Kind
+            and set value = this.Kind <- value
+
+        member this.Metadata
+            with get () = this.Metadata
+            and set value = this.Metadata <- value
+
+let private operatorTypes =
+    Dictionary(
+        dict
+            [
+                "monitoring.coreos.com/v1/PodMonitor", typeof<OperatorObject<PodMonitorSpec>>
+                "monitoring.coreos.com/v1/PrometheusRule", typeof<OperatorObject<PrometheusRuleSpec>>
+            ]
+    )
+
 let private render (command: string) =
     task {
         let! outcome = Shell.run command
         Expect.equal outcome.Code 0 $"{command}: {outcome.Errors}"
         // Strictly: a field that the type does not have is an error.
-        return List.ofSeq (KubernetesYaml.LoadAllFromString(outcome.Output, null, true))
+        return List.ofSeq (KubernetesYaml.LoadAllFromString(outcome.Output, operatorTypes, true))
     }
 
 /// Labels that only one of the two tools adds.
@@ -109,6 +163,9 @@ let tests =
                  --set discovery.enabled=true --set discovery.externalDomainSuffix=ext.example.com"
                 "misc/deploy/overlays/example"
             same "--set tls.secretNamespaces='{shop,blog}'" "misc/deploy/overlays/certificates"
+            same
+                "--set podMonitor.enabled=true --set prometheusRule.enabled=true --set dashboard.enabled=true"
+                "misc/deploy/overlays/monitoring"
 
             case "helm lint finds nothing" (fun () ->
                 task {
@@ -120,8 +177,7 @@ let tests =
                 task {
                     let! values = Shell.run $"helm show values {chart}"
 
-                    let values =
-                        KubernetesYaml.Deserialize<System.Collections.Generic.Dictionary<string, obj>> values.Output
+                    let values = KubernetesYaml.Deserialize<Dictionary<string, obj>> values.Output
 
                     use schema =
                         JsonDocument.Parse(File.ReadAllText(SourceTree.path $"{chart}/values.schema.json"))
@@ -137,33 +193,39 @@ let tests =
                         "values"
                 })
 
-            case "monitoring objects carry the rules and the dashboard of misc/deploy" (fun () ->
-                task {
-                    let! outcome =
-                        Shell.run
-                            $"helm template kedge {chart} --set podMonitor.enabled=true \
-                              --set prometheusRule.enabled=true --set dashboard.enabled=true"
+            case
+                "with the Prometheus Operator and Grafana, three more objects, whose pods and rules are kedge's"
+                (fun () ->
+                    task {
+                        let! plain = render "kubectl kustomize misc/deploy/base"
+                        let! objects = render "kubectl kustomize misc/deploy/overlays/monitoring"
+                        Expect.equal (objects.Length - plain.Length) 3 "objects"
+                        let pick choose = objects |> List.choose choose |> List.exactlyOne
 
-                    Expect.equal outcome.Code 0 outcome.Errors
-                    let rules = File.ReadAllText(SourceTree.path "misc/deploy/prometheus-rules.yaml")
+                        let monitor =
+                            pick (function
+                                | :? OperatorObject<PodMonitorSpec> as found -> Some found
+                                | _ -> None)
 
-                    let alerts (text: string) =
-                        [
-                            for found in System.Text.RegularExpressions.Regex.Matches(text, @"alert: (\w+)") do
-                                found.Groups[1].Value
-                        ]
-                        |> List.sort
+                        let pod =
+                            pick (function
+                                | :? V1Deployment as found -> Some found.Spec.Template
+                                | _ -> None)
 
-                    Expect.isNonEmpty (alerts rules) "alerts"
-                    Expect.equal (alerts outcome.Output) (alerts rules) "alerts"
-                    Expect.stringContains outcome.Output "kind: PodMonitor" "the monitor"
+                        for label in monitor.Spec.Selector.MatchLabels do
+                            Expect.equal pod.Metadata.Labels[label.Key] label.Value "the pods are scraped"
 
-                    let dashboard =
-                        File.ReadAllText(SourceTree.path "misc/deploy/grafana-dashboard.json")
+                        let ports = [ for port in (Seq.exactlyOne pod.Spec.Containers).Ports -> port.Name ]
+                        Expect.contains ports (Seq.exactlyOne monitor.Spec.PodMetricsEndpoints).Port "on this port"
 
-                    for line in dashboard.TrimEnd('\n').Split '\n' |> Array.truncate 50 do
-                        Expect.stringContains outcome.Output line "the dashboard"
-                })
+                        let rules =
+                            pick (function
+                                | :? OperatorObject<PrometheusRuleSpec> as found -> Some found.Spec
+                                | _ -> None)
+
+                        let count = rules.Groups |> Seq.sumBy _.Rules.Count
+                        Expect.isGreaterThan count 7 "alerts"
+                    })
 
             rejected "--set replica=3" "replica"
             rejected "--set service.type=Loadbalancer" "service/type"

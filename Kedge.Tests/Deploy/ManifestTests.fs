@@ -175,12 +175,17 @@ let tests =
             yield!
                 inBoth "the pod has time to drain" (fun objects ->
                     let pod = (one<V1Deployment> objects).Spec.Template.Spec
-                    let pause = (container objects).Lifecycle.PreStop.Exec.Command |> Seq.last |> int64
+                    let delay = (argument objects "server_sigterm_delay").TrimEnd 's' |> int64
+                    Expect.isGreaterThan delay 0L "load balancers have time to notice"
                     // The default of --server_sigterm_timeout.
                     Expect.isGreaterThan
                         (pod.TerminationGracePeriodSeconds.GetValueOrDefault())
-                        (pause + 40L)
-                        "seconds")
+                        (delay + 40L)
+                        "seconds"
+
+                    // The image has no shell and no other program.
+                    Expect.isNull (container objects).Lifecycle "no command that the image does not have"
+                    Expect.isNull (container objects).Command "kedge is what runs")
 
             yield!
                 inBoth "the role may list and watch what kedge watches, and nothing else" (fun objects ->
@@ -284,8 +289,10 @@ let tests =
                 let text = File.ReadAllText(SourceTree.path "Dockerfile")
                 let ci = File.ReadAllText(SourceTree.path ".ci/run")
                 let publish = Regex.Match(text, @"RUN (dotnet publish .*) -o /app").Groups[1].Value
-                Expect.stringContains ci $"must {publish} " "the command"
-                Expect.isMatch text "(?m)^RUN dotnet restore .* --locked-mode$" "packages of the lock files"
+                Expect.stringContains ci $"""must {publish.Replace("-a $TARGETARCH", "-r linux-x64")} """ "the command"
+                let restore = Regex.Match(text, @"RUN (dotnet restore .*)").Groups[1].Value
+                Expect.stringContains ci $"must {restore}\n" "and its restore"
+                Expect.stringContains restore "--locked-mode" "packages of the lock files"
                 Expect.stringContains publish "--no-restore" "and no others"
                 Expect.isMatch text "(?m)^COPY --from=build /app /app$" "its outcome"
                 Expect.isMatch text "(?m)^ENTRYPOINT \\[\"/app/kedge\"\\]$" "is what runs"
@@ -293,6 +300,43 @@ let tests =
                 let project = File.ReadAllText(SourceTree.path "Kedge.Host/Kedge.Host.csproj")
                 Expect.stringContains project "<ContainerPort Include=\"8443;8444;8080\"" "those of the SDK's image"
             }
+
+            case "the images are chiselled, for both architectures, and their user is the pod's" (fun () ->
+                task {
+                    let! objects = rendered["misc/deploy/base"].Value
+                    let pod = (one<V1Deployment> objects).Spec.Template.Spec
+
+                    let names =
+                        [
+                            "ContainerBaseImage"
+                            "ContainerUser"
+                            "RuntimeIdentifiers"
+                            "InvariantGlobalization"
+                        ]
+
+                    for project in [ "Kedge.Host"; "Kedge.Winch" ] do
+                        let! outcome =
+                            Shell.run (
+                                $"dotnet msbuild {project}/{project}.csproj "
+                                + String.Join(' ', [ for name in names -> $"-getProperty:{name}" ])
+                            )
+
+                        Expect.equal outcome.Code 0 $"{project}: {outcome.Output}{outcome.Errors}"
+                        use json = Json.JsonDocument.Parse outcome.Output
+
+                        let property (name: string) =
+                            string (json.RootElement.GetProperty("Properties").GetProperty name)
+
+                        let image = property "ContainerBaseImage"
+                        Expect.stringEnds image "-chiseled" project
+                        let dockerfile = File.ReadAllText(SourceTree.path "Dockerfile")
+                        Expect.stringContains dockerfile $"ARG RUNTIME={image}\n" "the Dockerfile has the same"
+                        Expect.equal (property "RuntimeIdentifiers") "linux-x64;linux-arm64" project
+                        let user = pod.SecurityContext.RunAsUser.GetValueOrDefault()
+                        Expect.equal (property "ContainerUser") (string user) "by number"
+                        // Such an image has no ICU.
+                        Expect.equal (property "InvariantGlobalization") "true" project
+                })
 
             case "the commands of docs/kubernetes.md name what is there" (fun () ->
                 task {

@@ -18,9 +18,10 @@ open Kedge.Tests.Kubernetes
 let private targetLabels = set [ "job"; "instance"; "namespace"; "pod" ]
 
 let private dashboard =
-    lazy JsonDocument.Parse(File.ReadAllText(SourceTree.path "misc/deploy/grafana-dashboard.json")).RootElement
+    lazy JsonDocument.Parse(File.ReadAllText(SourceTree.path "misc/deploy/components/dashboard/kedge.json")).RootElement
 
-let private rulesFile = SourceTree.path "misc/deploy/prometheus-rules.yaml"
+let private rulesFile =
+    SourceTree.path "misc/deploy/components/prometheusrule/prometheusrule.yaml"
 
 /// The `spec` of the PrometheusRule, as a rule file.
 let private ruleFile =

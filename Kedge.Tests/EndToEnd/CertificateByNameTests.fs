@@ -182,6 +182,33 @@ let tests =
                     Expect.stringContains text "kedge_certificates{source=\"directory\",state=\"serving\"} 3" "states"
 
                     Expect.stringContains text ("kedge_certificate_expiry_timestamp_seconds{" + source "c") "expiry"
+
+                    let! page = DebugPort.json kedge "/debug/status"
+
+                    let shown =
+                        [
+                            for certificate in page.GetProperty("certificates").EnumerateArray() do
+                                let value (name: string) = string (certificate.GetProperty name)
+                                Expect.stringStarts (value "state") "valid for " (value "name")
+
+                                Expect.isGreaterThan
+                                    (certificate.GetProperty("expires").GetDateTimeOffset())
+                                    DateTimeOffset.UtcNow
+                                    (value "name")
+
+                                value "name", value "names"
+                        ]
+
+                    Expect.equal (fst shown.Head) "default" "the default one comes first on the status page"
+
+                    Expect.equal
+                        (List.sort shown.Tail)
+                        [
+                            files.File "a", "a.example"
+                            files.File "b", "*.b.example"
+                            files.File "c", "c.example"
+                        ]
+                        "then the others, with their names"
                 })
 
             case

@@ -244,6 +244,24 @@ let tests =
                         ()
                 })
 
+            case "with a delay, health fails at once, but the proxy ports close only after it" (fun () ->
+                task {
+                    use peer = new HttpPeer "delayed"
+
+                    use! kedge =
+                        serving "delayed" peer.Port [ "--server_sigterm_delay=3s"; "--server_sigterm_timeout=5s" ]
+
+                    kedge.Program.Signal PosixSignal.SIGTERM
+                    do! eventually "health failing" (fun () -> health kedge = 503)
+                    use client = Clients.http1 kedge.HttpsPort None
+                    let! answer = get client "https://delayed.example/" []
+                    Expect.equal (answer.Status, answer.Body) (200, "delayed") "a new connection is served"
+                    do! eventually "closed proxy ports" (fun () -> not (accepts kedge.HttpsPort))
+                    let! code = kedge.Program.Exit()
+                    Expect.equal code 0 kedge.Program.Output
+                    Expect.stringContains kedge.Program.Output "the proxy ports close in 3s" "the log"
+                })
+
             case "SIGINT with nothing in flight ends at once, exit code 0" (fun () ->
                 task {
                     use! kedge = Kedge.Start("{}", "{}", [])

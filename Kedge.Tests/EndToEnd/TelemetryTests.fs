@@ -283,6 +283,30 @@ let logs =
                         Expect.equal (field name line) value name
 
                     Expect.stringStarts (field "Endpoint" line) "127.0.0.1:" "endpoint"
+
+                    let message (line: System.Text.Json.JsonElement) = string (line.GetProperty "message")
+
+                    Expect.isMatch
+                        (message line)
+                        ("^request failed: GET dead.example/lost: no-connection-to-all-resolved-addresses: [^;]+; "
+                         + @"rule host=dead\.example, backend dead, endpoint 127\.0\.0\.1:\d+, status 502, "
+                         + @"\d+ attempts?, [\d.]+ ms, request lost-1$")
+                        "a line for people"
+
+                    let! _ = get client "https://nobody.example/x" [ "X-Kedge-Request-ID", "lost-2" ]
+
+                    do! eventually "the line" (fun () -> (requestLines kedge).Length = 3)
+                    let line = (requestLines kedge)[2]
+
+                    Expect.isMatch
+                        (message line)
+                        ("^request failed: GET nobody.example/x: no-route: no route matches this request; "
+                         + @"status 502, 0 attempts, [\d.]+ ms, request lost-2$")
+                        "nothing about what it did not have"
+
+                    for name in [ "Route"; "Rule"; "Backend"; "Endpoint" ] do
+                        Expect.equal (field name line) "" $"{name}: the fields are the same for all requests"
+
                     Expect.isFalse (kedge.Program.Output.Contains "hidden") "no query"
                 })
 

@@ -3,6 +3,7 @@ using System.Security.Authentication;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using Kedge.Domain;
+using Kedge.Host.Certificates;
 using Kedge.Host.Flags;
 using TlsVersion = Kedge.Domain.Decoded.TlsVersion;
 
@@ -90,7 +91,8 @@ internal sealed class TlsMaterial(UpstreamTls tls)
                 var chain = new X509Certificate2Collection();
                 chain.ImportFromPem(certificates);
                 client = SslStreamCertificateContext.Create(
-                    X509Certificate2.CreateFromPem(certificates, SmallFile.ReadText(tls.ClientKeyFile)),
+                    KeyForTls.Of(
+                        X509Certificate2.CreateFromPem(certificates, SmallFile.ReadText(tls.ClientKeyFile))),
                     chain,
                     offline: true);
             }
