@@ -196,7 +196,6 @@ let http =
                     again.Program.Signal PosixSignal.SIGTERM
                     let! code = again.Program.Exit()
                     Expect.equal code 0 "it ends well"
-                    Expect.isFalse (File.Exists path) "and takes the socket with it"
                 })
 
             case "a tunnel with clear text in it becomes requests" (fun () ->
