@@ -105,10 +105,7 @@ let private director () =
             [
                 for name in useless do
                     call name (unsafeTo name) """ "backend_name": "calls" """
-                call
-                    "share"
-                    """ "backend_name": "shadow", "percent": 25, "unsafe_methods": true """
-                    (sticky "calls")
+                call "share" """ "backend_name": "shadow", "percent": 25, "unsafe_methods": true """ (sticky "calls")
                 call "compared" (unsafeTo "shadow") """ "backend_name": "calls" """
             ]
 
