@@ -91,6 +91,7 @@ internal sealed class FrontDoor : IConnectionListenerFactory, IConnectionListene
         {
             await listener.UnbindAsync();
             await listener.DisposeAsync();
+            UnixSocket.Remove(listener.EndPoint);
         }
         await Task.WhenAll(_accepting);
     }

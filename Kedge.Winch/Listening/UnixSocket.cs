@@ -14,7 +14,7 @@ internal static class UnixSocket
     {
         if (OperatingSystem.IsWindows())
         {
-            return "sockets in the file system are not for Windows";
+            return "Unix domain sockets are not supported on Windows";
         }
         try
         {
@@ -24,7 +24,7 @@ internal static class UnixSocket
         catch (ArgumentException)
         {
             // sockaddr_un has room for no more.
-            return $"'{path}' is no path of a socket (about 100 bytes at most)";
+            return $"'{path}' is not a valid path for a socket (at most about 100 bytes)";
         }
     }
 
@@ -56,9 +56,25 @@ internal static class UnixSocket
         }
     }
 
+    /// <summary>Removes the file of a socket on which nobody listens any more; nothing for a port.</summary>
+    public static void Remove(EndPoint endpoint)
+    {
+        if (endpoint is UnixDomainSocketEndPoint)
+        {
+            try
+            {
+                File.Delete(endpoint.ToString()!);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                // The next start replaces it.
+            }
+        }
+    }
+
     /// <summary>
     /// A process that was killed leaves its socket behind. It is removed if nobody answers there; a file with content
-    /// is no socket, and stays.
+    /// is not a socket, and stays.
     /// </summary>
     private static void RemoveAbandoned(string path, EndPoint endpoint)
     {
