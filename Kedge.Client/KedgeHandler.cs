@@ -30,6 +30,12 @@ public sealed record KedgeHandlerOptions
     /// </summary>
     public string ProxyExemptions { get; init; } = "";
 
+    /// <summary>
+    /// Gets each attempt to connect to a kedge when it has ended, such as to show which kedges can be reached. Must
+    /// return at once and throw nothing; attempts end at the same time.
+    /// </summary>
+    public Action<KedgeConnection>? OnConnection { get; init; }
+
     /// <summary>For hosts that the mapper does not know; null = a <see cref="SocketsHttpHandler"/>.</summary>
     public HttpMessageHandler? Direct { get; init; }
 }
@@ -67,7 +73,7 @@ public sealed class KedgeHandler : HttpMessageHandler
                 ? throw new ArgumentException($"the proxy's URL {problem}", nameof(options))
                 : new(proxy, NoProxy.Parse(_options.ProxyExemptions))
             : null;
-        _plain = new(tls: null, _options.ConnectTimeout, _proxy);
+        _plain = new(tls: null, _options.ConnectTimeout, _proxy, _options.OnConnection);
         _direct = new(_options.Direct ?? new SocketsHttpHandler
         {
             UseCookies = false,
@@ -150,7 +156,9 @@ public sealed class KedgeHandler : HttpMessageHandler
     internal KedgeClient ClientOf(KedgeRoute route) =>
         route.Kedge.Scheme == Uri.UriSchemeHttps
             ? _clients
-                .GetOrAdd(route.Tls, tls => new(() => new KedgeClient(tls, _options.ConnectTimeout, _proxy)))
+                .GetOrAdd(
+                    route.Tls,
+                    tls => new(() => new KedgeClient(tls, _options.ConnectTimeout, _proxy, _options.OnConnection)))
                 .Value
             : _plain;
 

@@ -62,9 +62,10 @@ internal sealed class WinchServer : IAsyncDisposable
         var metrics = new WinchMetrics();
         var (upstream, exempt) = (flags.Get(WinchFlags.UpstreamProxy), flags.Get(WinchFlags.UpstreamNoProxy));
         var exemptions = string.Join(',', exempt);
+        var connections = new KedgeConnections();
         var kedges = new KedgeHandler(
             KedgeMapper.Hosts(new Dictionary<string, KedgeRoute>()),
-            new() { Proxy = upstream, ProxyExemptions = exemptions });
+            new() { Proxy = upstream, ProxyExemptions = exemptions, OnConnection = connections.Add });
         var dialer = new DirectDialer(
             IsOwn, upstream is null ? null : new UpstreamProxy(upstream, NoProxy.Parse(exemptions)));
         _door = new FrontDoor(loggers);
@@ -78,7 +79,7 @@ internal sealed class WinchServer : IAsyncDisposable
             string.Concat(WinchFlags.All.Select(flag => $"{flag.Name}={flags.TextOf(flag)}\n")),
             flags.Get(WinchFlags.QuitQuitQuit) ? quit : null);
         _tab.Redirect = settings.RedirectUri;
-        var pages = new OwnPages(_states, metrics, settings, loggers.CreateLogger("winch.pages"));
+        var pages = new OwnPages(_states, metrics, connections, settings, loggers.CreateLogger("winch.pages"));
         WinchProxy? proxy = null;
         _app = ListenerHost.Create(
             loggers,

@@ -8,6 +8,7 @@ open System.Net.Http
 open System.Net.WebSockets
 open System.Runtime.InteropServices
 open System.Text
+open System.Text.RegularExpressions
 open System.Threading
 open System.Threading.Tasks
 open Expecto
@@ -383,6 +384,38 @@ let http =
                     let! _, answer = get [] "http://wrong-token.prod.test/"
                     contains answer "HTTP/1.1 401"
                     contains answer "x-kedge-error-type: unauthorized"
+                })
+
+            case "the status page and `winch status` say which kedges can be reached" (fun () ->
+                task {
+                    use! own = Winch.Start(usual (), sources, [])
+                    let! _ = curl [ "--proxy"; own.Proxy; "http://plain.prod.test/" ]
+                    let! _ = curl [ "--proxy"; own.Proxy; "http://down.prod.test/" ]
+                    let! page = Winch.Direct.GetStringAsync(own.Url "/")
+
+                    let rows =
+                        Regex.Matches(page, "<tr><td><code>(localhost:[0-9]+)</code></td>(.*?)</tr>")
+                        |> Seq.map (fun row -> row.Groups[1].Value, row.Groups[2].Value)
+                        |> List.ofSeq
+
+                    let ofKedge (port: int) = rows |> List.filter (fun (name, _) -> name = $"localhost:{port}")
+                    let row = ofKedge kedge.Value.HttpsPort |> List.map snd |> String.concat ""
+                    Expect.isTrue (Regex.IsMatch(row, "<td>in [0-9]+ ms</td><td>[0-9]{4}-[0-9-]+ [0-9:]+Z</td>")) row
+
+                    let failed =
+                        rows |> List.filter (fun (_, text) -> text.Contains "cannot be reached")
+
+                    Expect.isNonEmpty failed page
+                    use scratch = new Scratch()
+
+                    let! code, output, _ =
+                        Winch.Run(scratch.Path, [ "status"; $"--server_http_port={own.Port}" ], [])
+
+                    Expect.equal code 0 "it runs"
+                    let text = String.Join('\n', Array.ofSeq output)
+                    contains text $"kedge localhost:{kedge.Value.HttpsPort}: connected in "
+                    contains text ", certificate valid until "
+                    contains text " cannot be reached: "
                 })
 
             case "the metrics count requests and errors" (fun () ->

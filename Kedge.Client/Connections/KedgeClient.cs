@@ -27,9 +27,11 @@ internal sealed class KedgeClient : IDisposable
     /// <param name="tls">Null = plain text.</param>
     /// <param name="connectTimeout">For TCP and TLS together.</param>
     /// <param name="proxy">That connections are opened through; null = none.</param>
-    public KedgeClient(KedgeTls? tls, TimeSpan connectTimeout, UpstreamProxy? proxy)
+    /// <param name="onConnection">Gets each attempt to connect; null = nobody does.</param>
+    public KedgeClient(
+        KedgeTls? tls, TimeSpan connectTimeout, UpstreamProxy? proxy, Action<KedgeConnection>? onConnection)
     {
-        _connector = new(tls, proxy);
+        _connector = new(tls, proxy, onConnection);
         _isTls = tls is not null;
         _invoker = new(new SocketsHttpHandler
         {

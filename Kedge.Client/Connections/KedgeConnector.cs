@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Net.Security;
 using System.Net.Sockets;
 using System.Security.Authentication;
@@ -10,12 +11,44 @@ namespace Kedge.Client.Connections;
 /// </summary>
 /// <param name="tls">Null = plain text.</param>
 /// <param name="proxy">That connections are opened through; null = none.</param>
-internal sealed class KedgeConnector(KedgeTls? tls, UpstreamProxy? proxy)
+/// <param name="onConnection">Gets each attempt when it has ended; null = nobody does.</param>
+internal sealed class KedgeConnector(KedgeTls? tls, UpstreamProxy? proxy, Action<KedgeConnection>? onConnection)
 {
     private readonly TlsMaterial? _material = tls is null ? null : new(tls);
 
     /// <summary>A connection on which the protocol is one of those offered.</summary>
     public async Task<(Stream Stream, SslApplicationProtocol Protocol)> ConnectAsync(
+        string host, int port, IReadOnlyList<SslApplicationProtocol> protocols, CancellationToken cancel)
+    {
+        var began = Stopwatch.GetTimestamp();
+        void Ended(X509Certificate? certificate, string? problem)
+        {
+            DateTimeOffset? end = certificate is X509Certificate2 full ? full.NotAfter : null;
+            onConnection?.Invoke(
+                new($"{host}:{port}", DateTimeOffset.UtcNow, Stopwatch.GetElapsedTime(began), end, problem));
+        }
+        try
+        {
+            var (stream, protocol) = await OpenAsync(host, port, protocols, cancel);
+            Ended((stream as SslStream)?.RemoteCertificate, null);
+            return (stream, protocol);
+        }
+        catch (KedgeException e)
+        {
+            Ended(null, e.Message);
+            throw;
+        }
+        catch (OperationCanceledException)
+        {
+            Ended(null, $"no connection within {Stopwatch.GetElapsedTime(began).TotalSeconds:0.0} s");
+            throw;
+        }
+    }
+
+    public static KedgeException Unreachable(string host, int port, string reason, Exception? inner) =>
+        new(KedgeFailure.KedgeUnreachable, $"the kedge {host}:{port} cannot be reached: {reason}", inner);
+
+    private async Task<(Stream Stream, SslApplicationProtocol Protocol)> OpenAsync(
         string host, int port, IReadOnlyList<SslApplicationProtocol> protocols, CancellationToken cancel)
     {
         Stream stream;
@@ -62,9 +95,6 @@ internal sealed class KedgeConnector(KedgeTls? tls, UpstreamProxy? proxy)
             };
         }
     }
-
-    public static KedgeException Unreachable(string host, int port, string reason, Exception? inner) =>
-        new(KedgeFailure.KedgeUnreachable, $"the kedge {host}:{port} cannot be reached: {reason}", inner);
 
     private static string? RejectionOf(X509Certificate? certificate, X509Chain? chain, SslPolicyErrors errors)
     {

@@ -11,7 +11,7 @@ public sealed class StatusCommand : ICommand
 {
     public string Name => "status";
 
-    public string Summary => "prints the state of the running winch: its auth sources and what is wrong";
+    public string Summary => "prints the state of the running winch: auth sources, kedges, and what is wrong";
 
     public IEnumerable<Flag> Flags => [Report.Format, WinchFlags.HttpPort];
 
@@ -47,6 +47,14 @@ public sealed class StatusCommand : ICommand
                 : source["problem"] is { } problem ? $"{problem}"
                 : "ready";
             invocation.Output.WriteLine($"{source["name"]}: {state}");
+        }
+        foreach (var kedge in (status["kedges"] as JsonArray)!)
+        {
+            var state = kedge!["problem"] is { } problem ? $"{problem}"
+                : kedge["certificateUntil"] is { } end
+                    ? $"connected in {kedge["milliseconds"]} ms, certificate valid until {end}"
+                    : $"connected in {kedge["milliseconds"]} ms";
+            invocation.Output.WriteLine($"kedge {kedge["name"]}: {state}");
         }
         return ExitCodes.Success;
     }

@@ -16,7 +16,7 @@ namespace Kedge.Winch.Pages;
 /// another site can send a form here, but cannot read that token.
 /// </summary>
 internal sealed class OwnPages(
-    WinchStates states, WinchMetrics metrics, PageSettings settings, ILogger logger)
+    WinchStates states, WinchMetrics metrics, KedgeConnections connections, PageSettings settings, ILogger logger)
 {
     public const string TokenHeader = "X-Winch-Page-Token";
 
@@ -44,7 +44,8 @@ internal sealed class OwnPages(
             case "/" when IsGet(context):
                 await HtmlAsync(
                     context,
-                    StatusPage.Render(states, metrics, settings, _pageToken, _started, context.Request.Query));
+                    StatusPage.Render(
+                        states, metrics, connections, settings, _pageToken, _started, context.Request.Query));
                 return;
             case "/winch/status" when IsGet(context):
                 await JsonAsync(context);
@@ -131,6 +132,14 @@ internal sealed class OwnPages(
                 login = source is OidcSource,
                 expires = (source as OidcSource)?.ExpiresAt,
                 problem = (source as OidcSource)?.Problem,
+            }),
+            kedges = connections.Latest.Select(latest => new
+            {
+                name = latest.Kedge,
+                at = latest.At,
+                milliseconds = Math.Round(latest.Elapsed.TotalMilliseconds, 1),
+                certificateUntil = latest.CertificateEnd,
+                problem = latest.Problem,
             }),
         }));
     }

@@ -32,6 +32,7 @@ internal static class StatusPage
     public static string Render(
         WinchStates states,
         WinchMetrics metrics,
+        KedgeConnections connections,
         PageSettings settings,
         string token,
         DateTimeOffset started,
@@ -53,6 +54,7 @@ internal static class StatusPage
         }
         Sources(text, state, token, query["login"].ToString(), query["return_to"].ToString());
         Routes(text, state);
+        Kedges(text, connections);
         Latest(text, metrics);
         Pac(text, state, settings, query["test"].ToString());
         return Html.Page("Status", text.ToString());
@@ -90,6 +92,23 @@ internal static class StatusPage
                 $"<tr><td>{route.Index}</td><td><code>{HtmlEncode(route.Text)}</code></td>"
                     + $"<td><code>{HtmlEncode(route.Destination)}</code></td>"
                 + $"<td>{HtmlEncode(route.ProxyAuth)}</td><td>{HtmlEncode(route.BackendAuth)}</td></tr>");
+        }
+        text.Append("</table>");
+    }
+
+    private static void Kedges(StringBuilder text, KedgeConnections connections)
+    {
+        text.Append(
+            "<h2>Kedges</h2><p>The latest attempt to connect to each kedge.</p><table><tr><th>Kedge</th><th>Time</th>"
+                + "<th>Connection</th><th>Certificate valid until</th></tr>");
+        foreach (var latest in connections.Latest)
+        {
+            var (mark, said) = latest.Problem is { } problem
+                ? (" class=\"bad\"", problem)
+                : ("", $"in {latest.Elapsed.TotalMilliseconds:0} ms");
+            text.Append(
+                $"<tr><td><code>{HtmlEncode(latest.Kedge)}</code></td><td>{latest.At:u}</td>"
+                    + $"<td{mark}>{HtmlEncode(said)}</td><td>{latest.CertificateEnd:u}</td></tr>");
         }
         text.Append("</table>");
     }
