@@ -10,8 +10,10 @@ open System.Threading
 open System.Threading.Tasks
 open Expecto
 open Grpc.Core
+open Kedge.Tests.Authorization
 open Kedge.Tests.EndToEnd.Stage
 open Kedge.Tests.Harness
+open Kedge.Tests.Peers
 
 let private http =
     [
@@ -265,5 +267,55 @@ let tests =
                         do! socket.CloseAsync(WebSocketCloseStatus.NormalClosure, "enough", limit.Token)
                         let sent = peer.Value.One $"/v1/{id}"
                         Expect.equal (sent.Header "Host", sent.Header "x-env") ("shop.internal", "prod") $"{version}"
+                })
+
+            case "gRPC metadata with the caller's certificate, token and address" (fun () ->
+                task {
+                    use calls = new GrpcPeer "who"
+                    use issuer = new Issuer()
+
+                    let route =
+                        """{ "name": "calls", "backend_name": "who", "authority_host_matcher": "who.example",
+                             "request_headers": { "set": {
+                               "x-user": "{token_subject}", "x-san": "{client_san}", "x-where": "{client_address}",
+                               "x-request": "{request_id}", "x-target": "{route} of {host}" } } }"""
+
+                    let flags =
+                        [
+                            yield! issuer.Flags
+                            $"--server_tls_client_ca_files={Certificates.authority.Value.File}"
+                            "--server_tls_client_cert_required=false"
+                        ]
+
+                    use! kedge =
+                        Kedge.Start(Json.director [] [ route ], Json.pool [] [ Json.backend "who" calls.Port ], flags)
+
+                    let identity = Certificates.authority.Value.ClientNamed [ "agent.example" ]
+
+                    for port in [ kedge.GrpcPort; kedge.HttpsPort ] do
+                        use channel = Clients.grpc port (Some identity) "who.example:443"
+                        let id = Guid.NewGuid().ToString "N"
+                        let metadata = Metadata()
+                        metadata.Add("x-id", id)
+                        metadata.Add("proxy-authorization", $"Bearer {(issuer.Token []).Text}")
+                        metadata.Add("x-user", "forged")
+                        metadata.Add("x-kedge-request-id", id)
+                        let! _ = Echo.EchoClient(channel).UnaryAsync(EchoRequest(Text = "x"), metadata)
+                        let got = calls.CallWith("x-id", id)
+                        let value name = got.Metadata |> List.filter (fun (key, _) -> key = name) |> List.map snd
+
+                        Expect.equal
+                            [
+                                for name in [ "x-user"; "x-san"; "x-where"; "x-request"; "x-target" ] do
+                                    name, value name
+                            ]
+                            [
+                                "x-user", [ "tester" ]
+                                "x-san", [ "agent.example" ]
+                                "x-where", [ "127.0.0.1" ]
+                                "x-request", [ id ]
+                                "x-target", [ "calls of who.example" ]
+                            ]
+                            $"port {port}"
                 })
         ]
