@@ -5,19 +5,28 @@ using System.Text.RegularExpressions;
 namespace Kedge.Bench;
 
 /// <summary>The results of one run of h2load. Times are in milliseconds.</summary>
-internal sealed record LoadResult(int Succeeded, int Failed, double Seconds, double P50, double P99);
+/// <param name="Counts">What h2load printed of requests and status codes.</param>
+internal sealed record LoadResult(
+    int Succeeded, int Failed, double Seconds, double P50, double P99, string Counts);
 
 internal static partial class H2load
 {
-    public static async Task<LoadResult> RunAsync(Workload workload, int requests, int port, string directory)
+    /// <param name="connectionRate">Requests per second of each connection; null = as many as there can be.</param>
+    public static async Task<LoadResult> RunAsync(
+        Workload workload, int requests, int port, string directory, double? connectionRate = null)
     {
-        var log = Path.Combine(directory, "h2load.log");
+        var log = Path.Combine(directory, $"h2load-{workload.Name}.log");
         File.Delete(log);
         var start = new ProcessStartInfo("h2load") { RedirectStandardOutput = true, RedirectStandardError = true };
         var count = requests.ToString(CultureInfo.InvariantCulture);
         foreach (var word in (string[])["-t", "1", "-n", count, "--log-file", log, .. workload.H2loadArguments])
         {
             start.ArgumentList.Add(word);
+        }
+
+        if (connectionRate is { } rate)
+        {
+            start.ArgumentList.Add($"--rps={rate.ToString(CultureInfo.InvariantCulture)}");
         }
 
         if (workload.Grpc)
@@ -50,7 +59,8 @@ internal static partial class H2load
             requests - ok,
             elapsed,
             times.Length == 0 ? 0 : times[times.Length / 2],
-            times.Length == 0 ? 0 : times[(int)(times.Length * 0.99)]);
+            times.Length == 0 ? 0 : times[(int)(times.Length * 0.99)],
+            string.Join("; ", output.Split('\n').Where(line => line.StartsWith("requests:") || line.StartsWith("status codes:"))));
     }
 
     [GeneratedRegex(@"requests: (\d+) total, \d+ started, \d+ done, (\d+) succeeded, (\d+) failed")]

@@ -1,6 +1,7 @@
 using Kedge.Bench;
 
 // kedge-bench run …     the side-by-side bench
+// kedge-bench soak …    kedge under a constant mixed load
 // kedge-bench backend … the backends of all proxies
 // kedge-bench bare …    a bare YARP direct forwarder: the cost of the framework alone
 return args switch
@@ -9,28 +10,30 @@ return args switch
     ["bare", var tls, var grpcTls, var http, var grpc, var certificate, var key] =>
         await BareForwarder.RunAsync(
             Ports.Parse(tls), Ports.Parse(grpcTls), Ports.Parse(http), Ports.Parse(grpc), certificate, key),
-    ["run", "--help"] => Usage(),
-    ["run", .. var options] => await RunAsync(options),
-    _ => Usage(),
+    ["run", "--help"] => Usage(RunOptions.Help),
+    ["run", .. var options] => await WithAsync(RunOptions.Parse, options, Run.MainAsync),
+    ["soak", "--help"] => Usage(SoakOptions.Help),
+    ["soak", .. var options] => await WithAsync(SoakOptions.Parse, options, Soak.MainAsync),
+    _ => Usage($"{RunOptions.Help}\n\n{SoakOptions.Help}"),
 };
 
-static async Task<int> RunAsync(string[] words)
+static async Task<int> WithAsync<T>(Func<string[], T> parse, string[] words, Func<T, Task<int>> run)
 {
-    RunOptions options;
+    T options;
     try
     {
-        options = RunOptions.Parse(words);
+        options = parse(words);
     }
     catch (Exception e) when (e is ArgumentException or FormatException)
     {
         Console.Error.WriteLine(e.Message);
         return 2;
     }
-    return await Run.MainAsync(options);
+    return await run(options);
 }
 
-static int Usage()
+static int Usage(string text)
 {
-    Console.Error.WriteLine(RunOptions.Help);
+    Console.Error.WriteLine(text);
     return 2;
 }

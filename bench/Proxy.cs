@@ -8,12 +8,13 @@ internal sealed class Proxy : IAsyncDisposable
 {
     private readonly Process _process;
 
-    private Proxy(string name, Process process, int tlsPort, int grpcTlsPort)
+    private Proxy(string name, Process process, int tlsPort, int grpcTlsPort, int debugPort)
     {
         Name = name;
         _process = process;
         TlsPort = tlsPort;
         GrpcTlsPort = grpcTlsPort;
+        DebugPort = debugPort;
     }
 
     public string Name { get; }
@@ -22,6 +23,9 @@ internal sealed class Proxy : IAsyncDisposable
 
     public int GrpcTlsPort { get; }
 
+    /// <summary>Kedge's debug port; nothing listens on that of other proxies.</summary>
+    public int DebugPort { get; }
+
     public TimeSpan CpuTime => ProcessTree.CpuTime(_process);
 
     public long ResidentBytes => ProcessTree.ResidentBytes(_process);
@@ -29,7 +33,7 @@ internal sealed class Proxy : IAsyncDisposable
     /// <summary>Null when the program is not installed.</summary>
     public static async Task<Proxy?> StartAsync(string name, RunOptions options, Site site)
     {
-        var (tls, grpcTls) = (Ports.Free(), Ports.Free());
+        var (tls, grpcTls, debug) = (Ports.Free(), Ports.Free(), Ports.Free());
         var command = name switch
         {
             "bare" => Words(
@@ -41,7 +45,7 @@ internal sealed class Proxy : IAsyncDisposable
                 site.GrpcBackend,
                 site.Certificate,
                 site.Key),
-            "kedge" => KedgeCommand([options.Kedge], options, site, tls, grpcTls),
+            "kedge" => KedgeCommand([options.Kedge], options, site, tls, grpcTls, debug),
             "haproxy" => HaproxyCommand(site, tls, grpcTls),
             "nginx" => NginxCommand(site, tls, grpcTls),
             // env(1) sets the variables that precede the file.
@@ -50,7 +54,8 @@ internal sealed class Proxy : IAsyncDisposable
                 options,
                 site,
                 tls,
-                grpcTls),
+                grpcTls,
+                debug),
             _ => throw new ArgumentException($"unknown proxy {name}"),
         };
 
@@ -60,7 +65,7 @@ internal sealed class Proxy : IAsyncDisposable
         }
 
         var process = Processes.Start(command, Path.Combine(site.Directory, name + ".log"));
-        var proxy = new Proxy(name, process, tls, grpcTls);
+        var proxy = new Proxy(name, process, tls, grpcTls, debug);
         try
         {
             await Ports.WaitForAsync(tls, name);
@@ -82,7 +87,8 @@ internal sealed class Proxy : IAsyncDisposable
     private static string[] Words(params object[] words) =>
         [.. words.Select(word => Convert.ToString(word, CultureInfo.InvariantCulture)!)];
 
-    private static string[] KedgeCommand(string[] start, RunOptions options, Site site, int tls, int grpcTls)
+    private static string[] KedgeCommand(
+        string[] start, RunOptions options, Site site, int tls, int grpcTls, int debug)
     {
         var director = site.Write("director.json", """
             { "http": { "routes": [ { "backend_name": "http" } ] }, "grpc": { "routes": [ { "backend_name": "grpc" } ] } }
@@ -97,7 +103,7 @@ internal sealed class Proxy : IAsyncDisposable
             "--server_bind_address=127.0.0.1",
             $"--server_http_tls_port={tls}",
             $"--server_grpc_tls_port={grpcTls}",
-            $"--server_http_port={Ports.Free()}",
+            $"--server_http_port={debug}",
             $"--server_tls_cert_file={site.Certificate}",
             $"--server_tls_key_file={site.Key}",
             $"--kedge_config_director_config_path={director}",

@@ -1,28 +1,45 @@
+using System.Globalization;
+
 namespace Kedge.Bench;
 
 /// <summary>One kind of load.</summary>
 /// <param name="Requests">Number of requests in one measured run at scale 1.</param>
+/// <param name="SoakRate">Requests per second in a soak; together, the workloads keep two cores about half busy.</param>
 internal sealed record Workload(
-    string Name, string Title, int Requests, bool Grpc, string[] H2loadArguments, string Path)
+    string Name,
+    string Title,
+    int Requests,
+    int SoakRate,
+    bool Grpc,
+    int Connections,
+    string[] MoreArguments,
+    string Path)
 {
+    public string[] H2loadArguments =>
+        ["-c", Connections.ToString(CultureInfo.InvariantCulture), .. MoreArguments];
+
     public static readonly Workload[] All =
     [
-        new("h1", "HTTP/1.1, kept alive", 30_000, false, ["--h1", "-c", "32"], "/small"),
-        new("h2", "HTTP/2", 30_000, false, ["-c", "8", "-m", "8"], "/small"),
+        new("h1", "HTTP/1.1, kept alive", 30_000, 1_600, false, 32, ["--h1"], "/small"),
+        new("h2", "HTTP/2", 30_000, 1_600, false, 8, ["-m", "8"], "/small"),
         new(
             "grpc",
             "gRPC unary",
             30_000,
+            1_600,
             true,
-            ["-c", "8", "-m", "8", "-H", "content-type: application/grpc", "-H", "te: trailers"],
+            8,
+            ["-m", "8", "-H", "content-type: application/grpc", "-H", "te: trailers"],
             "/kedge.bench.Echo/Unary"),
-        new("64k", "64 KiB responses, HTTP/1.1", 10_000, false, ["--h1", "-c", "16"], "/64k"),
+        new("64k", "64 KiB responses, HTTP/1.1", 10_000, 320, false, 16, ["--h1"], "/64k"),
         new(
             "connect",
             "a new connection for each request",
             2_000,
+            48,
             false,
-            ["--h1", "-c", "16", "-H", "connection: close"],
+            16,
+            ["--h1", "-H", "connection: close"],
             "/small"),
     ];
 }

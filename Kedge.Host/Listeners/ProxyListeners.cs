@@ -68,6 +68,7 @@ public static class ProxyListeners
                                         HandshakeTimeout = OrInfinite(options.Limits.HeaderTimeout),
                                     });
                                     Handshakes.EndWatch(listener);
+                                    listener.UseCloseNotify();
                                 }
                                 listener.UseLoops();
                                 listener.UseHttp1Rules();

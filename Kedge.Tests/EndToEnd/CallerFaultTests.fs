@@ -175,6 +175,30 @@ let connections =
                     do! finishes "the end of the request at the backend" left.Task
                 })
 
+            for name, body, isWhole in
+                [
+                    "that is whole", "5\r\nhello\r\n0\r\n\r\n", true
+                    "that the backend cuts", "5\r\nhello\r\n", false
+                ] do
+                case
+                    $"an HTTP/1.0 caller over TLS can see whether the end of the connection ends a response {name}"
+                    (fun () ->
+                        task {
+                            use peer =
+                                RawPeer.Answering $"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{body}"
+
+                            use! kedge = serving "old" peer.Port []
+
+                            let! run =
+                                Shell.run (
+                                    @"printf 'GET / HTTP/1.0\r\nHost: old.example\r\n\r\n'"
+                                    + $" | openssl s_client -connect 127.0.0.1:{kedge.HttpsPort} -quiet -ign_eof"
+                                )
+
+                            Expect.stringEnds run.Output "hello" "what came of the body"
+                            Expect.equal (run.Code = 0) isWhole run.Errors
+                        })
+
             for protocol in [ "SPDY/3.1"; "foo"; "" ] do
                 case
                     $"a backend that switches to a protocol that is not WebSocket gets no tunnel: '{protocol}'"
