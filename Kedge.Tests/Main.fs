@@ -1,5 +1,6 @@
 module Kedge.Tests.Main
 
+open System
 open Expecto
 open Kedge.Tests.Harness
 
@@ -7,7 +8,8 @@ open Kedge.Tests.Harness
 let main arguments =
     let code =
         try
-            runTestsInAssemblyWithCLIArgs [] arguments
+            // Two for each core: most tests wait, for a process to start or for a time limit.
+            runTestsInAssemblyWithCLIArgs [ Parallel_Workers(2 * Environment.ProcessorCount) ] arguments
         finally
             Shared.disposeAll ()
 

@@ -252,4 +252,4 @@ let private tests =
     ]
 
 [<Tests>]
-let oidc = testSequenced (testList "OIDC tokens" tests)
+let oidc = testSequencedGroup "OIDC tokens" (testList "OIDC tokens" tests)

@@ -314,10 +314,10 @@ let tests =
                             "InvariantGlobalization"
                         ]
 
-                    for project in [ "Kedge.Host"; "Kedge.Winch" ] do
+                    for project, program in [ "Kedge.Host", "kedge"; "Kedge.Winch", "winch" ] do
                         let! outcome =
                             Shell.run (
-                                $"dotnet msbuild {project}/{project}.csproj "
+                                $"dotnet msbuild {project}/{project}.csproj -getItem:ContainerAppCommand "
                                 + String.Join(' ', [ for name in names -> $"-getProperty:{name}" ])
                             )
 
@@ -327,6 +327,11 @@ let tests =
                         let property (name: string) =
                             string (json.RootElement.GetProperty("Properties").GetProperty name)
 
+                        let commands =
+                            json.RootElement.GetProperty("Items").GetProperty("ContainerAppCommand").EnumerateArray()
+
+                        let command = Seq.exactlyOne commands
+                        Expect.equal (string (command.GetProperty "Identity")) $"/app/{program}" "what runs"
                         let image = property "ContainerBaseImage"
                         Expect.stringEnds image "-chiseled" project
                         let dockerfile = File.ReadAllText(SourceTree.path "Dockerfile")

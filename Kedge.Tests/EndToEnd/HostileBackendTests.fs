@@ -207,7 +207,7 @@ let private checked' (index: int) : Task<unit> =
 
 [<Tests>]
 let tests =
-    testSequenced
+    testSequencedGroup "hostile backends"
     <| testList
         "hostile backends"
         [

@@ -224,7 +224,7 @@ let private check (table: string) (case: HostileCase) =
 
 [<Tests>]
 let tests =
-    testSequenced
+    testSequencedGroup "hostile requests"
     <| testList
         "hostile requests"
         [

@@ -118,7 +118,8 @@ let private ports (kedge: Kedge) = [ "https", kedge.HttpsPort; "grpc", kedge.Grp
 
 [<Tests>]
 let tests =
-    testSequenced
+    // All use the same plain port.
+    testSequencedGroup "PROXY protocol"
     <| testList
         "PROXY protocol"
         [
