@@ -137,6 +137,11 @@ public static class FlagCatalogue
     public static readonly Flag<int> MaxHeaderCount = Positive("server_max_header_count", FlagGroup.Listeners, 200, 16,
         "maximum number of header lines in a request");
 
+    public static readonly Flag<int> MaxBufferedMib = Count("server_max_buffered_mib", FlagGroup.Listeners, 0,
+        "what all callers together may make kedge hold of responses that they do not read and of requests that backends "
+        + "do not read, in MiB; beyond it, the connections that hold most are closed. 0 = a quarter of the memory that "
+        + "the process may use");
+
     public static readonly Flag<Transport> TransportFlag = Add(new Flag<Transport>
     {
         Name = "transport",
