@@ -316,7 +316,12 @@ public sealed class KedgeServer : IAsyncDisposable
         var backendDns = new DnsLookup(_nameServers, new SemaphoreSlim(MaxBackendQueries));
         var adhocDns = new DnsLookup(_nameServers, new SemaphoreSlim(2 * options.AdhocMaxLookups));
         var backends = new BackendRegistry(
-            options,
+            options with
+            {
+                // Else they would take the files that everything else needs.
+                MaxBackendConnections = Math.Min(
+                    options.MaxBackendConnections, OpenFiles.OfProcess()?.BackendConnections ?? int.MaxValue),
+            },
             _loops,
             new ResolverFactory(backendDns, options.DnsAbsenceGrace, _cluster),
             _telemetry,
