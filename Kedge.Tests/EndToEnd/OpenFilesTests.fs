@@ -202,7 +202,7 @@ let tests =
 
             case "requests that would take more connections to backends than there are files for get 503" (fun () ->
                 task {
-                    use peer = new HttpPeer "slow"
+                    use peer = new HttpPeer "alpha"
                     let goOn = TaskCompletionSource()
 
                     peer.On(
@@ -214,7 +214,7 @@ let tests =
                             }
                     )
 
-                    use! kedge = start 512 peer []
+                    use! kedge = start 512 peer [ "--backend_max_wait=1s"; "--server_http_max_write_timeout=60s" ]
                     use client = Clients.http2 kedge.HttpsPort None
                     use other = Clients.http2 kedge.HttpsPort None
 
