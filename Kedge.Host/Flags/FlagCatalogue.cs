@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Security;
+using Kedge.Wire.Loops;
 using TlsVersion = Kedge.Domain.Decoded.TlsVersion;
 
 namespace Kedge.Host.Flags;
@@ -147,8 +148,8 @@ public static class FlagCatalogue
         Name = "transport",
         Group = FlagGroup.Listeners,
         Type = FlagTypes.OneOf<Transport>(),
-        Default = Transport.Sockets,
-        Help = "what serves the connections: kedge's own event loops (epoll, on Linux), or the platform's sockets",
+        Default = EventLoops.IsSupported ? Transport.Epoll : Transport.Sockets,
+        Help = "what serves the connections: kedge's own event loops (epoll, the default on Linux), or the platform's sockets",
     });
     public static readonly Flag<int> ServerThreads = Count("server_threads", FlagGroup.Listeners, 0,
         "with epoll: the number of event loops; 0 = one for each core that the process may use");
