@@ -87,6 +87,7 @@ public sealed record ListenerOptions(
 
 /// <summary>Limits on the callers of a proxy listener.</summary>
 /// <param name="MaxConnections">Zero = no limit.</param>
+/// <param name="MaxBufferedMib">Zero = a quarter of the memory.</param>
 /// <param name="HeaderTimeout">Zero = no limit.</param>
 /// <param name="MaxConnectionAge">Zero = no limit.</param>
 /// <param name="ConnectionAgeGrace">Zero = no limit.</param>
@@ -97,7 +98,8 @@ public sealed record ListenerLimits(
     int MaxHeaderBytes,
     int MaxHeaderCount,
     TimeSpan MaxConnectionAge,
-    TimeSpan ConnectionAgeGrace)
+    TimeSpan ConnectionAgeGrace,
+    int MaxBufferedMib)
 {
     public static ListenerLimits From(FlagValues flags) => new(
         flags.Get(FlagCatalogue.MaxConnections),
@@ -106,7 +108,8 @@ public sealed record ListenerLimits(
         flags.Get(FlagCatalogue.MaxHeaderBytes),
         flags.Get(FlagCatalogue.MaxHeaderCount),
         flags.Get(FlagCatalogue.MaxConnectionAge),
-        flags.Get(FlagCatalogue.ConnectionAgeGrace));
+        flags.Get(FlagCatalogue.ConnectionAgeGrace),
+        flags.Get(FlagCatalogue.MaxBufferedMib));
 }
 
 /// <summary>

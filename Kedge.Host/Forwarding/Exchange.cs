@@ -6,6 +6,7 @@ using Kedge.Host.Backends.Connections;
 using Kedge.Host.Http;
 using Kedge.Host.Routing;
 using Kedge.Host.Telemetry;
+using Kedge.Wire.Sockets;
 using Kedge.Wire.Upstream;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Net.Http.Headers;
@@ -77,6 +78,9 @@ internal sealed class Exchange : HttpMessageInvoker
 
     /// <summary>Whether the request asks for a WebSocket.</summary>
     public bool IsUpgrade { get; init; }
+
+    /// <summary>Charged for what is held for the caller; null = nobody is.</summary>
+    public IMemoryAccount? Account { get; init; }
 
     public ExchangeProgress Progress { get; }
 
@@ -154,9 +158,9 @@ internal sealed class Exchange : HttpMessageInvoker
             {
                 kept = Math.Max(kept, max);
             }
-            var replay = kept > 0 ? new RequestReplay(kept) : null;
+            var replay = kept > 0 ? new RequestReplay(kept, Account) : null;
             var body = new RequestBody(
-                incoming.BodyReader, replay, Progress, GrpcMessages.OfRequest(Record), Mirrors);
+                incoming.BodyReader, replay, Progress, GrpcMessages.OfRequest(Record), Mirrors, Account);
             incoming.Body = body;
             _content = new RequestContent(copying, body, replay);
         }
@@ -172,6 +176,7 @@ internal sealed class Exchange : HttpMessageInvoker
             ExpectsContinue = _content is not null
                 && string.Equals(incoming.Headers.Expect, "100-continue", StringComparison.OrdinalIgnoreCase),
             State = this,
+            Account = Account,
             Trailers = _content is not null && incoming.ContentLength is null ? ReadTrailers : null,
             // gRPC has none.
             OnInformational = Protocol.IsGrpc ? null : SendInformational,
@@ -384,6 +389,7 @@ internal sealed class Exchange : HttpMessageInvoker
     {
         _destination.Leave();
         _endpoint?.RequestEnded();
+        _content?.End();
         Progress.End();
         _attemptLimit?.Dispose();
     }

@@ -145,6 +145,7 @@ public sealed class ProxyEngine : IAsyncDisposable
                     exchange = new Exchange(context, query, result.Destination, record, _telemetry, Drain, _logger)
                     {
                         IsUpgrade = AllowUpgrade(context),
+                        Account = connection,
                     };
                 }
             }

@@ -4,6 +4,7 @@ using System.Runtime.CompilerServices;
 using Kedge.Host.Http;
 using Kedge.Host.Routing;
 using Kedge.Host.Telemetry;
+using Kedge.Wire.Sockets;
 
 namespace Kedge.Host.Forwarding;
 
@@ -27,13 +28,18 @@ namespace Kedge.Host.Forwarding;
 /// <param name="progress">Of the exchange.</param>
 /// <param name="messages">Counts the messages of a gRPC call; null = not counted.</param>
 /// <param name="mirrors">Get a copy of the body; null = none do.</param>
+/// <param name="account">Charged for what waits for the endpoint; null = nobody is.</param>
 internal sealed class RequestBody(
     PipeReader source,
     RequestReplay? replay,
     ExchangeProgress progress,
     GrpcMessages? messages,
-    RequestMirrors? mirrors) : AsyncStream
+    RequestMirrors? mirrors,
+    IMemoryAccount? account) : AsyncStream
 {
+    // The buffer of the copy loop.
+    private const int CopyBuffer = 64 * 1024;
+
     private readonly Lock _lock = new();
     private Stream? _target;
     private bool _needsFlush;
@@ -94,9 +100,24 @@ internal sealed class RequestBody(
     public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
     {
         _needsFlush = true;
-        return replay is { IsPossible: true }
+        var write = replay is { IsPossible: true }
             ? replay.WriteAsync(buffer, cancellationToken)
             : _target!.WriteAsync(buffer, cancellationToken);
+        return write.IsCompleted || account is null ? write : AwaitAsync(write, account);
+    }
+
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
+    private static async ValueTask AwaitAsync(ValueTask write, IMemoryAccount account)
+    {
+        account.Add(CopyBuffer);
+        try
+        {
+            await write;
+        }
+        finally
+        {
+            account.Add(-CopyBuffer);
+        }
     }
 
     /// <summary>

@@ -82,6 +82,9 @@ internal sealed class RequestContent(HttpContent copying, RequestBody body, Requ
         body.Stop();
     }
 
+    /// <summary>The exchange has ended.</summary>
+    public void End() => replay?.GiveUp();
+
     /// <summary>Whether the caller's body has been read to its end.</summary>
     public bool IsComplete => body.IsComplete;
 

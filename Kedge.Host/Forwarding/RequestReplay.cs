@@ -1,5 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Runtime.CompilerServices;
+using Kedge.Wire.Sockets;
 
 namespace Kedge.Host.Forwarding;
 
@@ -16,17 +17,21 @@ namespace Kedge.Host.Forwarding;
 /// keeps the two apart, so that chunks stay in order.
 /// </remarks>
 /// <param name="maxLength">How much it may keep, in bytes.</param>
+/// <param name="account">Charged for what is kept beyond a few bytes; null = nobody is.</param>
 [SuppressMessage("Design", "CA1001", Justification = "A semaphore holds no resource unless its wait handle is used.")]
-internal sealed class RequestReplay(int maxLength)
+internal sealed class RequestReplay(int maxLength, IMemoryAccount? account)
 {
     /// <summary>About what an endpoint accepts before it opens its window.</summary>
     public const int Window = 64 * 1024;
 
     private const int MinLength = 128;
+    // Less is in the share of each request.
+    private const int MinCharged = 4096;
 
     private readonly SemaphoreSlim _gate = new(1, 1);
     private byte[]? _sent = [];
     private int _length;
+    private long _charged;
     private Stream? _target;
     // How often the body was sent again, and the loop when it waits for the next time.
     private int _resumptions;
@@ -39,7 +44,11 @@ internal sealed class RequestReplay(int maxLength)
     public int Length => Volatile.Read(ref _length);
 
     /// <summary>The body will not be sent again: forgets what was sent.</summary>
-    public void GiveUp() => Volatile.Write(ref _sent, null);
+    public void GiveUp()
+    {
+        Volatile.Write(ref _sent, null);
+        Release();
+    }
 
     /// <summary>Sets the first stream.</summary>
     public void Start(Stream target) => _target = target;
@@ -117,11 +126,26 @@ internal sealed class RequestReplay(int maxLength)
         if (length > kept.Length)
         {
             Array.Resize(ref kept, Math.Min(maxLength, Math.Max(MinLength, length * 2)));
+            if (kept.Length > MinCharged && account is not null)
+            {
+                account.Add(kept.Length - Interlocked.Exchange(ref _charged, kept.Length));
+            }
         }
         chunk.CopyTo(kept.AsSpan(_length));
         _length = length;
         // Unless it was given up in the meantime.
-        Interlocked.CompareExchange(ref _sent, kept, sent);
+        if (Interlocked.CompareExchange(ref _sent, kept, sent) != sent)
+        {
+            Release();
+        }
+    }
+
+    private void Release()
+    {
+        if (Interlocked.Exchange(ref _charged, 0) is var charged and > 0)
+        {
+            account!.Add(-charged);
+        }
     }
 
     private Task ResumedAfterAsync(int resumptions)

@@ -1,7 +1,9 @@
+using Kedge.Wire.Sockets;
+
 namespace Kedge.Host.Http;
 
 /// <summary>A caller's connection, as a feature of its requests: what they hold together is bounded.</summary>
-internal interface ICallerConnection
+internal interface ICallerConnection : IMemoryAccount
 {
     /// <summary>A request has arrived.</summary>
     /// <returns>How many are in flight now, this one included.</returns>

@@ -9,10 +9,8 @@ namespace Kedge.Host.Listeners;
 /// request in some time, then of those between requests; in each class, the one that has been idle longest. While every
 /// connection is in use, accepting pauses.
 /// </summary>
-/// <param name="limit">At least 1.</param>
-/// <param name="logger">Where pauses are reported.</param>
 [SuppressMessage("Design", "CA1001", Justification = "A semaphore holds no resource unless its wait handle is used.")]
-public sealed class ConnectionGate(int limit, ILogger logger)
+public sealed class ConnectionGate
 {
     // How long a connection is kept after it was opened or used, and while its peer is sending its first request.
     private static readonly TimeSpan LeastIdle = TimeSpan.FromMilliseconds(100);
@@ -21,14 +19,29 @@ public sealed class ConnectionGate(int limit, ILogger logger)
     // How long accepting must go well until the next trouble is reported again.
     private static readonly TimeSpan Quiet = TimeSpan.FromSeconds(10);
 
+    private readonly int _limit;
+    private readonly ILogger _logger;
     private readonly Lock _lock = new();
     private readonly HashSet<GatedConnection> _open = [];
     private readonly SemaphoreSlim _closed = new(0);
     private long _evicted;
     private long _troubled = long.MinValue;
 
+    /// <param name="limit">At least 1.</param>
+    /// <param name="logger">Where pauses are reported.</param>
+    /// <param name="memory">What the connections may hold together, in bytes.</param>
+    public ConnectionGate(int limit, ILogger logger, long memory = long.MaxValue)
+    {
+        _limit = limit;
+        _logger = logger;
+        Memory = new MemoryBudget(memory, All, logger);
+    }
+
     /// <summary>The most connections.</summary>
-    public int Limit => limit;
+    public int Limit => _limit;
+
+    /// <summary>What the connections hold.</summary>
+    public MemoryBudget Memory { get; }
 
     /// <summary>Connections that are open.</summary>
     public int Open
@@ -48,9 +61,9 @@ public sealed class ConnectionGate(int limit, ILogger logger)
     /// <summary>Waits until there is room for one more connection, which it makes if it can.</summary>
     internal async ValueTask WaitForRoomAsync(CancellationToken cancel)
     {
-        while (Open >= limit)
+        while (Open >= _limit)
         {
-            Report($"all {limit} connections that the limit on open files allows are in use");
+            Report($"all {_limit} connections that the limit on open files allows are in use");
             MakeRoom();
             // The server closes connections on threads of its own.
             await _closed.WaitAsync(Pause, cancel);
@@ -88,6 +101,14 @@ public sealed class ConnectionGate(int limit, ILogger logger)
         }
     }
 
+    private IReadOnlyList<IHolder> All()
+    {
+        lock (_lock)
+        {
+            return [.. _open];
+        }
+    }
+
     private void MakeRoom()
     {
         var now = Environment.TickCount64;
@@ -103,7 +124,7 @@ public sealed class ConnectionGate(int limit, ILogger logger)
             .OrderBy(connection => connection.HasReceived)
             .ThenBy(connection => connection.HasServed)
             .ThenByDescending(connection => connection.IdleFor(now))
-            .Take(Math.Max(1, limit / 64)))
+            .Take(Math.Max(1, _limit / 64)))
         {
             Interlocked.Increment(ref _evicted);
             connection.Abort(new ConnectionAbortedException("idle, and its place is needed"));
@@ -116,7 +137,7 @@ public sealed class ConnectionGate(int limit, ILogger logger)
         var last = Interlocked.Exchange(ref _troubled, now);
         if (last == long.MinValue || now - last > Quiet.TotalMilliseconds)
         {
-            logger.LogWarning(
+            _logger.LogWarning(
                 "accepting connections is delayed: {Problem}; idle ones are closed to make room", problem);
         }
     }

@@ -1,7 +1,10 @@
+using System.Buffers;
 using System.IO.Pipelines;
 using System.Net;
 using Kedge.Host.Http;
+using Kedge.Wire.Transport;
 using Microsoft.AspNetCore.Connections;
+using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.AspNetCore.Http.Features;
 
 namespace Kedge.Host.Listeners;
@@ -9,7 +12,7 @@ namespace Kedge.Host.Listeners;
 /// <summary>
 /// A connection that a <see cref="ConnectionGate"/> counts, from when it is accepted until its socket is closed.
 /// </summary>
-internal sealed class GatedConnection : ConnectionContext, ICallerConnection
+internal sealed class GatedConnection : ConnectionContext, ICallerConnection, IMemoryPoolFeature, IHolder
 {
     /// <summary>
     /// What the headers of the requests in flight on one connection may occupy, in bytes. HPACK can name a large field
@@ -17,11 +20,22 @@ internal sealed class GatedConnection : ConnectionContext, ICallerConnection
     /// </summary>
     public const long MaxHeldHeaders = 2 * 1024 * 1024;
 
+    /// <summary>What a request in flight is charged beyond the buffers that it fills, in bytes.</summary>
+    public const long RequestCost = 16 * 1024;
+
+    // The budget need not follow each request: most connections never hold that much.
+    private const long Step = 32 * 1024;
+
     private readonly ConnectionContext _inner;
     private readonly ConnectionGate _gate;
     private bool _hasReceived;
     private int _requests;
     private long _heldHeaders;
+    private long _held;
+    private readonly Lock _lock = new();
+    // What the budget knows of.
+    private long _reported;
+    private bool _isClosed;
     private long _idleSince = Environment.TickCount64;
 
     /// <summary>Adds itself to the features of the connection, where the server's requests find it.</summary>
@@ -30,6 +44,13 @@ internal sealed class GatedConnection : ConnectionContext, ICallerConnection
         _inner = inner;
         _gate = gate;
         inner.Features.Set<ICallerConnection>(this);
+        MemoryPool = new AccountedMemoryPool(
+            inner.Features.Get<IMemoryPoolFeature>()?.MemoryPool ?? MemoryPool<byte>.Shared, this);
+        inner.Features.Set<IMemoryPoolFeature>(this);
+        if (inner is LoopConnection loop)
+        {
+            loop.Account = this;
+        }
     }
 
     /// <summary>Whether it ever carried a request.</summary>
@@ -42,6 +63,15 @@ internal sealed class GatedConnection : ConnectionContext, ICallerConnection
 
     /// <summary>How many of the first bytes are a load balancer's and not the peer's.</summary>
     public int PrefaceLength { get; set; }
+
+    /// <summary>The server's buffers.</summary>
+    public MemoryPool<byte> MemoryPool { get; }
+
+    public long Held => Math.Max(0, Volatile.Read(ref _held));
+
+    public bool IsEvicted { get; private set; }
+
+    public EndPoint? Address => RemoteEndPoint;
 
     public override string ConnectionId
     {
@@ -87,6 +117,7 @@ internal sealed class GatedConnection : ConnectionContext, ICallerConnection
     public int RequestStarted()
     {
         HasServed = true;
+        Add(RequestCost);
         return Interlocked.Increment(ref _requests);
     }
 
@@ -94,6 +125,7 @@ internal sealed class GatedConnection : ConnectionContext, ICallerConnection
     {
         if (Interlocked.Add(ref _heldHeaders, bytes) <= MaxHeldHeaders)
         {
+            Add(bytes);
             return true;
         }
         Interlocked.Add(ref _heldHeaders, -bytes);
@@ -106,8 +138,31 @@ internal sealed class GatedConnection : ConnectionContext, ICallerConnection
         {
             Interlocked.Add(ref _heldHeaders, -held);
         }
+        Add(-held - RequestCost);
         Volatile.Write(ref _idleSince, Environment.TickCount64);
         Interlocked.Decrement(ref _requests);
+    }
+
+    public void Add(long bytes)
+    {
+        var held = Interlocked.Add(ref _held, bytes);
+        if (Math.Abs(held - Volatile.Read(ref _reported)) < Step)
+        {
+            return;
+        }
+        lock (_lock)
+        {
+            if (!_isClosed)
+            {
+                Report(Volatile.Read(ref _held));
+            }
+        }
+    }
+
+    public void Evict(ConnectionAbortedException reason)
+    {
+        IsEvicted = true;
+        Abort(reason);
     }
 
     /// <summary>For how many milliseconds it has been idle; -1 while a request is in flight.</summary>
@@ -123,5 +178,16 @@ internal sealed class GatedConnection : ConnectionContext, ICallerConnection
         await _inner.DisposeAsync();
         await base.DisposeAsync();
         _gate.Closed(this);
+        lock (_lock)
+        {
+            _isClosed = true;
+            Report(0);
+        }
+    }
+
+    private void Report(long held)
+    {
+        _gate.Memory.Add(held - _reported);
+        Volatile.Write(ref _reported, held);
     }
 }

@@ -39,8 +39,11 @@ internal sealed class GatedListenerFactory(
     /// <summary>The platform's sockets.</summary>
     private sealed class SocketSource(Socket socket, ILoggerFactory loggers) : IConnectionSource<Socket>
     {
+        // What is read from a caller before the server asks for it, in bytes.
+        private const int ReadBuffer = 128 * 1024;
+
         private readonly SocketConnectionContextFactory _connections = new(
-            new SocketConnectionFactoryOptions(), loggers.CreateLogger("kedge.connections"));
+            new SocketConnectionFactoryOptions { MaxReadBufferSize = ReadBuffer }, loggers.CreateLogger("kedge.connections"));
 
         public EndPoint EndPoint { get; } = socket.LocalEndPoint!;
 

@@ -27,6 +27,9 @@ public sealed record OpenFiles(int Limit, int InUse)
     public int CallerConnections =>
         Math.Max(8, (Limit - InUse - Math.Clamp(Limit / 8, LeastReserve, MostReserve) - DebugConnections) / 2);
 
+    /// <summary>How many connections to backends there may be.</summary>
+    public int BackendConnections => CallerConnections;
+
     /// <summary>Null where the system does not say, which is then no limit.</summary>
     public static OpenFiles? OfProcess()
     {

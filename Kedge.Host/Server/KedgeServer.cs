@@ -126,7 +126,11 @@ public sealed class KedgeServer : IAsyncDisposable
 
         if (_options.HasProxy)
         {
-            var gate = new ConnectionGate(CallerConnections(), loggers.CreateLogger("kedge.connections"));
+            var memory = _options.Limits.MaxBufferedMib is var mib and > 0
+                ? mib * 1024L * 1024L
+                : MemoryBudget.OfMachine();
+            var gate = new ConnectionGate(
+                CallerConnections(), loggers.CreateLogger("kedge.connections"), memory);
             ServerMetrics.RegisterConnections(_telemetry.Meter, gate);
             _proxy = ProxyListeners.Create(_options, certificates, _engine, _telemetry, gate, _loops, loggers);
         }
@@ -312,7 +316,12 @@ public sealed class KedgeServer : IAsyncDisposable
         var backendDns = new DnsLookup(_nameServers, new SemaphoreSlim(MaxBackendQueries));
         var adhocDns = new DnsLookup(_nameServers, new SemaphoreSlim(2 * options.AdhocMaxLookups));
         var backends = new BackendRegistry(
-            options,
+            options with
+            {
+                // Else they would take the files that everything else needs.
+                MaxBackendConnections = Math.Min(
+                    options.MaxBackendConnections, OpenFiles.OfProcess()?.BackendConnections ?? int.MaxValue),
+            },
             _loops,
             new ResolverFactory(backendDns, options.DnsAbsenceGrace, _cluster),
             _telemetry,

@@ -63,6 +63,12 @@ public static class ServerMetrics
             description: "Connections of callers that are open, on both proxy listeners together.");
         meter.CreateObservableCounter("kedge_connections_evicted_total", () => gate.Evicted,
             description: "Idle connections of callers that were closed to make room for new ones.");
+        meter.CreateObservableGauge("kedge_held_bytes", () => gate.Memory.Held,
+            description: "What is held for callers: responses that are not read, requests that wait for backends.");
+        meter.CreateObservableGauge("kedge_held_bytes_limit", () => gate.Memory.Limit,
+            description: "What may be held for all callers together.");
+        meter.CreateObservableCounter("kedge_connections_closed_for_memory_total", () => gate.Memory.Closed,
+            description: "Connections of callers that were closed because they held most when the limit was reached.");
     }
 
     private static void Requests(Meter meter, ProxyTelemetry telemetry)

@@ -200,6 +200,42 @@ let tests =
                         Expect.equal evicted 0.0 "none was closed"
                     })
 
+            case "requests that would take more connections to backends than there are files for get 503" (fun () ->
+                task {
+                    use peer = new HttpPeer "alpha"
+                    let goOn = TaskCompletionSource()
+
+                    peer.On(
+                        "/slow",
+                        fun context ->
+                            task {
+                                do! goOn.Task
+                                do! context.Response.WriteAsync "slow"
+                            }
+                    )
+
+                    use! kedge = start 512 peer [ "--backend_max_wait=1s"; "--server_http_max_write_timeout=60s" ]
+                    use client = Clients.http2 kedge.HttpsPort None
+                    use other = Clients.http2 kedge.HttpsPort None
+
+                    let answers =
+                        [ for _ in 1..200 -> get client "https://alpha.example/slow" [] ]
+                        @ [ for _ in 1..200 -> get other "https://alpha.example/slow" [] ]
+
+                    do!
+                        eventually "an answer to each request but those at the backend" (fun () ->
+                            let answered = answers |> List.filter _.IsCompleted |> List.length
+                            answered > 100 && answered + peer.Received.Length = 400)
+
+                    let! health = DebugPort.text kedge "/_healthz"
+                    Expect.isNotEmpty health "health"
+                    goOn.SetResult()
+                    let! answers = Task.WhenAll answers
+                    let statuses = answers |> Array.countBy _.Status |> Array.sort
+                    Expect.equal (Array.map fst statuses) [| 200; 503 |] "statuses"
+                    do! isServed kedge "afterwards"
+                })
+
             case "the debug port has a bound of its own, and answers beyond it" (fun () ->
                 task {
                     use! kedge = start 384 alpha.Value []

@@ -525,6 +525,7 @@ internal sealed class Http2Exchange : Http2StreamState, IThreadPoolWorkItem, IVa
             kept.CopyTo(larger);
             ReturnBuffer();
             _buffer = larger;
+            _request.Account?.Add(larger.Length);
         }
         _end -= _start;
         _start = 0;
@@ -554,6 +555,7 @@ internal sealed class Http2Exchange : Http2StreamState, IThreadPoolWorkItem, IVa
     {
         if (_buffer.Length > 0)
         {
+            _request.Account?.Add(-_buffer.Length);
             ArrayPool<byte>.Shared.Return(_buffer);
             _buffer = [];
         }

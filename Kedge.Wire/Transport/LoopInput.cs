@@ -22,6 +22,9 @@ internal sealed class LoopInput(LoopConnection connection, LoopSocket socket)
     private bool _isCompleted;
     private InputBuffer _buffer = new();
     private Exception? _failure;
+
+    // What the connection is charged for.
+    private long _held;
     private ManualResetValueTaskSourceCore<ReadResult> _read;
 
     /// <summary>Whether the peer's direction has been read to its end. Under the lock.</summary>
@@ -77,6 +80,10 @@ internal sealed class LoopInput(LoopConnection connection, LoopSocket socket)
             if (!_isCompleted)
             {
                 _buffer.Advance(consumed, examined);
+                if (_held > 0)
+                {
+                    Hold(_buffer.Length);
+                }
             }
         }
     }
@@ -104,6 +111,7 @@ internal sealed class LoopInput(LoopConnection connection, LoopSocket socket)
         {
             _isCompleted = true;
             _buffer.Clear();
+            Hold(0);
         }
     }
 
@@ -227,6 +235,17 @@ internal sealed class LoopInput(LoopConnection connection, LoopSocket socket)
     {
         while (!_isCompleted && !HasEnded && _failure is null && _buffer.Length < MaxAhead && Fill())
         {
+        }
+        Hold(_buffer.Length);
+    }
+
+    /// <summary>Under the lock.</summary>
+    private void Hold(long bytes)
+    {
+        if (bytes != _held)
+        {
+            connection.Account?.Add(bytes - _held);
+            _held = bytes;
         }
     }
 

@@ -29,6 +29,9 @@ internal sealed class LoopOutput(LoopConnection connection, LoopSocket socket)
     private bool _isPutOff;
     private ManualResetValueTaskSourceCore<FlushResult> _flush;
 
+    // What the connection is charged for: bytes whose flush waits.
+    private int _held;
+
     public override bool CanGetUnflushedBytes => true;
 
     public override long UnflushedBytes => _written.Length;
@@ -71,6 +74,7 @@ internal sealed class LoopOutput(LoopConnection connection, LoopSocket socket)
             {
                 _isWaiting = true;
                 _flush.Reset();
+                Hold(_unsent.Length);
             }
             flush = error == 0 ? new(this, _flush.Version) : new(new FlushResult(isCanceled: false, isCompleted: true));
         }
@@ -92,6 +96,7 @@ internal sealed class LoopOutput(LoopConnection connection, LoopSocket socket)
                 return;
             }
             _isWaiting = false;
+            Hold(0);
         }
         _flush.RunContinuationsAsynchronously = true;
         _flush.SetResult(new(isCanceled: true, isCompleted: false));
@@ -126,6 +131,10 @@ internal sealed class LoopOutput(LoopConnection connection, LoopSocket socket)
             error = SendUnsent();
             completes = error == 0 && _isWaiting && _unsent.Length <= MaxUnsent / 2;
             _isWaiting &= !completes;
+            if (completes)
+            {
+                Hold(0);
+            }
             if (_unsent.Length == 0)
             {
                 connection.OutputSent();
@@ -158,6 +167,7 @@ internal sealed class LoopOutput(LoopConnection connection, LoopSocket socket)
     {
         SendUnsent();
         _unsent.Clear();
+        Hold(0);
         var waits = _isWaiting;
         _isWaiting = false;
         return waits;
@@ -222,6 +232,16 @@ internal sealed class LoopOutput(LoopConnection connection, LoopSocket socket)
     }
 
     /// <summary>Under the lock.</summary>
+    private void Hold(int bytes)
+    {
+        if (bytes != _held)
+        {
+            connection.Account?.Add(bytes - _held);
+            _held = bytes;
+        }
+    }
+
+    /// <summary>Under the lock.</summary>
     /// <returns>The error number; 0 = none.</returns>
     private int SendUnsent()
     {
@@ -253,6 +273,7 @@ internal sealed class LoopOutput(LoopConnection connection, LoopSocket socket)
                 return;
             }
             _isWaiting = false;
+            Hold(0);
         }
         _flush.RunContinuationsAsynchronously = true;
         _flush.SetException(new OperationCanceledException(cancel));

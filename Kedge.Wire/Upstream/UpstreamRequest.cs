@@ -1,3 +1,5 @@
+using Kedge.Wire.Sockets;
+
 namespace Kedge.Wire.Upstream;
 
 /// <summary>
@@ -47,6 +49,9 @@ public sealed class UpstreamRequest
 
     /// <summary>The trailers to send after the content, asked for when that has been sent.</summary>
     public Func<object?, FieldList?>? Trailers { get; init; }
+
+    /// <summary>Charged for what has come of the response and is not read; null = nobody is.</summary>
+    public IMemoryAccount? Account { get; init; }
 
     /// <summary>
     /// Called for each informational response but 100 and 101, and awaited before the next one is read.
