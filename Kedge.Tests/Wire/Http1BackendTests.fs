@@ -144,6 +144,36 @@ let tests =
                         "both"
                 })
 
+            for framing, content in
+                [
+                    "Content-Length: 2", "ok"
+                    "Transfer-Encoding: chunked", "2\r\nok\r\n0\r\n\r\n"
+                ] do
+                case $"a head that fills the buffer exactly is forwarded before the content comes: {framing}" (fun () ->
+                    task {
+                        let head = $"HTTP/1.1 200 OK\r\n{framing}\r\nX-Fill: "
+                        let fill = String('x', 4096 - head.Length - 4)
+                        let hasSeen = TaskCompletionSource()
+
+                        use peer =
+                            new RawPeer(fun stream ->
+                                task {
+                                    let! _ = RawPeer.ReadHead stream
+                                    do! RawPeer.Write(stream, $"{head}{fill}\r\n\r\n")
+                                    do! hasSeen.Task
+                                    do! RawPeer.Write(stream, content)
+                                })
+
+                        use! kedge = serving "full" peer.Port []
+                        use! caller = RawClient.Connect kedge.HttpsPort
+                        do! caller.Write "GET / HTTP/1.1\r\nHost: full.example\r\n\r\n"
+                        let! response = readUntil caller.Stream "\r\n\r\n"
+                        Expect.stringContains response fill "the head"
+                        hasSeen.SetResult()
+                        let! _ = readUntil caller.Stream "ok"
+                        ()
+                    })
+
             case "trailers reach an HTTP/1.1 caller that accepts them" (fun () ->
                 task {
                     use peer =

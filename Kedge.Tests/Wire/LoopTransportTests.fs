@@ -183,6 +183,46 @@ let private reading =
                         let! last = read connection
                         Expect.equal (last.IsCanceled, text last.Buffer) (false, "still") "afterwards"
                     }))
+            case "a wait that was canceled too late does not end the next one" (fun () ->
+                withPair (fun connection caller ->
+                    task {
+                        use early = new CancellationTokenSource()
+                        let waiting = (input connection).ReadAsync(early.Token).AsTask()
+                        do! Plain.send caller (bytes "one")
+                        let! first = within "the read" waiting
+                        (input connection).AdvanceTo first.Buffer.End
+                        use late = new CancellationTokenSource()
+                        let next = (input connection).ReadAsync(late.Token).AsTask()
+                        early.Cancel()
+
+                        do!
+                            Absence.during (TimeSpan.FromMilliseconds 100.0) "the next read ends" (fun () ->
+                                Task.FromResult next.IsCompleted)
+
+                        late.Cancel()
+                        let! _ = failure<OperationCanceledException> "the next one" (fun () -> next)
+
+                        // While the bytes come.
+                        for i in 1..300 do
+                            use cancel = new CancellationTokenSource()
+                            let racing = (input connection).ReadAsync(cancel.Token).AsTask()
+                            let canceling = Task.Run(fun () -> cancel.Cancel())
+                            do! Plain.send caller (bytes "two")
+                            do! canceling
+
+                            try
+                                let! result = within $"race {i}" racing
+                                (input connection).AdvanceTo result.Buffer.Start
+                            with :? OperationCanceledException ->
+                                ()
+
+                            let mutable left = 3L
+
+                            while left > 0L do
+                                let! result = read connection
+                                left <- left - result.Buffer.Length
+                                (input connection).AdvanceTo result.Buffer.End
+                    }))
         ]
 
 let private writing =
@@ -298,6 +338,43 @@ let private writing =
                                 Expect.equal received (bytes "one two") "what the caller received"
                                 do! finishes "the close" closing
                                 connection.Abort()
+                        }))
+
+            case
+                "what is flushed on a pool thread leaves without another flush, also when the connection is closed"
+                (fun () ->
+                    withLoops 1 (fun loops ->
+                        task {
+                            let socket = Plain.listen 16
+                            use listener = new LoopListener(loops, socket, MemoryPool<byte>.Shared)
+                            use! caller = Plain.connect listener.EndPoint
+                            let! connection = accept listener
+                            connection.ContinuesOnPool <- false
+                            let onPool (body: unit -> Task) = finishes "on a pool thread" (Task.Run body)
+                            let put (text: string) = (output connection).WriteAsync((bytes text).AsMemory())
+
+                            for i in 1..500 do
+                                do! onPool (fun () -> (put "pool ").AsTask())
+
+                                if i % 2 = 0 then
+                                    // The pool may not have sent it yet.
+                                    let! flushed = onLoop loops.All[0] (fun () -> (put "loop ").IsCompleted)
+                                    Expect.isTrue flushed "it need not wait"
+
+                                let expected = if i % 2 = 0 then "pool loop " else "pool "
+                                let! received = Plain.receive caller expected.Length
+                                Expect.equal received (bytes expected) $"what the caller received, {i}"
+
+                            let closing =
+                                Task.Run<unit>(fun () ->
+                                    task {
+                                        let! _ = put "last"
+                                        do! connection.DisposeAsync()
+                                    })
+
+                            let! received = Plain.receiveAll caller
+                            Expect.equal received (bytes "last") "before the close"
+                            do! finishes "the close" closing
                         }))
 
             case "a flush that waits can be canceled" (fun () ->

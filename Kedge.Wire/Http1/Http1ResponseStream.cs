@@ -12,12 +12,18 @@ internal sealed class Http1ResponseStream(
     private long _remaining = framing.ContentLength ?? long.MaxValue;
     private ChunkedDecoder _decoder;
     private FieldSectionParser? _trailers;
+    private bool _hasRead;
     private bool _hasEnded;
     private bool _hasFailed;
 
     public override bool CanRead => true;
 
     public override bool CanWrite => false;
+
+    // An empty buffer spares its reader a real one while it waits. Once it has read some content, it does no harm when
+    // it has to wait with a real one now and then, and there is one system call less for each read. The first time, the
+    // answer has to be right: what there is of the response so far is sent before the wait.
+    private bool NeedsNoWait => _hasRead && connection.Channel.MayBeReadable;
 
     /// <summary>
     /// Reads, synchronously if it can. An empty buffer waits until something can be read, or the end is known.
@@ -43,6 +49,10 @@ internal sealed class Http1ResponseStream(
             buffered[..count].CopyTo(buffer.Span);
             connection.Consume(count);
             return new(Received(count));
+        }
+        if (buffer.IsEmpty && NeedsNoWait)
+        {
+            return new(0);
         }
         if (buffer.Length > _remaining)
         {
@@ -92,6 +102,7 @@ internal sealed class Http1ResponseStream(
     private int Received(int count)
     {
         _remaining -= count;
+        _hasRead |= count > 0;
         if (_remaining == 0)
         {
             End();
@@ -109,6 +120,7 @@ internal sealed class Http1ResponseStream(
                 return ValueTask.FromException<int>(connection.Fail(Malformed()));
             }
             connection.Consume(consumed);
+            _hasRead |= written > 0;
             if (written > 0 || (buffer.IsEmpty && connection.Buffered.Length > 0 && !_decoder.HasEnded))
             {
                 return new(written);
@@ -125,6 +137,10 @@ internal sealed class Http1ResponseStream(
         {
             while (!_decoder.HasEnded)
             {
+                if (buffer.IsEmpty && NeedsNoWait)
+                {
+                    return 0;
+                }
                 // Decoded where it is, so that large content is copied once.
                 var count = await connection.Channel.ReadAsync(buffer);
                 if (buffer.IsEmpty)
@@ -146,6 +162,7 @@ internal sealed class Http1ResponseStream(
                 }
                 if (written > 0)
                 {
+                    _hasRead = true;
                     return written;
                 }
             }

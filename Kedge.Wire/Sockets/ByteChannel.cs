@@ -28,6 +28,12 @@ public abstract class ByteChannel : IAsyncDisposable
     }
 
     /// <summary>
+    /// Whether a read may find something at once; false when it would wait, and when that is not known. Cheaper than
+    /// reading into an empty buffer, which finds out.
+    /// </summary>
+    public virtual bool MayBeReadable => false;
+
+    /// <summary>
     /// Reads at least one byte. An empty buffer waits until bytes, or the end, can be read, and returns 0.
     /// </summary>
     /// <returns>The number of bytes; 0 when the peer has ended the stream.</returns>

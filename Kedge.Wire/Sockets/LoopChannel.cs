@@ -37,6 +37,9 @@ public sealed class LoopChannel : ByteChannel, ILoopHandler, ILoopWork, IValueTa
 
     public override EventLoop Loop => _socket.Loop;
 
+    // Without the lock: it is out of date at once anyway.
+    public override bool MayBeReadable => _socket.IsReadable;
+
     /// <summary>Connects, with the keep-alive of <see cref="TcpConnection"/>.</summary>
     /// <param name="loop">Serves the connection.</param>
     /// <exception cref="IOException">No connection could be made; the cause is a <see cref="SocketException"/>.

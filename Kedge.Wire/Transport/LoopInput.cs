@@ -1,5 +1,4 @@
 using System.IO.Pipelines;
-using System.Runtime.CompilerServices;
 using System.Threading.Tasks.Sources;
 using Kedge.Wire.Loops;
 using Kedge.Wire.Sockets;
@@ -16,15 +15,18 @@ internal sealed class LoopInput(LoopConnection connection, LoopSocket socket)
     // the server reads.
     private const int MaxAhead = 1024 * 1024;
 
-    // Guarded by the lock of the socket. Whoever clears the flag completes the wait, after the lock.
+    // Guarded by the lock of the socket. Whoever clears the flag, by EndWaiting, completes the wait, after the lock.
     private bool _isWaiting;
     private bool _isCanceled;
     private bool _isCompleted;
     private InputBuffer _buffer = new();
     private Exception? _failure;
+    private CancellationToken _cancel;
+    private CancellationTokenRegistration _registration;
 
     // What the connection is charged for.
     private long _held;
+
     private ManualResetValueTaskSourceCore<ReadResult> _read;
 
     /// <summary>Whether the peer's direction has been read to its end. Under the lock.</summary>
@@ -49,12 +51,19 @@ internal sealed class LoopInput(LoopConnection connection, LoopSocket socket)
             _isWaiting = true;
             _read.Reset();
             read = new(this, _read.Version);
+            if (cancellationToken.CanBeCanceled)
+            {
+                // Under the lock, so that whoever ends the wait finds the registration.
+                _cancel = cancellationToken;
+                _registration = cancellationToken.UnsafeRegister(
+                    static (self, cancel) => ((LoopInput)self!).CancelRead(cancel), this);
+            }
         }
         if (waitsForTurn)
         {
             socket.Loop.Post(this);
         }
-        return cancellationToken.CanBeCanceled ? WaitAsync(read, cancellationToken) : read;
+        return read;
     }
 
     public override bool TryRead(out ReadResult result)
@@ -93,12 +102,11 @@ internal sealed class LoopInput(LoopConnection connection, LoopSocket socket)
         ReadResult result;
         lock (socket.Lock)
         {
-            if (!_isWaiting)
+            if (!EndWaiting())
             {
                 _isCanceled = true;
                 return;
             }
-            _isWaiting = false;
             result = new(_buffer.Content, isCanceled: true, HasEnded);
         }
         _read.RunContinuationsAsynchronously = true;
@@ -119,16 +127,12 @@ internal sealed class LoopInput(LoopConnection connection, LoopSocket socket)
     public void Continue(LoopEvents events)
     {
         const LoopEvents ends = LoopEvents.PeerEnded | LoopEvents.HungUp | LoopEvents.Error;
-        var completes = false;
+        bool completes;
         ReadResult result = default;
         Exception? failure = null;
         lock (socket.Lock)
         {
-            if (_isWaiting && TryGet(fills: true, out result, out failure))
-            {
-                _isWaiting = false;
-                completes = true;
-            }
+            completes = _isWaiting && TryGet(fills: true, out result, out failure) && EndWaiting();
             if ((events & ends) != 0)
             {
                 ReadAhead();
@@ -149,9 +153,7 @@ internal sealed class LoopInput(LoopConnection connection, LoopSocket socket)
     public bool Fail(Exception failure)
     {
         _failure ??= failure;
-        var waits = _isWaiting;
-        _isWaiting = false;
-        return waits;
+        return EndWaiting();
     }
 
     public void EndWait()
@@ -249,12 +251,20 @@ internal sealed class LoopInput(LoopConnection connection, LoopSocket socket)
         }
     }
 
-    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
-    private async ValueTask<ReadResult> WaitAsync(ValueTask<ReadResult> read, CancellationToken cancel)
+    /// <summary>The wait, if there is one, is about to be completed. Under the lock.</summary>
+    /// <returns>Whether there is one.</returns>
+    private bool EndWaiting()
     {
-        await using var registration = cancel.UnsafeRegister(
-            static (self, cancel) => ((LoopInput)self!).CancelRead(cancel), this);
-        return await read;
+        if (!_isWaiting)
+        {
+            return false;
+        }
+        _isWaiting = false;
+        _cancel = default;
+        // Does not wait for a cancellation in progress: that one finds another wait, or none.
+        _registration.Unregister();
+        _registration = default;
+        return true;
     }
 
     private void ThrowIfWaiting()
@@ -269,11 +279,11 @@ internal sealed class LoopInput(LoopConnection connection, LoopSocket socket)
     {
         lock (socket.Lock)
         {
-            if (!_isWaiting)
+            // The wait that was canceled may have ended, and another one begun.
+            if (_cancel != cancel || !EndWaiting())
             {
                 return;
             }
-            _isWaiting = false;
         }
         _read.RunContinuationsAsynchronously = true;
         _read.SetException(new OperationCanceledException(cancel));

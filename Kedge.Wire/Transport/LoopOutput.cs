@@ -7,10 +7,11 @@ namespace Kedge.Wire.Transport;
 
 /// <summary>
 /// What is sent to a caller. What is flushed on the thread of the loop leaves at the end of the turn, in one piece;
-/// what is flushed elsewhere, at once.
+/// what is flushed on a pool thread, when the work that is queued there already has been done; during the TLS
+/// handshake, at once.
 /// </summary>
 internal sealed class LoopOutput(LoopConnection connection, LoopSocket socket)
-    : PipeWriter, IValueTaskSource<FlushResult>, ILoopWork
+    : PipeWriter, IValueTaskSource<FlushResult>, ILoopWork, IThreadPoolWorkItem
 {
     // What is collected until the end of the turn.
     private const int MaxGathered = 64 * 1024;
@@ -27,6 +28,8 @@ internal sealed class LoopOutput(LoopConnection connection, LoopSocket socket)
     private bool _isCanceled;
     private bool _isCompleted;
     private bool _isPutOff;
+    // Whether the pool is to send. Apart from the other one: what is flushed on the loop does not wait for the pool.
+    private bool _isQueued;
     private ManualResetValueTaskSourceCore<FlushResult> _flush;
 
     // What the connection is charged for: bytes whose flush waits.
@@ -161,6 +164,16 @@ internal sealed class LoopOutput(LoopConnection connection, LoopSocket socket)
         Continue();
     }
 
+    /// <summary>The turn of what was flushed on a pool thread.</summary>
+    void IThreadPoolWorkItem.Execute()
+    {
+        lock (socket.Lock)
+        {
+            _isQueued = false;
+        }
+        Continue();
+    }
+
     /// <summary>Sends what it can, drops the rest, and everything that is still written. Under the lock.</summary>
     /// <returns>Whether <see cref="EndWait"/> is to be called after the lock.</returns>
     public bool Fail()
@@ -204,14 +217,9 @@ internal sealed class LoopOutput(LoopConnection connection, LoopSocket socket)
         {
             return 0;
         }
-        if (socket.Loop.IsCurrent && _unsent.Length + more.Length <= MaxGathered)
+        if (_unsent.Length + more.Length <= MaxGathered && TryPutOff())
         {
             _unsent.Add(more);
-            if (!_isPutOff)
-            {
-                _isPutOff = true;
-                socket.Loop.AtEndOfTurn(this);
-            }
             return 0;
         }
         if (SendUnsent() is var error and not 0)
@@ -229,6 +237,34 @@ internal sealed class LoopOutput(LoopConnection connection, LoopSocket socket)
         }
         _unsent.Add(more);
         return 0;
+    }
+
+    /// <summary>Has what is to be sent sent later, together with what comes until then. Under the lock.</summary>
+    /// <returns>False when it is to be sent at once.</returns>
+    private bool TryPutOff()
+    {
+        if (socket.Loop.IsCurrent)
+        {
+            if (!_isPutOff)
+            {
+                _isPutOff = true;
+                socket.Loop.AtEndOfTurn(this);
+            }
+            return true;
+        }
+        if (connection.ContinuesOnPool)
+        {
+            // A handshake: the other side waits for each of its messages.
+            return false;
+        }
+        if (!_isQueued)
+        {
+            _isQueued = true;
+            // Not to the queue of this thread, which comes first: with HTTP/2, what is queued already are mostly other
+            // streams of the connection that are about to write.
+            ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+        }
+        return true;
     }
 
     /// <summary>Under the lock.</summary>
