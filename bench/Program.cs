@@ -1,6 +1,7 @@
 using Kedge.Bench;
 
 // kedge-bench run …     the side-by-side bench
+// kedge-bench idle …    the time to the first response, and the memory of idle connections
 // kedge-bench backend … the backends of all proxies
 // kedge-bench bare …    a bare YARP direct forwarder: the cost of the framework alone
 return args switch
@@ -10,11 +11,12 @@ return args switch
         await BareForwarder.RunAsync(
             Ports.Parse(tls), Ports.Parse(grpcTls), Ports.Parse(http), Ports.Parse(grpc), certificate, key),
     ["run", "--help"] => Usage(),
-    ["run", .. var options] => await RunAsync(options),
+    ["run", .. var options] => await RunAsync(options, Run.MainAsync),
+    ["idle", .. var options] => await RunAsync(options, Idle.MainAsync),
     _ => Usage(),
 };
 
-static async Task<int> RunAsync(string[] words)
+static async Task<int> RunAsync(string[] words, Func<RunOptions, Task<int>> measure)
 {
     RunOptions options;
     try
@@ -26,7 +28,7 @@ static async Task<int> RunAsync(string[] words)
         Console.Error.WriteLine(e.Message);
         return 2;
     }
-    return await Run.MainAsync(options);
+    return await measure(options);
 }
 
 static int Usage()

@@ -1,9 +1,16 @@
 namespace Kedge.Bench;
 
 /// <summary>One kind of load.</summary>
+/// <param name="Message">The file with what is sent, of a gRPC call.</param>
 /// <param name="Requests">Number of requests in one measured run at scale 1.</param>
 internal sealed record Workload(
-    string Name, string Title, int Requests, bool Grpc, string[] H2loadArguments, string Path)
+    string Name,
+    string Title,
+    int Requests,
+    bool Grpc,
+    string[] H2loadArguments,
+    string Path,
+    string Message = "request.grpc")
 {
     public static readonly Workload[] All =
     [
@@ -24,5 +31,13 @@ internal sealed record Workload(
             false,
             ["--h1", "-c", "16", "-H", "connection: close"],
             "/small"),
+        new(
+            "early",
+            "gRPC, answered early",
+            10_000,
+            true,
+            ["-c", "8", "-m", "8", "-H", "content-type: application/grpc", "-H", "te: trailers"],
+            "/kedge.bench.Echo/Early",
+            "early.grpc"),
     ];
 }
