@@ -45,7 +45,10 @@ let private inputSteps =
                         6,
                         gen {
                             let! arrives = Gen.resize 3 (Gen.listOf size)
-                            let! consumed = Gen.frequency [ 1, Gen.constant 0; 1, Gen.constant 1000; 2, Gen.choose (0, 1000) ]
+
+                            let! consumed =
+                                Gen.frequency [ 1, Gen.constant 0; 1, Gen.constant 1000; 2, Gen.choose (0, 1000) ]
+
                             let! examined = Gen.frequency [ 1, Gen.constant 1000; 1, Gen.choose (0, 1000) ]
                             return Read(arrives, consumed, examined)
                         }
@@ -138,7 +141,9 @@ type private OutputStep =
 let private outputSteps =
     gen {
         let! count = Gen.choose (1, 40)
-        let thousandths = Gen.frequency [ 1, Gen.constant 0; 1, Gen.constant 1000; 2, Gen.choose (0, 1000) ]
+
+        let thousandths =
+            Gen.frequency [ 1, Gen.constant 0; 1, Gen.constant 1000; 2, Gen.choose (0, 1000) ]
 
         return!
             Gen.listOfLength
@@ -212,7 +217,12 @@ let private output =
                 | TakeOver(added, sent) ->
                     let mutable other = OutputBytes()
                     // What has been sent of it does not count.
-                    let gone = if added > 0 then min (added - 1) (added * sent / 1000) else 0
+                    let gone =
+                        if added > 0 then
+                            min (added - 1) (added * sent / 1000)
+                        else
+                            0
+
                     other.Add(ReadOnlySpan(numbered (last - int64 gone) added))
 
                     if gone > 0 then
@@ -220,7 +230,13 @@ let private output =
 
                     seen.When("taken over into some", bytes.Length > 0 && added > 0)
                     seen.When("taken over into none", bytes.Length = 0 && added > 0)
-                    most <- if bytes.Length = 0 then added else max most (bytes.Length + added)
+
+                    most <-
+                        if bytes.Length = 0 then
+                            added
+                        else
+                            max most (bytes.Length + added)
+
                     bytes.TakeOver &other
                     Expect.equal other.Length 0 "the other one is empty"
                     other.Clear()
