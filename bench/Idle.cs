@@ -6,7 +6,7 @@ using System.Text;
 
 namespace Kedge.Bench;
 
-/// <summary>The time from the start of a proxy to its first response over TLS, and the cost of idle connections.</summary>
+/// <summary>Measures how long a proxy takes to its first response over TLS, and what idle connections cost.</summary>
 internal static class Idle
 {
     private const int Connections = 500;
