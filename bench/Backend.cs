@@ -42,7 +42,7 @@ internal static class Backend
 
     private static async Task Grpc(HttpContext context)
     {
-        while (true)
+        while (context.Request.Path.Value != "/kedge.bench.Echo/Early")
         {
             var read = await context.Request.BodyReader.ReadAsync();
             context.Request.BodyReader.AdvanceTo(read.Buffer.End);

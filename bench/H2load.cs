@@ -32,7 +32,7 @@ internal static partial class H2load
         if (workload.Grpc)
         {
             start.ArgumentList.Add("-d");
-            start.ArgumentList.Add(Path.Combine(directory, "request.grpc"));
+            start.ArgumentList.Add(Path.Combine(directory, workload.Message));
         }
 
         start.ArgumentList.Add($"https://127.0.0.1:{port}{workload.Path}");

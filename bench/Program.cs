@@ -1,6 +1,7 @@
 using Kedge.Bench;
 
 // kedge-bench run …     the side-by-side bench
+// kedge-bench idle …    the time to the first response, and the memory of idle connections
 // kedge-bench soak …    kedge under a constant mixed load
 // kedge-bench backend … the backends of all proxies
 // kedge-bench bare …    a bare YARP direct forwarder: the cost of the framework alone
@@ -12,6 +13,8 @@ return args switch
             Ports.Parse(tls), Ports.Parse(grpcTls), Ports.Parse(http), Ports.Parse(grpc), certificate, key),
     ["run", "--help"] => Usage(RunOptions.Help),
     ["run", .. var options] => await WithAsync(RunOptions.Parse, options, Run.MainAsync),
+    ["idle", "--help"] => Usage(RunOptions.Help),
+    ["idle", .. var options] => await WithAsync(RunOptions.Parse, options, Idle.MainAsync),
     ["soak", "--help"] => Usage(SoakOptions.Help),
     ["soak", .. var options] => await WithAsync(SoakOptions.Parse, options, Soak.MainAsync),
     _ => Usage($"{RunOptions.Help}\n\n{SoakOptions.Help}"),

@@ -48,6 +48,7 @@ internal sealed class Proxy : IAsyncDisposable
             "kedge" => KedgeCommand([options.Kedge], options, site, tls, grpcTls, debug),
             "haproxy" => HaproxyCommand(site, tls, grpcTls),
             "nginx" => NginxCommand(site, tls, grpcTls),
+            "caddy" => CaddyCommand(site, tls, grpcTls),
             // env(1) sets the variables that precede the file.
             _ when options.Variants.TryGetValue(name, out var words) => KedgeCommand(
                 ["env", .. words.Select(word => word.Replace("{http}", $"{site.HttpBackend}"))],
@@ -146,6 +147,51 @@ internal sealed class Proxy : IAsyncDisposable
 
             """);
         return [haproxy, "-db", "-f", configuration];
+    }
+
+    private static string[]? CaddyCommand(Site site, int tls, int grpcTls)
+    {
+        if (Processes.Find("caddy") is not { } caddy)
+        {
+            return null;
+        }
+
+        var configuration = site.Write("Caddyfile", $$"""
+            {
+              admin off
+              auto_https off
+              log {
+                level ERROR
+              }
+              servers {
+                protocols h1 h2
+              }
+            }
+            https://:{{tls}} {
+              bind 127.0.0.1
+              tls {{site.Certificate}} {{site.Key}}
+              reverse_proxy http://127.0.0.1:{{site.HttpBackend}}
+            }
+            https://:{{grpcTls}} {
+              bind 127.0.0.1
+              tls {{site.Certificate}} {{site.Key}}
+              reverse_proxy h2c://127.0.0.1:{{site.GrpcBackend}}
+            }
+
+            """);
+        // Its state is for this run alone.
+        return
+        [
+            "env",
+            $"XDG_DATA_HOME={site.Directory}",
+            $"XDG_CONFIG_HOME={site.Directory}",
+            caddy,
+            "run",
+            "--adapter",
+            "caddyfile",
+            "--config",
+            configuration,
+        ];
     }
 
     private static string[]? NginxCommand(Site site, int tls, int grpcTls)

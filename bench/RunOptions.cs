@@ -16,11 +16,15 @@ internal sealed record RunOptions(
     public const string Help = """
         kedge-bench run [options]      CPU per request of kedge, a bare YARP forwarder, HAProxy and nginx, side by side
 
+          kedge-bench idle [options]     seconds to the first response, and memory of idle connections, of the same;
+                                         takes --kedge, --rounds, --proxies, --kedge-flag and --variant
+
           --kedge FILE        the kedge executable to measure (bench/run publishes one and passes it)
           --rounds N          interleaved rounds; the table shows medians (default 5)
           --scale X           multiplies the number of requests of each run (default 1; 0.02 is a quick check)
-          --proxies A,B       any of kedge,bare,haproxy,nginx (default: all that are installed)
-          --workloads A,B     any of h1,h2,grpc,64k,connect (default: all)
+          --proxies A,B       any of kedge,bare,haproxy,nginx,caddy (default: all that are installed, but caddy)
+          --workloads A,B     any of h1,h2,grpc,64k,connect,early (default: all but early, in which the backend of a
+                              gRPC call answers before the end of the request)
           --kedge-flag FLAG   additional flag for kedge; can be repeated
           --variant "NAME=[VAR=VALUE …] FILE [FLAG …]"
                               another kedge, with other settings or from an earlier build; can be repeated. {http} is

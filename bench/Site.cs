@@ -25,6 +25,8 @@ internal sealed class Site : IDisposable
         Certificate = Write("server.crt", certificate.ExportCertificatePem());
         Key = Write("server.key", key.ExportPkcs8PrivateKeyPem() + "\n");
         File.WriteAllBytes(Path.Combine(Directory, "request.grpc"), [0, 0, 0, 0, 18, .. "\n\x10a request, unary"u8]);
+        // Longer than a backend takes before it answers.
+        File.WriteAllBytes(Path.Combine(Directory, "early.grpc"), [0, 0, 0, 128, 0, .. new byte[32 * 1024]]);
     }
 
     public string Directory { get; }

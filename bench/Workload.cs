@@ -3,6 +3,7 @@ using System.Globalization;
 namespace Kedge.Bench;
 
 /// <summary>One kind of load.</summary>
+/// <param name="Message">The file with what is sent, of a gRPC call.</param>
 /// <param name="Requests">Number of requests in one measured run at scale 1.</param>
 /// <param name="SoakRate">Requests per second in a soak; together, the workloads keep two cores about half busy.</param>
 internal sealed record Workload(
@@ -13,7 +14,8 @@ internal sealed record Workload(
     bool Grpc,
     int Connections,
     string[] MoreArguments,
-    string Path)
+    string Path,
+    string Message = "request.grpc")
 {
     public string[] H2loadArguments =>
         ["-c", Connections.ToString(CultureInfo.InvariantCulture), .. MoreArguments];
@@ -41,5 +43,15 @@ internal sealed record Workload(
             16,
             ["--h1", "-H", "connection: close"],
             "/small"),
+        new(
+            "early",
+            "gRPC, answered early",
+            10_000,
+            100,
+            true,
+            8,
+            ["-m", "8", "-H", "content-type: application/grpc", "-H", "te: trailers"],
+            "/kedge.bench.Echo/Early",
+            "early.grpc"),
     ];
 }

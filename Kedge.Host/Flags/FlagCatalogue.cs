@@ -139,9 +139,9 @@ public static class FlagCatalogue
         "maximum number of header lines in a request");
 
     public static readonly Flag<int> MaxBufferedMib = Count("server_max_buffered_mib", FlagGroup.Listeners, 0,
-        "what all callers together may make kedge hold of responses that they do not read and of requests that backends "
-        + "do not read, in MiB; beyond it, the connections that hold most are closed. 0 = a quarter of the memory that "
-        + "the process may use");
+        "what all callers together may make kedge hold of responses that they do not read and of requests that "
+        + "backends do not read, in MiB; beyond it, the connections that hold most are closed. 0 = a quarter of the "
+        + "memory that the process may use");
 
     public static readonly Flag<Transport> TransportFlag = Add(new Flag<Transport>
     {
@@ -149,7 +149,8 @@ public static class FlagCatalogue
         Group = FlagGroup.Listeners,
         Type = FlagTypes.OneOf<Transport>(),
         Default = EventLoops.IsSupported ? Transport.Epoll : Transport.Sockets,
-        Help = "what serves the connections: kedge's own event loops (epoll, the default on Linux), or the platform's sockets",
+        Help = "what serves the connections: kedge's own event loops (epoll, the default on Linux), or the platform's "
+            + "sockets",
     });
     public static readonly Flag<int> ServerThreads = Count("server_threads", FlagGroup.Listeners, 0,
         "with epoll: the number of event loops; 0 = one for each core that the process may use");

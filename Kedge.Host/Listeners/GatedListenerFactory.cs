@@ -43,7 +43,8 @@ internal sealed class GatedListenerFactory(
         private const int ReadBuffer = 128 * 1024;
 
         private readonly SocketConnectionContextFactory _connections = new(
-            new SocketConnectionFactoryOptions { MaxReadBufferSize = ReadBuffer }, loggers.CreateLogger("kedge.connections"));
+            new SocketConnectionFactoryOptions { MaxReadBufferSize = ReadBuffer },
+            loggers.CreateLogger("kedge.connections"));
 
         public EndPoint EndPoint { get; } = socket.LocalEndPoint!;
 

@@ -37,14 +37,9 @@ let private source (size: int) =
 let private start (peer: int) (grpc: int) =
     Kedge.Start(
         Json.director
-            [
-                Json.httpRoute "peer" "peer.example"
-                Json.httpRoute "alpha" "alpha.example"
-            ]
+            [ Json.httpRoute "peer" "peer.example"; Json.httpRoute "alpha" "alpha.example" ]
             [ Json.grpcRoute "echo" "echo.example" ],
-        Json.pool
-            [ Json.backend "peer" peer; Json.backend "alpha" alpha.Value.Port ]
-            [ Json.backend "echo" grpc ],
+        Json.pool [ Json.backend "peer" peer; Json.backend "alpha" alpha.Value.Port ] [ Json.backend "echo" grpc ],
         [
             $"--server_max_buffered_mib={budget}"
             "--server_http_max_write_timeout=60s"
@@ -91,12 +86,7 @@ let private isBounded (kedge: Kedge) (before: int64) (attack: unit -> Task<Http2
     }
 
 let private request (authority: string) (verb: string) =
-    [
-        ":method", verb
-        ":scheme", "https"
-        ":authority", authority
-        ":path", "/"
-    ]
+    [ ":method", verb; ":scheme", "https"; ":authority", authority; ":path", "/" ]
 
 [<Tests>]
 let tests =

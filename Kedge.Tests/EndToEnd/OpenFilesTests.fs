@@ -214,7 +214,9 @@ let tests =
                             }
                     )
 
-                    use! kedge = start 512 peer [ "--backend_max_wait=1s"; "--server_http_max_write_timeout=60s" ]
+                    use! kedge =
+                        start 512 peer [ "--backend_max_wait=1s"; "--server_http_max_write_timeout=60s" ]
+
                     use client = Clients.http2 kedge.HttpsPort None
                     use other = Clients.http2 kedge.HttpsPort None
 

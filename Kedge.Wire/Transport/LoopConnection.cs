@@ -106,7 +106,9 @@ public sealed class LoopConnection : ConnectionContext,
 
     public MemoryPool<byte> MemoryPool { get; }
 
-    /// <summary>Charged for what is held for the connection beyond the buffers of the server; null = nobody is.</summary>
+    /// <summary>
+    /// Charged for what is held for the connection beyond the buffers of the server; null = nobody is.
+    /// </summary>
     public IMemoryAccount? Account { get; set; }
 
     public bool ContinuesOnPool

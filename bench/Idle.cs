@@ -1,0 +1,101 @@
+using System.Diagnostics;
+using System.Net;
+using System.Net.Security;
+using System.Net.Sockets;
+using System.Text;
+
+namespace Kedge.Bench;
+
+/// <summary>Measures how long a proxy takes to its first response over TLS, and what idle connections cost.</summary>
+internal static class Idle
+{
+    private const int Connections = 500;
+
+    // Until garbage that a start leaves behind, and that of the handshakes, is mostly gone.
+    private static readonly TimeSpan Settle = TimeSpan.FromSeconds(5);
+
+    private static readonly byte[] Request = "GET /small HTTP/1.1\r\nHost: localhost\r\n\r\n"u8.ToArray();
+
+    public static async Task<int> MainAsync(RunOptions options)
+    {
+        using var site = new Site();
+        var backend = Processes.Start(
+            [Environment.ProcessPath!, "backend", $"{site.HttpBackend}", $"{site.GrpcBackend}"],
+            Path.Combine(site.Directory, "backend.log"));
+        try
+        {
+            await Ports.WaitForAsync(site.HttpBackend, "the backend");
+            Console.WriteLine("| proxy | start s | idle MB | KB for each idle connection |");
+            Console.WriteLine("| --- | ---: | ---: | ---: |");
+            foreach (var name in options.Proxies)
+            {
+                await MeasureAsync(name, options, site);
+            }
+            return 0;
+        }
+        finally
+        {
+            await Processes.StopAsync(backend);
+        }
+    }
+
+    private static async Task MeasureAsync(string name, RunOptions options, Site site)
+    {
+        var starts = new List<double>();
+        for (var start = 0; start < options.Rounds; start++)
+        {
+            var clock = Stopwatch.StartNew();
+            if (await Proxy.StartAsync(name, options, site) is not { } started)
+            {
+                Console.Error.WriteLine($"{name} is not installed; skipping it");
+                return;
+            }
+            await using (started)
+            {
+                await using var first = await ConnectAsync(started.TlsPort);
+                starts.Add(clock.Elapsed.TotalSeconds);
+            }
+        }
+        starts.Sort();
+        await using var proxy = (await Proxy.StartAsync(name, options, site))!;
+        var connections = new List<SslStream>
+        {
+            // What the first requests leave for all later ones is not the connections'.
+            await ConnectAsync(proxy.TlsPort),
+        };
+        await Task.Delay(Settle);
+        var before = proxy.ResidentBytes;
+        while (connections.Count <= Connections)
+        {
+            connections.Add(await ConnectAsync(proxy.TlsPort));
+        }
+        await Task.Delay(Settle);
+        var each = (proxy.ResidentBytes - before) / 1024.0 / Connections;
+        Console.WriteLine(FormattableString.Invariant(
+            $"| {name} | {starts[starts.Count / 2]:F2} | {before / 1e6:F0} | {each:F0} |"));
+        foreach (var connection in connections)
+        {
+            await connection.DisposeAsync();
+        }
+    }
+
+    /// <summary>A connection that has had one response.</summary>
+    private static async Task<SslStream> ConnectAsync(int port)
+    {
+        var socket = new Socket(SocketType.Stream, ProtocolType.Tcp);
+        await socket.ConnectAsync(new IPEndPoint(IPAddress.Loopback, port));
+        var stream = new SslStream(new NetworkStream(socket, ownsSocket: true));
+        await stream.AuthenticateAsClientAsync(new SslClientAuthenticationOptions
+        {
+            TargetHost = "localhost",
+            // The certificate is the bench's own, and not what is measured.
+            RemoteCertificateValidationCallback = (_, _, _, _) => true,
+        });
+        await stream.WriteAsync(Request);
+        var buffer = new byte[4096];
+        var count = await stream.ReadAsync(buffer);
+        return Encoding.Latin1.GetString(buffer, 0, count).StartsWith("HTTP/1.1 200", StringComparison.Ordinal)
+            ? stream
+            : throw new InvalidOperationException("the proxy does not answer 200");
+    }
+}
