@@ -363,10 +363,13 @@ module Json =
 [<AutoOpen>]
 module Serving =
 
-    /// One HTTP backend of that name on that port of 127.0.0.1; its host is `name.example`.
-    let serving (name: string) (port: int) (flags: string list) : Task<Kedge> =
+    /// HTTP backends by name on ports of 127.0.0.1; the host of each is `name.example`.
+    let servingAll (backends: (string * int) list) (flags: string list) : Task<Kedge> =
         Kedge.Start(
-            Json.director [ Json.httpRoute name $"{name}.example" ] [],
-            Json.pool [ Json.backend name port ] [],
+            Json.director [ for name, _ in backends -> Json.httpRoute name $"{name}.example" ] [],
+            Json.pool [ for name, port in backends -> Json.backend name port ] [],
             flags
         )
+
+    /// One HTTP backend of that name on that port of 127.0.0.1; its host is `name.example`.
+    let serving (name: string) (port: int) (flags: string list) : Task<Kedge> = servingAll [ name, port ] flags

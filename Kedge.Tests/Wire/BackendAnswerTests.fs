@@ -54,6 +54,23 @@ let private failuresOf (kedge: Kedge) (backend: string) =
             |> List.sumBy _.Value
     }
 
+let private cut =
+    [
+        "a length that is not reached", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"
+        "a chunk that is cut", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\nabc"
+        "a last chunk that is missing", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
+    ]
+
+let private cutPeers =
+    [ for _, answer in cut -> Shared.make (fun () -> RawPeer.Answering answer) ]
+
+/// With a backend for each of these answers: `cut0.example`, `cut1.example`, …
+let private cutting =
+    Shared.make (fun () ->
+        (servingAll [ for i, peer in List.indexed cutPeers -> $"cut{i}", peer.Value.Port ] [])
+            .GetAwaiter()
+            .GetResult())
+
 [<Tests>]
 let tests =
     testList
@@ -124,22 +141,14 @@ let tests =
                         Expect.isFalse kedge.Program.HasExited "the process lives"
                     })
 
-            for name, answer in
-                [
-                    "a length that is not reached", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"
-                    "a chunk that is cut", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\nabc"
-                    "a last chunk that is missing", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
-                ] do
+            for index, (name, _) in List.indexed cut do
                 case
                     $"a body that is cut together with its head is never a closed connection without a byte: {name}"
                     (fun () ->
                         task {
-                            use peer = RawPeer.Answering answer
-                            use! kedge = serving "cut" peer.Port []
-
                             for _ in 1..20 do
-                                use! caller = RawClient.Connect kedge.HttpsPort
-                                do! caller.Write "GET / HTTP/1.1\r\nHost: cut.example\r\n\r\n"
+                                use! caller = RawClient.Connect cutting.Value.HttpsPort
+                                do! caller.Write $"GET / HTTP/1.1\r\nHost: cut{index}.example\r\n\r\n"
                                 let! seen = caller.ReadToEnd()
 
                                 Expect.isTrue

@@ -32,6 +32,32 @@ let private readUntil (stream: Stream) (text: string) : Task<string> =
 
 let private ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
+let private invalid =
+    [
+        "a length and a transfer coding",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+        "two lengths", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello"
+        "a bare LF", "HTTP/1.1 200 OK\nContent-Length: 0\n\n"
+        "status 000", "HTTP/1.1 000 X\r\nContent-Length: 0\r\n\r\n"
+        "not HTTP", "220 smtp ready\r\n"
+        "a 101 that was not asked for", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"
+        "a folded line", "HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n"
+        "a head without end", "HTTP/1.1 200 OK\r\nA: " + String('a', 100_000)
+        "a chunk size that overflows",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n"
+        "the end of the connection", ""
+    ]
+
+let private invalidPeers =
+    [ for _, response in invalid -> Shared.make (fun () -> RawPeer.Answering response) ]
+
+/// With a backend for each invalid response: `bad0.example`, `bad1.example`, …
+let private broken =
+    Shared.make (fun () ->
+        (servingAll [ for i, peer in List.indexed invalidPeers -> $"bad{i}", peer.Value.Port ] [])
+            .GetAwaiter()
+            .GetResult())
+
 [<Tests>]
 let tests =
     testList
@@ -240,29 +266,14 @@ let tests =
                     Expect.equal (alpha.Received |> Seq.map _.RawTarget |> List.ofSeq) [ "/a?" ] "the target"
                 })
 
-            for name, response in
-                [
-                    "a length and a transfer coding",
-                    "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
-                    "two lengths", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello"
-                    "a bare LF", "HTTP/1.1 200 OK\nContent-Length: 0\n\n"
-                    "status 000", "HTTP/1.1 000 X\r\nContent-Length: 0\r\n\r\n"
-                    "not HTTP", "220 smtp ready\r\n"
-                    "a 101 that was not asked for", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"
-                    "a folded line", "HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n"
-                    "a head without end", "HTTP/1.1 200 OK\r\nA: " + String('a', 100_000)
-                    "a chunk size that overflows",
-                    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n"
-                    "the end of the connection", ""
-                ] do
+            for index, (name, _) in List.indexed invalid do
                 case $"an invalid response is answered with 502: {name}" (fun () ->
                     task {
-                        use peer = RawPeer.Answering response
-                        use! kedge = serving "bad" peer.Port []
+                        let port = broken.Value.HttpsPort
 
-                        for client in [ Clients.http1 kedge.HttpsPort None; Clients.http2 kedge.HttpsPort None ] do
+                        for client in [ Clients.http1 port None; Clients.http2 port None ] do
                             use client = client
-                            let! answer = get client "https://bad.example/" []
+                            let! answer = get client $"https://bad{index}.example/" []
 
                             Expect.equal
                                 (answer.Status, answer.Header "X-Kedge-Error-Type")
