@@ -47,7 +47,7 @@ internal sealed class RequestReplay(int maxLength, IMemoryAccount? account)
     public void GiveUp()
     {
         Volatile.Write(ref _sent, null);
-        Release();
+        Charge(0);
     }
 
     /// <summary>Sets the first stream.</summary>
@@ -126,9 +126,9 @@ internal sealed class RequestReplay(int maxLength, IMemoryAccount? account)
         if (length > kept.Length)
         {
             Array.Resize(ref kept, Math.Min(maxLength, Math.Max(MinLength, length * 2)));
-            if (kept.Length > MinCharged && account is not null)
+            if (kept.Length > MinCharged)
             {
-                account.Add(kept.Length - Interlocked.Exchange(ref _charged, kept.Length));
+                Charge(kept.Length);
             }
         }
         chunk.CopyTo(kept.AsSpan(_length));
@@ -136,15 +136,21 @@ internal sealed class RequestReplay(int maxLength, IMemoryAccount? account)
         // Unless it was given up in the meantime.
         if (Interlocked.CompareExchange(ref _sent, kept, sent) != sent)
         {
-            Release();
+            Charge(0);
         }
     }
 
-    private void Release()
+    private void Charge(long bytes)
     {
-        if (Interlocked.Exchange(ref _charged, 0) is var charged and > 0)
+        long change;
+        lock (_gate)
         {
-            account!.Add(-charged);
+            change = bytes - _charged;
+            _charged = bytes;
+        }
+        if (change != 0)
+        {
+            account?.Add(change);
         }
     }
 
