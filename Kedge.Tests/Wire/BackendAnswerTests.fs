@@ -67,9 +67,7 @@ let private cutPeers =
 /// With a backend for each of these answers: `cut0.example`, `cut1.example`, …
 let private cutting =
     Shared.make (fun () ->
-        (servingAll [ for i, peer in List.indexed cutPeers -> $"cut{i}", peer.Value.Port ] [])
-            .GetAwaiter()
-            .GetResult())
+        (servingAll [ for i, peer in List.indexed cutPeers -> $"cut{i}", peer.Value.Port ] []).GetAwaiter().GetResult())
 
 [<Tests>]
 let tests =

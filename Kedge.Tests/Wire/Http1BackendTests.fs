@@ -43,13 +43,14 @@ let private invalid =
         "a 101 that was not asked for", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"
         "a folded line", "HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n"
         "a head without end", "HTTP/1.1 200 OK\r\nA: " + String('a', 100_000)
-        "a chunk size that overflows",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n"
+        "a chunk size that overflows", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n"
         "the end of the connection", ""
     ]
 
 let private invalidPeers =
-    [ for _, response in invalid -> Shared.make (fun () -> RawPeer.Answering response) ]
+    [
+        for _, response in invalid -> Shared.make (fun () -> RawPeer.Answering response)
+    ]
 
 /// With a backend for each invalid response: `bad0.example`, `bad1.example`, …
 let private broken =
