@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Net;
 using System.Net.Security;
 using System.Net.Sockets;
+using System.Security.Cryptography.X509Certificates;
 using System.Text;
 
 namespace Kedge.Bench;
@@ -52,7 +53,7 @@ internal static class Idle
             }
             await using (started)
             {
-                await using var first = await ConnectAsync(started.TlsPort);
+                await using var first = await ConnectAsync(started.TlsPort, site);
                 starts.Add(clock.Elapsed.TotalSeconds);
             }
         }
@@ -61,13 +62,13 @@ internal static class Idle
         var connections = new List<SslStream>
         {
             // What the first requests leave for all later ones is not the connections'.
-            await ConnectAsync(proxy.TlsPort),
+            await ConnectAsync(proxy.TlsPort, site),
         };
         await Task.Delay(Settle);
         var before = proxy.ResidentBytes;
         while (connections.Count <= Connections)
         {
-            connections.Add(await ConnectAsync(proxy.TlsPort));
+            connections.Add(await ConnectAsync(proxy.TlsPort, site));
         }
         await Task.Delay(Settle);
         var each = (proxy.ResidentBytes - before) / 1024.0 / Connections;
@@ -80,16 +81,18 @@ internal static class Idle
     }
 
     /// <summary>A connection that has had one response.</summary>
-    private static async Task<SslStream> ConnectAsync(int port)
+    private static async Task<SslStream> ConnectAsync(int port, Site site)
     {
         var socket = new Socket(SocketType.Stream, ProtocolType.Tcp);
         await socket.ConnectAsync(new IPEndPoint(IPAddress.Loopback, port));
+        using var known = X509CertificateLoader.LoadCertificateFromFile(site.Certificate);
         var stream = new SslStream(new NetworkStream(socket, ownsSocket: true));
         await stream.AuthenticateAsClientAsync(new SslClientAuthenticationOptions
         {
             TargetHost = "localhost",
-            // The certificate is the bench's own, and not what is measured.
-            RemoteCertificateValidationCallback = (_, _, _, _) => true,
+            // The bench's own certificate is trusted by nobody else.
+            RemoteCertificateValidationCallback = (_, certificate, _, _) =>
+                certificate is not null && certificate.GetCertHashString() == known.GetCertHashString(),
         });
         await stream.WriteAsync(Request);
         var buffer = new byte[4096];
