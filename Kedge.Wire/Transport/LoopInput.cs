@@ -261,7 +261,7 @@ internal sealed class LoopInput(LoopConnection connection, LoopSocket socket)
         }
         _isWaiting = false;
         _cancel = default;
-        // Does not wait for a cancellation in progress: that one finds another wait, or none.
+        // Does not wait for a cancellation that runs at the same time: that one finds another wait, or none.
         _registration.Unregister();
         _registration = default;
         return true;
