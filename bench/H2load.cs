@@ -60,7 +60,9 @@ internal static partial class H2load
             elapsed,
             times.Length == 0 ? 0 : times[times.Length / 2],
             times.Length == 0 ? 0 : times[(int)(times.Length * 0.99)],
-            string.Join("; ", output.Split('\n').Where(line => line.StartsWith("requests:") || line.StartsWith("status codes:"))));
+            string.Join("; ", output.Split('\n').Where(line =>
+                line.StartsWith("requests:", StringComparison.Ordinal)
+                || line.StartsWith("status codes:", StringComparison.Ordinal))));
     }
 
     [GeneratedRegex(@"requests: (\d+) total, \d+ started, \d+ done, (\d+) succeeded, (\d+) failed")]

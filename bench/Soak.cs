@@ -37,7 +37,8 @@ internal static class Soak
             if (outcome != 0)
             {
                 // Warnings and errors; at the default level there is nothing else after the start.
-                Console.WriteLine(string.Join('\n', File.ReadLines(Path.Combine(site.Directory, "kedge.log")).TakeLast(20)));
+                var log = File.ReadLines(Path.Combine(site.Directory, "kedge.log"));
+                Console.WriteLine(string.Join('\n', log.TakeLast(20)));
             }
 
             return outcome;
@@ -81,8 +82,8 @@ internal static class Soak
 
         Console.WriteLine(string.Create(
             CultureInfo.InvariantCulture,
-            $"{failures} failed; longest stall {stall * 1000:F1} ms; resident {settled / 1e6:F1} MB at most in the first "
-            + $"{WarmUp} minutes, {resident / 1e6:F1} MB at the end"));
+            $"{failures} failed; longest stall {stall * 1000:F1} ms; resident {settled / 1e6:F1} MB at most in the "
+            + $"first {WarmUp} minutes, {resident / 1e6:F1} MB at the end"));
         return failures == 0 && stall <= LongestStall && resident <= settled * 1.1 ? 0 : 1;
     }
 
@@ -98,7 +99,9 @@ internal static class Soak
             workload.Name == "connect" ? null : rate / workload.Connections);
     }
 
-    /// <summary>The longest stall of any event loop in the last minute, in seconds; 0 where there are no event loops.</summary>
+    /// <summary>
+    /// The longest stall of any event loop in the last minute, in seconds; 0 where there are no event loops.
+    /// </summary>
     private static async Task<double> StallAsync(HttpClient client, int port)
     {
         var metrics = await client.GetStringAsync(new Uri($"http://127.0.0.1:{port}/metrics"));

@@ -5,7 +5,9 @@ namespace Kedge.Bench;
 /// <summary>One kind of load.</summary>
 /// <param name="Message">The file with what is sent, of a gRPC call.</param>
 /// <param name="Requests">Number of requests in one measured run at scale 1.</param>
-/// <param name="SoakRate">Requests per second in a soak; together, the workloads keep two cores about half busy.</param>
+/// <param name="SoakRate">
+/// Requests per second in a soak; together, the workloads keep two cores about half busy.
+/// </param>
 internal sealed record Workload(
     string Name,
     string Title,

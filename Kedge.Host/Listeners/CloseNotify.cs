@@ -4,8 +4,8 @@ using Microsoft.AspNetCore.Server.Kestrel.Core.Features;
 namespace Kedge.Host.Listeners;
 
 /// <summary>
-/// Ends TLS connections with the alert <c>close_notify</c>, as both sides must (RFC 8446, 6.1). The server does not, and
-/// a caller whose response ends with the connection, as over HTTP/1.0, then takes it for cut off.
+/// Ends TLS connections with the alert <c>close_notify</c>, as both sides must (RFC 8446, 6.1). The server does not,
+/// and a caller whose response ends with the connection, as over HTTP/1.0, then takes it for cut off.
 /// </summary>
 internal static class CloseNotify
 {
@@ -23,6 +23,8 @@ internal static class CloseNotify
             {
                 try
                 {
+                    // The server leaves its own answers to malformed requests in the buffer.
+                    await connection.Transport.Output.CompleteAsync().AsTask().WaitAsync(Timeout);
                     await tls.SslStream.ShutdownAsync().WaitAsync(Timeout);
                 }
                 catch (Exception e) when (e is IOException or InvalidOperationException or TimeoutException)
