@@ -787,13 +787,7 @@ let tests =
                                 inBody.Cancel()
                                 let! _ = canceled "the content" read
 
-                                use upload = new CancellationTokenSource()
-                                Expect.isTrue (connection.TryReserve()) ""
-                                let request = Client.post "/" (new ByteArrayContent(Array.zeroCreate 200_000))
-                                let pending = connection.SendAsync(request, upload.Token).AsTask()
-                                upload.CancelAfter 50
-                                let! _ = canceled "the upload" pending
-
+                                // Before the upload: the peer closes the connection after it.
                                 use already = new CancellationTokenSource()
                                 already.Cancel()
                                 Expect.isTrue (connection.TryReserve()) ""
@@ -802,6 +796,13 @@ let tests =
                                     canceled
                                         "the one that never began"
                                         (connection.SendAsync(Client.get "/", already.Token).AsTask())
+
+                                use upload = new CancellationTokenSource()
+                                Expect.isTrue (connection.TryReserve()) ""
+                                let request = Client.post "/" (new ByteArrayContent(Array.zeroCreate 200_000))
+                                let pending = connection.SendAsync(request, upload.Token).AsTask()
+                                upload.CancelAfter 50
+                                let! _ = canceled "the upload" pending
 
                                 do! idle connection
                             }))
