@@ -11,6 +11,18 @@ internal sealed record LoadResult(
 
 internal static partial class H2load
 {
+    /// <summary>Says how to install it when it is missing.</summary>
+    public static bool IsInstalled()
+    {
+        if (Processes.Find("h2load") is not null)
+        {
+            return true;
+        }
+
+        Console.Error.WriteLine("h2load is missing: apt-get install nghttp2-client");
+        return false;
+    }
+
     /// <param name="connectionRate">Requests per second of each connection; null = as many as there can be.</param>
     public static async Task<LoadResult> RunAsync(
         Workload workload, int requests, int port, string directory, double? connectionRate = null)

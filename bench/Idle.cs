@@ -17,28 +17,18 @@ internal static class Idle
 
     private static readonly byte[] Request = "GET /small HTTP/1.1\r\nHost: localhost\r\n\r\n"u8.ToArray();
 
-    public static async Task<int> MainAsync(RunOptions options)
-    {
-        using var site = new Site();
-        var backend = Processes.Start(
-            [Environment.ProcessPath!, "backend", $"{site.HttpBackend}", $"{site.GrpcBackend}"],
-            Path.Combine(site.Directory, "backend.log"));
-        try
+    public static Task<int> MainAsync(RunOptions options) =>
+        Site.WithBackendsAsync(async site =>
         {
-            await Ports.WaitForAsync(site.HttpBackend, "the backend");
             Console.WriteLine("| proxy | start s | idle MB | KB for each idle connection |");
             Console.WriteLine("| --- | ---: | ---: | ---: |");
             foreach (var name in options.Proxies)
             {
                 await MeasureAsync(name, options, site);
             }
+
             return 0;
-        }
-        finally
-        {
-            await Processes.StopAsync(backend);
-        }
-    }
+        });
 
     private static async Task MeasureAsync(string name, RunOptions options, Site site)
     {

@@ -7,23 +7,14 @@ internal sealed record Sample(
 internal static class Run
 {
     /// <summary>0 = every request of every run succeeded; 1 = some failed.</summary>
-    public static async Task<int> MainAsync(RunOptions options)
-    {
-        if (Processes.Find("h2load") is null)
-        {
-            Console.Error.WriteLine("h2load is missing: apt-get install nghttp2-client");
-            return 2;
-        }
+    public static async Task<int> MainAsync(RunOptions options) =>
+        H2load.IsInstalled() ? await Site.WithBackendsAsync(site => RunAsync(options, site)) : 2;
 
-        using var site = new Site();
-        var backend = Processes.Start(
-            [Environment.ProcessPath!, "backend", $"{site.HttpBackend}", $"{site.GrpcBackend}"],
-            Path.Combine(site.Directory, "backend.log"));
+    private static async Task<int> RunAsync(RunOptions options, Site site)
+    {
         var proxies = new List<Proxy>();
         try
         {
-            await Ports.WaitForAsync(site.HttpBackend, "the backend");
-            await Ports.WaitForAsync(site.GrpcBackend, "the backend");
             foreach (var name in options.Proxies)
             {
                 if (await Proxy.StartAsync(name, options, site) is { } proxy)
@@ -52,8 +43,6 @@ internal static class Run
             {
                 await proxy.DisposeAsync();
             }
-
-            await Processes.StopAsync(backend);
         }
     }
 

@@ -46,5 +46,25 @@ internal sealed class Site : IDisposable
         return file;
     }
 
+    /// <summary>Runs what needs a site whose backends answer.</summary>
+    /// <returns>What it returns: the exit code.</returns>
+    public static async Task<int> WithBackendsAsync(Func<Site, Task<int>> run)
+    {
+        using var site = new Site();
+        var backend = Processes.Start(
+            [Environment.ProcessPath!, "backend", $"{site.HttpBackend}", $"{site.GrpcBackend}"],
+            Path.Combine(site.Directory, "backend.log"));
+        try
+        {
+            await Ports.WaitForAsync(site.HttpBackend, "the backend");
+            await Ports.WaitForAsync(site.GrpcBackend, "the backend");
+            return await run(site);
+        }
+        finally
+        {
+            await Processes.StopAsync(backend);
+        }
+    }
+
     public void Dispose() => System.IO.Directory.Delete(Directory, recursive: true);
 }

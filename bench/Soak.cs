@@ -14,39 +14,23 @@ internal static class Soak
     /// 0 = no request failed, no event loop stalled for more than 50 ms, and memory at the end is at most a tenth above
     /// that of the first minutes; 1 = otherwise.
     /// </summary>
-    public static async Task<int> MainAsync(SoakOptions options)
+    public static async Task<int> MainAsync(SoakOptions options) =>
+        H2load.IsInstalled() ? await Site.WithBackendsAsync(site => RunAsync(options, site)) : 2;
+
+    private static async Task<int> RunAsync(SoakOptions options, Site site)
     {
-        if (Processes.Find("h2load") is null)
+        var run = RunOptions.Parse(
+            ["--kedge", options.Kedge, .. options.KedgeFlags.SelectMany(f => (string[])["--kedge-flag", f])]);
+        await using var kedge = (await Proxy.StartAsync("kedge", run, site))!;
+        var outcome = await WatchAsync(kedge, options, site);
+        if (outcome != 0)
         {
-            Console.Error.WriteLine("h2load is missing: apt-get install nghttp2-client");
-            return 2;
+            // Warnings and errors; at the default level there is nothing else after the start.
+            var log = File.ReadLines(Path.Combine(site.Directory, "kedge.log"));
+            Console.WriteLine(string.Join('\n', log.TakeLast(20)));
         }
 
-        using var site = new Site();
-        var backend = Processes.Start(
-            [Environment.ProcessPath!, "backend", $"{site.HttpBackend}", $"{site.GrpcBackend}"],
-            Path.Combine(site.Directory, "backend.log"));
-        try
-        {
-            await Ports.WaitForAsync(site.HttpBackend, "the backend");
-            await Ports.WaitForAsync(site.GrpcBackend, "the backend");
-            var run = RunOptions.Parse(
-                ["--kedge", options.Kedge, .. options.KedgeFlags.SelectMany(f => (string[])["--kedge-flag", f])]);
-            await using var kedge = (await Proxy.StartAsync("kedge", run, site))!;
-            var outcome = await WatchAsync(kedge, options, site);
-            if (outcome != 0)
-            {
-                // Warnings and errors; at the default level there is nothing else after the start.
-                var log = File.ReadLines(Path.Combine(site.Directory, "kedge.log"));
-                Console.WriteLine(string.Join('\n', log.TakeLast(20)));
-            }
-
-            return outcome;
-        }
-        finally
-        {
-            await Processes.StopAsync(backend);
-        }
+        return outcome;
     }
 
     private static async Task<int> WatchAsync(Proxy kedge, SoakOptions options, Site site)

@@ -77,6 +77,21 @@ let private isServed (kedge: Kedge) (what: string) =
         Expect.isNotEmpty health $"{what}: health"
     }
 
+/// Has the peer answer requests for /slow only after the result is set.
+let private answersLate (peer: HttpPeer) =
+    let goOn = TaskCompletionSource()
+
+    peer.On(
+        "/slow",
+        fun context ->
+            task {
+                do! goOn.Task
+                do! context.Response.WriteAsync "slow"
+            }
+    )
+
+    goOn
+
 let private delays (kedge: Kedge) =
     kedge.Program.Stderr
     |> Array.filter _.Contains("accepting connections is delayed")
@@ -145,16 +160,7 @@ let tests =
                 (fun () ->
                     task {
                         use peer = new HttpPeer "slow"
-                        let goOn = TaskCompletionSource()
-
-                        peer.On(
-                            "/slow",
-                            fun context ->
-                                task {
-                                    do! goOn.Task
-                                    do! context.Response.WriteAsync "slow"
-                                }
-                        )
+                        let goOn = answersLate peer
 
                         use! kedge = start 384 peer []
                         let! bound = DebugPort.metric kedge "kedge_connections_limit" []
@@ -203,16 +209,7 @@ let tests =
             case "requests that would take more connections to backends than there are files for get 503" (fun () ->
                 task {
                     use peer = new HttpPeer "alpha"
-                    let goOn = TaskCompletionSource()
-
-                    peer.On(
-                        "/slow",
-                        fun context ->
-                            task {
-                                do! goOn.Task
-                                do! context.Response.WriteAsync "slow"
-                            }
-                    )
+                    let goOn = answersLate peer
 
                     use! kedge =
                         start 512 peer [ "--backend_max_wait=1s"; "--server_http_max_write_timeout=60s" ]
