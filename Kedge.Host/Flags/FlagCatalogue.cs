@@ -139,9 +139,9 @@ public static class FlagCatalogue
         "maximum number of header lines in a request");
 
     public static readonly Flag<int> MaxBufferedMib = Count("server_max_buffered_mib", FlagGroup.Listeners, 0,
-        "what all callers together may make kedge hold of responses that they do not read and of requests that "
-        + "backends do not read, in MiB; beyond it, the connections that hold most are closed. 0 = a quarter of the "
-        + "memory that the process may use");
+        "memory for responses that callers do not read and requests that backends do not read, for all callers "
+        + "together, in MiB; above it, kedge closes the connections that hold the most. 0 = a quarter of the memory "
+        + "available to the process");
 
     public static readonly Flag<Transport> TransportFlag = Add(new Flag<Transport>
     {

@@ -64,11 +64,11 @@ public static class ServerMetrics
         meter.CreateObservableCounter("kedge_connections_evicted_total", () => gate.Evicted,
             description: "Idle connections of callers that were closed to make room for new ones.");
         meter.CreateObservableGauge("kedge_held_bytes", () => gate.Memory.Held,
-            description: "What is held for callers: responses that are not read, requests that wait for backends.");
+            description: "Memory held for callers: responses they do not read, and requests that wait for backends.");
         meter.CreateObservableGauge("kedge_held_bytes_limit", () => gate.Memory.Limit,
-            description: "What may be held for all callers together.");
+            description: "The limit on the memory held for all callers together.");
         meter.CreateObservableCounter("kedge_connections_closed_for_memory_total", () => gate.Memory.Closed,
-            description: "Connections of callers that were closed because they held most when the limit was reached.");
+            description: "Connections of callers that held the most memory when the limit was reached, and were closed.");
     }
 
     private static void Requests(Meter meter, ProxyTelemetry telemetry)

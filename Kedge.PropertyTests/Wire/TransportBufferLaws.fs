@@ -61,7 +61,7 @@ let private mostRoom = 32 * 1024
 
 let private input =
     Law.test
-        "a connection's reader sees the bytes in their order, whatever pieces they come in and are consumed in"
+        "the server reads a connection's bytes in order, however they are split on arrival and when they are consumed"
         2000
         [
             "several segments", 200

@@ -164,7 +164,7 @@ internal sealed class LoopOutput(LoopConnection connection, LoopSocket socket)
         Continue();
     }
 
-    /// <summary>The turn of what was flushed on a pool thread.</summary>
+    /// <summary>Sends what was flushed on pool threads.</summary>
     void IThreadPoolWorkItem.Execute()
     {
         lock (socket.Lock)
@@ -239,8 +239,8 @@ internal sealed class LoopOutput(LoopConnection connection, LoopSocket socket)
         return 0;
     }
 
-    /// <summary>Has what is to be sent sent later, together with what comes until then. Under the lock.</summary>
-    /// <returns>False when it is to be sent at once.</returns>
+    /// <summary>Defers sending, so that what is written until then leaves with it. Under the lock.</summary>
+    /// <returns>False when the bytes must be sent at once.</returns>
     private bool TryPutOff()
     {
         if (socket.Loop.IsCurrent)
@@ -260,8 +260,8 @@ internal sealed class LoopOutput(LoopConnection connection, LoopSocket socket)
         if (!_isQueued)
         {
             _isQueued = true;
-            // Not to the queue of this thread, which comes first: with HTTP/2, what is queued already are mostly other
-            // streams of the connection that are about to write.
+            // Not to this thread's own queue, which comes first: over HTTP/2, the work that is already queued is mostly
+            // other streams of the connection, which are about to write.
             ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
         }
         return true;
