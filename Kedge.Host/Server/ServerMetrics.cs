@@ -68,7 +68,7 @@ public static class ServerMetrics
         meter.CreateObservableGauge("kedge_held_bytes_limit", () => gate.Memory.Limit,
             description: "The limit on the memory held for all callers together.");
         meter.CreateObservableCounter("kedge_connections_closed_for_memory_total", () => gate.Memory.Closed,
-            description: "Connections of callers that held the most memory when the limit was reached, and were closed.");
+            description: "Connections of callers that were closed to stay below the limit on held memory.");
     }
 
     private static void Requests(Meter meter, ProxyTelemetry telemetry)
