@@ -41,6 +41,13 @@ let private readBody (stream: Stream) (head: string) =
         return length
     }
 
+/// Nothing more is sent until kedge gives up.
+let private untilClosed (stream: NetworkStream) : Task =
+    task {
+        let! _ = RawPeer.ReadToEnd stream
+        ()
+    }
+
 /// Does what the first element of the path says, on a connection for each request.
 let private answer (stream: NetworkStream) : Task =
     task {
@@ -79,12 +86,12 @@ let private answer (stream: NetworkStream) : Task =
                 stream.Socket.LingerState <- LingerOption(true, 0)
                 stream.Socket.Close()
             | "partial" when isFirst -> do! RawPeer.Write(stream, "HTTP/1.1 200 OK\r\nX-Part")
-            | "slow" when isFirst -> do! Task.Delay 3000
+            | "slow" when isFirst -> do! untilClosed stream
             | "cut" -> do! RawPeer.Write(stream, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nab")
             | "stuck" ->
                 do! RawPeer.Write(stream, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nab")
-                do! Task.Delay 3000
-            | "silent" -> do! Task.Delay 3000
+                do! untilClosed stream
+            | "silent" -> do! untilClosed stream
             | _ -> do! reply "200 OK" ""
     }
 
@@ -104,21 +111,27 @@ let private route (host: string) (backend: string) (fields: string) =
 let private call (host: string) (fields: string) =
     $$"""{ "backend_name": "calls", "authority_host_matcher": "{{host}}.example", {{fields}} }"""
 
-let private attempt = """"timeouts": { "attempt": "400ms" }"""
+/// For the faults that a timeout ends: long enough for a busy machine to send the request and to get a response.
+let private attempt = """"timeouts": { "attempt": "4s" }"""
 
 let private unhurried = """"timeouts": { "attempt": "20s" }"""
+
+/// The route of a policy for a fault: its timeout does not end what ends by itself.
+let private hostOf (policy: string) (fault: string) = if fault = "slow" then policy else $"{policy}-unhurried"
 
 let private director =
     Json.director
         [
-            route "none" "web" attempt
-            route "idempotent" "web" $"""{attempt}, {retry "IDEMPOTENT" 1}"""
-            route "key" "web" $"""{attempt}, {retry "IDEMPOTENCY_KEY" 1}"""
-            route "any" "web" $"""{attempt}, {retry "ANY" 1}"""
+            for suffix, timeouts in [ "", attempt; "-unhurried", unhurried ] do
+                route $"none{suffix}" "web" timeouts
+                route $"idempotent{suffix}" "web" $"""{timeouts}, {retry "IDEMPOTENT" 1}"""
+                route $"key{suffix}" "web" $"""{timeouts}, {retry "IDEMPOTENCY_KEY" 1}"""
+                route $"any{suffix}" "web" $"""{timeouts}, {retry "ANY" 1}"""
+
             route "twice" "web" $"""{unhurried}, {retry "IDEMPOTENT" 2}"""
             route "storm" "storm" $"""{unhurried}, {retry "IDEMPOTENT" 3}"""
-            route "limited" "web" """ "timeouts": { "request": "400ms" } """
-            route "sockets" "sockets" """ "timeouts": { "request": "400ms", "attempt": "300ms" } """
+            route "limited" "web" """ "timeouts": { "request": "4s" } """
+            route "sockets" "sockets" """ "timeouts": { "request": "3s", "attempt": "2s" } """
         ]
         [
             call
@@ -126,7 +139,7 @@ let private director =
                 """ "timeouts": { "request": "30s", "attempt": "10s" },
                     "retry": { "attempts": 2, "grpc_on": ["UNAVAILABLE"], "methods": "ANY",
                                "backoff": { "base": "1ms" } } """
-            call "limited" """ "timeouts": { "request": "400ms" } """
+            call "limited" """ "timeouts": { "request": "2s" } """
         ]
 
 let private kedge =
@@ -212,50 +225,60 @@ let tests =
             case "no request that is not idempotent is sent twice, unless the route says so" (fun () ->
                 eachProtocol (fun protocol client ->
                     task {
+                        let isSentTwice policy fault (method: string) hasKey =
+                            task {
+                                let path = path fault
+                                let body = if method.StartsWith 'P' then "hello" else ""
+                                let what = $"{protocol}: {policy}, {fault}, {method}, {hasKey}"
+
+                                let mayBeTwice =
+                                    match policy with
+                                    | "none" -> false
+                                    | "any" -> true
+                                    | "key" when hasKey -> true
+                                    | _ -> idempotent.Contains method
+
+                                let isTwice = mayBeTwice && fault <> "cut"
+                                let message = request method (hostOf policy fault) path hasKey body
+
+                                let! status =
+                                    task {
+                                        try
+                                            let! answer = send client message
+                                            return answer.Status
+                                        with :? HttpRequestException ->
+                                            return 0
+                                    }
+
+                                let bodies = sent path
+                                Expect.equal bodies.Length (if isTwice then 2 else 1) what
+
+                                for length in bodies do
+                                    Expect.equal length body.Length $"{what}: the whole body"
+
+                                if isTwice then
+                                    Expect.equal status 200 what
+
+                                return isTwice
+                            }
+
                         let mutable twice = 0
 
-                        for policy in policies do
-                            for fault in [ "busy"; "reset"; "partial"; "slow"; "cut" ] do
-                                for method, hasKey in
+                        for fault in [ "busy"; "reset"; "partial"; "slow"; "cut" ] do
+                            // Side by side: what a timeout ends takes as long as one of them.
+                            let! areTwice =
+                                Task.WhenAll
                                     [
-                                        for method in [ "GET"; "HEAD"; "OPTIONS"; "PUT"; "DELETE"; "POST"; "PATCH" ] do
-                                            method, false
-                                        "POST", true
-                                        "PATCH", true
-                                    ] do
-                                    let path = path fault
-                                    let body = if method.StartsWith 'P' then "hello" else ""
-                                    let what = $"{protocol}: {policy}, {fault}, {method}, {hasKey}"
+                                        for policy in policies do
+                                            for method in
+                                                [ "GET"; "HEAD"; "OPTIONS"; "PUT"; "DELETE"; "POST"; "PATCH" ] do
+                                                isSentTwice policy fault method false
 
-                                    let mayBeTwice =
-                                        match policy with
-                                        | "none" -> false
-                                        | "any" -> true
-                                        | "key" when hasKey -> true
-                                        | _ -> idempotent.Contains method
+                                            isSentTwice policy fault "POST" true
+                                            isSentTwice policy fault "PATCH" true
+                                    ]
 
-                                    let isTwice = mayBeTwice && fault <> "cut"
-                                    let message = request method policy path hasKey body
-
-                                    let status =
-                                        task {
-                                            try
-                                                let! answer = send client message
-                                                return answer.Status
-                                            with :? HttpRequestException ->
-                                                return 0
-                                        }
-
-                                    let! status = status
-                                    let bodies = sent path
-                                    Expect.equal bodies.Length (if isTwice then 2 else 1) what
-
-                                    for length in bodies do
-                                        Expect.equal length body.Length $"{what}: the whole body"
-
-                                    if isTwice then
-                                        twice <- twice + 1
-                                        Expect.equal status 200 what
+                            twice <- twice + (areTwice |> Seq.filter id |> Seq.length)
 
                         Expect.isGreaterThan twice 60 "some are sent twice"
                     }))
@@ -345,25 +368,29 @@ let tests =
             case "a request that takes too long gets 504; a response that has started is cut" (fun () ->
                 eachProtocol (fun protocol client ->
                     task {
-                        for host in [ "limited"; "none" ] do
-                            let! answer = send client (request "GET" host (path "silent") false "")
+                        let tooLong host =
+                            task {
+                                let! answer = send client (request "GET" host (path "silent") false "")
 
-                            Expect.equal
-                                (answer.Status, answer.Header "X-Kedge-Error-Type")
-                                (504, "transport-timeout")
-                                $"{protocol}, {host}"
+                                Expect.equal
+                                    (answer.Status, answer.Header "X-Kedge-Error-Type")
+                                    (504, "transport-timeout")
+                                    $"{protocol}, {host}"
+                            }
 
-                            let stuck () =
-                                task {
-                                    let! _ = send client (request "GET" host (path "stuck") false "")
-                                    return ()
-                                }
+                        let cut host =
+                            task {
+                                let! _ =
+                                    failure<HttpRequestException> $"{protocol}, {host}: it is incomplete" (fun () ->
+                                        send client (request "GET" host (path "stuck") false ""))
 
-                            let! _ =
-                                failure<HttpRequestException> $"{protocol}, {host}: it is incomplete" (fun () ->
-                                    stuck ())
+                                ()
+                            }
 
-                            ()
+                        let! _ =
+                            Task.WhenAll [ tooLong "limited"; tooLong "none"; cut "limited"; cut "none" ]
+
+                        ()
                     }))
 
             case "a WebSocket may take any time" (fun () ->
@@ -374,7 +401,7 @@ let tests =
                     use socket = new ClientWebSocket()
                     use limit = new CancellationTokenSource(patience)
                     do! socket.ConnectAsync(Uri $"wss://sockets.example{path}", invoker, limit.Token)
-                    do! Task.Delay 900
+                    do! Task.Delay 3500
                     let message = ArraySegment(Encoding.ASCII.GetBytes "still here")
                     do! socket.SendAsync(message, WebSocketMessageType.Text, true, limit.Token)
                     let buffer = Array.zeroCreate<byte> 64
@@ -414,14 +441,15 @@ let tests =
             case "a gRPC call ends at the deadline of its route, of which the backend knows" (fun () ->
                 task {
                     let! status, _ =
-                        failing "limited" (fun client -> client.UnaryAsync(EchoRequest(DelayMs = 5000u)).ResponseAsync)
+                        failing "limited" (fun client ->
+                            client.UnaryAsync(EchoRequest(DelayMs = 60000u)).ResponseAsync)
 
                     Expect.equal status StatusCode.DeadlineExceeded "unary"
 
                     let! status, _ =
                         failing "limited" (fun client ->
                             task {
-                                use call = client.ServerStream(EchoRequest(Replies = 50u, DelayMs = 100u))
+                                use call = client.ServerStream(EchoRequest(Replies = 500u, DelayMs = 100u))
 
                                 while! call.ResponseStream.MoveNext CancellationToken.None do
                                     ()
@@ -464,7 +492,7 @@ let tests =
                         }
 
                     let! get = explain "GET"
-                    Expect.stringContains get "timeouts: attempt 400ms" "the timeout"
+                    Expect.stringContains get "timeouts: attempt 4s" "the timeout"
 
                     Expect.stringContains
                         get
@@ -488,12 +516,12 @@ let tests =
                         ] do
                         Expect.stringContains report expected "check"
 
-                    let changed = scratch.Write("changed.json", director.Replace("400ms", "500ms"))
+                    let changed = scratch.Write("changed.json", director.Replace("4s", "5s"))
                     let! code, out, _ = run [ "diff"; "--exit_code"; file; changed ]
                     Expect.equal code 1 "a difference"
                     let report = String.Join('\n', out)
-                    Expect.stringContains report "timeouts attempt 400ms, without retries" "before"
-                    Expect.stringContains report "timeouts attempt 500ms, without retries" "after"
+                    Expect.stringContains report "timeouts attempt 4s, without retries" "before"
+                    Expect.stringContains report "timeouts attempt 5s, without retries" "after"
 
                     let wrong =
                         scratch.Write(
