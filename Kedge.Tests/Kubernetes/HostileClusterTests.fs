@@ -255,8 +255,8 @@ let credentials =
                     stage.Server.CertifiedSubject <- "CN=first"
                     let sink = stage.Resolve("api.shop:http", false)
                     do! eventually "the first list" (fun () -> sink.Last = Some [])
-                    stage.Server.CertifiedSubject <- "CN=second"
                     do! eventually "the watch is up" (fun () -> stage.Server.Watches = 1)
+                    stage.Server.CertifiedSubject <- "CN=second"
                     stage.Server.Play [ EndWatches; web [ "10.0.0.1" ] ]
                     do! eventually "the old one is rejected" (fun () -> (error stage).Contains "401")
                     write (certificate (authority.Client "second"))
