@@ -10,9 +10,6 @@ open Kedge.Tests.Harness
 open Microsoft.AspNetCore.Http
 open Microsoft.Playwright
 
-/// Debian's Chromium; `.ci/run` installs it.
-let private chromium = "/usr/bin/chromium"
-
 let private page (body: string) (context: HttpContext) : Task =
     context.Response.ContentType <- "text/html"
     context.Response.WriteAsync $"<!doctype html><title>page</title>{body}"
@@ -35,18 +32,7 @@ let tests =
                     use! playwright = Playwright.CreateAsync()
 
                     use! browser =
-                        playwright.Chromium.LaunchAsync(
-                            BrowserTypeLaunchOptions(
-                                ExecutablePath = chromium,
-                                Args =
-                                    [
-                                        "--no-sandbox"
-                                        "--disable-gpu"
-                                        "--disable-dev-shm-usage"
-                                        $"""--proxy-pac-url={winch.Value.Url "/proxy.pac"}"""
-                                    ]
-                            )
-                        )
+                        Browser.launch playwright [ $"""--proxy-pac-url={winch.Value.Url "/proxy.pac"}""" ]
 
                     let! own = browser.NewPageAsync()
                     let! answer = own.GotoAsync "http://with-service.prod.test/own-page"
