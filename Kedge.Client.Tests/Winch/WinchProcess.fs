@@ -12,7 +12,7 @@ type Winch private (scratch: Scratch, program: KedgeProgram, httpPort: int, grpc
     static let executable = Executable.find "WINCH_EXECUTABLE" "Kedge.Winch" "winch"
 
     static let probe =
-        lazy new HttpClient(new SocketsHttpHandler(UseProxy = false), Timeout = TimeSpan.FromSeconds 5.0)
+        lazy new HttpClient(new SocketsHttpHandler(UseProxy = false), Timeout = patience)
 
     static let answers (url: string) =
         task {

@@ -138,7 +138,7 @@ let tests =
                                     do! context.Response.Body.WriteAsync(Encoding.ASCII.GetBytes("x").AsMemory())
                                     do! context.Response.Body.FlushAsync()
                                     // The pace of the bytes: each well within the limit, all together beyond it.
-                                    do! System.Threading.Tasks.Task.Delay 200
+                                    do! System.Threading.Tasks.Task.Delay 500
                             }
                     )
 
@@ -146,7 +146,7 @@ let tests =
                         serving
                             "slow"
                             peer.Port
-                            [ "--server_http_max_write_timeout=1s"; "--server_http_max_read_timeout=1s" ]
+                            [ "--server_http_max_write_timeout=3s"; "--server_http_max_read_timeout=3s" ]
 
                     use client = Clients.http1 kedge.HttpsPort None
                     let! answer = get client "https://slow.example/drip" []

@@ -33,7 +33,7 @@ let private answeredBy client (expected: string list) =
 let private becomes what client expected = soon patience what (fun () -> answeredBy client expected) id
 
 let private httpCheck =
-    """, "health_check": { "http_path": "/health?deep=1", "interval": "0.1s", "timeout": "1s", "healthy_threshold": 2, "unhealthy_threshold": 2 }"""
+    """, "health_check": { "http_path": "/health?deep=1", "interval": "0.1s", "timeout": "3s", "healthy_threshold": 2, "unhealthy_threshold": 2 }"""
 
 [<Tests>]
 let healthChecks =
@@ -209,7 +209,7 @@ let outliers =
                         startHttp
                             dns
                             port
-                            """, "outlier_detection": { "consecutive_failures": 3, "ejection_time": "2s" }"""
+                            """, "outlier_detection": { "consecutive_failures": 3, "ejection_time": "4s" }"""
                             []
 
                     use client = Clients.http1 kedge.HttpsPort None

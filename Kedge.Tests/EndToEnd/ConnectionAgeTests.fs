@@ -70,7 +70,7 @@ let tests =
                         Kedge.Start(
                             Json.director [] [ Json.grpcRoute "rpc" "rpc.example" ],
                             Json.pool [] [ Json.backend "rpc" peer.Port ],
-                            flags "500ms"
+                            flags "3s"
                         )
 
                     use channel = Clients.grpc kedge.GrpcPort None "rpc.example"

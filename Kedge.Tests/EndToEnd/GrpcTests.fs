@@ -209,15 +209,15 @@ let ends =
                         statusOf (fun () ->
                             (client "echo.example:443" port)
                                 .UnaryAsync(
-                                    EchoRequest(DelayMs = 5_000u),
+                                    EchoRequest(DelayMs = 60_000u),
                                     metadata [ "x-id", id ],
-                                    Nullable(before.AddSeconds 1.0)
+                                    Nullable(before.AddSeconds 3.0)
                                 )
                                 .ResponseAsync)
 
                     Expect.equal error.StatusCode StatusCode.DeadlineExceeded "status"
                     let call = echo.Value.CallWith("x-id", id)
-                    Expect.isLessThan call.Deadline (before.AddSeconds 5.0) "the backend's deadline"
+                    Expect.isLessThan call.Deadline (before.AddSeconds 20.0) "the backend's deadline"
                     do! finishes "the end of the backend's work" call.Cancelled
                 })
 

@@ -511,7 +511,7 @@ let badRequests =
 
             case "a request whose headers do not end gets 408 with kedge's headers" (fun () ->
                 task {
-                    use! kedge = serving "alpha" alpha.Value.Port [ "--server_header_timeout=1s" ]
+                    use! kedge = serving "alpha" alpha.Value.Port [ "--server_header_timeout=3s" ]
                     use! client = RawClient.Connect kedge.HttpsPort
                     do! client.Write "GET /slow HTTP/1.1\r\nHost: alpha.example\r\n"
                     let! answer = client.ReadToEnd()

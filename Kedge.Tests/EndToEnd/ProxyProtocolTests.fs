@@ -216,11 +216,15 @@ let tests =
             case "a header has as long as other headers" (fun () ->
                 task {
                     use! kedge =
-                        start [ "--server_proxy_protocol_from=127.0.0.1"; "--server_header_timeout=500ms" ]
+                        start [ "--server_proxy_protocol_from=127.0.0.1"; "--server_header_timeout=2s" ]
 
-                    for _, port in ports kedge do
-                        do! closes port (v1[..9])
-                        do! closes port [| 13uy |]
+                    let! _ =
+                        Task.WhenAll
+                            [
+                                for _, port in ports kedge do
+                                    closes port (v1[..9])
+                                    closes port [| 13uy |]
+                            ]
 
                     let! malformed = counted kedge "malformed"
                     Expect.equal malformed 6.0 "cut headers"

@@ -179,7 +179,7 @@ type KedgeSettings =
 type Kedge private (scratch: Scratch, program: KedgeProgram, grpcPort: int, httpsPort: int, debugPort: int) =
 
     static let probe =
-        lazy new HttpClient(new SocketsHttpHandler(UseProxy = false), Timeout = TimeSpan.FromSeconds 5.0)
+        lazy new HttpClient(new SocketsHttpHandler(UseProxy = false), Timeout = patience)
 
     static let answers (debugPort: int) (page: string) =
         task {

@@ -92,11 +92,11 @@ type LightLoad(send: unit -> Task<string>) =
 [<AutoOpen>]
 module DiscoverySteps =
 
-    /// How long a change of the cluster may take to be in force.
-    let change = TimeSpan.FromSeconds 2.0
+    /// How long a change of the cluster may take to be in force, on a busy machine.
+    let change = TimeSpan.FromSeconds 10.0
 
-    /// How long after the API server is back everything must be right.
-    let recovery = TimeSpan.FromSeconds 5.0
+    /// How long after the API server is back everything must be right, on a busy machine.
+    let recovery = TimeSpan.FromSeconds 12.0
 
     /// How many times these watches have been begun again; the lowest count of them.
     let restarts (kedge: Kedge) (watches: string list) : Task<float> =

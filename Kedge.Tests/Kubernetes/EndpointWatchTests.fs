@@ -134,7 +134,7 @@ let tests =
                     stage.Server.Start()
                     let back = Diagnostics.Stopwatch.StartNew()
                     do! hears "the change" [ "10.0.0.9:8080" ] sink
-                    Expect.isLessThan back.Elapsed (TimeSpan.FromSeconds 5.0) "soon"
+                    Expect.isLessThan back.Elapsed (TimeSpan.FromSeconds 12.0) "soon"
                     do! eventually "the watch stands" (fun () -> isNull health.Error)
                 })
 

@@ -193,7 +193,7 @@ let tests =
 
                             against [] script (fun port ->
                                 task {
-                                    let! connection = Client.startAt port short (RecordingOwner())
+                                    let! connection = Client.startAt port curious (RecordingOwner())
                                     let! response = Client.send connection (Client.get "/")
                                     let! content = Client.read response
                                     Expect.equal content "at last" ""
@@ -216,7 +216,7 @@ let tests =
 
                         against [] script (fun port ->
                             task {
-                                let! connection = Client.startAt port short (RecordingOwner())
+                                let! connection = Client.startAt port curious (RecordingOwner())
                                 let! response = Client.send connection (Client.get "/")
                                 let! _ = Client.read response
 

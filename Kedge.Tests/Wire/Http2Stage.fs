@@ -33,5 +33,10 @@ let facts (error: UpstreamException) = error.Kind, error.Sent, Option.ofNullable
 let idle (connection: IUpstreamConnection) =
     eventually "the connection is idle" (fun () -> connection.ActiveStreams = 0)
 
+/// Asks soon, and gives up soon.
 let short =
     Http2Options(PingAfter = TimeSpan.FromMilliseconds 100.0, PingTimeout = TimeSpan.FromMilliseconds 400.0)
+
+/// Asks soon, and leaves a busy machine the time to answer.
+let curious =
+    Http2Options(PingAfter = TimeSpan.FromMilliseconds 100.0, PingTimeout = patience)
