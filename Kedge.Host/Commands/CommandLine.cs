@@ -50,6 +50,11 @@ public static class CommandLine
         {
             return await root.Parse(arguments, parser).InvokeAsync(plain);
         }
+        if (arguments is ["help", .. { Length: <= 1 } about]
+            && about.All(name => set.Commands.Any(command => command.Name == name)))
+        {
+            arguments = [.. about, "--help"];
+        }
         var words = FlagWords.Read(
             arguments,
             set.Commands.SelectMany(command => command.AcceptedFlags).Distinct(),
@@ -169,8 +174,9 @@ public static class CommandLine
             else
             {
                 var suggestion = Suggestion.ClosestOrNull(set.Commands.Select(known => known.Name), word);
+                var help = command == set.Default ? $"{set.Name} --help" : $"{set.Name} {command.Name} --help";
                 yield return suggestion is null
-                    ? $"'{word}': unexpected argument"
+                    ? $"'{word}': unexpected argument; see {help}"
                     : $"'{word}': unexpected argument (did you mean {suggestion}?)";
             }
         }

@@ -28,8 +28,8 @@ public sealed class DemoCommand : ICommand
     ];
 
     public string Notes =>
-        "Listens on the loopback address only, unless --server_bind_address is given. A default port that is in use is "
-        + "replaced by a free one; the printed commands have the ports that are really open.";
+        "Listens on the loopback address only, unless --server_bind_address is given. If a default port is in use, "
+        + "kedge takes a free one instead; the printed commands have the ports that are open.";
 
     public async Task<int> RunAsync(Invocation invocation)
     {

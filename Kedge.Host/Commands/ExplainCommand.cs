@@ -93,9 +93,10 @@ public sealed class ExplainCommand : ICommand
     public string Summary => "shows which rule takes a request, and why each earlier rule does not";
 
     public string Notes =>
-        "Sends nothing and looks nothing up: the proxy's own core applies the rules. Only with the URL of a running "
-        + "kedge, its debug port is asked for one of its latest requests; exits with 1 if that cannot be explained. "
-        + "Exits with 0 whatever the answer is, and with 2 if the request or the configuration is invalid.";
+        "Sends nothing and looks nothing up: the proxy's own core applies the rules. With the URL of a running kedge, "
+        + "it asks the debug port for one of the latest requests, and exits with 1 if it cannot explain that request. "
+        + "Otherwise it exits with 0, whatever the answer is, or with 2 if the request or the configuration is "
+        + "invalid.";
 
     public IReadOnlyList<string> Arguments => ["METHOD or request ID", "[URL]"];
 

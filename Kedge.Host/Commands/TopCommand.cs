@@ -21,7 +21,7 @@ public sealed class TopCommand : ICommand
         Group = FlagGroup.Command,
         Type = FlagTypes.Duration,
         Default = TimeSpan.FromSeconds(2),
-        Help = "time between two pictures, at least 100ms",
+        Help = "time between two refreshes, at least 100ms",
     };
 
     private static readonly Flag<int> Count = new()
@@ -30,7 +30,7 @@ public sealed class TopCommand : ICommand
         Group = FlagGroup.Command,
         Type = FlagTypes.Count,
         Default = 0,
-        Help = "ends after this many pictures; 0 = runs until Ctrl-C",
+        Help = "ends after showing the traffic this many times; 0 = runs until Ctrl-C",
     };
 
     private static readonly Flag<int> Rows = new()
@@ -51,9 +51,9 @@ public sealed class TopCommand : ICommand
     public string Summary => "shows the traffic of a running kedge by backend and route, and refreshes it";
 
     public string Notes =>
-        "Rates are those between two pictures; p50 and p99 are those of the last ten seconds. "
-        + "On a terminal each picture replaces the last one; in a pipe they follow one another. "
-        + "Exits with 1 if kedge cannot be asked.";
+        "Rates are averages since the previous refresh; p50 and p99 cover the last ten seconds. "
+        + "On a terminal each refresh replaces the previous text; in a pipe it follows that text. "
+        + "Exits with 1 if the debug port of kedge does not answer.";
 
     public IReadOnlyList<string> Examples =>
     [

@@ -270,7 +270,7 @@ public static class FlagCatalogue
         Positive("backend_max_connections_per_endpoint", FlagGroup.Forwarding, 4 * 1024, 1,
         "maximum number of open connections to one endpoint; beyond it, requests wait for one that becomes free");
     public static readonly Flag<TimeSpan> MaxBackendWait = Duration("backend_max_wait", FlagGroup.Forwarding, 30,
-        "how long a request waits until a connection to the endpoint takes it; then it is answered with 503; "
+        "how long a request waits for a connection to the endpoint; after that, it gets 503; "
         + "0 = no limit");
     public static readonly Flag<int> MaxResponseHeaderBytes =
         Positive("backend_max_header_bytes", FlagGroup.Forwarding, 64 * 1024, 1024,

@@ -95,6 +95,15 @@ let information =
                         ] do
                         Expect.stringContains text name "help"
                 })
+
+            for asked, given in [ [ "help" ], [ "--help" ]; [ "help"; "check" ], [ "check"; "--help" ] ] do
+                case $"kedge %A{asked} is kedge %A{given}" (fun () ->
+                    task {
+                        let! code, out, errors = run asked
+                        Expect.equal (code, errors) (0, [||]) "exit code and errors"
+                        let! _, same, _ = run given
+                        Expect.equal out same "the same text"
+                    })
         ]
 
 [<Tests>]
@@ -102,6 +111,9 @@ let mistakes =
     testList
         "command line mistakes: one clear line, exit code 2, no port opened"
         [
+            case "a word that is no command" (fun () ->
+                isRefused [ "nonsense" ] [ "nonsense"; "unexpected argument"; "see kedge --help" ])
+
             case "an unknown flag, with a suggestion" (fun () ->
                 isRefused
                     (goodCertificate () @ [ "--server_htp_port=1" ])

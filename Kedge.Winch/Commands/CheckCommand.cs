@@ -18,13 +18,13 @@ public sealed class CheckCommand : ICommand
 
     public string Name => "check";
 
-    public string Summary => "checks the files and flags, and says what in the files is probably not meant";
+    public string Summary => "checks the files and flags, and points out what is probably a mistake";
 
     public IEnumerable<Flag> Flags => [Strict, .. WinchFlags.OfFiles];
 
     public IEnumerable<Flag> AcceptedFlags => WinchFlags.With(Flags);
 
-    public string Notes => "Exit codes: 0 when the files are good, 1 when they are not, 2 for a usage error.";
+    public string Notes => "Exits with 0 if the files are good, with 1 if they are not, and with 2 for a usage error.";
 
     public IReadOnlyList<string> Examples => ["winch check --server_mapper_config_path=winch_mapper.json"];
 

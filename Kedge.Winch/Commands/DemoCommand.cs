@@ -26,7 +26,8 @@ public sealed class DemoCommand : ICommand
         [WinchFlags.HttpPort, WinchFlags.GrpcPort, FlagCatalogue.LogLevel, FlagCatalogue.LogFormatFlag];
 
     public string Notes =>
-        "Default ports that are in use are replaced by a free one; the printed commands have the port that is open.";
+        "If a default port is in use, winch takes a free one instead; the printed commands have the ports that are "
+        + "open.";
 
     public async Task<int> RunAsync(Invocation invocation)
     {

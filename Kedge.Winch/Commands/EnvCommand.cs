@@ -22,7 +22,7 @@ public sealed class EnvCommand : ICommand
         Group = FlagGroup.Command,
         Type = FlagTypes.OneOf<ShellKind>(),
         Default = OperatingSystem.IsWindows() ? ShellKind.Pwsh : ShellKind.Bash,
-        Help = "the shell that is to read them",
+        Help = "the shell for which the variables are written",
     };
 
     private static readonly Flag<bool> Unset = new()
@@ -31,7 +31,7 @@ public sealed class EnvCommand : ICommand
         Group = FlagGroup.Command,
         Type = FlagTypes.Switch,
         Default = false,
-        Help = "removes them",
+        Help = "removes the variables",
     };
 
     public string Name => "env";
@@ -44,8 +44,8 @@ public sealed class EnvCommand : ICommand
     public IEnumerable<Flag> AcceptedFlags => WinchFlags.With(Flags);
 
     public string Notes =>
-        "Java reads no such variables: -Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort=8070. https_proxy is set only when "
-        + "a route has connect: passthrough.";
+        "Java does not read these variables: start it with -Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort=8070. Sets "
+        + "https_proxy only if a route has \"connect\": \"passthrough\".";
 
     public IReadOnlyList<string> Examples => ["eval \"$(winch env)\"", "winch env --shell=fish | source"];
 

@@ -12,13 +12,13 @@ public sealed class ExecCommand : ICommand
 {
     public string Name => "exec";
 
-    public string Summary => "runs a command whose requests go through winch; starts one for it when none runs";
+    public string Summary => "runs a command whose requests go through winch; starts a winch for it if none is running";
 
     public IEnumerable<Flag> Flags => WinchFlags.All;
 
     public IReadOnlyList<string> Arguments => ["command…"];
 
-    public string Notes => "The exit code is the command's; 127 when it cannot be started.";
+    public string Notes => "Exits with the exit code of the command, or with 127 if it cannot be started.";
 
     public IReadOnlyList<string> Examples =>
         ["winch exec --server_mapper_config_path=winch_mapper.json -- curl http://svc.ns.prod.example/"];

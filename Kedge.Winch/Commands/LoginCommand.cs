@@ -26,7 +26,7 @@ public sealed class LoginCommand : ICommand
         Group = FlagGroup.Command,
         Type = FlagTypes.Switch,
         Default = false,
-        Help = "logs in again although the login is still valid",
+        Help = "logs in again even if the login is still valid",
     };
 
     private static readonly TimeSpan LoginTimeout = TimeSpan.FromMinutes(3);
@@ -42,9 +42,9 @@ public sealed class LoginCommand : ICommand
     public IReadOnlyList<string> Arguments => ["[source]"];
 
     public string Notes =>
-        "With a browser, the provider sends it back to http://127.0.0.1:<server_http_port><login_callback_path>, "
-        + "which a running winch or this command answers. Exit codes: 0 when logged in, 1 when not, 2 for a usage "
-        + "error.";
+        "The provider sends the browser back to http://127.0.0.1:<server_http_port><login_callback_path>, which a "
+        + "running winch or this command answers. Exits with 0 if the login succeeds, with 1 if it does not, and with "
+        + "2 for a usage error.";
 
     public IReadOnlyList<string> Examples => ["winch login kedge-prod --server_auth_config_path=winch_auth.json"];
 

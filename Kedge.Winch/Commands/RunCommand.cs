@@ -20,8 +20,8 @@ public sealed class RunCommand : ICommand
     public IEnumerable<Flag> Flags => WinchFlags.All;
 
     public string Notes =>
-        "Files are read again when they change. Exit codes: 0 after SIGTERM or SIGINT, 1 when a port cannot be opened, "
-        + "2 when a flag or a file is wrong.";
+        "Reads the files again when they change. Exits with 0 after SIGTERM or SIGINT, with 1 if a port cannot be "
+        + "opened, and with 2 if a flag or a file is wrong.";
 
     public IReadOnlyList<string> Examples =>
         ["winch --server_mapper_config_path=winch_mapper.json --server_auth_config_path=winch_auth.json"];

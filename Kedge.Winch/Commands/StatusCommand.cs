@@ -17,7 +17,7 @@ public sealed class StatusCommand : ICommand
 
     public IEnumerable<Flag> AcceptedFlags => WinchFlags.With(Flags);
 
-    public string Notes => "Exit codes: 0 when winch runs, 1 when it does not, 2 for a usage error.";
+    public string Notes => "Exits with 0 if winch is running, with 1 if it is not, and with 2 for a usage error.";
 
     public async Task<int> RunAsync(Invocation invocation)
     {

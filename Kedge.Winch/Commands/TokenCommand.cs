@@ -19,7 +19,8 @@ public sealed class TokenCommand : ICommand
     public IReadOnlyList<string> Arguments => ["[source]"];
 
     public string Notes =>
-        "Exit codes: 0 with the token, 1 when there is none (the reason is on standard error), 2 for a usage error.";
+        "Exits with 0 after printing the token, with 1 if there is none (the reason is on standard error), and with 2 "
+        + "for a usage error.";
 
     public async Task<int> RunAsync(Invocation invocation)
     {

@@ -28,7 +28,7 @@ public static class WinchFlags
         FlagTypes.File,
         "server_auth_config_path",
         "",
-        "the file of auth sources (JSON): where credentials are from");
+        "the file of auth sources (JSON): where credentials come from");
     public static readonly Flag<string> SourcesText = Add(
         FlagGroup.Configuration,
         FlagTypes.Text,
@@ -54,13 +54,13 @@ public static class WinchFlags
         FlagTypes.Port,
         "server_http_port",
         8070,
-        "the proxy, the PAC, the pages; takes HTTP/1.1, CONNECT and clear-text HTTP/2");
+        "port of the proxy, the PAC and the pages; accepts HTTP/1.1, CONNECT and clear-text HTTP/2");
     public static readonly Flag<int> GrpcPort = Add(
         FlagGroup.Listeners,
         FlagTypes.Port,
         "server_grpc_port",
         8071,
-        "the same without pages, for gRPC clients that are pointed here; 0 = off");
+        "port of the proxy without the pages, for gRPC clients that dial it; 0 = off");
     public static readonly Flag<string> ListenUnix = Add(
         FlagGroup.Listeners,
         FlagTypes.File,
@@ -78,19 +78,19 @@ public static class WinchFlags
         FlagTypes.Switch,
         "unsafe_bind",
         false,
-        "allows an address that others can reach, who then use your credentials");
+        "allows an address that others can reach: they can then use your credentials");
     public static readonly Flag<bool> ProxyCredentials = Add(
         FlagGroup.Listeners,
         FlagTypes.Switch,
         "proxy_credentials",
         false,
-        "demands the user and password that winch env prints, so that other users of the machine cannot use the proxy");
+        "demands the user name and password that winch env prints, so that other users of the machine cannot use it");
     public static readonly Flag<string> MonitoringAddress = Add(
         FlagGroup.Listeners,
         FlagTypes.Text,
         "server_http_monitoring_address",
         "",
-        "host:port for metrics and debug pages, which the main port then no longer has");
+        "host:port for metrics and debug pages, which are then no longer on the main port");
     public static readonly Flag<string> MetricsPath = Add(
         FlagGroup.Listeners,
         FlagTypes.Text,
@@ -108,7 +108,7 @@ public static class WinchFlags
         "pac_redirect_sh_expressions", [],
         "shell patterns of hosts that the PAC sends to winch; empty = what the mapper has");
     public static readonly Flag<string> PacFile = Add(FlagGroup.Forwarding, FlagTypes.File, "pac_file", "",
-        "a file that is served as the PAC");
+        "a file that winch serves as the PAC");
     public static readonly Flag<string> PacUpstream = Add(FlagGroup.Forwarding, FlagTypes.File, "pac_upstream", "",
         "a PAC file that decides for hosts that are not mapped");
     public static readonly Flag<PacFallback> PacFallback = Add(FlagGroup.Forwarding, FlagTypes.OneOf<PacFallback>(),
@@ -123,20 +123,20 @@ public static class WinchFlags
         isSecret: true);
     public static readonly Flag<IReadOnlyList<string>> UpstreamNoProxy = Add(FlagGroup.Forwarding, FlagTypes.Texts,
         "upstream_no_proxy", [],
-        "hosts that are reached without it, as NO_PROXY lists them; loopback always is");
+        "hosts that winch reaches without that proxy, written as in NO_PROXY; loopback always is one");
 
     public static readonly Flag<string> ClientCert = Add(
         FlagGroup.Tls,
         FlagTypes.File,
         "client_tls_cert_file",
         "",
-        "the certificate that is presented to kedges (PEM)");
+        "the certificate that winch presents to kedges (PEM)");
     public static readonly Flag<string> ClientKey = Add(
         FlagGroup.Tls,
         FlagTypes.File,
         "client_tls_key_file",
         "",
-        "its key (PEM, not encrypted)");
+        "the private key of that certificate (PEM, unencrypted)");
     public static readonly Flag<IReadOnlyList<string>> RootCas = Add(
         FlagGroup.Tls,
         FlagTypes.Files,
@@ -148,14 +148,14 @@ public static class WinchFlags
         FlagTypes.Switch,
         "client_insecure",
         false,
-        "takes any certificate from kedges");
+        "skips verification of the certificates of kedges");
 
     public static readonly Flag<TimeSpan> AuthTimeout = Add(
         FlagGroup.Authorization,
         FlagTypes.Duration,
         "server_auth_timeout",
         TimeSpan.FromSeconds(10),
-        "for one answer of an identity provider or one token of a kubeconfig");
+        "how long an identity provider may take to answer, and a kubeconfig user's token to be there");
 
     public static readonly Flag<bool> DebugMode = Add(FlagGroup.Logging, FlagTypes.Switch, "debug_mode", false,
         "logs at level debug, and asks kedges to log each request");
