@@ -73,7 +73,7 @@ public static class CommandLine
         string[] operands = [.. command.Arguments.SelectMany(name => OperandsOf(parsed, name))];
         if (errors.Count == 0 && operands.Length < command.Arguments.Count(IsRequired))
         {
-            errors = [$"{command.Name}: <{command.Arguments[operands.Length]}> is missing"];
+            errors = [$"{command.Name}: <{command.Arguments[operands.Length]}> is missing; see {HelpOf(set, command)}"];
         }
         var invocation = new Invocation(flags, output, error)
         {
@@ -156,6 +156,9 @@ public static class CommandLine
         return new(values);
     }
 
+    private static string HelpOf(CommandSet set, ICommand command) =>
+        command == set.Default ? $"{set.Name} --help" : $"{set.Name} {command.Name} --help";
+
     /// <summary>
     /// A line for each word that this command does not take: another command's flag, or a surplus argument.
     /// </summary>
@@ -174,9 +177,8 @@ public static class CommandLine
             else
             {
                 var suggestion = Suggestion.ClosestOrNull(set.Commands.Select(known => known.Name), word);
-                var help = command == set.Default ? $"{set.Name} --help" : $"{set.Name} {command.Name} --help";
                 yield return suggestion is null
-                    ? $"'{word}': unexpected argument; see {help}"
+                    ? $"'{word}': unexpected argument; see {HelpOf(set, command)}"
                     : $"'{word}': unexpected argument (did you mean {suggestion}?)";
             }
         }

@@ -66,6 +66,7 @@ internal sealed class DebugPortClient : IDisposable
                     var status and (401 or 403) =>
                         $"answered {status} (the debug pages require a token: give {TokenFile})",
                     404 when IsOneLine(answer, text) => text.Trim(),
+                    404 => "answered 404 (is it the debug port of a running kedge?)",
                     var status => $"answered {status}",
                 });
             }
@@ -79,7 +80,7 @@ internal sealed class DebugPortClient : IDisposable
         }
         catch (HttpRequestException e)
         {
-            return (null, e.InnerException?.Message ?? e.Message);
+            return (null, $"{e.InnerException?.Message ?? e.Message} (is it the debug port of a running kedge?)");
         }
         catch (TaskCanceledException)
         {

@@ -116,8 +116,8 @@ public static class FlagChecks
         // An OIDC flag shows that tokens are wanted. Without a provider kedge would accept everyone, by accident.
         if (!provider && changed.Length > 0)
         {
-            yield return
-                $"{FlagCatalogue.OidcProviderUrl}: is empty, but {string.Join(", ", changed)} need an OIDC provider";
+            yield return $"{FlagCatalogue.OidcProviderUrl}: is empty, but {string.Join(", ", changed)} cannot be used "
+                + "without it";
         }
         if (provider && !flags.IsChanged(FlagCatalogue.OidcClientId))
         {
