@@ -176,12 +176,7 @@ let resolvers =
                     dns.Answers down
                     do! soon (TimeSpan.FromSeconds 10.0) "no endpoint" next isUnresolved
 
-                    do!
-                        soon
-                            (TimeSpan.FromSeconds 5.0)
-                            "the reason"
-                            (fun () -> lastError kedge)
-                            _.Contains("not available")
+                    do! soon patience "the reason" (fun () -> lastError kedge) _.Contains("not available")
 
                     dns.Answers up
                     do! soon (TimeSpan.FromSeconds 20.0) "the endpoint again" next (fun answer -> answer.Body = "peer")
@@ -204,12 +199,7 @@ let resolvers =
                     let! answer = next ()
                     Expect.isTrue (isUnresolved answer) $"{answer.Status}"
 
-                    do!
-                        soon
-                            (TimeSpan.FromSeconds 5.0)
-                            "the reason"
-                            (fun () -> lastError kedge)
-                            _.Contains("a.test has port 0")
+                    do! soon patience "the reason" (fun () -> lastError kedge) _.Contains("a.test has port 0")
 
                     dns.Answers(records [ 0, "a.test"; peer.Port, "b.test" ])
                     do! soon (TimeSpan.FromSeconds 20.0) "the other target" next (fun answer -> answer.Body = "peer")

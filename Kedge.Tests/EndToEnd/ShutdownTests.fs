@@ -249,7 +249,7 @@ let tests =
                     use peer = new HttpPeer "delayed"
 
                     use! kedge =
-                        serving "delayed" peer.Port [ "--server_sigterm_delay=3s"; "--server_sigterm_timeout=5s" ]
+                        serving "delayed" peer.Port [ "--server_sigterm_delay=6s"; "--server_sigterm_timeout=5s" ]
 
                     kedge.Program.Signal PosixSignal.SIGTERM
                     do! eventually "health failing" (fun () -> health kedge = 503)
@@ -259,7 +259,7 @@ let tests =
                     do! eventually "closed proxy ports" (fun () -> not (accepts kedge.HttpsPort))
                     let! code = kedge.Program.Exit()
                     Expect.equal code 0 kedge.Program.Output
-                    Expect.stringContains kedge.Program.Output "the proxy ports close in 3s" "the log"
+                    Expect.stringContains kedge.Program.Output "the proxy ports close in 6s" "the log"
                 })
 
             case "SIGINT with nothing in flight ends at once, exit code 0" (fun () ->

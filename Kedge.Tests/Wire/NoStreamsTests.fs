@@ -35,7 +35,7 @@ let tests =
                                            "host": { "dns_name": "127.0.0.1", "port": {{http.Port}} } }"""
                                 ]
                                 [ Json.backend "none" grpc.Port ],
-                            [ "--backend_max_wait=1s" ]
+                            [ "--backend_max_wait=3s" ]
                         )
 
                     use channel = Clients.grpc kedge.GrpcPort None "none.example:443"
