@@ -95,17 +95,22 @@ public sealed class CertificateStore(ServerIdentity identity, bool strictNames =
     /// <param name="served">What the connection gets.</param>
     /// <returns>Null when no certificate has the name, and the default one is not for other names.</returns>
     public SslServerAuthenticationOptions? OptionsFor(
-        ListenerKind listener, string? serverName, Action<ClientRefusal> refused, out ServedName served)
+        ListenerKind listener, string? serverName, Action<ClientRefusal> refused, out ServedName served) =>
+        IdentityFor(serverName, out served)?.OptionsFor(
+            listener == ListenerKind.GrpcTls ? GrpcProtocols : HttpProtocols, refused);
+
+    /// <summary>The identity for a connection that begins now.</summary>
+    /// <param name="serverName">The name that the client asks for (SNI); null or empty when it asks for none.</param>
+    /// <param name="served">What the connection gets.</param>
+    /// <returns>Null when no certificate has the name, and the default one is not for other names.</returns>
+    public ServerIdentity? IdentityFor(string? serverName, out ServedName served)
     {
         var state = _state;
         var name = serverName ?? "";
         var index = state.Find(name);
         var named = index > 0 ? state.Named.Serving[index - 1] : null;
         served = new(name, named?.Handshakes ?? _defaultHandshakes);
-        return index < 0 && strictNames
-            ? null
-            : (named?.Identity ?? state.Default).OptionsFor(
-                listener == ListenerKind.GrpcTls ? GrpcProtocols : HttpProtocols, refused);
+        return index < 0 && strictNames ? null : named?.Identity ?? state.Default;
     }
 
     /// <summary>

@@ -1,9 +1,12 @@
 using System.Collections.ObjectModel;
 using System.Net.Security;
 using System.Runtime.CompilerServices;
+using System.Security.Authentication;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using Kedge.Domain;
+using Kedge.Host.Http;
+using Kedge.Wire.Tls;
 using Microsoft.FSharp.Collections;
 
 namespace Kedge.Host.Certificates;
@@ -16,6 +19,8 @@ public sealed class ServerIdentity
     private readonly SslStreamCertificateContext _context;
     private readonly PemPair _pair;
     private readonly TlsPolicy _policy;
+    private readonly Lazy<TlsServerContext?> _loopHttp;
+    private readonly Lazy<TlsServerContext?> _loopGrpc;
 
     /// <param name="pair">The certificate. The others next to it are all sent.</param>
     /// <param name="demands">What is demanded of clients.</param>
@@ -44,6 +49,8 @@ public sealed class ServerIdentity
             ? ContextOf(pair.Certificate, new(CertificateChain.InOrder(pair.Certificate, pair.Intermediates)), trust)
             : SslStreamCertificateContext.Create(
                 KeyForTls.Of(pair.Certificate), pair.Intermediates, offline: true, trust);
+        _loopHttp = new(() => LoopContext("h2", "http/1.1"));
+        _loopGrpc = new(() => LoopContext("h2"));
     }
 
     public X509Certificate2 Certificate => _pair.Certificate;
@@ -86,6 +93,23 @@ public sealed class ServerIdentity
         _policy.ApplyTo(options);
         return options;
     }
+
+    /// <summary>
+    /// What connections on an event loop make their handshakes with; null when they use the runtime's TLS streams, as
+    /// all do that are asked for a certificate, or for cipher suites of the operator's.
+    /// </summary>
+    /// <exception cref="AuthenticationException">The TLS library rejects the certificate.</exception>
+    public TlsServerContext? LoopContextFor(ListenerKind listener) =>
+        (listener == ListenerKind.GrpcTls ? _loopGrpc : _loopHttp).Value;
+
+    private TlsServerContext? LoopContext(params string[] protocols) =>
+        TlsServerContext.IsSupported && Demands.Authorities.Count == 0 && !_policy.HasCiphers
+            ? TlsServerContext.Create(
+                _pair.Certificate,
+                CertificateChain.InOrder(_pair.Certificate, _pair.Intermediates),
+                _policy.IsTls13Only,
+                protocols)
+            : null;
 
     private static IEnumerable<string> Hashes(PemPair pair) =>
         pair.Intermediates.Prepend(pair.Certificate)

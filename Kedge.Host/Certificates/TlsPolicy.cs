@@ -23,6 +23,12 @@ public sealed class TlsPolicy
         _ciphers = ciphers.Count == 0 || OperatingSystem.IsWindows() ? null : new CipherSuitesPolicy(ciphers);
     }
 
+    /// <summary>Whether TLS 1.2 is off.</summary>
+    public bool IsTls13Only => _protocols == SslProtocols.Tls13;
+
+    /// <summary>Whether it names cipher suites.</summary>
+    public bool HasCiphers => _ciphers is not null;
+
     public void ApplyTo(SslServerAuthenticationOptions options)
     {
         options.EnabledSslProtocols = _protocols;

@@ -7,7 +7,6 @@ using Kedge.Host.Routing;
 using Kedge.Wire.Sockets;
 using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.AspNetCore.Http.Features;
-using Microsoft.AspNetCore.Server.Kestrel.Core.Features;
 
 namespace Kedge.Host.Forwarding;
 
@@ -66,10 +65,7 @@ internal static class Tunnel
             await caller.Output.WriteAsync("HTTP/1.1 200 Connection established\r\n\r\n"u8.ToArray(), cancel);
             var upstream = CopyUpstreamAsync(caller.Input, stream, target, cancel);
             await stream.CopyToAsync(caller.Output, cancel);
-            if (context.Features.Get<ISslStreamFeature>() is { } tls)
-            {
-                await tls.SslStream.ShutdownAsync();
-            }
+            await TlsEnd.SendAsync(context.Features);
             // The last bytes must have been sent before the connection is closed.
             await upstream.WaitAsync(CloseTimeout, cancel);
         }

@@ -1,5 +1,5 @@
+using Kedge.Host.Http;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
-using Microsoft.AspNetCore.Server.Kestrel.Core.Features;
 
 namespace Kedge.Host.Listeners;
 
@@ -19,13 +19,13 @@ internal static class CloseNotify
             await next(connection);
             // A connection that is aborted ignores what is written, so that the caller sees a cut response as cut.
             if (!connection.ConnectionClosed.IsCancellationRequested
-                && connection.Features.Get<ISslStreamFeature>() is { } tls)
+                && TlsEnd.IsTls(connection.Features))
             {
                 try
                 {
                     // The server leaves its own answers to malformed requests in the buffer.
                     await connection.Transport.Output.CompleteAsync().AsTask().WaitAsync(Timeout);
-                    await tls.SslStream.ShutdownAsync().WaitAsync(Timeout);
+                    await TlsEnd.SendAsync(connection.Features).WaitAsync(Timeout);
                 }
                 catch (Exception e) when (e is IOException or InvalidOperationException or TimeoutException)
                 {

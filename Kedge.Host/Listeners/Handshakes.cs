@@ -74,9 +74,15 @@ internal sealed class Handshakes(HandshakeFailures counters, ILogger logger)
             connection.Features.Set(served);
             return options;
         }
-        handshake.UnknownName = served.Name;
-        await connection.Transport.Output.WriteAsync(UnrecognizedName, context.CancellationToken);
+        await RejectNameAsync(connection, served.Name, context.CancellationToken);
         throw new AuthenticationException("no certificate is for this name");
+    }
+
+    /// <summary>No certificate is for the name that a client asks for: it is sent the alert for that.</summary>
+    public static async ValueTask RejectNameAsync(ConnectionContext connection, string name, CancellationToken cancel)
+    {
+        connection.Features.Get<Handshake>()!.UnknownName = name;
+        await connection.Transport.Output.WriteAsync(UnrecognizedName, cancel);
     }
 
     /// <summary>The handshake that runs now failed.</summary>

@@ -61,12 +61,16 @@ public static class ProxyListeners
                                 else
                                 {
                                     handshakes.Watch(listener, kind);
+                                    var loopTls = new LoopTls(
+                                        kind, certificates!, OrInfinite(options.Limits.HeaderTimeout));
+                                    loopTls.Begin(listener);
                                     listener.UseHttps(new TlsHandshakeCallbackOptions
                                     {
                                         OnConnection = handshake => Handshakes.ChooseAsync(
                                             handshake, kind, certificates!),
                                         HandshakeTimeout = OrInfinite(options.Limits.HeaderTimeout),
                                     });
+                                    loopTls.End(listener);
                                     Handshakes.EndWatch(listener);
                                     listener.UseCloseNotify();
                                 }

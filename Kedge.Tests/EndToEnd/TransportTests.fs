@@ -3,6 +3,9 @@ module Kedge.Tests.EndToEnd.TransportTests
 
 open System
 open System.IO
+open System.Net.Security
+open System.Net.Sockets
+open System.Security.Authentication
 open Expecto
 open Kedge.Tests.Harness
 open Kedge.Tests.Peers
@@ -46,6 +49,47 @@ let private serves (flags: string list) (expected: string list) =
             Expect.equal reply.Text "hi" "gRPC"
         })
 
+/// Both kinds of TLS have the same suites, and ask for the same protocols.
+let private speaks (transport: string) (version: SslProtocols) =
+    task {
+        use! kedge =
+            Kedge.Start(Json.director [] [], Json.pool [] [], [ $"--transport={transport}" ])
+
+        for port, protocol in
+            [
+                kedge.HttpsPort, SslApplicationProtocol.Http11
+                kedge.GrpcPort, SslApplicationProtocol.Http2
+            ] do
+            use socket = new TcpClient("127.0.0.1", port)
+            use tls = new SslStream(socket.GetStream())
+
+            do!
+                tls.AuthenticateAsClientAsync(
+                    SslClientAuthenticationOptions(
+                        TargetHost = "shop.example",
+                        EnabledSslProtocols = version,
+                        ApplicationProtocols = ResizeArray [ SslApplicationProtocol "smtp"; protocol ],
+                        RemoteCertificateValidationCallback = (fun _ _ _ _ -> true)
+                    )
+                )
+
+            Expect.equal (tls.SslProtocol, tls.NegotiatedApplicationProtocol) (version, protocol) "negotiated"
+
+            Expect.equal
+                tls.NegotiatedCipherSuite
+                (if version = SslProtocols.Tls12 then
+                     TlsCipherSuite.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384
+                 else
+                     TlsCipherSuite.TLS_AES_256_GCM_SHA384)
+                "the suite"
+
+            if protocol = SslApplicationProtocol.Http11 then
+                do! tls.WriteAsync("GET / HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n"B.AsMemory())
+                use reader = new StreamReader(tls)
+                let! answer = reader.ReadToEndAsync()
+                Expect.stringStarts answer "HTTP/1.1 502 " "an answer, and the end"
+    }
+
 [<Tests>]
 let tests =
     testList
@@ -55,6 +99,11 @@ let tests =
             serves [ "--transport=epoll"; "--server_threads=1" ] [ "loop 0" ]
             serves [ "--transport=epoll"; "--server_threads=3" ] [ "loop 0"; "loop 1"; "loop 2" ]
             serves [ "--transport=epoll" ] oneForEachCore
+
+            for transport in [ "epoll"; "sockets" ] do
+                for version in [ SslProtocols.Tls12; SslProtocols.Tls13 ] do
+                    case $"--transport={transport} serves {version} with the same suite" (fun () ->
+                        speaks transport version)
 
             // Nothing is set: the default on Linux.
             match Environment.GetEnvironmentVariable "KEDGE_TRANSPORT" with

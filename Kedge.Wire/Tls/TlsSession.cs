@@ -1,0 +1,301 @@
+using System.IO.Pipelines;
+using System.Net.Security;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using System.Security.Authentication;
+using System.Text;
+using Kedge.Wire.Transport;
+
+namespace Kedge.Wire.Tls;
+
+/// <summary>What an operation of a <see cref="TlsSession"/> has come to.</summary>
+internal enum TlsProgress
+{
+    /// <summary>It is done.</summary>
+    Done,
+
+    /// <summary>All input was taken, and more is needed.</summary>
+    NeedsInput,
+
+    /// <summary>The peer has ended its direction with <c>close_notify</c>.</summary>
+    Ended,
+}
+
+/// <summary>
+/// One TLS connection, the server's side, without a socket: records go in and come out by the caller's buffers. One
+/// thread at a time; those who read and those who write take <see cref="Lock"/>.
+/// </summary>
+internal sealed unsafe class TlsSession : IDisposable
+{
+    /// <summary>The most plaintext of one record (RFC 8446, 5.1).</summary>
+    public const int MaxPlaintext = 16 * 1024;
+
+    // What a record may be longer than its plaintext: the header, and with the oldest suites a vector, a MAC and the
+    // padding (RFC 5246, 6.2.3).
+    private const int MaxExpansion = 512;
+
+    private static readonly nint Method = CreateMethod();
+
+    private nint _ssl;
+    private GCHandle _self;
+
+    // What the peer has sent, during one operation.
+    private byte* _input;
+    private int _inputLength;
+
+    // Where records go, during one operation.
+    private byte* _room;
+    private int _roomLength;
+    private int _written;
+
+    // Records for which there was no room: those of the handshake, and those that answer what was read. They leave
+    // before what is written next.
+    private OutputBytes _rest;
+
+    /// <exception cref="IOException">The library has no memory for it.</exception>
+    public TlsSession(TlsServerContext context)
+    {
+        _ssl = context.NewSession();
+        var bio = OpenSsl.BioNew(Method);
+        if (_ssl == 0 || bio == 0)
+        {
+            OpenSsl.Free(_ssl);
+            _ = OpenSsl.BioFree(bio);
+            _ssl = 0;
+            throw new IOException("no memory for a TLS connection");
+        }
+        _self = GCHandle.Alloc(this);
+        OpenSsl.BioSetData(bio, GCHandle.ToIntPtr(_self));
+        OpenSsl.BioSetInit(bio, 1);
+        // Belongs to the connection from here on.
+        OpenSsl.SetBio(_ssl, bio, bio);
+        OpenSsl.SetAcceptState(_ssl);
+    }
+
+    public Lock Lock { get; } = new();
+
+    /// <summary>Whether nothing more can be written: it has failed, or is closed.</summary>
+    public bool IsBroken { get; private set; }
+
+    /// <summary>How many bytes of what was given the session has not taken.</summary>
+    public int InputLeft => _inputLength;
+
+    /// <summary>Whether a part of the last record was decrypted and not read yet.</summary>
+    public bool HasPlaintext => _ssl != 0 && OpenSsl.Pending(_ssl) > 0;
+
+    /// <summary>Whether there are records to be sent that no write has taken along.</summary>
+    public bool HasRest => _rest.Length > 0;
+
+    /// <summary>The version that was negotiated.</summary>
+    public SslProtocols Protocol => OpenSsl.IsTls13(_ssl) ? SslProtocols.Tls13 : SslProtocols.Tls12;
+
+    /// <summary>The cipher suite that was negotiated.</summary>
+    public TlsCipherSuite CipherSuite
+    {
+        get
+        {
+            var cipher = OpenSsl.CurrentCipher(_ssl);
+            return cipher == 0 ? default : (TlsCipherSuite)OpenSsl.CipherId(cipher);
+        }
+    }
+
+    /// <summary>The protocol that was chosen by ALPN; empty = none.</summary>
+    public string ApplicationProtocol
+    {
+        get
+        {
+            byte* protocol;
+            uint length;
+            OpenSsl.SelectedProtocol(_ssl, &protocol, &length);
+            return Encoding.ASCII.GetString(new ReadOnlySpan<byte>(protocol, (int)length));
+        }
+    }
+
+    /// <summary>Sets what the peer has sent. It must stay where it is until the operation ends.</summary>
+    public void SetInput(byte* bytes, int length)
+    {
+        _input = bytes;
+        _inputLength = length;
+    }
+
+    /// <summary>Continues the handshake with what was set as input.</summary>
+    /// <exception cref="AuthenticationException">It failed; an alert may be among what is to be sent.</exception>
+    public TlsProgress Handshake()
+    {
+        OpenSsl.ClearErrors();
+        var result = OpenSsl.Handshake(_ssl);
+        return result == 1 ? TlsProgress.Done : Failed(result);
+    }
+
+    /// <summary>Decrypts what was set as input, at most one record.</summary>
+    /// <exception cref="AuthenticationException">The peer has broken the protocol, or sent an alert.</exception>
+    public TlsProgress Read(Span<byte> room, out int count)
+    {
+        count = 0;
+        if (_ssl == 0)
+        {
+            return TlsProgress.Ended;
+        }
+        if (_inputLength == 0 && OpenSsl.Pending(_ssl) == 0)
+        {
+            return TlsProgress.NeedsInput;
+        }
+        OpenSsl.ClearErrors();
+        int result;
+        fixed (byte* bytes = room)
+        {
+            result = OpenSsl.Read(_ssl, bytes, room.Length);
+        }
+        if (result > 0)
+        {
+            count = result;
+            return TlsProgress.Done;
+        }
+        return Failed(result);
+    }
+
+    /// <summary>Encrypts, and gives the records to the output, after those that were left. Does not flush.</summary>
+    public void Write(ReadOnlySpan<byte> plaintext, PipeWriter output)
+    {
+        while (plaintext.Length > 0 && !IsBroken)
+        {
+            var piece = plaintext[..Math.Min(plaintext.Length, MaxPlaintext)];
+            var room = Begin(output, piece.Length + MaxExpansion);
+            fixed (byte* start = room)
+            fixed (byte* bytes = piece)
+            {
+                _room = start + _written;
+                _roomLength = room.Length - _written;
+                OpenSsl.ClearErrors();
+                IsBroken = OpenSsl.Write(_ssl, bytes, piece.Length) != piece.Length;
+                _room = null;
+                _roomLength = 0;
+            }
+            output.Advance(_written);
+            plaintext = plaintext[piece.Length..];
+        }
+    }
+
+    /// <summary>Gives the records that were left to the output. Does not flush.</summary>
+    public void WriteRest(PipeWriter output)
+    {
+        if (HasRest)
+        {
+            Begin(output, 0);
+            output.Advance(_written);
+        }
+    }
+
+    /// <summary>Writes <c>close_notify</c> (RFC 8446, 6.1), unless the session has failed. Does not flush.</summary>
+    public void Shutdown(PipeWriter output)
+    {
+        if (!IsBroken)
+        {
+            OpenSsl.ClearErrors();
+            // What the peer still sends is not waited for.
+            _ = OpenSsl.Shutdown(_ssl);
+            IsBroken = true;
+        }
+        // It is an alert when the session has failed.
+        WriteRest(output);
+    }
+
+    /// <summary>Frees what it holds. Reads find the end from now on, and writes are ignored.</summary>
+    public void Dispose()
+    {
+        lock (Lock)
+        {
+            IsBroken = true;
+            if (_ssl != 0)
+            {
+                OpenSsl.Free(_ssl);
+                _ssl = 0;
+                _self.Free();
+            }
+            _rest.Clear();
+        }
+    }
+
+    /// <summary>Room in the output, with the records that were left in front.</summary>
+    private Span<byte> Begin(PipeWriter output, int size)
+    {
+        var room = output.GetSpan(_rest.Length + size);
+        _rest.Span.CopyTo(room);
+        _written = _rest.Length;
+        _rest.Clear();
+        return room;
+    }
+
+    private TlsProgress Failed(int result)
+    {
+        switch (OpenSsl.GetError(_ssl, result))
+        {
+            case OpenSsl.ErrorWantRead:
+                return TlsProgress.NeedsInput;
+            case OpenSsl.ErrorZeroReturn:
+                return TlsProgress.Ended;
+            default:
+                IsBroken = true;
+                throw new AuthenticationException(OpenSsl.TakeReason());
+        }
+    }
+
+    private static nint CreateMethod()
+    {
+        var method = OpenSsl.BioMethodNew(OpenSsl.BioNewIndex() | OpenSsl.BioSource, "kedge");
+        _ = OpenSsl.BioMethodSetRead(method, &OnRead);
+        _ = OpenSsl.BioMethodSetWrite(method, &OnWrite);
+        _ = OpenSsl.BioMethodSetControl(method, &OnControl);
+        return method;
+    }
+
+    private static TlsSession Of(nint bio) =>
+        Unsafe.As<TlsSession>(GCHandle.FromIntPtr(OpenSsl.BioGetData(bio)).Target!);
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    private static int OnRead(nint bio, byte* bytes, int length)
+    {
+        var session = Of(bio);
+        OpenSsl.BioClearFlags(bio, OpenSsl.BioRetryRead);
+        var count = Math.Min(length, session._inputLength);
+        if (count == 0)
+        {
+            OpenSsl.BioSetFlags(bio, OpenSsl.BioRetryRead);
+            return -1;
+        }
+        Unsafe.CopyBlockUnaligned(bytes, session._input, (uint)count);
+        session._input += count;
+        session._inputLength -= count;
+        return count;
+    }
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    private static int OnWrite(nint bio, byte* bytes, int length)
+    {
+        try
+        {
+            var session = Of(bio);
+            if (session._rest.Length == 0 && length <= session._roomLength)
+            {
+                Unsafe.CopyBlockUnaligned(session._room, bytes, (uint)length);
+                session._room += length;
+                session._roomLength -= length;
+                session._written += length;
+            }
+            else
+            {
+                session._rest.Add(new ReadOnlySpan<byte>(bytes, length));
+            }
+            return length;
+        }
+        catch (OutOfMemoryException)
+        {
+            // Nothing may be thrown through the library.
+            return -1;
+        }
+    }
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    private static nint OnControl(nint bio, int command, nint number, nint pointer) =>
+        command == OpenSsl.BioFlush ? 1 : 0;
+}
