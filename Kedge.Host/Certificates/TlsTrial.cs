@@ -21,6 +21,15 @@ public static class TlsTrial
 
     private static async Task<string?> FailureAsync(ServerIdentity identity)
     {
+        try
+        {
+            // That of event loops; the others have the stream's.
+            _ = identity.LoopContextFor(ListenerKind.HttpTls);
+        }
+        catch (AuthenticationException e)
+        {
+            return e.Message;
+        }
         using var limit = new CancellationTokenSource(Limit);
         var toServer = new Pipe();
         var toClient = new Pipe();

@@ -29,6 +29,8 @@ internal sealed class LoopTls(ListenerKind kind, CertificateStore certificates, 
     public void Begin(ListenOptions listener) =>
         listener.Use(streams => connection =>
             connection.Features.Get<IEventLoopFeature>() is null
+                // What all identities have in common: their demands on clients, and the cipher suites.
+                || certificates.Current.LoopContextFor(kind) is null
                 ? streams(connection)
                 : RunAsync(connection, streams));
 

@@ -3,9 +3,12 @@ module Kedge.Tests.Wire.TlsServerTests
 
 open System
 open System.Buffers
+open System.Diagnostics
 open System.IO
 open System.IO.Pipelines
+open System.Net
 open System.Net.Security
+open System.Net.Sockets
 open System.Security.Authentication
 open System.Security.Cryptography
 open System.Security.Cryptography.X509Certificates
@@ -421,6 +424,79 @@ let tests =
                         }
 
                     Expect.equal canceled "canceled" "not in time"
+                })
+
+            case "a client that asks for answers without end, and takes none, is closed" (fun () ->
+                task {
+                    use listener = new TcpListener(IPAddress.Loopback, 0)
+                    listener.Start()
+                    let port = (listener.LocalEndpoint :?> IPEndPoint).Port
+
+                    use client =
+                        new Process(
+                            StartInfo =
+                                ProcessStartInfo(
+                                    "openssl",
+                                    [ "s_client"; "-connect"; $"127.0.0.1:{port}"; "-tls1_3" ],
+                                    RedirectStandardInput = true,
+                                    RedirectStandardOutput = true,
+                                    RedirectStandardError = true
+                                )
+                        )
+
+                    client.Start() |> ignore
+                    client.BeginOutputReadLine()
+                    client.BeginErrorReadLine()
+                    use! socket = within "the client" (listener.AcceptSocketAsync())
+                    use stream = new NetworkStream(socket)
+                    let transport = Ends(PipeReader.Create stream, PipeWriter.Create stream)
+                    use context = context ecdsa.Value
+
+                    let! tls =
+                        TlsServer.AcceptAsync(context, transport, null, CancellationToken.None).AsTask()
+                        |> within "the handshake"
+
+                    let reading =
+                        task {
+                            try
+                                while true do
+                                    let! result = tls.Input.ReadAsync()
+                                    tls.Input.AdvanceTo result.Buffer.End
+
+                                return "no end"
+                            with :? IOException as e ->
+                                return e.Message
+                        }
+
+                    // `K` asks for a key update, which the server must answer; data in between keep the library from
+                    // taking offence at so many. Each answer has 27 bytes.
+                    let mutable rounds = 0
+
+                    while not reading.IsCompleted && rounds < 3_000 do
+                        for input in [ "K\n"; "data" ] do
+                            if not reading.IsCompleted then
+                                try
+                                    client.StandardInput.Write input
+                                    client.StandardInput.Flush()
+                                with :? IOException ->
+                                    ()
+
+                                do! Task.Delay 2
+
+                        rounds <- rounds + 1
+
+                    let! reason = within "the end of the connection" reading
+
+                    Expect.containsAll
+                        [
+                            "the TLS connection failed: too many messages that want an answer"
+                            "the TLS connection failed: too many key updates"
+                        ]
+                        [ reason ]
+                        "the reason"
+
+                    client.Kill()
+                    tls.Dispose()
                 })
 
             case "after dispose, reads find the end and writes are ignored, whoever is still using it" (fun () ->

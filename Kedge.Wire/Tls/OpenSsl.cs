@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using System.Runtime.Versioning;
+using System.Security.Cryptography;
 
 namespace Kedge.Wire.Tls;
 
@@ -49,10 +50,12 @@ internal static unsafe partial class OpenSsl
     private const string Ssl = "libssl.so.3";
     private const string Crypto = "libcrypto.so.3";
 
-    /// <summary>Whether the library is there.</summary>
+    /// <summary>
+    /// Whether the library is there, and is the one that the runtime uses: its keys and certificates are this library's
+    /// objects.
+    /// </summary>
     [SupportedOSPlatformGuard("linux")]
-    public static bool IsPresent { get; } =
-        OperatingSystem.IsLinux() && NativeLibrary.TryLoad(Ssl, out _) && NativeLibrary.TryLoad(Crypto, out _);
+    public static bool IsPresent { get; } = IsRuntimesOwn();
 
     [LibraryImport(Ssl, EntryPoint = "TLS_server_method")]
     public static partial nint ServerMethod();
@@ -217,6 +220,25 @@ internal static unsafe partial class OpenSsl
                 .Select(index => CipherId(StackItem(ciphers, index)));
         }
     }
+
+    private static bool IsRuntimesOwn()
+    {
+        if (!OperatingSystem.IsLinux() || !NativeLibrary.TryLoad(Ssl, out _) || !NativeLibrary.TryLoad(Crypto, out _))
+        {
+            return false;
+        }
+        try
+        {
+            return SafeEvpPKeyHandle.OpenSslVersion == (long)VersionNumber();
+        }
+        catch (PlatformNotSupportedException)
+        {
+            return false;
+        }
+    }
+
+    [LibraryImport(Crypto, EntryPoint = "OpenSSL_version_num")]
+    private static partial nuint VersionNumber();
 
     [LibraryImport(Ssl, EntryPoint = "SSL_version")]
     private static partial int Version(nint ssl);

@@ -34,6 +34,10 @@ internal sealed unsafe class TlsSession : IDisposable
     // padding (RFC 5246, 6.2.3).
     private const int MaxExpansion = 512;
 
+    // What may wait for the next write once the handshake is done: tickets, and the answers to key updates and to
+    // attempts to renegotiate. A peer could ask for these without end.
+    private const int MaxRest = 16 * 1024;
+
     private static readonly nint Method = CreateMethod();
 
     private nint _ssl;
@@ -145,6 +149,11 @@ internal sealed unsafe class TlsSession : IDisposable
         fixed (byte* bytes = room)
         {
             result = OpenSsl.Read(_ssl, bytes, room.Length);
+        }
+        if (_rest.Length > MaxRest)
+        {
+            IsBroken = true;
+            throw new AuthenticationException("too many messages that want an answer");
         }
         if (result > 0)
         {
