@@ -78,8 +78,8 @@ public sealed class DiffCommand : ICommand
     public string Notes =>
         "Compares meaning, not text: a new order that moves no request is not a difference. "
         + "Compares certificates only if those of both servers are given. "
-        + "Exits with 2 if a configuration is invalid, and otherwise with 0. With --exit_code it exits with 1 if there "
-        + "are differences, and with --deny=loosened if access is loosened.";
+        + "Exits with 0, or with 2 if a configuration is invalid. With --exit_code it exits with 1 if there are "
+        + "differences, and with --deny=loosened if access is loosened.";
 
     public IReadOnlyList<string> Arguments => ["old director.json", "new director.json"];
 

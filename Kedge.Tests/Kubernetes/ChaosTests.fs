@@ -398,8 +398,9 @@ let private chaos () =
                 return kedge.Program.ResidentBytes, descriptors kedge
             }
 
+        // Connections to backends are kept for 90 seconds after their last request, a flood's as well.
         do!
-            soon (patience + patience) $"resident bytes near {memory}, descriptors near {files}" settled (fun (m, f) ->
+            soon (5.0 * patience) $"resident bytes near {memory}, descriptors near {files}" settled (fun (m, f) ->
                 // The runtime and the system's allocator keep some of what a flood made them take; a leak takes more.
                 float m <= 1.2 * float memory + 64e6 && f <= files + 10)
 
