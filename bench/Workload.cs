@@ -4,7 +4,10 @@ namespace Kedge.Bench;
 
 /// <summary>One kind of load.</summary>
 /// <param name="Message">The file with what is sent, of a gRPC call.</param>
-/// <param name="Requests">Number of requests in one measured run at scale 1.</param>
+/// <param name="Requests">
+/// Number of requests in one measured run at scale 1. It takes some seconds: in a shorter run, the compilation of hot
+/// code, which ends soon after a start, is a good part of what is measured.
+/// </param>
 /// <param name="SoakRate">
 /// Requests per second in a soak; together, the workloads keep two cores about half busy.
 /// </param>
@@ -24,12 +27,12 @@ internal sealed record Workload(
 
     public static readonly Workload[] All =
     [
-        new("h1", "HTTP/1.1, kept alive", 30_000, 1_600, false, 32, ["--h1"], "/small"),
-        new("h2", "HTTP/2", 30_000, 1_600, false, 8, ["-m", "8"], "/small"),
+        new("h1", "HTTP/1.1, kept alive", 60_000, 1_600, false, 32, ["--h1"], "/small"),
+        new("h2", "HTTP/2", 60_000, 1_600, false, 8, ["-m", "8"], "/small"),
         new(
             "grpc",
             "gRPC unary",
-            30_000,
+            60_000,
             1_600,
             true,
             8,
@@ -39,7 +42,7 @@ internal sealed record Workload(
         new(
             "connect",
             "a new connection for each request",
-            2_000,
+            10_000,
             48,
             false,
             16,
