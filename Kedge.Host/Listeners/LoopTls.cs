@@ -89,7 +89,11 @@ internal sealed class LoopTls(ListenerKind kind, CertificateStore certificates, 
             connection.Features.Set(served);
             return (
                 await TlsServer.AcceptAsync(
-                    context, connection.Transport, connection.Features.Get<ICallerConnection>(), limit.Token),
+                    context,
+                    connection.Transport,
+                    connection.Features.Get<ICallerConnection>(),
+                    connection.Features.Get<IEventLoopFeature>(),
+                    limit.Token),
                 name);
         }
         catch (OperationCanceledException) when (!connection.ConnectionClosed.IsCancellationRequested)

@@ -13,6 +13,7 @@ open Expecto
 open Kedge.Tests.Harness
 open Kedge.Tests.Wire.LoopTests
 open Kedge.Wire.Loops
+open Kedge.Wire.Sockets
 open Kedge.Wire.Transport
 open Microsoft.AspNetCore.Connections
 open Microsoft.AspNetCore.Connections.Features
@@ -508,6 +509,49 @@ let private listening =
                         let counts = [ for loop in loops.All -> loop.Sockets ]
                         Expect.equal (List.sum counts) 102 "sockets"
                         Expect.isLessThanOrEqual (List.max counts - List.min counts) 1 "the difference"
+
+                        for caller in callers do
+                            caller.Dispose()
+                    }))
+
+            case "connections to backends do not push callers away from their loops" (fun () ->
+                withLoops 2 (fun loops ->
+                    task {
+                        use backend = Plain.listen 64
+                        let socket = Plain.listen 64
+                        use listener = new LoopListener(loops, socket, MemoryPool<byte>.Shared)
+
+                        for _ in 1..16 do
+                            let address = Plain.address backend
+                            let! _ = LoopChannel.ConnectAsync(loops.All[0], address, CancellationToken.None)
+                            ()
+
+                        let callers = ResizeArray<Socket>()
+                        let connections = ResizeArray<LoopConnection>()
+
+                        for _ in 1..10 do
+                            let! caller = Plain.connect listener.EndPoint
+                            callers.Add caller
+                            let! connection = accept listener
+                            connections.Add connection
+
+                        Expect.equal [ for loop in loops.All -> loop.Callers ] [ 5; 5 ] "callers"
+
+                        // However a connection ends, it counts no more, and counts once.
+                        connections[0].Abort()
+                        connections[0].Abort()
+                        do! connections[0].DisposeAsync()
+                        do! connections[1].DisposeAsync()
+                        Plain.reset callers[2]
+
+                        try
+                            let! _ = connections[2].Transport.Input.ReadAsync()
+                            failtest "a read of a connection that was reset"
+                        with :? IOException ->
+                            ()
+
+                        do! connections[2].DisposeAsync()
+                        Expect.equal (loops.All |> Seq.sumBy _.Callers) 7 "callers that are left"
 
                         for caller in callers do
                             caller.Dispose()

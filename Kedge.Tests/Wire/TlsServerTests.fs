@@ -20,6 +20,7 @@ open Kedge.Tests.Harness
 open Kedge.Tests.Wire.LoopTests
 open Kedge.Wire.Sockets
 open Kedge.Wire.Tls
+open Kedge.Wire.Transport
 
 /// Of a task without a result.
 let private ends (what: string) (work: Task) : Task<unit> = within what (task { do! work })
@@ -48,6 +49,10 @@ type private Account() =
 
     interface IMemoryAccount with
         member _.Add bytes = Interlocked.Add(&held, bytes) |> ignore
+
+type private Loop() =
+    interface IEventLoopFeature with
+        member val ContinuesOnPool = true with get, set
 
 type private Ends(input: PipeReader, output: PipeWriter) =
     interface IDuplexPipe with
@@ -99,7 +104,7 @@ let private accept (context: TlsServerContext) (wire: Wire) (account: IMemoryAcc
         let! name = TlsServer.ReadNameAsync(wire.Transport.Input, CancellationToken.None)
 
         let! tls =
-            TlsServer.AcceptAsync(context, wire.Transport, account, CancellationToken.None)
+            TlsServer.AcceptAsync(context, wire.Transport, account, null, CancellationToken.None)
 
         return name, tls
     }
@@ -337,6 +342,28 @@ let tests =
                         tls.Dispose()
                     })
 
+            case
+                "what TLS 1.3 leaves after the server's signature continues on the loop, TLS 1.2 on the pool"
+                (fun () ->
+                    task {
+                        for version, continuesOnPool in [ SslProtocols.Tls13, false; SslProtocols.Tls12, true ] do
+                            let wire = Wire()
+                            use context = context ecdsa.Value
+                            let loop: IEventLoopFeature = Loop()
+
+                            let accepting =
+                                TlsServer
+                                    .AcceptAsync(context, wire.Transport, null, loop, CancellationToken.None)
+                                    .AsTask()
+
+                            Expect.isTrue loop.ContinuesOnPool "before the client's first message"
+                            use client = new SslStream(wire.ClientStream)
+                            do! ends "the client's handshake" (client.AuthenticateAsClientAsync(clientOptions version))
+                            let! tls = within "the server's handshake" accepting
+                            Expect.equal loop.ContinuesOnPool continuesOnPool $"{version}"
+                            tls.Dispose()
+                    })
+
             case "bytes that are not TLS, and versions that are too old, fail with the reason" (fun () ->
                 task {
                     let! http = begins (bytes "GET / HTTP/1.1\r\n\r\n")
@@ -453,7 +480,7 @@ let tests =
                     use context = context ecdsa.Value
 
                     let! tls =
-                        TlsServer.AcceptAsync(context, transport, null, CancellationToken.None).AsTask()
+                        TlsServer.AcceptAsync(context, transport, null, null, CancellationToken.None).AsTask()
                         |> within "the handshake"
 
                     let reading =

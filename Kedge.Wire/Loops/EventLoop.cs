@@ -31,6 +31,8 @@ public sealed unsafe class EventLoop
     private readonly Thread _thread;
     private readonly Action<Exception> _failed;
 
+    private int _callers;
+
     private readonly Lock _lock = new();
     // Guarded by the lock.
     private List<ILoopWork> _posted = [];
@@ -62,6 +64,9 @@ public sealed unsafe class EventLoop
 
     /// <summary>How many sockets it serves.</summary>
     public int Sockets => _handlers.Count;
+
+    /// <summary>How many of the sockets are callers' connections.</summary>
+    public int Callers => Volatile.Read(ref _callers);
 
     internal EventLoops Group { get; }
 
@@ -117,6 +122,10 @@ public sealed unsafe class EventLoop
             Wake();
         }
     }
+
+    internal void CallerOpened() => Interlocked.Increment(ref _callers);
+
+    internal void CallerClosed() => Interlocked.Decrement(ref _callers);
 
     /// <summary>Runs work at the end of the current turn. Called on the thread of the loop.</summary>
     internal void AtEndOfTurn(ILoopWork work) => _endOfTurn.Add(work);

@@ -39,20 +39,13 @@ public sealed class EventLoops : IDisposable
     public EventLoop Near(EventLoop? loop) => loop?.Group == this ? loop : LeastLoaded();
 
     /// <summary>The loop with the fewest sockets; of several, each in turn.</summary>
-    public EventLoop LeastLoaded()
-    {
-        var start = Interlocked.Increment(ref _next);
-        var least = _loops[start % (uint)_loops.Length];
-        for (var i = 1u; i < _loops.Length; i++)
-        {
-            var loop = _loops[(start + i) % (uint)_loops.Length];
-            if (loop.Sockets < least.Sockets)
-            {
-                least = loop;
-            }
-        }
-        return least;
-    }
+    public EventLoop LeastLoaded() => Least(static loop => loop.Sockets);
+
+    /// <summary>
+    /// The loop with the fewest connections of callers; of several, each in turn. Connections to backends do not count:
+    /// they are opened on the loops of the callers that need them, and would push the next callers away from there.
+    /// </summary>
+    public EventLoop WithFewestCallers() => Least(static loop => loop.Callers);
 
     /// <summary>Ends the threads. What is still open is not closed.</summary>
     public void Dispose()
@@ -61,5 +54,20 @@ public sealed class EventLoops : IDisposable
         {
             loop.Stop();
         }
+    }
+
+    private EventLoop Least(Func<EventLoop, int> load)
+    {
+        var start = Interlocked.Increment(ref _next);
+        var least = _loops[start % (uint)_loops.Length];
+        for (var i = 1u; i < _loops.Length; i++)
+        {
+            var loop = _loops[(start + i) % (uint)_loops.Length];
+            if (load(loop) < load(least))
+            {
+                least = loop;
+            }
+        }
+        return least;
     }
 }

@@ -3,6 +3,7 @@ using System.IO.Pipelines;
 using System.Net.Security;
 using System.Security.Authentication;
 using Kedge.Wire.Sockets;
+using Kedge.Wire.Transport;
 
 namespace Kedge.Wire.Tls;
 
@@ -68,10 +69,18 @@ public sealed class TlsServer : IDuplexPipe, IDisposable
     /// <param name="context">The certificate.</param>
     /// <param name="transport">Carries the records. Not disposed of or completed.</param>
     /// <param name="account">Charged for what is held beyond the buffers of the transport; null = nobody is.</param>
+    /// <param name="loop">
+    /// The loop of the transport; null = none. The handshake runs on pool threads up to the server's signature, which
+    /// takes a millisecond with a large key. What TLS 1.3 has left then is short, and continues on the loop.
+    /// </param>
     /// <exception cref="AuthenticationException">The handshake failed; the client was sent an alert.</exception>
     /// <exception cref="IOException">The connection ended.</exception>
     public static async ValueTask<TlsServer> AcceptAsync(
-        TlsServerContext context, IDuplexPipe transport, IMemoryAccount? account, CancellationToken cancel)
+        TlsServerContext context,
+        IDuplexPipe transport,
+        IMemoryAccount? account,
+        IEventLoopFeature? loop,
+        CancellationToken cancel)
     {
         var session = new TlsSession(context);
         try
@@ -103,6 +112,10 @@ public sealed class TlsServer : IDuplexPipe, IDisposable
                     return new(session, transport, account);
                 }
                 ThrowIfEnded(read);
+                if (loop is not null && session.Protocol == SslProtocols.Tls13)
+                {
+                    loop.ContinuesOnPool = false;
+                }
             }
         }
         catch

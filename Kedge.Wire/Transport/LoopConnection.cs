@@ -149,7 +149,7 @@ public sealed class LoopConnection : ConnectionContext,
             Discard();
             endsFlush = _output.Fail();
             endsRead = _input.Fail(new ConnectionAbortedException("the connection was closed"));
-            _socket.Close(resets: false);
+            Close(resets: false);
         }
         End(endsRead, endsFlush);
         _input.Complete();
@@ -177,7 +177,11 @@ public sealed class LoopConnection : ConnectionContext,
 
     /// <summary>Has the loop serve it.</summary>
     /// <exception cref="SocketException">The system has no room for it.</exception>
-    internal void Start() => _socket.Attach(this);
+    internal void Start()
+    {
+        _socket.Attach(this);
+        _socket.Loop.CallerOpened();
+    }
 
     /// <summary>The connection is of no further use.</summary>
     internal void Break(Exception reason)
@@ -191,7 +195,7 @@ public sealed class LoopConnection : ConnectionContext,
             }
             endsFlush = _output.Fail();
             endsRead = _input.Fail(reason);
-            _socket.Close(resets: true);
+            Close(resets: true);
             OutputSent();
         }
         End(endsRead, endsFlush);
@@ -231,6 +235,16 @@ public sealed class LoopConnection : ConnectionContext,
                 unsent = _output.Unsent;
             }
         }
+    }
+
+    /// <summary>Under the lock.</summary>
+    private void Close(bool resets)
+    {
+        if (!_socket.IsClosed)
+        {
+            _socket.Loop.CallerClosed();
+        }
+        _socket.Close(resets);
     }
 
     private void End(bool endsRead, bool endsFlush)

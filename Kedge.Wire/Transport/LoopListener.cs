@@ -80,7 +80,7 @@ public sealed class LoopListener : ILoopHandler, IDisposable
     /// <summary>Gives an accepted connection to a loop.</summary>
     internal LoopConnection Open(FileDescriptor socket, EndPoint? remote)
     {
-        var connection = new LoopConnection(new LoopSocket(_loops.LeastLoaded(), socket), remote, _memory);
+        var connection = new LoopConnection(new LoopSocket(_loops.WithFewestCallers(), socket), remote, _memory);
         connection.Start();
         return connection;
     }
