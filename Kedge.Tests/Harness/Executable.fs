@@ -30,3 +30,9 @@ module Executable =
 
     /// The `kedge` under test.
     let path: string = find "KEDGE_EXECUTABLE" "Kedge.Host" "kedge"
+
+    /// Where programs are looked for: first in what .ci/tools installs, because the kubectl of Debian 12 is too old.
+    let searchPath: string =
+        let tools = Path.Combine(root, "artifacts", "tools")
+        let path = string (Environment.GetEnvironmentVariable "PATH")
+        $"{tools}:{path}"

@@ -56,6 +56,8 @@ type KedgeProgram
         )
 
     do
+        info.Environment["PATH"] <- Executable.searchPath
+
         for name, value in environment do
             info.Environment[name] <- value
 

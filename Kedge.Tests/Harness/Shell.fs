@@ -31,10 +31,7 @@ module Shell =
                 )
 
             let kedge = nonNull (Path.GetDirectoryName(Executable.path: string))
-            // What .ci/tools installs. First, because the kubectl of Debian 12 is too old.
-            let tools = Path.Combine(Executable.root, "artifacts", "tools")
-            let path = string (Environment.GetEnvironmentVariable "PATH")
-            info.Environment["PATH"] <- $"{kedge}:{tools}:{path}"
+            info.Environment["PATH"] <- $"{kedge}:{Executable.searchPath}"
 
             for name, value in environment do
                 info.Environment[name] <- value
