@@ -5,7 +5,7 @@ using Kedge.Domain.Discovery;
 
 namespace Kedge.Benchmarks;
 
-/// <summary>10,000 exposed services become a configuration, at first and when one of them changes.</summary>
+/// <summary>Turns 10,000 exposed services into a configuration, at first and after one more appears.</summary>
 [MemoryDiagnoser]
 public class Discovery
 {

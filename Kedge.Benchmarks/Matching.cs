@@ -14,7 +14,7 @@ public readonly struct NoHeaders : IHeaders
     public bool HasPrefix(string name, string prefix) => false;
 }
 
-/// <summary>Where the route that takes the request stands in the table.</summary>
+/// <summary>The position of the route that matches the request in the table.</summary>
 public enum Hit
 {
     First,
@@ -23,7 +23,7 @@ public enum Hit
 }
 
 /// <summary>
-/// One route for each host, as discovery generates them; next to it the linear scan that the table replaces.
+/// One route for each host, as discovery generates them, compared with the linear scan that the table replaces.
 /// </summary>
 [MemoryDiagnoser]
 public class HttpMatching
@@ -99,7 +99,7 @@ public class HttpMatching
     };
 }
 
-/// <summary>All routes on one host, that differ in their paths.</summary>
+/// <summary>All routes are for one host and differ in their paths.</summary>
 [MemoryDiagnoser]
 public class HttpPathMatching
 {
@@ -212,7 +212,7 @@ public class HttpConditionMatching
     };
 }
 
-/// <summary>Routes without a host, that differ in the service.</summary>
+/// <summary>Routes without a host that differ in the service.</summary>
 [MemoryDiagnoser]
 public class GrpcMatching
 {
@@ -276,7 +276,7 @@ public class GrpcMatching
     };
 }
 
-/// <summary>What is read of every request before it is matched, and how long 10,000 routes take to compile.</summary>
+/// <summary>The parsing of every request before matching, and the compilation of 10,000 routes.</summary>
 [MemoryDiagnoser]
 public class Reading
 {

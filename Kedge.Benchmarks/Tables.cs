@@ -5,7 +5,7 @@ using Kedge.Domain;
 
 namespace Kedge.Benchmarks;
 
-/// <summary>What becomes of a file of 10,000 routes: read and compiled, compared with its next version.</summary>
+/// <summary>Reads and compiles a file of 10,000 routes, and compares it with its next version.</summary>
 [MemoryDiagnoser]
 public class Files
 {
@@ -49,10 +49,10 @@ public class Files
 /// <summary>Routes, read from JSON like those of a file.</summary>
 internal static class Tables
 {
-    /// <summary>HTTP routes; <paramref name="route"/> makes each, with the fields that it has in a file.</summary>
+    /// <summary>HTTP routes; <paramref name="route"/> creates each, with the fields that it has in a file.</summary>
     public static HttpRoute[] Http(int count, Func<int, object> route) => Load("http", count, route).HttpRoutes;
 
-    /// <summary>gRPC routes; <paramref name="route"/> makes each, with the fields that it has in a file.</summary>
+    /// <summary>gRPC routes; <paramref name="route"/> creates each, with the fields that it has in a file.</summary>
     public static GrpcRoute[] Grpc(int count, Func<int, object> route) => Load("grpc", count, route).GrpcRoutes;
 
     private static Director Load(string section, int count, Func<int, object> route)

@@ -5,7 +5,7 @@ open System.Net
 open Kedge.Domain
 open Kedge.Client.Domain.Decoded
 
-/// Validates the file of auth sources. Secrets are in no message.
+/// Validates the file of auth sources. Messages contain no secrets.
 [<RequireQualifiedAccess>]
 module internal AuthSources =
 

@@ -32,7 +32,7 @@ module internal CharRanges =
 
         List.ofSeq gaps
 
-    /// With the other case of each ASCII letter.
+    /// The ranges, and the other case of each ASCII letter.
     let withOtherCase (ranges: CharRange list) =
         let shifted (low: char) (high: char) (first: char) (last: char) (by: int) =
             let low, high = max low first, min high last

@@ -11,7 +11,7 @@ type ClientFiles private (mapper: Mapper, sources: Decoded.AuthSource list, warn
     member _.Mapper = mapper
     member _.Sources: IReadOnlyList<Decoded.AuthSource> = sources
 
-    /// What is allowed and probably not meant, a line each.
+    /// One line for each setting that is allowed but probably a mistake.
     member _.Warnings: IReadOnlyList<string> = warnings
 
     /// The mapper file in its first shape: fields of the right types, none unknown.
@@ -20,7 +20,7 @@ type ClientFiles private (mapper: Mapper, sources: Decoded.AuthSource list, warn
         : Result<Decoded.MapperFile, ConfigError list> =
         ConfigFile.read MapperJson.mapper Ok file json |> Result.map _.Value
 
-    /// The file of auth sources in its first shape. Errors do not quote it, because it has secrets.
+    /// The file of auth sources in its first shape. Errors do not quote it, because it contains secrets.
     static member DecodeSources
         (file: string, json: ReadOnlyMemory<byte>)
         : Result<Decoded.SourcesFile, ConfigError list> =
@@ -33,8 +33,8 @@ type ClientFiles private (mapper: Mapper, sources: Decoded.AuthSource list, warn
         | Error errors -> Loaded<IReadOnlyList<Decoded.AuthSource>>(null, errors)
 
     /// Both files, or a line for each error. Never throws.
-    /// <param name="mapperFile">Its name, for messages.</param>
-    /// <param name="sourcesFile">The same for the other file.</param>
+    /// <param name="mapperFile">The name of the mapper file, for messages.</param>
+    /// <param name="sourcesFile">The name of the other file, for messages.</param>
     /// <param name="sourcesJson">Empty = there is no such file, and no sources.</param>
     static member Load
         (

@@ -3,7 +3,7 @@ namespace Kedge.Client.Domain.Decoded
 
 open System
 
-/// Which requests a route takes. The numbers are those of the protocol buffer enum.
+/// Which requests a route matches. The numbers are those of the protocol buffer enum.
 type RouteProtocol =
     | Any = 0
     | Http = 1
@@ -13,10 +13,10 @@ type RouteProtocol =
 type ConnectPolicy =
     /// It is closed with a reason.
     | Refuse = 0
-    /// It is passed on to the kedge by CONNECT.
+    /// It is passed on to the kedge through CONNECT.
     | Passthrough = 1
 
-/// What happens to hosts that no route has.
+/// What happens to hosts that no route matches.
 type UnmappedPolicy =
     | Direct = 0
     | Refuse = 1
@@ -27,7 +27,7 @@ type Destination =
     | Suffix of pattern: string * suffix: string * scheme: string * port: uint32
     | Single of url: string
 
-/// How a kedge is verified, and with which certificate the client presents itself.
+/// How a kedge is verified, and the certificate that the client presents.
 type Tls =
     {
         /// PEM bundles that replace the system's roots.
@@ -46,7 +46,7 @@ type RouteEntry =
         Protocol: RouteProtocol
         Destination: Destination
         Tls: Tls option
-        /// Until the kedge's response begins; zero = without limit.
+        /// The time limit until the kedge's response begins; zero = no limit.
         Timeout: TimeSpan
         Headers: Map<string, string>
         /// None = only when the route has `backend_auth`.
@@ -63,7 +63,7 @@ type MapperFile =
         AllowedKedges: string list
     }
 
-/// How a person logs in.
+/// How a user logs in.
 type LoginFlow =
     | Auto = 0
     | Browser = 1
@@ -74,7 +74,7 @@ type OidcToken =
     | IdToken = 0
     | AccessToken = 1
 
-/// Where the tokens of a login are kept.
+/// Where the tokens of a login are stored.
 type TokenStore =
     /// The keyring if there is one and the source names no folder; otherwise the file.
     | Auto = 0
@@ -114,7 +114,7 @@ type ServiceAccount =
         Scopes: string list
         KeyPath: string
         TargetAudience: string
-        /// Posts the key file itself to the provider, as one provider wants it.
+        /// Posts the key file itself to the provider, as one provider requires.
         UnsafePostKey: bool
     }
 
@@ -127,7 +127,7 @@ type Exec =
         Timeout: TimeSpan
     }
 
-/// Where a credential is from.
+/// Where a credential comes from.
 type SourceKind =
     | Dummy of value: string
     | Token of token: string

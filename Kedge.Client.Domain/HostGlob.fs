@@ -2,18 +2,18 @@ namespace Kedge.Client.Domain
 
 open System
 
-/// A host pattern of the shell's kind, as `shExpMatch` of proxy auto-configuration has it: `*` is any text, `?` one
-/// character, everything else itself. Letters count without their case.
+/// A shell-style host pattern, as in `shExpMatch` of proxy auto-configuration: `*` matches any text, `?` one character,
+/// everything else itself. The case of letters is ignored.
 [<RequireQualifiedAccess>]
 module HostGlob =
 
-    /// Takes time in proportion to the product of both lengths at most.
+    /// Takes at most time proportional to the product of both lengths.
     [<CompiledName "IsMatch">]
     let isMatch (pattern: string) (text: string) : bool =
         let pattern, text = pattern.ToLowerInvariant(), text.ToLowerInvariant()
         let mutable p = 0
         let mutable t = 0
-        // Where to continue when what follows the last star does not fit: with one more character for the star.
+        // Where to continue when the text after the last star does not match: with one more character for the star.
         let mutable star = -1
         let mutable taken = 0
         let mutable fits = true

@@ -7,7 +7,7 @@ open Kedge.Domain
 [<Sealed>]
 type KedgeAddress(isTls: bool, host: string, port: int) =
 
-    /// Without TLS no credentials are sent there.
+    /// Without TLS, no credentials are sent to the kedge.
     member _.IsTls = isTls
 
     /// Lower case, without brackets.
@@ -39,7 +39,7 @@ module internal KedgeUrl =
 
     let rule = "must be http:// or https:// with a host and perhaps a port"
 
-    /// The scheme, and the authority; what follows the authority does not count.
+    /// Whether the scheme is https, and the authority; text after the authority is ignored.
     let split (text: string) : struct (bool * string) voption =
         let text = text.Trim()
         let at = text.IndexOf("://", StringComparison.Ordinal)
@@ -61,7 +61,7 @@ module internal KedgeUrl =
 
     let defaultPort (isTls: bool) = if isTls then 443 else 80
 
-    /// A URL without groups in it.
+    /// Reads a URL without groups.
     let parse (text: string) : Result<KedgeAddress, string> =
         match split text with
         | ValueNone -> Error rule

@@ -9,12 +9,12 @@ open Kedge.Domain
 type Decision =
     /// It goes to this kedge.
     | Kedge of route: Route * kedge: KedgeAddress
-    /// A route takes the host, but what the host puts into the route's URL is not a kedge's.
+    /// A route matches the host, but the URL that the route builds from the host is not a kedge's.
     | BadMapping of route: Route * reason: string
-    /// No route takes the host: it is an address, or no rule is for it.
+    /// No route matches the host: it is an IP address, or no rule covers it.
     | Unmapped of isAddress: bool
 
-    /// Whether a route takes the host.
+    /// Whether a route matches the host.
     member decision.IsMapped =
         match decision with
         | Decision.Unmapped _ -> false
@@ -26,7 +26,7 @@ type private RouteList(protocol: Protocol, routes: Route array) =
 
     let routes = routes |> Array.filter (fun route -> route.Takes protocol)
 
-    /// The place of the first route with a key. Direct routes are found without a walk through all of them.
+    /// The position of the first route with each key, so that direct routes are found without a search.
     let direct =
         let places = Dictionary<string, int>()
 
@@ -75,7 +75,7 @@ type Mapper internal (routes: Route array, unmapped: Decoded.UnmappedPolicy) =
     /// In the file's order.
     member _.Routes: IReadOnlyList<Route> = routes
 
-    /// Whether requests for hosts that no route takes are rejected instead of sent to the host itself.
+    /// Whether requests for hosts that no route matches are rejected instead of sent to the host itself.
     member _.RefusesUnmapped = unmapped = Decoded.UnmappedPolicy.Refuse
 
     member _.Decide(protocol: Protocol, target: Target) : Decision =

@@ -6,14 +6,14 @@ open System.Net
 
 type private Exemption =
     | Everything
-    /// The name itself, and what is under it.
+    /// The subdomains of a name and, with `alsoItself`, the name.
     | Domain of name: string * alsoItself: bool * port: int
     | Address of IPAddress * port: int
     | Network of IPNetwork
 
-/// The hosts that are not reached through a proxy, as `NO_PROXY` lists them: `a.example` and what is under it,
-/// `.a.example` for what is under it only, addresses, networks such as 10.0.0.0/8, each perhaps with a port, or `*`.
-/// Loopback is never reached through a proxy.
+/// The hosts that are not reached through a proxy, as `NO_PROXY` lists them: `a.example` and its subdomains,
+/// `.a.example` for its subdomains only, addresses (all of these optionally with a port), networks such as 10.0.0.0/8,
+/// or `*`. Loopback is never reached through a proxy.
 [<Sealed>]
 type NoProxy private (exemptions: Exemption list) =
 
@@ -55,7 +55,7 @@ type NoProxy private (exemptions: Exemption list) =
     /// Entries that cannot be read match nothing.
     static member Parse(text: string) : NoProxy = NoProxy(text.Split ',' |> Seq.choose read |> List.ofSeq)
 
-    /// Whether requests for this host go without a proxy.
+    /// Whether requests for this host bypass the proxy.
     member _.Exempts(target: Target) : bool =
         let host = target.Host
 

@@ -8,22 +8,23 @@ open Kedge.Domain
 
 /// What a browser does with a mapped host when the proxy does not answer.
 type PacFallback =
-    /// It shows an error: a proxy that is down looks like one.
+    /// It shows an error, so that a proxy that is down is noticed.
     | None = 0
     /// It tries the host itself.
     | Direct = 1
 
-/// What the proxy auto-configuration is made of.
+/// The settings of the proxy auto-configuration.
 type PacOptions =
     {
         /// `host:port` of the proxy.
         Proxy: string
         Fallback: PacFallback
-        /// Another script that decides for hosts that are not mapped; empty = these go direct.
+        /// Another script that decides for unmapped hosts; empty = these go direct.
         Upstream: string
     }
 
-/// Proxy auto-configuration scripts. They use ECMAScript 3 only, because the script engines of operating systems are old.
+/// Proxy auto-configuration scripts. They use ECMAScript 3 only, because the script engines of operating systems are
+/// old.
 [<RequireQualifiedAccess>]
 module Pac =
 
@@ -51,7 +52,7 @@ module Pac =
         | RouteRule.Suffix suffix -> $"{regexp suffix.JavaScript}.test(name)"
         | RouteRule.Single _ -> "true"
 
-    /// The other script's function under another name, with its own variables.
+    /// Wraps the other script: its function gets another name, and its variables stay private.
     let private upstream (options: PacOptions) (text: StringBuilder) =
         if options.Upstream <> "" then
             text
@@ -67,7 +68,7 @@ module Pac =
             "upstream(url, host)"
 
     /// Sends a URL to the proxy exactly when the mapper has a route for it: http and ws, and https and wss where the
-    /// route takes CONNECT.
+    /// route accepts CONNECT.
     [<CompiledName "OfMapper">]
     let ofMapper (mapper: Mapper) (options: PacOptions) : string =
         let text = StringBuilder()
@@ -76,7 +77,7 @@ module Pac =
         let add (line: string) = text.Append(line).Append('\n') |> ignore
         add "function FindProxyForURL(url, host) {"
         add $"  var proxy = {proxy options};"
-        // The script's own reading of a URL: scheme, and the port behind user name and host.
+        // The script parses the URL itself: the scheme, and the port after user name and host.
         add
             "  var parts = /^([A-Za-z][A-Za-z0-9+.\\-]*):\\/\\/(?:[^\\/?#@]*@)?(?:\\[[^\\]]*\\]|[^\\/?#:]*)(?::([0-9]+))?/.exec(url);"
 
@@ -102,8 +103,8 @@ module Pac =
         add "}"
         text.ToString()
 
-    /// Sends http URLs to the proxy whose host one of the patterns matches; without patterns, all of them. Hosts without
-    /// a dot go direct.
+    /// Sends http and ws URLs to the proxy if one of the patterns matches their host; without patterns, all of them.
+    /// Hosts without a dot go direct.
     [<CompiledName "OfPatterns">]
     let ofPatterns (patterns: string seq) (options: PacOptions) : string =
         let text = StringBuilder()
@@ -125,7 +126,7 @@ module Pac =
         add "}"
         text.ToString()
 
-    /// A short text that changes with the script. Systems keep a script until its URL changes.
+    /// A short text that changes with the script. Systems cache a script until its URL changes.
     [<CompiledName "Version">]
     let version (script: string) : string =
         Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes script).AsSpan(0, 6))

@@ -2,7 +2,7 @@ namespace Kedge.Client.Domain
 
 open System.Text.RegularExpressions
 
-/// A pattern in RE2's syntax, ready to match. Matching takes time in proportion to the text, whatever the pattern is.
+/// A pattern in RE2's syntax, ready to match. Matching takes time proportional to the text, whatever the pattern is.
 [<Sealed>]
 type Pattern private (text: string, root: Node, names: string list) =
 
@@ -36,15 +36,16 @@ type Pattern private (text: string, root: Node, names: string list) =
     /// The names of its groups, in order.
     member _.Groups = names
 
-    /// Whether it matches from the beginning of a text only (`^`).
+    /// Whether it matches only from the beginning of a text (`^`).
     member _.IsAnchoredAtStart = begins root
 
-    /// Whether it matches up to the end of a text only (`$`).
+    /// Whether it matches only up to the end of a text (`$`).
     member _.IsAnchoredAtEnd = ends root
 
     member _.IsMatch(input: string) : bool = regex.IsMatch input
 
-    /// The value of each group; none when the pattern does not match. A group that took no part has an empty value.
+    /// The value of each group; none when the pattern does not match. A group that did not participate has an empty
+    /// value.
     member _.TryMatch(input: string) : (string -> string) voption =
         let found = regex.Match input
 

@@ -33,7 +33,7 @@ module internal PatternDialect =
 
             text.Append ']' |> ignore
 
-    /// `capture` yields what opens a named group, `last` is the end of the text.
+    /// `capture` returns the text that opens a named group; `last` is the anchor for the end of the text.
     let render (capture: int -> string) (last: string) (root: Node) : string =
         let text = StringBuilder()
 

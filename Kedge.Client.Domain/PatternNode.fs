@@ -1,6 +1,6 @@
 namespace Kedge.Client.Domain
 
-/// What a pattern is made of. Hosts are the texts that patterns meet: lower-case ASCII without line ends.
+/// A node of a parsed pattern. Patterns match hosts only: lower-case ASCII without line breaks.
 type internal Node =
     | Nothing
     /// One character: of these ranges, or of none of them.
@@ -13,7 +13,7 @@ type internal Node =
     | Named of int * Node
     | Sequence of Node list
     | Choice of Node list
-    /// `most` < 0 = without limit.
+    /// `most` < 0 = no limit.
     | Repeat of node: Node * least: int * most: int * isLazy: bool
 
 /// What is wrong with a pattern; `At` counts characters from 1.

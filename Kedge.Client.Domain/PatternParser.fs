@@ -7,7 +7,7 @@ open System.Text.RegularExpressions
 [<Sealed>]
 type internal PatternParser(text: string) =
 
-    // Deeper nesting or larger repetition would cost memory that no host name is worth.
+    // Deeper nesting or larger repetition would cost more memory than matching a host is worth.
     let deepest = 100
     let largest = 10_000L
 
@@ -185,7 +185,7 @@ type internal PatternParser(text: string) =
                 if letters = "" then
                     fault start "the flags are missing"
 
-                // They hold until the surrounding group ends.
+                // They apply until the surrounding group ends.
                 flags start letters
                 Nothing
             else

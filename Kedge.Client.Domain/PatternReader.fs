@@ -4,7 +4,7 @@ open System
 open System.Globalization
 open System.Text.RegularExpressions
 
-/// A place in a pattern's text, and what begins there: characters, escapes, brackets, numbers of repetitions.
+/// A position in a pattern's text, and readers for what begins there: characters, escapes, brackets, repetition counts.
 [<Sealed>]
 type internal PatternReader(text: string) =
 
@@ -28,7 +28,7 @@ type internal PatternReader(text: string) =
 
     let isHex (c: char) = Char.IsAsciiHexDigit c
 
-    /// The character behind `\x`, which has been read.
+    /// The character after `\x`, which has already been read.
     let hexEscape (start: int) : int =
         if looksAt '{' then
             let stop = text.IndexOf('}', at)
@@ -55,7 +55,7 @@ type internal PatternReader(text: string) =
         else
             fault start "the escape \\x needs two hexadecimal digits"
 
-    /// A class such as `\d`; `at` is behind the backslash.
+    /// A class such as `\d`; `at` is after the backslash.
     let classEscape () : CharRange list voption =
         if isAtEnd () then
             ValueNone
@@ -69,7 +69,7 @@ type internal PatternReader(text: string) =
             | 'S' -> ValueSome(CharRanges.complement CharRanges.space)
             | _ -> ValueNone
 
-    /// A character escape; `at` is behind the backslash.
+    /// A character escape; `at` is after the backslash.
     let charEscape () : int =
         let start = at - 1
 
@@ -207,10 +207,10 @@ type internal PatternReader(text: string) =
 
     member _.IsAtEnd = isAtEnd ()
 
-    /// The next character; there is one.
+    /// The next character; there must be one.
     member _.Current = text[at]
 
-    /// What is left of the text.
+    /// The rest of the text.
     member _.Rest = text.Substring at
 
     member _.LooksAt(c: char) = looksAt c
@@ -218,10 +218,10 @@ type internal PatternReader(text: string) =
     /// Skips characters.
     member _.Skip(count: int) = at <- at + count
 
-    /// A class such as `\d`, behind the backslash; it is not skipped.
+    /// A class such as `\d`, after the backslash; it is not skipped.
     member _.ClassEscape() = classEscape ()
 
-    /// A character escape, behind the backslash.
+    /// A character escape, after the backslash.
     member _.CharEscape() : Node = ofCodePoint (charEscape ())
 
     member _.Literal(c: char) = literal c

@@ -4,7 +4,7 @@ open System
 open Kedge.Domain
 open Kedge.Client.Domain.Decoded
 
-/// Which hosts a route takes, and how their kedge is found.
+/// Which hosts a route matches, and how it finds their kedge.
 [<RequireQualifiedAccess>]
 type RouteRule =
     /// One host, or one host and port.
@@ -37,7 +37,7 @@ type Route internal (index: int, rule: RouteRule, decoded: RouteEntry) =
 
     member _.ProxyAuth = decoded.ProxyAuth
     member _.Tls = defaultArg decoded.Tls none
-    /// Until the kedge's response begins; zero = without limit.
+    /// The time limit until the kedge's response begins; zero = no limit.
     member _.Timeout = decoded.Timeout
 
     member _.Headers: Collections.Generic.IReadOnlyDictionary<string, string> =
@@ -57,7 +57,7 @@ type Route internal (index: int, rule: RouteRule, decoded: RouteEntry) =
         | RouteProtocol.Any, _ -> true
         | _ -> false
 
-    /// Whether the rule is for this host, whatever the protocol.
+    /// Whether the rule matches this host, whatever the protocol.
     member _.Matches(target: Target) : bool =
         match rule with
         | RouteRule.Direct(key, _) -> key = target.Host || key = target.Authority
@@ -89,7 +89,7 @@ type Route internal (index: int, rule: RouteRule, decoded: RouteEntry) =
         | RouteRule.Suffix suffix -> "suffix " + suffix.Pattern
         | RouteRule.Single _ -> "single"
 
-    /// Where it leads, as the file has it: a URL, perhaps with groups.
+    /// Where it leads, as written in the file: a URL, optionally with groups.
     member _.Destination =
         match rule with
         | RouteRule.Direct(_, kedge)

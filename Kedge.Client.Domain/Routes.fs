@@ -4,12 +4,13 @@ open System
 open Kedge.Domain
 open Kedge.Client.Domain.Decoded
 
-/// What the surroundings of the files say.
+/// Settings from outside the files.
 type MapperOptions =
     {
-        /// Hosts of kedges that templates without a safe suffix may lead to, in addition to the file's: `*.name` or a name.
+        /// Hosts of kedges that templates without a safe suffix may lead to, in addition to the file's: `*.name` or a
+        /// name.
         AllowedKedges: string list
-        /// Templates may lead to any host.
+        /// Whether templates may lead to any host.
         UnsafeTemplates: bool
     }
 
@@ -283,7 +284,7 @@ module internal Routes =
         | [] -> Ok(routes |> List.choose id |> Array.ofList)
         | violations -> Error violations
 
-    /// What is allowed and probably not meant.
+    /// Settings that are allowed but probably mistakes.
     let warnings (routes: Route array) : Violation list =
         [
             let earlier = Collections.Generic.Dictionary<string, int>()

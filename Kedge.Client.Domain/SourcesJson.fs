@@ -9,7 +9,7 @@ module internal SourcesJson =
 
     open Decode
 
-    /// A text that no message may show.
+    /// A text that must not appear in messages.
     let private secret: Decoder<string> =
         {
             Default = ""
@@ -22,7 +22,7 @@ module internal SourcesJson =
                         ""
         }
 
-    /// An object of texts that no message may show.
+    /// An object of texts that must not appear in messages.
     let private secrets: Decoder<Map<string, string>> =
         {
             Default = Map.empty

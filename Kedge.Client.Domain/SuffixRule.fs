@@ -3,10 +3,10 @@ namespace Kedge.Client.Domain
 open System
 open Kedge.Domain
 
-/// Leads hosts of one shape to kedges of another: with the pattern `*.*.clusters.local` and the suffix
+/// Maps hosts of one shape to kedges of another: with the pattern `*.*.clusters.local` and the suffix
 /// `.clusters.example.com`, the host `svc.ns.us1.prod.clusters.local` leads to `us1.prod.clusters.example.com`. Labels
-/// are compared from the right, those that a `*` stands for are copied in their order, and further labels on the left
-/// do not matter.
+/// are compared from the right; the labels that a `*` stands for are copied in order, and further labels on the left
+/// are ignored.
 [<Sealed>]
 type SuffixRule internal (pattern: string, suffix: string, isTls: bool, port: int) =
 
@@ -92,7 +92,7 @@ module internal SuffixRule =
 
 type SuffixRule with
 
-    /// A rule from code. False with the reason when the texts break a rule.
+    /// Creates a rule from code. False, with the reason, when the texts break a rule.
     /// <param name="port">0 = 443 or 80.</param>
     static member TryCreate
         (

@@ -4,7 +4,7 @@ open System
 open System.Runtime.InteropServices
 open Kedge.Domain
 
-/// What a request is for, in the one form that every rule looks at.
+/// The target of a request, in the one form that every rule uses.
 [<Sealed>]
 type Target private (host: string, port: int) =
 
@@ -30,10 +30,11 @@ type Target private (host: string, port: int) =
 
     override this.ToString() = this.Authority
 
-    /// Reads `host`, `host:port`, `[v6]` and `[v6]:port`. False when the text is malformed: no URL, no user name, no
-    /// characters that no host has.
+    /// Reads `host`, `host:port`, `[v6]` and `[v6]:port`. False when the text is malformed: a URL, a user name, or a
+    /// character that no host may contain.
     /// <param name="authority">As in a `Host` header, a URL or a CONNECT request.</param>
-    /// <param name="defaultPort">The port when the text has none: 80 for http and ws, 443 for https, wss and CONNECT.</param>
+    /// <param name="defaultPort">The port if the text has none: 80 for http and ws, 443 for https, wss and
+    /// CONNECT.</param>
     static member TryParse
         (
             authority: string,
@@ -50,7 +51,7 @@ type Target private (host: string, port: int) =
             target <- null
             false
 
-    /// A host as `Uri.Host` has it, with or without brackets, and a port.
+    /// A target from a host as in `Uri.Host`, with or without brackets, and a port.
     static member TryCreate
         (host: string, port: int, [<Out; Diagnostics.CodeAnalysis.NotNullWhen true>] target: byref<Target | null>)
         : bool =

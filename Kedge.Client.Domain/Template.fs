@@ -4,12 +4,12 @@ open System
 open Kedge.Domain
 
 /// Which hosts a template may lead to, whatever the caller's host puts into its groups. Without this rule, a crafted
-/// host name would send credentials to a stranger's server.
+/// host name would send credentials to an attacker's server.
 [<RequireQualifiedAccess>]
 type HostGuard =
-    /// Hosts that end so. It begins with a dot and has two labels or more.
+    /// Hosts that end in the suffix, which begins with a dot and has two labels or more.
     | Under of suffix: string
-    /// Hosts that one of the patterns has: a name, or `*.` and a name.
+    /// Hosts that one of the patterns matches: a name, or `*.` and a name.
     | Allowed of patterns: string list
     /// Any host, because the configuration says that this is intended.
     | Unchecked
@@ -17,7 +17,7 @@ type HostGuard =
 [<RequireQualifiedAccess>]
 module internal HostGuard =
 
-    /// Two labels: what is under one label alone (`.com`) is anyone's.
+    /// Two labels: names under a single label (`.com`) may be anyone's.
     let isSafeSuffix (suffix: string) =
         suffix.StartsWith '.'
         && suffix.IndexOf('.', 1) > 0
@@ -64,7 +64,7 @@ type Template internal (text: string, isTls: bool, host: TemplatePart list, port
         | Group _ -> true
         | Text _ -> false
 
-    /// From the first dot behind the last group; empty when there is none.
+    /// From the first dot after the last group; empty when there is none.
     let suffix =
         match List.tryLast host with
         | Some(Text last) ->
@@ -88,7 +88,7 @@ type Template internal (text: string, isTls: bool, host: TemplatePart list, port
 
     member _.IsTls = isTls
 
-    /// Whether the caller's host has a part in the kedge's host.
+    /// Whether the kedge's host contains a part of the caller's host.
     member _.HostIsOpen = List.exists isGroup host
 
     /// The end of the host that no group can change; empty when a group is at the end or reaches the last labels.
@@ -130,7 +130,7 @@ type Template internal (text: string, isTls: bool, host: TemplatePart list, port
 [<RequireQualifiedAccess>]
 module internal Template =
 
-    /// The parts, or the name that no group has.
+    /// The parts, or an error for a name that no group has.
     let private parts (groups: string list) (text: string) : Result<TemplatePart list, string> =
         let rec read (at: int) (taken: TemplatePart list) =
             let opening = text.IndexOf("${", at, StringComparison.Ordinal)
@@ -162,7 +162,7 @@ module internal Template =
 
         read 0 []
 
-    /// Host and port: the port is behind the first colon.
+    /// Splits host and port: the port is after the first colon.
     let private splitPort (all: TemplatePart list) =
         let rec split (host: TemplatePart list) (rest: TemplatePart list) =
             match rest with
@@ -186,7 +186,7 @@ module internal Template =
         text
         |> String.forall (fun c -> Char.IsAsciiLetterOrDigit c || c = '.' || c = '-' || c = '_')
 
-    /// A URL whose host and port may have groups. An error is the rule that the text breaks.
+    /// Reads a URL whose host and port may contain groups. The error is the rule that the text breaks.
     let parse (groups: string list) (text: string) : Result<Template, string> =
         match KedgeUrl.split text with
         | ValueNone -> Error KedgeUrl.rule

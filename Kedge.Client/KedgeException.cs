@@ -5,16 +5,16 @@ namespace Kedge.Client;
 /// <summary>What failed on the way to a service.</summary>
 public enum KedgeFailure
 {
-    /// <summary>A rule is for the host, and what the host puts into the rule's URL is not a kedge.</summary>
+    /// <summary>A rule matches the host, but the URL that the rule builds from the host is not a kedge's.</summary>
     BadMapping,
 
-    /// <summary>No rule is for the host, and such hosts are not called.</summary>
+    /// <summary>No rule matches the host, and such hosts are not called.</summary>
     NotAKedgeDestination,
 
-    /// <summary>A source of credentials has none to give.</summary>
+    /// <summary>An auth source has no credentials to give.</summary>
     AuthSourceFailed,
 
-    /// <summary>A source of credentials needs a person to log in.</summary>
+    /// <summary>An auth source needs a user to log in.</summary>
     LoginRequired,
 
     /// <summary>No connection to the kedge.</summary>
@@ -27,13 +27,13 @@ public enum KedgeFailure
     Timeout,
 
     /// <summary>
-    /// The kedge itself answered, and not the service behind it; <see cref="KedgeException.Error"/> says what.
+    /// The kedge itself responded, not the service behind it; <see cref="KedgeException.Error"/> says what.
     /// </summary>
     KedgeAnswered,
 }
 
 /// <summary>
-/// A request that did not reach its service. The message names the kedge and the reason, and has no secrets.
+/// A request that did not reach its service. The message names the kedge and the reason, and contains no secrets.
 /// </summary>
 public sealed class KedgeException : HttpRequestException
 {
@@ -47,23 +47,24 @@ public sealed class KedgeException : HttpRequestException
 
     public KedgeFailure Failure { get; }
 
-    /// <summary>What the kedge said; null unless it answered.</summary>
+    /// <summary>The kedge's own response; null unless it sent one.</summary>
     public KedgeError? Error { get; init; }
 
-    /// <summary>The auth source that failed or wants a login; null for other failures.</summary>
+    /// <summary>The auth source that failed or needs a login; null for other failures.</summary>
     public string? AuthSource { get; init; }
 }
 
-/// <summary>An answer of a kedge itself, from its response headers.</summary>
+/// <summary>A response of a kedge itself, from its response headers.</summary>
 /// <param name="Type">
-/// For programs, such as <c>no-route</c>, <c>unauthorized</c> or <c>no-connection-to-all-resolved-addresses</c>.
+/// The error for programs, such as <c>no-route</c>, <c>unauthorized</c> or
+/// <c>no-connection-to-all-resolved-addresses</c>.
 /// </param>
-/// <param name="Reason">For people.</param>
+/// <param name="Reason">The error for people.</param>
 /// <param name="BackendName">The backend that the request was for; null when it was for none.</param>
-/// <param name="RequestId">Under which the kedge logged the request.</param>
+/// <param name="RequestId">The ID under which the kedge logged the request.</param>
 public sealed record KedgeError(string Type, string Reason, string? BackendName, string? RequestId)
 {
-    /// <summary>What the headers of a response say; null when the response is the service's.</summary>
+    /// <summary>Reads the headers of a response; null when the response comes from the service.</summary>
     public static KedgeError? Of(HttpResponseMessage response)
     {
         ArgumentNullException.ThrowIfNull(response);

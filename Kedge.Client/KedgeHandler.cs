@@ -6,49 +6,48 @@ using Kedge.Domain;
 
 namespace Kedge.Client;
 
-/// <summary>What a <see cref="KedgeHandler"/> does besides mapping.</summary>
+/// <summary>The settings of a <see cref="KedgeHandler"/>, except the mapping.</summary>
 public sealed record KedgeHandlerOptions
 {
-    /// <summary>For TCP and TLS to a kedge together.</summary>
+    /// <summary>The time limit for TCP and TLS to a kedge together.</summary>
     public TimeSpan ConnectTimeout { get; init; } = TimeSpan.FromSeconds(5);
 
     /// <summary>
-    /// Whether an answer of a kedge itself (not found, not allowed, no backend) is thrown as a <see
-    /// cref="KedgeException"/>.
-    /// Otherwise it is an ordinary response, and <see cref="KedgeError.Of"/> reads it.
+    /// Whether a response of a kedge itself (not found, not allowed, no backend) is thrown as a
+    /// <see cref="KedgeException"/>. Otherwise it is an ordinary response, and <see cref="KedgeError.Of"/> reads it.
     /// </summary>
     public bool ThrowOnKedgeError { get; init; }
 
     /// <summary>
-    /// The HTTP proxy that connections to kedges are opened through, such as <c>http://user:password@proxy:3128</c>;
-    /// null = none.
+    /// The HTTP proxy for connections to kedges, such as <c>http://user:password@proxy:3128</c>; null = none.
     /// </summary>
     public Uri? Proxy { get; init; }
 
     /// <summary>
-    /// Kedges that are reached without <see cref="Proxy"/>, as <c>NO_PROXY</c> lists hosts. Loopback always is.
+    /// Kedges to reach without <see cref="Proxy"/>, listed as in <c>NO_PROXY</c>. Loopback is always exempt.
     /// </summary>
     public string ProxyExemptions { get; init; } = "";
 
     /// <summary>
-    /// Gets each attempt to connect to a kedge when it has ended, such as to show which kedges can be reached. Must
-    /// return at once and throw nothing; attempts end at the same time.
+    /// Receives each attempt to connect to a kedge when it has ended, for example to show which kedges can be reached.
+    /// Must return at once and not throw; several attempts may end at the same time.
     /// </summary>
     public Action<KedgeConnection>? OnConnection { get; init; }
 
-    /// <summary>For hosts that the mapper does not know; null = a <see cref="SocketsHttpHandler"/>.</summary>
+    /// <summary>
+    /// The handler for hosts that the mapper does not know; null = a <see cref="SocketsHttpHandler"/>.
+    /// </summary>
     public HttpMessageHandler? Direct { get; init; }
 }
 
 /// <summary>
 /// Sends requests for services behind kedges through their kedge, with the credentials of the route, and all others
-/// directly. One
-/// handler is enough for a process; its connections are pooled for each kedge. For <see cref="HttpClient"/> and gRPC
-/// channels.
+/// directly. One handler is enough for a process; it pools its connections per kedge. For <see cref="HttpClient"/> and
+/// gRPC channels.
 /// </summary>
 /// <remarks>
-/// The request is not changed: what goes out is a copy with the same content. A header <c>X-Kedge-Request-ID</c> is
-/// kept, or made.
+/// The request is not changed: the handler sends a copy with the same content. A header <c>X-Kedge-Request-ID</c> is
+/// kept, or added.
 /// </remarks>
 public sealed class KedgeHandler : HttpMessageHandler
 {
@@ -62,7 +61,7 @@ public sealed class KedgeHandler : HttpMessageHandler
     private readonly UpstreamProxy? _proxy;
 
     /// <param name="mapper">Decides which kedge a host is reached through.</param>
-    /// <param name="options">Null = the defaults.</param>
+    /// <param name="options">The settings; null = the defaults.</param>
     public KedgeHandler(IKedgeMapper mapper, KedgeHandlerOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(mapper);
@@ -107,8 +106,8 @@ public sealed class KedgeHandler : HttpMessageHandler
     }
 
     /// <summary>Sends a request along a route.</summary>
-    /// <param name="request">Path, query, method, headers and content count.</param>
-    /// <param name="route">To the service.</param>
+    /// <param name="request">The request; path, query, method, headers and content count.</param>
+    /// <param name="route">The route to the service.</param>
     /// <param name="authority">The service as the caller named it, with a port only if the caller gave one.</param>
     /// <param name="isGrpc">Whether it is a gRPC call.</param>
     /// <param name="cancel">Ends the request.</param>
@@ -124,7 +123,7 @@ public sealed class KedgeHandler : HttpMessageHandler
         var response = await AttemptAsync(request, route, authority, isGrpc, proxyToken, backendToken, cancel);
         if (proxyToken is not null && KedgeError.Of(response) is { Type: "unauthorized" } && IsUnauthorized(response))
         {
-            // The kedge no longer takes the token: a fresh one, once, if the request can be sent again.
+            // The kedge no longer accepts the token: try a fresh one, once, if the request can be sent again.
             route.ProxyAuth!.Invalidate(proxyToken);
             if (CanRepeat(request.Content))
             {
@@ -162,7 +161,7 @@ public sealed class KedgeHandler : HttpMessageHandler
                 .Value
             : _plain;
 
-    /// <summary>A token for a request, or why there is none.</summary>
+    /// <summary>A token for a request; null = no source. Throws if the source has none.</summary>
     internal static async ValueTask<AuthToken?> TokenAsync(ITokenSource? source, CancellationToken cancel)
     {
         if (source is null)
@@ -207,7 +206,7 @@ public sealed class KedgeHandler : HttpMessageHandler
         AuthToken? backendToken,
         CancellationToken cancel)
     {
-        // The copy shares the content with the original and is not disposed of, because that would end the content.
+        // The copy shares the content with the original and is not disposed, because that would dispose the content.
         var copy = Copy(request, route, authority, proxyToken, backendToken);
         using var limit = route.Timeout is { } timeout ? CancellationTokenSource.CreateLinkedTokenSource(cancel) : null;
         limit?.CancelAfter(route.Timeout!.Value);
@@ -249,7 +248,7 @@ public sealed class KedgeHandler : HttpMessageHandler
     private static HttpRequestMessage Copy(
         HttpRequestMessage request, KedgeRoute route, string authority, AuthToken? proxyToken, AuthToken? backendToken)
     {
-        // http, because TLS is the connector's; the scheme that goes out is the connection's.
+        // http, because the connector does the TLS; the scheme on the wire is the connection's.
         var uri = new UriBuilder(Uri.UriSchemeHttp, route.Kedge.IdnHost, route.Kedge.Port).Uri;
         var copy = new HttpRequestMessage(request.Method, new Uri(uri, request.RequestUri!.PathAndQuery))
         {
@@ -269,7 +268,7 @@ public sealed class KedgeHandler : HttpMessageHandler
         {
             Set(copy, name, value);
         }
-        // What the caller has for a proxy is not for this one.
+        // The caller's credentials for a proxy are not for this one.
         copy.Headers.Remove("Proxy-Authorization");
         if (proxyToken is not null)
         {
@@ -297,7 +296,7 @@ public sealed class KedgeHandler : HttpMessageHandler
         && content.Headers.NonValidated.TryGetValues("Content-Type", out var type)
         && GrpcContent.IsGrpc(type.ToString());
 
-    /// <summary>401, or UNAUTHENTICATED in a trailers-only answer.</summary>
+    /// <summary>401, or UNAUTHENTICATED in a trailers-only response.</summary>
     private static bool IsUnauthorized(HttpResponseMessage response) =>
         response.StatusCode == HttpStatusCode.Unauthorized
         || (response.Headers.NonValidated.TryGetValues("grpc-status", out var status) && status.ToString() == "16");

@@ -3,8 +3,7 @@ namespace Kedge.Client;
 /// <summary>How a request reaches its service: through which kedge, and with which credentials.</summary>
 /// <param name="Kedge">
 /// The kedge's URL; scheme, host and port count. Credentials are sent to https kedges only: a route with credentials
-/// and
-/// an http URL is an <see cref="ArgumentException"/> when a request uses it.
+/// and an http URL causes an <see cref="ArgumentException"/> when a request uses it.
 /// </param>
 public sealed record KedgeRoute(Uri Kedge)
 {
@@ -19,10 +18,10 @@ public sealed record KedgeRoute(Uri Kedge)
     /// <summary>How the kedge is verified, and the certificate that is presented to it.</summary>
     public KedgeTls Tls { get; init; } = KedgeTls.Default;
 
-    /// <summary>Until the response begins; null = without limit of its own.</summary>
+    /// <summary>The time limit until the response begins; null = no limit for this route.</summary>
     public TimeSpan? Timeout { get; init; }
 
-    /// <summary>Added to each request, in place of the request's own.</summary>
+    /// <summary>Added to each request; they replace the request's own.</summary>
     public IReadOnlyDictionary<string, string> Headers { get; init; } = new Dictionary<string, string>();
 
     internal bool HasCredentials => ProxyAuth is not null || BackendAuth is not null;
@@ -46,7 +45,7 @@ public sealed record KedgeTls
     /// <summary>The name to ask for and to verify; null = the host of the kedge's URL.</summary>
     public string? ServerName { get; init; }
 
-    /// <summary>Takes any certificate.</summary>
+    /// <summary>Accepts any certificate.</summary>
     public bool Insecure { get; init; }
 
     /// <inheritdoc/>

@@ -2,7 +2,7 @@ namespace Kedge.Domain
 
 open System
 
-/// The two kinds of traffic. Each has routes, ad-hoc rules and backends of its own.
+/// The two kinds of traffic. Each has its own routes, ad-hoc rules and backends.
 [<Struct; RequireQualifiedAccess>]
 type Protocol =
     | Http
@@ -42,18 +42,18 @@ type PerProtocol<'value> =
     member values.Pairs: struct (Protocol * 'value) array =
         [| struct (Protocol.Http, values.Http); struct (Protocol.Grpc, values.Grpc) |]
 
-    /// What the function makes of each value.
+    /// The result of the function for each value.
     member values.Map(map: Func<'value, 'other>) : PerProtocol<'other> =
         {
             Http = map.Invoke values.Http
             Grpc = map.Invoke values.Grpc
         }
 
-/// Makes values for each protocol.
+/// Creates values for each protocol.
 [<AbstractClass; Sealed>]
 type PerProtocol private () =
 
-    /// What the function makes of each protocol, HTTP first.
+    /// The result of the function for each protocol, HTTP first.
     static member Init(make: Func<Protocol, 'value>) : PerProtocol<'value> =
         {
             Http = make.Invoke Protocol.Http

@@ -1,5 +1,5 @@
-// The whole core in a script: `#load "Kedge.Domain/load.fsx"`, then `open Kedge.Domain`. It needs nothing but FSharp.Core
-// and the base library. The files and their order are those of Kedge.Domain.fsproj; a test compares the two lists.
+// Loads the whole core into a script: `#load "Kedge.Domain/load.fsx"`, then `open Kedge.Domain`. It needs only
+// FSharp.Core and the base library. The files and their order match Kedge.Domain.fsproj; a test compares the two lists.
 #load "Protocol.fs"
       "Requests/HttpToken.fs"
       "Requests/GrpcContent.fs"

@@ -2,7 +2,7 @@ namespace Kedge.Pages
 
 open Giraffe.ViewEngine
 
-/// `/debug/explain`: where a request goes, and why no earlier rule takes it.
+/// `/debug/explain`: where a request goes, and why no earlier rule matches it.
 [<RequireQualifiedAccess>]
 module ExplainHtml =
 

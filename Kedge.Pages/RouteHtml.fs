@@ -2,7 +2,7 @@ namespace Kedge.Pages
 
 open Giraffe.ViewEngine
 
-/// `/debug/route`: one route with its conditions, its demands, and the latest requests that it took.
+/// `/debug/route`: one route with its conditions, its demands, and the latest requests that it matched.
 [<RequireQualifiedAccess>]
 module RouteHtml =
 

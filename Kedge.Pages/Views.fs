@@ -22,13 +22,13 @@ type ServerView =
         Now: DateTimeOffset
     }
 
-/// Traffic of the last 15 minutes, the oldest first; empty without any.
+/// Traffic of the last 15 minutes, oldest first; empty if there was none.
 type TrafficView =
     {
         /// How long one point lasts.
         SecondsPerPoint: int
         RequestsPerSecond: float array
-        /// Requests that ended with a server's error.
+        /// Requests that ended with a server error.
         ErrorsPerSecond: float array
         P50Ms: float array
         P99Ms: float array
@@ -78,7 +78,7 @@ type BackendView =
         LastError: string
         /// Completed requests since the start.
         Requests: int64
-        /// Those of them that ended with a server's error.
+        /// How many of them ended with a server error.
         Errors: int64
         Traffic: TrafficView
         Endpoints: EndpointView array
@@ -153,7 +153,7 @@ type StatusView =
         ConfigurationErrors: string array
         Requests: int64
         Failed: int64
-        /// Those of `Failed` that are the caller's mistake: no permission, a malformed request.
+        /// The part of `Failed` that is the caller's mistake: no permission, a malformed request.
         Refused: int64
         InFlight: int
         Traffic: TrafficView
@@ -162,7 +162,7 @@ type StatusView =
         Backends: BackendView array
         Generations: GenerationView array
         Notices: NoticeView array
-        /// The default one, then the next to expire first.
+        /// The default certificate, then the others, the next to expire first.
         Certificates: CertificateView array
         Dependencies: DependencyView array
         Failures: FailureView array
@@ -179,7 +179,7 @@ type ExplainView =
         /// What happens to the request, in one sentence. Empty when nothing has been asked yet.
         Verdict: string
         VerdictTone: Tone
-        /// The ID of the request that was served and is explained; empty when the request is what somebody entered.
+        /// The ID of the explained request when kedge served it; empty when a user entered the request.
         Request: string
         /// Rule by rule.
         Lines: string array
@@ -208,7 +208,7 @@ type RecentRequestView =
 type RoutesView =
     {
         Server: ServerView
-        /// Words that each route shown has somewhere; empty = all routes.
+        /// Words that each route shown contains; empty = all routes.
         Query: string
         /// From 1.
         Page: int
@@ -220,7 +220,7 @@ type RoutesView =
         Routes: RouteView array
     }
 
-/// One route, and the latest requests that it took.
+/// One route, and the latest requests that it matched.
 type RouteDetailView =
     {
         Server: ServerView
@@ -284,7 +284,7 @@ type LimitView =
 type LimitsView =
     {
         Server: ServerView
-        /// By how many the limits of all replicas are divided.
+        /// The number of replicas among which limits of all replicas are divided.
         Replicas: int
         Limits: LimitView array
     }

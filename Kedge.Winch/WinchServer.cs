@@ -35,13 +35,13 @@ internal sealed class WinchServer : IAsyncDisposable
     private readonly bool _isEphemeral;
     private Task _reloading = Task.CompletedTask;
 
-    /// <param name="flags">Of the command line.</param>
-    /// <param name="files">As they are now.</param>
-    /// <param name="credentials">That clients must show.</param>
-    /// <param name="loggers">Where it logs.</param>
+    /// <param name="flags">The flags of the command line.</param>
+    /// <param name="files">The current files.</param>
+    /// <param name="credentials">The credentials that clients must present.</param>
+    /// <param name="loggers">Creates the loggers.</param>
     /// <param name="quit">Ends the process.</param>
-    /// <param name="isEphemeral">Takes a free port instead of those of the flags, and none for gRPC alone.</param>
-    /// <exception cref="FormatException">The PAC cannot be made.</exception>
+    /// <param name="isEphemeral">Uses a free port instead of the flags' ports, and no separate port for gRPC.</param>
+    /// <exception cref="FormatException">The PAC cannot be generated.</exception>
     public WinchServer(
         FlagValues flags,
         ClientFiles files,
@@ -221,7 +221,7 @@ internal sealed class WinchServer : IAsyncDisposable
     }
 
     /// <summary>
-    /// Applies changed files. Errors in them are reported, and the previous configuration stays active.
+    /// Applies changed files. If they contain errors, reports these and keeps the previous configuration.
     /// </summary>
     private async Task ReloadAsync(CancellationToken stop)
     {

@@ -5,13 +5,13 @@ using System.Text.RegularExpressions;
 namespace Kedge.Bench;
 
 /// <summary>The results of one run of h2load. Times are in milliseconds.</summary>
-/// <param name="Counts">What h2load printed of requests and status codes.</param>
+/// <param name="Counts">The counts of requests and status codes that h2load printed.</param>
 internal sealed record LoadResult(
     int Succeeded, int Failed, double Seconds, double P50, double P99, string Counts);
 
 internal static partial class H2load
 {
-    /// <summary>Says how to install it when it is missing.</summary>
+    /// <summary>Says how to install h2load if it is missing.</summary>
     public static bool IsInstalled()
     {
         if (Processes.Find("h2load") is not null)
@@ -23,7 +23,7 @@ internal static partial class H2load
         return false;
     }
 
-    /// <param name="connectionRate">Requests per second of each connection; null = as many as there can be.</param>
+    /// <param name="connectionRate">Requests per second of each connection; null = as many as possible.</param>
     public static async Task<LoadResult> RunAsync(
         Workload workload, int requests, int port, string directory, double? connectionRate = null)
     {

@@ -12,7 +12,7 @@ internal static class Idle
 {
     private const int Connections = 500;
 
-    // Until garbage that a start leaves behind, and that of the handshakes, is mostly gone.
+    // Until most garbage of the start and of the handshakes is gone.
     private static readonly TimeSpan Settle = TimeSpan.FromSeconds(5);
 
     private static readonly byte[] Request = "GET /small HTTP/1.1\r\nHost: localhost\r\n\r\n"u8.ToArray();
@@ -51,7 +51,7 @@ internal static class Idle
         await using var proxy = (await Proxy.StartAsync(name, options, site))!;
         var connections = new List<SslStream>
         {
-            // What the first requests leave for all later ones is not the connections'.
+            // Memory that the first request leaves for all later ones must not count as the connections'.
             await ConnectAsync(proxy.TlsPort, site),
         };
         await Task.Delay(Settle);
@@ -70,7 +70,7 @@ internal static class Idle
         }
     }
 
-    /// <summary>A connection that has had one response.</summary>
+    /// <summary>Opens a connection and reads one response.</summary>
     private static async Task<SslStream> ConnectAsync(int port, Site site)
     {
         var socket = new Socket(SocketType.Stream, ProtocolType.Tcp);
@@ -80,7 +80,7 @@ internal static class Idle
         await stream.AuthenticateAsClientAsync(new SslClientAuthenticationOptions
         {
             TargetHost = "localhost",
-            // The bench's own certificate is trusted by nobody else.
+            // No trusted CA issued the bench's own certificate.
             RemoteCertificateValidationCallback = (_, certificate, _, _) =>
                 certificate is not null && certificate.GetCertHashString() == known.GetCertHashString(),
         });

@@ -23,7 +23,7 @@ internal sealed class Proxy : IAsyncDisposable
 
     public int GrpcTlsPort { get; }
 
-    /// <summary>Kedge's debug port; nothing listens on that of other proxies.</summary>
+    /// <summary>Kedge's debug port; other proxies do not listen on it.</summary>
     public int DebugPort { get; }
 
     public TimeSpan CpuTime => ProcessTree.CpuTime(_process);
@@ -179,7 +179,7 @@ internal sealed class Proxy : IAsyncDisposable
             }
 
             """);
-        // Its state is for this run alone.
+        // Caddy's state is for this run only.
         return
         [
             "env",

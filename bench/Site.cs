@@ -25,7 +25,7 @@ internal sealed class Site : IDisposable
         Certificate = Write("server.crt", certificate.ExportCertificatePem());
         Key = Write("server.key", key.ExportPkcs8PrivateKeyPem() + "\n");
         File.WriteAllBytes(Path.Combine(Directory, "request.grpc"), [0, 0, 0, 0, 18, .. "\n\x10a request, unary"u8]);
-        // Longer than a backend takes before it answers.
+        // Longer than what a backend accepts before it responds.
         File.WriteAllBytes(Path.Combine(Directory, "early.grpc"), [0, 0, 0, 128, 0, .. new byte[32 * 1024]]);
     }
 
@@ -46,8 +46,8 @@ internal sealed class Site : IDisposable
         return file;
     }
 
-    /// <summary>Runs what needs a site whose backends answer.</summary>
-    /// <returns>What it returns: the exit code.</returns>
+    /// <summary>Runs a function that needs a site whose backends are up.</summary>
+    /// <returns>The exit code that the function returns.</returns>
     public static async Task<int> WithBackendsAsync(Func<Site, Task<int>> run)
     {
         using var site = new Site();

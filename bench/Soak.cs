@@ -84,7 +84,7 @@ internal static class Soak
     }
 
     /// <summary>
-    /// The longest stall of any event loop in the last minute, in seconds; 0 where there are no event loops.
+    /// The longest stall of any event loop in the last minute, in seconds; 0 without event loops.
     /// </summary>
     private static async Task<double> StallAsync(HttpClient client, int port)
     {

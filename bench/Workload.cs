@@ -3,10 +3,10 @@ using System.Globalization;
 namespace Kedge.Bench;
 
 /// <summary>One kind of load.</summary>
-/// <param name="Message">The file with what is sent, of a gRPC call.</param>
+/// <param name="Message">The file with the message of a gRPC call.</param>
 /// <param name="Requests">
-/// Number of requests in one measured run at scale 1. It takes some seconds: in a shorter run, the compilation of hot
-/// code, which ends soon after a start, is a good part of what is measured.
+/// Number of requests in one measured run at scale 1. A run takes some seconds: in a shorter one, the compilation of
+/// hot code, which ends soon after a start, would be a large part of what is measured.
 /// </param>
 /// <param name="SoakRate">
 /// Requests per second in a soak; together, the workloads keep two cores about half busy.

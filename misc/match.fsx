@@ -1,4 +1,4 @@
-// Where does this request go? Matches one HTTP request against misc/director.json and prints the rule that takes it.
+// Where does this request go? Matches one HTTP request against misc/director.json and prints the rule that matches it.
 //
 //   dotnet fsi misc/match.fsx
 //   dotnet fsi misc/match.fsx localhost:8443 /api/users x-env=canary
@@ -27,8 +27,8 @@ let authorityText, pathText, headers =
 
         authority, path, List.map pair headers
 
-// 2. An authority is a host and an optional port; without a port it stands for both default ports. Paths are compared in
-//    their canonical form. Both parsers return a failure instead of throwing.
+// 2. An authority is a host and an optional port; without a port it stands for both default ports. Paths are compared
+//    in their canonical form. Both parsers return a failure instead of throwing.
 let mutable authority = Unchecked.defaultof<Authority>
 
 if not (Authority.TryParse(authorityText.AsSpan(), &authority)) then

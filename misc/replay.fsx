@@ -1,5 +1,5 @@
-// Which requests would a change move? Replays a log of requests against two versions of the routes, and prints the share
-// of requests that go elsewhere, with examples.
+// Which requests would a change move? Replays a log of requests against two versions of the routes, and prints the
+// share of requests that go elsewhere, with examples.
 //
 //   dotnet fsi misc/replay.fsx
 //   dotnet fsi misc/replay.fsx old/director.json new/director.json requests.log

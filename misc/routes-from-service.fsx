@@ -1,5 +1,5 @@
-// Which routes would discovery generate for this service? Reads a Service manifest (JSON) or a list of them from standard
-// input, and prints the entries of director.json and backendpool.json that dynamic discovery generates.
+// Which routes would discovery generate for this service? Reads a Service manifest (JSON) or a list of them from
+// standard input, and prints the entries of director.json and backendpool.json that dynamic discovery generates.
 //
 //   kubectl get service shop -o json | dotnet fsi misc/routes-from-service.fsx ext.example.com
 //   kubectl get services -A -o json | dotnet fsi misc/routes-from-service.fsx ext.example.com

@@ -6,17 +6,17 @@ namespace Kedge.Client.Connections;
 /// <summary>Opens TCP connections.</summary>
 internal static class Dialer
 {
-    // RFC 8305, 5: the next address is tried when the last has not answered by then.
+    // RFC 8305, 5: the next address is tried if the last has not responded by then.
     private static readonly TimeSpan Stagger = TimeSpan.FromMilliseconds(250);
 
     /// <summary>
-    /// The first address of a host that takes the connection, tried in turn and side by side (RFC 8305).
+    /// Connects to the first address of a host that accepts; tries the addresses staggered and in parallel (RFC 8305).
     /// </summary>
     /// <param name="host">A name or an address.</param>
-    /// <param name="port">Of the host.</param>
+    /// <param name="port">The port of the host.</param>
     /// <param name="allows">Whether a connection may be made to an address.</param>
-    /// <param name="cancel">Ends all tries.</param>
-    /// <exception cref="SocketException">No address takes it; the message names the address that was tried
+    /// <param name="cancel">Ends all attempts.</param>
+    /// <exception cref="SocketException">No address accepts the connection; the message names the address that failed
     /// last.</exception>
     public static async Task<NetworkStream> ConnectAsync(
         string host, int port, Func<IPEndPoint, bool>? allows, CancellationToken cancel)
@@ -98,11 +98,13 @@ internal static class Dialer
         }
         catch (Exception e) when (e is SocketException or OperationCanceledException)
         {
-            // It lost in any case.
+            // This attempt lost in any case.
         }
     }
 
-    /// <summary>Alternates between families, the resolver's first one first (RFC 8305, 4).</summary>
+    /// <summary>
+    /// Alternates between families, starting with the family of the resolver's first address (RFC 8305, 4).
+    /// </summary>
     private static IEnumerable<IPAddress> Interleave(IPAddress[] addresses)
     {
         var first = addresses.Where(address => address.AddressFamily == addresses[0].AddressFamily).ToArray();
@@ -121,7 +123,7 @@ internal static class Dialer
     }
 }
 
-/// <summary>An address took no connection.</summary>
+/// <summary>An address did not accept the connection.</summary>
 internal sealed class AddressException(IPEndPoint endpoint, SocketException inner)
     : SocketException((int)inner.SocketErrorCode)
 {

@@ -6,7 +6,7 @@ using System.Text;
 namespace Kedge.Client.Connections;
 
 /// <summary>
-/// The connections to the kedges of one TLS identity: one pool for each kedge, whatever hosts are called through it.
+/// The connections to kedges with one TLS identity: one pool per kedge, whichever hosts are called through it.
 /// </summary>
 internal sealed class KedgeClient : IDisposable
 {
@@ -21,13 +21,13 @@ internal sealed class KedgeClient : IDisposable
     private readonly HttpMessageInvoker _invoker;
     private readonly bool _isTls;
 
-    // Kedges that speak no HTTP/2; as many as there are kedges.
+    // Kedges that do not speak HTTP/2; at most as many as there are kedges.
     private readonly ConcurrentDictionary<string, bool> _http11 = new();
 
-    /// <param name="tls">Null = plain text.</param>
-    /// <param name="connectTimeout">For TCP and TLS together.</param>
-    /// <param name="proxy">That connections are opened through; null = none.</param>
-    /// <param name="onConnection">Gets each attempt to connect; null = nobody does.</param>
+    /// <param name="tls">The TLS settings; null = plain text.</param>
+    /// <param name="connectTimeout">The time limit for TCP and TLS together.</param>
+    /// <param name="proxy">The proxy that connections go through; null = none.</param>
+    /// <param name="onConnection">Receives each attempt to connect; null = no receiver.</param>
     public KedgeClient(
         KedgeTls? tls, TimeSpan connectTimeout, UpstreamProxy? proxy, Action<KedgeConnection>? onConnection)
     {
@@ -43,7 +43,7 @@ internal sealed class KedgeClient : IDisposable
             EnableMultipleHttp2Connections = true,
             ConnectTimeout = connectTimeout,
             PooledConnectionIdleTimeout = TimeSpan.FromSeconds(90),
-            // DNS answers change; streams that are open stay.
+            // DNS records change; open streams stay.
             PooledConnectionLifetime = TimeSpan.FromMinutes(15),
             KeepAlivePingDelay = TimeSpan.FromSeconds(60),
             KeepAlivePingTimeout = TimeSpan.FromSeconds(20),
@@ -55,10 +55,10 @@ internal sealed class KedgeClient : IDisposable
     }
 
     /// <summary>
-    /// Sends a request that has its kedge in the URI's host and port and the service in its Host header.
+    /// Sends a request whose URI names the kedge (host and port) and whose Host header names the service.
     /// </summary>
-    /// <param name="request">Its scheme does not count, its version is set here.</param>
-    /// <param name="isGrpc">gRPC needs HTTP/2.</param>
+    /// <param name="request">The request; its scheme is ignored, and its version is set here.</param>
+    /// <param name="isGrpc">Whether it is a gRPC call, which needs HTTP/2.</param>
     /// <param name="cancel">Ends the request.</param>
     public async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, bool isGrpc, CancellationToken cancel)
     {
@@ -72,14 +72,14 @@ internal sealed class KedgeClient : IDisposable
         }
         catch (HttpRequestException e) when (!needsHttp11 && !isGrpc && Find<Http11KedgeException>(e) is not null)
         {
-            // No byte has gone out, so the request can be sent again.
+            // No bytes were sent, so the request can be sent again.
             _http11[kedge] = true;
             request.Version = HttpVersion.Version11;
             return await _invoker.SendAsync(request, cancel);
         }
     }
 
-    /// <summary>A connection of its own, on which HTTP/1.1 is spoken.</summary>
+    /// <summary>Opens a dedicated connection for HTTP/1.1.</summary>
     public async Task<Stream> DialAsync(string host, int port, TimeSpan timeout, CancellationToken cancel)
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);

@@ -9,14 +9,14 @@ namespace Kedge.Client.Connections;
 /// <summary>
 /// Opens connections to kedges: TCP, and TLS with the kedge's own name, whatever the request's Host is.
 /// </summary>
-/// <param name="tls">Null = plain text.</param>
-/// <param name="proxy">That connections are opened through; null = none.</param>
-/// <param name="onConnection">Gets each attempt when it has ended; null = nobody does.</param>
+/// <param name="tls">The TLS settings; null = plain text.</param>
+/// <param name="proxy">The proxy that connections go through; null = none.</param>
+/// <param name="onConnection">Receives each attempt when it has ended; null = no receiver.</param>
 internal sealed class KedgeConnector(KedgeTls? tls, UpstreamProxy? proxy, Action<KedgeConnection>? onConnection)
 {
     private readonly TlsMaterial? _material = tls is null ? null : new(tls);
 
-    /// <summary>A connection on which the protocol is one of those offered.</summary>
+    /// <summary>Opens a connection that speaks one of the offered protocols.</summary>
     public async Task<(Stream Stream, SslApplicationProtocol Protocol)> ConnectAsync(
         string host, int port, IReadOnlyList<SslApplicationProtocol> protocols, CancellationToken cancel)
     {

@@ -7,10 +7,10 @@ namespace Kedge.Client.Connections;
 /// Puts <c>:scheme https</c> on the wire of an HTTP/2 connection over TLS where the handler writes <c>:scheme http</c>.
 /// </summary>
 /// <remarks>
-/// Puts <c>:scheme https</c> on the wire of an HTTP/2 connection over TLS where the handler writes <c>http</c>.
-/// one kedge would need five hundred connections. Requests to a kedge are http for the handler therefore, and this
-/// library does the TLS. What the handler then says of the scheme is wrong (RFC 9113, 8.3.1). Its header blocks begin
-/// with <c>:method</c> and an indexed <c>:scheme</c>, one byte; a block that begins otherwise passes as it is.
+/// <see cref="SocketsHttpHandler"/> keeps a pool for each Host header of https requests, so five hundred services
+/// behind one kedge would need five hundred connections. So the handler sees requests to a kedge as http, and this
+/// library does the TLS. The scheme that the handler then sends is wrong (RFC 9113, 8.3.1). Its header blocks begin
+/// with <c>:method</c> and an indexed <c>:scheme</c>, one byte; a block that begins otherwise passes unchanged.
 /// </remarks>
 internal sealed class SchemeStream(Stream inner) : AsyncOnlyStream
 {
@@ -30,7 +30,7 @@ internal sealed class SchemeStream(Stream inner) : AsyncOnlyStream
     private readonly byte[] _header = new byte[FrameHeaderLength];
     private int _preface = PrefaceLength;
     private int _headerLength;
-    // Of the frame that is being read.
+    // The state of the frame that is being read.
     private int _payload;
     private Field _next;
     private int _skip;
@@ -100,7 +100,7 @@ internal sealed class SchemeStream(Stream inner) : AsyncOnlyStream
         }
     }
 
-    /// <summary>Reads on. True when the byte before <paramref name="at"/> says that the scheme is http.</summary>
+    /// <summary>Reads further. True when the byte before <paramref name="at"/> is the scheme http.</summary>
     private bool NextScheme(ReadOnlySpan<byte> bytes, ref int at)
     {
         while (at < bytes.Length)
@@ -152,7 +152,7 @@ internal sealed class SchemeStream(Stream inner) : AsyncOnlyStream
                 };
                 return false;
             case Field.MethodLength:
-                // Without Huffman coding, and of a length that fits into the byte.
+                // Without Huffman coding, and with a length that fits into the byte.
                 (_skip, _next) = value is > 0 and < 0x7f ? (value, Field.MethodText) : (0, Field.Unimportant);
                 return false;
             case Field.MethodText:

@@ -19,7 +19,8 @@ internal sealed class TlsMaterial(KedgeTls tls)
     private SslStreamCertificateContext? _client;
 
     /// <summary>
-    /// For one handshake. <see cref="AuthenticationException"/> when a file is bad and none was good before.
+    /// The options for one handshake. Throws <see cref="AuthenticationException"/> if a file is invalid and no earlier
+    /// version was valid.
     /// </summary>
     public SslClientAuthenticationOptions Options(string host, IEnumerable<SslApplicationProtocol> protocols)
     {
@@ -82,7 +83,8 @@ internal sealed class TlsMaterial(KedgeTls tls)
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or CryptographicException)
         {
-            // Half written while it is replaced: what was good before is used, and the next connection looks again.
+            // A file may be half written while it is replaced: keep the previous certificates; the next connection
+            // looks again.
             if (_stamp is null)
             {
                 throw new AuthenticationException($"{file} (or its key) cannot be used: {e.Message}", e);

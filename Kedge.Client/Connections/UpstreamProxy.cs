@@ -5,7 +5,7 @@ using Kedge.Client.Domain;
 namespace Kedge.Client.Connections;
 
 /// <summary>Opens connections through an HTTP proxy, with CONNECT (RFC 9110, 9.3.6).</summary>
-/// <param name="proxy">Its URL (http), perhaps with a user name and a password.</param>
+/// <param name="proxy">Its URL (http), optionally with a user name and a password.</param>
 /// <param name="exempt">Hosts that are not reached through it.</param>
 internal sealed class UpstreamProxy(Uri proxy, NoProxy exempt)
 {
@@ -21,8 +21,8 @@ internal sealed class UpstreamProxy(Uri proxy, NoProxy exempt)
             : $"Basic {Convert.ToBase64String(Encoding.UTF8.GetBytes(Uri.UnescapeDataString(proxy.UserInfo)))}";
 
     /// <summary>
-    /// What is wrong with a proxy's URL, without the URL, which may have a password in it; null = nothing. What follows
-    /// the port is an error, because it is a part of a password whose special characters are not escaped.
+    /// What is wrong with a proxy's URL, without the URL, which may contain a password; null = nothing. Text after the
+    /// port is an error, because it is part of a password whose special characters are not escaped.
     /// </summary>
     public static string? Problem(Uri proxy) =>
         proxy.Scheme == Uri.UriSchemeHttp && proxy.PathAndQuery == "/" && proxy.Fragment.Length == 0
@@ -33,12 +33,13 @@ internal sealed class UpstreamProxy(Uri proxy, NoProxy exempt)
     public bool Serves(string host, int port) =>
         Target.TryCreate(host, port, out var target) && !exempt.Exempts(target);
 
-    /// <summary>A connection to a host through the proxy.</summary>
+    /// <summary>Opens a connection to a host through the proxy.</summary>
     /// <param name="host">A name or an address; the proxy resolves it.</param>
-    /// <param name="port">Of the host.</param>
+    /// <param name="port">The port of the host.</param>
     /// <param name="allows">Whether a connection may be made to an address of the proxy; null = to all.</param>
     /// <param name="cancel">Ends the attempt.</param>
-    /// <exception cref="IOException">The proxy does not answer, or refuses; the message has no password.</exception>
+    /// <exception cref="IOException">The proxy does not respond, or refuses; the message contains no
+    /// password.</exception>
     public async Task<Stream> ConnectAsync(
         string host, int port, Func<IPEndPoint, bool>? allows, CancellationToken cancel)
     {
@@ -74,7 +75,7 @@ internal sealed class UpstreamProxy(Uri proxy, NoProxy exempt)
     }
 
     /// <summary>
-    /// Up to the empty line, byte by byte: what follows is the host's, and a handshake is short.
+    /// Reads up to the empty line, byte by byte: the bytes after it come from the host, and a handshake is short.
     /// </summary>
     private static async Task<string> ReadHeadAsync(Stream stream, CancellationToken cancel)
     {

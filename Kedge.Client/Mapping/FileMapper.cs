@@ -4,18 +4,19 @@ using Kedge.Domain;
 
 namespace Kedge.Client;
 
-/// <summary>Maps as a mapper file says (docs/client-library.md).</summary>
+/// <summary>Maps hosts as a mapper file defines (docs/client-library.md).</summary>
 public sealed class FileMapper : IKedgeMapper
 {
     private readonly IReadOnlyDictionary<string, ITokenSource> _sources;
     private readonly KedgeTls _tls;
     private readonly KedgeTls[] _tlsByRoute;
 
-    /// <param name="files">Loaded and valid.</param>
+    /// <param name="files">The loaded, valid files.</param>
     /// <param name="sources">
-    /// By name, what the routes' <c>proxy_auth</c> and <c>backend_auth</c> name. Client certificates need none.
+    /// The sources, by name, that the routes' <c>proxy_auth</c> and <c>backend_auth</c> refer to. Client certificates
+    /// need no source.
     /// </param>
-    /// <param name="tls">For routes that say nothing of TLS; null = the system's roots.</param>
+    /// <param name="tls">TLS for routes that do not configure it; null = the system's roots.</param>
     public FileMapper(ClientFiles files, IReadOnlyDictionary<string, ITokenSource> sources, KedgeTls? tls = null)
     {
         ArgumentNullException.ThrowIfNull(files);
@@ -25,7 +26,7 @@ public sealed class FileMapper : IKedgeMapper
         _tlsByRoute = [.. files.Mapper.Routes.Select(TlsOf)];
     }
 
-    /// <summary>What the mapper was made of.</summary>
+    /// <summary>The files that the mapper was created from.</summary>
     public ClientFiles Files { get; }
 
     /// <summary>
@@ -115,7 +116,7 @@ public sealed class FileMapper : IKedgeMapper
         return sources;
     }
 
-    /// <summary>The source of a kind that needs no login; null for the others.</summary>
+    /// <summary>The source of a kind that needs no login; null for other kinds.</summary>
     internal static ITokenSource? Simple(AuthSource source) => source.Kind switch
     {
         SourceKind.Token token => TokenSources.Static(source.Name, token.token),

@@ -3,18 +3,18 @@ using Kedge.Domain;
 
 namespace Kedge.Client;
 
-/// <summary>Makes mappers from rules in code. <see cref="FileMapper"/> reads a mapper file.</summary>
+/// <summary>Creates mappers from rules in code. <see cref="FileMapper"/> reads a mapper file.</summary>
 public static class KedgeMapper
 {
 #pragma warning disable CA1720 // The name is that of the file's rule.
-    /// <summary>Every service through one kedge.</summary>
+    /// <summary>Maps every service to one kedge.</summary>
     public static IKedgeMapper Single(KedgeRoute route) => new FuncMapper((_, _) => route);
 
-    /// <summary>Every service through one kedge, without credentials.</summary>
+    /// <summary>Maps every service to one kedge, without credentials.</summary>
     public static IKedgeMapper Single(Uri kedge) => Single(new KedgeRoute(kedge));
 #pragma warning restore CA1720
 
-    /// <summary>By host, whatever the port. Other hosts are called directly.</summary>
+    /// <summary>Maps by host, whatever the port. Other hosts are called directly.</summary>
     public static IKedgeMapper Hosts(IReadOnlyDictionary<string, KedgeRoute> routes)
     {
         ArgumentNullException.ThrowIfNull(routes);
@@ -22,7 +22,7 @@ public static class KedgeMapper
         return new FuncMapper((host, _) => byHost.GetValueOrDefault(host));
     }
 
-    /// <summary>By <c>host:port</c>. Other hosts are called directly.</summary>
+    /// <summary>Maps by <c>host:port</c>. Other hosts are called directly.</summary>
     public static IKedgeMapper HostPorts(IReadOnlyDictionary<string, KedgeRoute> routes)
     {
         ArgumentNullException.ThrowIfNull(routes);
@@ -36,17 +36,15 @@ public static class KedgeMapper
     }
 
     /// <summary>
-    /// By the shape of the host: with the pattern <c>*.*.clusters.local</c> and the suffix
-    /// <c>.clusters.example.com</c>,
-    /// <c>svc.ns.us1.prod.clusters.local</c> is reached through <c>https://us1.prod.clusters.example.com</c>. Other
-    /// hosts are
-    /// called directly.
+    /// Maps by the shape of the host: with the pattern <c>*.*.clusters.local</c> and the suffix
+    /// <c>.clusters.example.com</c>, <c>svc.ns.us1.prod.clusters.local</c> is reached through
+    /// <c>https://us1.prod.clusters.example.com</c>. Other hosts are called directly.
     /// </summary>
     /// <param name="pattern">Begins with <c>*.</c>; labels are compared from the right.</param>
     /// <param name="suffix">Begins with a dot and has two labels or more.</param>
     /// <param name="scheme">https or http.</param>
-    /// <param name="port">Of the kedges; null = 443 or 80.</param>
-    /// <param name="template">Everything else about the routes; its URL does not count.</param>
+    /// <param name="port">The port of the kedges; null = 443 or 80.</param>
+    /// <param name="template">Everything else about the routes; its URL is ignored.</param>
     public static IKedgeMapper Suffix(
         string pattern, string suffix, string scheme = "https", int? port = null, KedgeRoute? template = null)
     {

@@ -1,21 +1,21 @@
 namespace Kedge.Client;
 
 /// <summary>
-/// Keeps the tokens of a source that takes time: one fetch at a time for all who wait, a new token ahead of the old
-/// one's end.
+/// Caches the tokens of a slow source: one fetch at a time for all waiting callers, and a new token before the old one
+/// expires.
 /// </summary>
-/// <param name="name">For messages.</param>
+/// <param name="name">The name of the source, for messages.</param>
 /// <param name="fetch">
-/// Fetches a token, or throws <see cref="TokenException"/>. Not cancelled by those who wait.
+/// Fetches a token, or throws <see cref="TokenException"/>. Callers that stop waiting do not cancel it.
 /// </param>
-/// <param name="clock">Null = the system's.</param>
+/// <param name="clock">The clock; null = the system's.</param>
 public sealed class CachedTokenSource(
     string name, Func<CancellationToken, Task<AuthToken>> fetch, TimeProvider? clock = null) : ITokenSource
 {
     // A token may expire while its request is on the way.
     private static readonly TimeSpan Margin = TimeSpan.FromSeconds(10);
 
-    // A source that fails is not asked again at once.
+    // After a fetch, even a failed one, no token is refreshed ahead of time for this long.
     private static readonly TimeSpan Pause = TimeSpan.FromSeconds(1);
 
     private readonly TimeProvider _clock = clock ?? TimeProvider.System;
@@ -28,7 +28,7 @@ public sealed class CachedTokenSource(
     /// <inheritdoc/>
     public string Name { get; } = name;
 
-    /// <summary>The token that is kept, whether or not it is still valid; null = none.</summary>
+    /// <summary>The cached token, whether or not it is still valid; null = none.</summary>
     public AuthToken? Current
     {
         get
@@ -51,7 +51,7 @@ public sealed class CachedTokenSource(
             {
                 if (token.ExpiresAt is { } expiry && now >= _fetchedAt + (expiry - _fetchedAt) * 0.8 && now >= _retryAt)
                 {
-                    // Ahead of time, so nobody waits and a failure does no harm yet.
+                    // Ahead of time, so no caller waits and a failure does no harm yet.
                     _ = Fetch();
                 }
                 return ValueTask.FromResult(token);

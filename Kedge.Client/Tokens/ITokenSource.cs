@@ -1,9 +1,9 @@
 namespace Kedge.Client;
 
-/// <summary>A credential. Its text is in no log: <see cref="ToString"/> hides it.</summary>
-/// <param name="Value">What follows the scheme in the header.</param>
+/// <summary>A credential. Its text never appears in logs: <see cref="ToString"/> hides it.</summary>
+/// <param name="Value">The text after the scheme in the header.</param>
 /// <param name="Scheme">The authentication scheme.</param>
-/// <param name="ExpiresAt">Null = it does not expire, or nobody knows when.</param>
+/// <param name="ExpiresAt">When it expires; null = never, or unknown.</param>
 public sealed record AuthToken(string Value, string Scheme = "Bearer", DateTimeOffset? ExpiresAt = null)
 {
     /// <inheritdoc/>
@@ -13,24 +13,24 @@ public sealed record AuthToken(string Value, string Scheme = "Bearer", DateTimeO
 }
 
 /// <summary>
-/// Where credentials are from. Called for each request; must be fast once it has a token, and thread-safe.
+/// A source of credentials. Called for each request; must be fast once it has a token, and thread-safe.
 /// </summary>
 public interface ITokenSource
 {
-    /// <summary>For messages.</summary>
+    /// <summary>The name of the source, for messages.</summary>
     string Name { get; }
 
     /// <summary>A token that is valid now.</summary>
     /// <exception cref="TokenException">There is none.</exception>
     ValueTask<AuthToken> GetTokenAsync(CancellationToken cancel);
 
-    /// <summary>The token was rejected: the next one must be another, if there is one.</summary>
+    /// <summary>Reports that a token was rejected: the next one must be a different one, if there is one.</summary>
     void Invalidate(AuthToken token)
     {
     }
 }
 
-/// <summary>A source has no token to give. The message says why and has no secrets.</summary>
+/// <summary>A source has no token to give. The message says why and contains no secrets.</summary>
 public class TokenException(string source, string message, Exception? inner = null)
     : Exception($"auth source {source}: {message}", inner)
 {
@@ -38,5 +38,5 @@ public class TokenException(string source, string message, Exception? inner = nu
     public string SourceName { get; } = source;
 }
 
-/// <summary>A source has no token until a person logs in.</summary>
+/// <summary>A source has no token until a user logs in.</summary>
 public sealed class LoginRequiredException(string source, string message) : TokenException(source, message);

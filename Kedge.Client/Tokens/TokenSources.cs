@@ -4,13 +4,13 @@ using System.Text.Json;
 
 namespace Kedge.Client;
 
-/// <summary>Makes the sources of credentials that need no login.</summary>
+/// <summary>Creates the auth sources that need no login.</summary>
 public static class TokenSources
 {
     // A command that prints more than this prints something other than a token.
     private const int MaxOutput = 1024 * 1024;
 
-    /// <summary>The same token always.</summary>
+    /// <summary>Always the same token.</summary>
     public static ITokenSource Static(string name, string token) => new StaticSource(name, new AuthToken(token));
 
     /// <summary>The token of an environment variable of this process.</summary>
@@ -19,7 +19,9 @@ public static class TokenSources
             ? token
             : throw new TokenException(name, $"the environment variable {variable} is not set"));
 
-    /// <summary>The content of a file without surrounding blanks, read for each request: others write it.</summary>
+    /// <summary>
+    /// The content of a file without surrounding blanks, read for each request because other programs write it.
+    /// </summary>
     public static ITokenSource File(string name, string path) => new ReadSource(name, () =>
     {
         try
@@ -33,15 +35,15 @@ public static class TokenSources
     });
 
     /// <summary>
-    /// What a command prints: an <c>ExecCredential</c> of client.authentication.k8s.io, as kubectl's plugins print it,
-    /// or the
-    /// token alone. Run when the last token has expired; a token without an end is kept until it is rejected.
+    /// The output of a command: an <c>ExecCredential</c> of client.authentication.k8s.io, as kubectl's plugins print
+    /// it, or the token alone. The command runs when the last token expires; a token without an expiry is kept until it
+    /// is rejected.
     /// </summary>
-    /// <param name="name">For messages.</param>
-    /// <param name="command">Found in PATH, not run by a shell.</param>
-    /// <param name="arguments">Of the command.</param>
+    /// <param name="name">The name of the source, for messages.</param>
+    /// <param name="command">The command, found in PATH and not run by a shell.</param>
+    /// <param name="arguments">The arguments of the command.</param>
     /// <param name="environment">Variables in addition to those of this process.</param>
-    /// <param name="timeout">After which the command is ended.</param>
+    /// <param name="timeout">The time after which the command is killed.</param>
     public static ITokenSource Exec(
         string name,
         string command,
@@ -142,12 +144,12 @@ public static class TokenSources
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
-            // Its text has the token: it is not shown.
+            // The exception's message may contain the token, so it is not shown.
         }
         throw new TokenException(name, $"{command} printed no ExecCredential with status.token");
     }
 
-    /// <summary>The token without surrounding blanks; what would end a header early is refused.</summary>
+    /// <summary>The token without surrounding blanks; characters that would end a header early are refused.</summary>
     private static string Checked(string name, string token)
     {
         token = token.Trim();

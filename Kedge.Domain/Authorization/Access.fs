@@ -11,10 +11,10 @@ type ServerDemands private (token: bool, requiredPerm: string, anyPerms: string 
 
     static member None = ServerDemands(false, "", [||])
 
-    /// A valid token, whatever it permits: the static bearer token.
+    /// A valid token, whatever its permissions: the static bearer token.
     static member Token = ServerDemands(true, "", [||])
 
-    /// A valid OIDC token with `requiredPerm` unless that is empty, and with one of `anyPerms` unless there are none.
+    /// A valid OIDC token with `requiredPerm`, unless that is empty, and with one of `anyPerms`, unless there are none.
     static member Permissions(requiredPerm: string, anyPerms: IEnumerable<string>) =
         ServerDemands(true, requiredPerm, Seq.toArray anyPerms)
 
@@ -23,14 +23,14 @@ type ServerDemands private (token: bool, requiredPerm: string, anyPerms: string 
     member _.RequiredPerm = requiredPerm
     member internal _.AnyPerms = anyPerms
 
-/// Which tokens a rule takes, beyond their permissions.
+/// Which tokens a rule accepts, apart from their permissions.
 type internal TokenDemands =
     {
         /// The names of their issuers; empty = the issuer that the flags set up.
         Issuers: string array
-        /// The same as they are defined.
+        /// The definitions of these issuers.
         Definitions: TokenIssuer array
-        /// Claims, each with the values of which the token has one.
+        /// Claims, each with its accepted values: the token must have one of them.
         Claims: struct (string * string array) array
     }
 
@@ -54,10 +54,10 @@ type internal TokenDemands =
                     |]
             }
 
-    /// Whether they are demands at all.
+    /// Whether these demands require a token.
     member demands.NeedToken = demands.Issuers.Length + demands.Claims.Length > 0
 
-    /// Whether tokens of this issuer count.
+    /// Whether tokens of this issuer are accepted.
     member demands.Accept(issuer: string) =
         if demands.Issuers.Length = 0 then
             issuer = TokenIssuer.DefaultName
@@ -87,14 +87,14 @@ type RouteDemands
     /// Nothing beyond the server's requirements.
     static member val None = RouteDemands(false, [||], [||], [||], null, false, TokenDemands.None)
 
-    /// The addresses that a rule admits; null = all, because it says nothing about them. Denied ones are not among them.
+    /// The addresses that a rule admits, without the denied ones; null = all, because the rule does not restrict them.
     static member NetworksOf(rule: Decoded.Authorization) : AddressSet | null =
         match rule.ClientNetworks, rule.DeniedClientNetworks with
         | [], [] -> null
         | [], denied -> AddressSet.All.Except(addresses denied)
         | allowed, denied -> (addresses allowed).Except(addresses denied)
 
-    /// `issuers` are those that the rule names.
+    /// `issuers` are the issuers that the rule names.
     static member Of(authorization: Decoded.Authorization option, issuers: TokenIssuer list) : RouteDemands =
         match authorization with
         | None -> RouteDemands.None
@@ -157,33 +157,35 @@ type RouteDemands
     /// The addresses that callers may have; null = any.
     member internal _.Networks = networks
 
-    /// The same, for callers with any address.
+    /// The same demands, but for callers with any address.
     member internal _.Anywhere =
         RouteDemands(anonymous, anyPerms, allPerms, sans, null, false, tokens)
 
-    /// Which tokens it takes.
+    /// Which tokens it accepts.
     member internal _.Tokens = tokens
 
-    /// The names of the issuers whose tokens it takes, in the order of the rule; empty = the one that the flags set up.
+    /// The names of the issuers whose tokens it accepts, in the order of the rule; empty = the one that the flags set
+    /// up.
     member _.Issuers: ReadOnlySpan<string> = ReadOnlySpan tokens.Issuers
 
-    /// Whether it names the issuers whose tokens it takes.
+    /// Whether it names the issuers whose tokens it accepts.
     member _.NamesIssuers = tokens.Issuers.Length > 0
 
-    /// The claims that it asks for.
+    /// The claims that it requires.
     member _.Claims: string seq =
         tokens.Claims |> Seq.map (fun (struct (claim, _)) -> claim)
 
-    /// Whether callers must come from certain networks. Networks that are only denied leave nearly all others.
+    /// Whether callers must come from certain networks. Denied networks alone do not count, since they leave nearly all
+    /// addresses.
     member _.IsBoundToNetworks = isBoundToNetworks
 
 /// What is known about the caller's token.
 type TokenState =
-    /// None was sent.
+    /// The caller sent none.
     | NoToken
     /// The reason is for the caller.
     | BadToken of reason: string
-    /// It cannot be verified now, since the provider's keys are not available. The reason is for the caller.
+    /// It cannot be verified now, because the provider's keys are not available. The reason is for the caller.
     | UnverifiableToken of reason: string
     /// The server's static token. It has no permissions.
     | StaticToken
@@ -209,11 +211,11 @@ type Caller(token: TokenState, certificate: (SubjectAltName array) | null, addre
     /// certificate.
     member _.Certificate = certificate
 
-    /// Where the caller is. Null when that is not known, which meets no demand.
+    /// The caller's address. Null when it is not known, which meets no demand.
     member _.Address = address
 
 /// Whether a caller may use a route. Reasons are for the caller: they contain no part of a token or certificate, and
-/// nothing that the caller does not know except the names of missing permissions.
+/// reveal nothing that the caller does not know, except the names of missing permissions.
 type AccessDecision =
     | Allowed
     /// No token, or a bad one: 401, UNAUTHENTICATED.
@@ -237,7 +239,7 @@ type Access private () =
 
         wanted.Length = 0 || i < wanted.Length
 
-    /// The index of the first that is not granted, or -1.
+    /// The index of the first permission that is not granted, or -1.
     static let firstMissing (permissions: Permissions) (wanted: string array) =
         let mutable i = 0
 
@@ -276,7 +278,7 @@ type Access private () =
         else
             Allowed
 
-    /// The index of the first claim that has none of the values asked for, or -1.
+    /// The index of the first claim for which the token has none of the accepted values, or -1.
     static let firstOtherClaim (wanted: struct (string * string array) array) (token: VerifiedToken) =
         let mutable i = 0
         let mutable found = true
@@ -340,11 +342,13 @@ type Access private () =
             | null -> false
             | address -> networks.Contains address
 
-    /// The reason for a caller whose address the route does not admit. It does not say which it admits.
+    /// The reason for a caller whose address the route does not admit. It does not reveal which addresses the route
+    /// admits.
     static member WrongNetwork = Forbidden "not from this network"
 
-    /// The address is checked first, then the token, then the certificate. A certificate that is missing or has another name is
-    /// forbidden: a 401 would ask for a token, which could not help. Allocates nothing for a caller who is allowed.
+    /// Checks the address first, then the token, then the certificate. A certificate that is missing or has another
+    /// name is forbidden: a 401 would ask for a token, which could not help. Allocates nothing for a caller who is
+    /// allowed.
     static member Decide(server: ServerDemands, route: RouteDemands, caller: Caller) : AccessDecision =
         if route.Anonymous then
             Allowed
@@ -365,11 +369,11 @@ type Access private () =
                 | _ -> Forbidden "the client certificate has none of the names that may use this"
             | decision -> decision
 
-    /// Whether anyone is allowed, without a token or certificate (except a certificate that the listener requires). With
-    /// `networksSuffice`, a route that admits certain networks alone is not open.
+    /// Whether anyone is allowed, without a token or certificate (except a certificate that the listener requires).
+    /// With `networksSuffice`, a route that admits only certain networks does not count as open.
     static member IsOpen(server: ServerDemands, route: RouteDemands, networksSuffice: bool) : bool =
         not (networksSuffice && route.IsBoundToNetworks)
         && Access.Decide(server, route.Anywhere, Caller NoToken).IsAllowed
 
-    /// As above; networks do not suffice.
+    /// The same; networks do not suffice.
     static member IsOpen(server: ServerDemands, route: RouteDemands) : bool = Access.IsOpen(server, route, false)

@@ -4,13 +4,13 @@ open System
 open System.Collections.Generic
 open System.Net
 
-/// A caller who shows what one of two sets of demands asks for and the other does not.
+/// A caller whom one of two sets of demands admits and the other does not.
 type WitnessCaller =
     {
         /// Whether the caller has what the server's flags require.
         MeetsFlags: bool
         Permissions: string list
-        /// The token that has the permissions and claims, if it is not of the issuer that the flags set up.
+        /// The token with the permissions and claims; None = a token of the issuer that the flags set up.
         Token: (TokenIssuer * TokenTraits) option
         /// The claims of the token, each with one value.
         Claims: Map<string, string>
@@ -20,7 +20,7 @@ type WitnessCaller =
         Address: IPAddress option
     }
 
-    /// The token, as a rule sees it that takes tokens of these issuers.
+    /// The token, as seen by a rule that accepts tokens of these issuers.
     member private caller.TokenFor(issuers: TokenIssuer array) : TokenState =
         let verified (name: string) (permissions: string list) (claims: Map<string, string>) =
             let claims =
@@ -35,7 +35,7 @@ type WitnessCaller =
         elif issuers.Length = 0 then
             match caller.Token with
             | None -> verified TokenIssuer.DefaultName caller.Permissions caller.Claims
-            // What meets the flags is another token then.
+            // Then it is another token that meets the flags.
             | Some _ -> verified TokenIssuer.DefaultName [] Map.empty
         else
             let traits =
@@ -52,7 +52,7 @@ type WitnessCaller =
                 verified issuer.Name caller.Permissions caller.Claims
             | Some issuer -> verified issuer.Name [] caller.Claims
 
-    /// The caller, as a rule with these demands sees it.
+    /// The caller, as seen by a rule with these demands.
     member caller.AsCaller(demands: RouteDemands) : Caller =
         let token = caller.TokenFor demands.Tokens.Definitions
 
@@ -116,18 +116,19 @@ type WitnessCaller =
         |> String.concat ", "
 
 /// Compares whom two sets of demands admit. What the server's flags require of everyone is the same for both, and
-/// counts as one demand that a caller meets or does not.
+/// counts as one demand that a caller either meets or does not meet.
 [<RequireQualifiedAccess>]
 module Admission =
 
-    /// What the flags require, for the decision about a witness: a token, when the caller lacks what they require.
+    /// The flags' requirements for the decision about a witness: a token if the caller does not meet the flags,
+    /// otherwise none.
     let private serverOf (caller: WitnessCaller) =
         if caller.MeetsFlags then
             ServerDemands.None
         else
             ServerDemands.Token
 
-    /// What becomes of the caller's requests: `admitted`, `401` or `403`.
+    /// What happens to the caller's requests: `admitted`, `401` or `403`.
     let decide (demands: RouteDemands) (caller: WitnessCaller) : string =
         match Access.Decide(serverOf caller, demands, caller.AsCaller demands) with
         | Allowed -> "admitted"
@@ -155,8 +156,8 @@ module Admission =
             | ExactDns name -> Some name
             | _ -> None)
 
-    /// For each name that meets the demands, one that whatever matches is at least as wide as the matcher: a wildcard is
-    /// met by a name that `other` does not give exactly.
+    /// For each matcher of the demands, a name such that every matcher that matches it is at least as wide: for a
+    /// wildcard, a name that `other` does not list exactly.
     let private names (demands: RouteDemands) (other: RouteDemands) =
         if demands.Sans.Length = 0 then
             [ None ]
@@ -187,18 +188,17 @@ module Admission =
                         Some(DnsSan $"{label}.{parent}")
             ]
 
-    /// What a caller has who has no token of any issuer that a rule names.
+    /// The issuer of a token whose issuer no rule names.
     let private stranger =
         { TokenIssuer.Default with
             Name = TokenIssuer.UnknownName
             Issuer = TokenIssuer.UnknownName
         }
 
-    /// Tokens that meet the demands, each with its issuer; among them one for each way in which `other` may not accept
-    /// it.
+    /// Tokens that meet the demands, each with its issuer, including one for each reason why `other` may not accept it.
     let private tokens (demands: RouteDemands) (other: RouteDemands) : (TokenIssuer * TokenTraits) option list =
         if demands.Tokens.Definitions.Length = 0 then
-            // Where no token is asked for, also none that another rule could accept.
+            // If no issuer is named, the caller may also have a token that no other rule accepts.
             [ None; Some(stranger, TokenTraits.ofIssuer stranger) ]
         else
             [
@@ -214,10 +214,10 @@ module Admission =
                             Some(issuer, traits)
             ]
 
-    /// The least claims that meet the demands; for each claim that `other` asks for with other values, also with such a
-    /// value.
+    /// The smallest set of claims that meets the demands, and for each claim for which `other` accepts different
+    /// values, the same set with a value that `other` does not accept.
     let private claims (demands: RouteDemands) (other: RouteDemands) : Map<string, string> list =
-        // Nobody has one of no values.
+        // No token meets a claim without accepted values.
         let own =
             demands.Tokens.Claims
             |> Array.filter (fun (struct (_, values)) -> values.Length > 0)
@@ -251,13 +251,13 @@ module Admission =
 
     /// A caller whom `demands` admits and `other` does not; none when `other` admits everyone whom `demands` admits.
     ///
-    /// Exact: what a caller shows is an address, a token with permissions and claims, and a name, and each demand is
-    /// about one of them. Should a
-    /// caller meet `demands` and miss `other`, it misses one of the demands of `other`. One of the callers tried has the
-    /// same or less of that one thing, so it misses that demand, too, and meets `demands` in every other respect.
+    /// Exact: a caller presents an address, a token with permissions and claims, and a name, and each demand concerns
+    /// one of these. A caller that meets `demands` but not `other` fails one of the demands of `other`. One of the
+    /// callers tried has the same or less of what that demand concerns, so it fails that demand too, and meets
+    /// `demands` in every other respect.
     let onlyAdmittedBy (demands: RouteDemands) (other: RouteDemands) : WitnessCaller option =
         seq {
-            // A caller without what the flags require is admitted by anonymous routes alone.
+            // Only anonymous routes admit a caller who does not meet the flags.
             for meetsFlags in [ true; false ] do
                 for address in addresses demands other do
                     for permissions in leastPermissions demands do

@@ -19,13 +19,14 @@ type Permissions private (names: FrozenSet<string>) =
 
     static member None = none
 
-    /// A claim that is a text: names between spaces, as OAuth's `scope` (RFC 6749, 3.3). Null grants nothing.
+    /// A claim that is a text: names separated by spaces, like OAuth's `scope` (RFC 6749, 3.3). Null grants nothing.
     static member OfText(claim: string | null) : Permissions =
         match claim with
         | null -> none
         | claim -> ofNames (claim.Split(' ', StringSplitOptions.RemoveEmptyEntries))
 
-    /// A claim that is a list: each entry is one name, whatever is in it. Null and blank entries grant nothing.
+    /// A claim that is a list: each entry is one name, whatever characters it contains. Null and blank entries grant
+    /// nothing.
     static member OfList(claim: IEnumerable<string> | null) : Permissions =
         match claim with
         | null -> none

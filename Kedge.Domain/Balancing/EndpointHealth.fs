@@ -5,7 +5,7 @@ open System
 /// What is known about an endpoint's health: an immutable value, replaced at each event that changes it. An event that
 /// changes nothing yields the same object, so that a healthy endpoint costs no allocation.
 ///
-/// `now` is a monotonic clock in ticks of `TimeSpan`, from any start, not negative.
+/// `now` comes from a monotonic clock, in ticks of `TimeSpan` since an arbitrary start; it is never negative.
 [<Sealed; AllowNullLiteral>]
 type EndpointHealth
     private (backoffUntil: int64, ejectedUntil: int64, failures: int, isUnhealthy: bool, probesAgainst: int) =
@@ -21,16 +21,17 @@ type EndpointHealth
     /// A new endpoint counts as healthy: it need not wait for its first probe.
     static member Initial = initial
 
-    /// Until when it is in backoff after a failed connection; 0 = it never was, or has been connected to since.
+    /// When its backoff after a failed connection ends; 0 = it never was in backoff, or a connection has succeeded
+    /// since.
     member _.BackoffUntil = backoffUntil
 
-    /// Until when it is ejected after failures in a row; 0 = it never was.
+    /// When its ejection after consecutive failures ends; 0 = it was never ejected.
     member _.EjectedUntil = ejectedUntil
 
     /// Failed responses since the last successful one or the last ejection; 0 unless the policy ejects.
     member _.ConsecutiveFailures = failures
 
-    /// By its probes.
+    /// According to its probes.
     member _.IsUnhealthy = isUnhealthy
 
     member _.IsEjected(now: int64) = now < ejectedUntil
@@ -38,7 +39,7 @@ type EndpointHealth
     /// Whether requests should be sent there.
     member _.IsAvailable(now: int64) = now >= backoffUntil && now >= ejectedUntil && not isUnhealthy
 
-    /// A connection could not be made: the endpoint is in backoff. A shorter backoff does not shorten a longer one.
+    /// A connection attempt failed, which starts a backoff. A shorter backoff does not shorten a longer one.
     member health.ConnectFailed(policy: HealthPolicy, now: int64) : EndpointHealth =
         let until =
             if policy.ConnectBackoff = 0L then
@@ -51,15 +52,15 @@ type EndpointHealth
         else
             EndpointHealth(until, ejectedUntil, failures, isUnhealthy, probesAgainst)
 
-    /// A connection was made, which ends a backoff.
+    /// A connection attempt succeeded, which ends a backoff.
     member health.Connected() : EndpointHealth =
         if backoffUntil = 0L then
             health
         else
             EndpointHealth(0L, ejectedUntil, failures, isUnhealthy, probesAgainst)
 
-    /// A successful response, which ends a row of failures and a backoff. An ejection still lasts for its whole time:
-    /// the request may have been sent long ago, and its response says nothing about the present.
+    /// A successful response, which ends a run of failures and a backoff. An ejection still lasts its full time: the
+    /// request may have been sent long ago, and its response says nothing about the present.
     member health.Succeeded() : EndpointHealth =
         if backoffUntil = 0L && failures = 0 then
             health
@@ -67,7 +68,8 @@ type EndpointHealth
             EndpointHealth(0L, ejectedUntil, 0, isUnhealthy, probesAgainst)
 
     /// A failed response, or a broken connection. `ejected` of the backend's `total` endpoints are ejected now, not
-    /// counting this one. When the row is complete but no more endpoints may be ejected, the next failure tries again.
+    /// counting this one. When the run is long enough but no more endpoints may be ejected, the next failure tries
+    /// again.
     member health.AnswerFailed(policy: HealthPolicy, now: int64, ejected: int, total: int) : EndpointHealth =
         if policy.EjectAfter = 0 || health.IsEjected now then
             health
@@ -85,7 +87,7 @@ type EndpointHealth
             else
                 EndpointHealth(backoffUntil, ejectedUntil, row, isUnhealthy, probesAgainst)
 
-    /// An active health check passed or failed. Only a row of results against the present state, as long as the
+    /// An active health check passed or failed. Only a run of results against the current state, as long as the
     /// threshold, changes the state.
     member health.Probed(policy: HealthPolicy, passed: bool) : EndpointHealth =
         if passed <> isUnhealthy then

@@ -2,7 +2,7 @@ namespace Kedge.Domain
 
 open Kedge.Domain.Decoded
 
-/// Chooses the endpoint for a request. Made once for each endpoint set. Picking allocates nothing, and its cost is
+/// Chooses the endpoint for a request. Created once for each endpoint set. Picking allocates nothing, and its cost is
 /// linear in the number of endpoints (in `Schedule.maxTurns` with unequal weights and an unavailable endpoint).
 ///
 /// What holds for every policy:
@@ -11,15 +11,15 @@ open Kedge.Domain.Decoded
 ///   none).
 /// - The lowest priority with an available, untried endpoint is used; in a panic, the lowest with an untried one.
 ///
-/// What each policy does within the priority, where an endpoint's share is as `Schedule.shares` says:
-/// - ROUND_ROBIN: the ticket decides. Over consecutive tickets, and while the candidates are the same, endpoints of
-///   equal weight get equally many requests to within 1. This may grow by 1 with every change of the candidates that a
-///   window spans. With unequal weights each cycle has the exact shares (within the bounds of `Schedule.turns`), and
-///   each start of a cycle is exact to within 1; while some are unavailable, the turns of the others keep their order
+/// What each policy does within the priority, where `Schedule.shares` defines an endpoint's share:
+/// - ROUND_ROBIN: the ticket decides. Over consecutive tickets with the same candidates, endpoints of equal weight get
+///   the same number of requests, to within 1. The difference may grow by 1 with every change of the candidates in
+///   between. With unequal weights, each cycle has the exact shares (within the bounds of `Schedule.turns`), and each
+///   beginning of a cycle is exact to within 1; while some are unavailable, the turns of the others keep their order
 ///   and close up.
-/// - LEAST_REQUEST: the fewest requests in flight for its share; equals take turns.
-/// - POWER_OF_TWO_CHOICES: of two drawn by share, the one with the fewer requests in flight for its share.
-/// - RANDOM: by share.
+/// - LEAST_REQUEST: the endpoint with the fewest requests in flight for its share; equally loaded ones take turns.
+/// - POWER_OF_TWO_CHOICES: of two endpoints drawn by share, the one with fewer requests in flight for its share.
+/// - RANDOM: drawn by share.
 [<Sealed>]
 type EndpointPicker(balancer: Balancer, ranks: EndpointRank array) =
     let groups =
@@ -30,7 +30,7 @@ type EndpointPicker(balancer: Balancer, ranks: EndpointRank array) =
         |> Array.map (fun (_, ranked) ->
             PriorityGroup(Array.map fst ranked, ranked |> Array.map (fun (_, rank) -> rank.Weight)))
 
-    /// The index of an endpoint of the group, or -1 when it has no candidate.
+    /// The index of an endpoint of the group, or -1 when the group has no candidate.
     static let pickFrom (group: PriorityGroup) balancer (view: 'view :> IEndpointView) panic ticket random =
         let place =
             match balancer with
@@ -48,9 +48,9 @@ type EndpointPicker(balancer: Balancer, ranks: EndpointRank array) =
 
     /// The index of the endpoint to send the request to, or -1 when it has tried all.
     ///
-    /// `ticket` comes from a counter of the backend that is incremented by each request (it may overflow). A request
-    /// keeps its ticket when it is sent to another endpoint, since retries would disturb the turns of the others.
-    /// `random` is 64 random bits; the same bits give the same choice.
+    /// `ticket` comes from a counter of the backend that each request increments (it may overflow). A request keeps its
+    /// ticket when it is sent to another endpoint: a new ticket for each retry would disturb the turns of other
+    /// requests. `random` is 64 random bits; the same bits give the same choice.
     member _.Pick<'view when 'view: struct and 'view :> IEndpointView>
         (view: 'view, ticket: uint64, random: uint64)
         : int =

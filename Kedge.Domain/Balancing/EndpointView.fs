@@ -1,7 +1,7 @@
 namespace Kedge.Domain
 
-/// A request's view of the endpoints of a backend, by their index in the set that the picker was made for. The server
-/// implements it with a small struct. Availability and load may change between two calls; `IsTried` must not.
+/// A request's view of the endpoints of a backend, by their index in the set that the picker was created for. The
+/// server implements it with a small struct. Availability and load may change between two calls; `IsTried` must not.
 type IEndpointView =
     /// Healthy, not ejected and not in backoff.
     abstract IsAvailable: index: int -> bool
@@ -10,11 +10,11 @@ type IEndpointView =
     /// This request has been sent there already.
     abstract IsTried: index: int -> bool
 
-/// An endpoint's rank among the others, as its resolver gives it. Only SRV records give anything but 0 and 0.
+/// An endpoint's rank among the others, as reported by its resolver. Only SRV records have anything but 0 and 0.
 [<Struct>]
 type EndpointRank =
     {
-        /// Lower ones are used first.
+        /// Lower priorities are used first.
         Priority: uint16
         /// RFC 2782: the share within the priority.
         Weight: uint16

@@ -8,15 +8,15 @@ type HealthPolicy =
     {
         /// How long an endpoint is in backoff after a failed connection; 0 = not at all.
         ConnectBackoff: int64
-        /// The failures in a row that eject an endpoint; 0 = never.
+        /// The number of consecutive failures that ejects an endpoint; 0 = never.
         EjectAfter: int
         EjectionTime: int64
-        /// The largest share of the endpoints, in percent (1 to 100), that is ejected at the same time. Never all of
-        /// them are.
+        /// The largest share of the endpoints, in percent (1 to 100), that may be ejected at the same time. At least
+        /// one always remains.
         MaxEjectionPercent: int
-        /// The successful probes in a row after which an unhealthy endpoint is healthy again; at least 1.
+        /// The number of consecutive successful probes after which an unhealthy endpoint is healthy again; at least 1.
         HealthyThreshold: int
-        /// The failed probes in a row after which an endpoint is unhealthy; at least 1.
+        /// The number of consecutive failed probes after which an endpoint is unhealthy; at least 1.
         UnhealthyThreshold: int
     }
 
@@ -31,7 +31,7 @@ type HealthPolicy =
             UnhealthyThreshold = 1
         }
 
-    /// That of a backend, with the defaults for what it does not set. `connectBackoff` is the server's
+    /// The policy of a backend, with the defaults for what it does not set. `connectBackoff` is the server's
     /// `lbtransport_failed_target_backoff_duration`.
     static member Of(backend: Backend, connectBackoff: TimeSpan) : HealthPolicy =
         let count (value: uint32) defaultValue =

@@ -3,8 +3,8 @@ namespace Kedge.Domain
 /// LEAST_REQUEST: the candidate with the fewest requests in flight for its share.
 ///
 /// For requests that differ much in cost, and endpoints that differ in speed: a slow endpoint keeps its requests longer
-/// and so gets fewer new ones. It looks at every endpoint, and a fresh one with no load draws requests from all proxies
-/// at once.
+/// and so gets fewer new ones. It looks at every endpoint, and a new one with no load attracts requests from all
+/// proxies at once.
 [<RequireQualifiedAccess>]
 module internal LeastRequest =
 

@@ -3,11 +3,12 @@ namespace Kedge.Domain
 /// ROUND_ROBIN: the candidates take turns, in proportion to their shares.
 ///
 /// The default, because it needs no knowledge of the endpoints' load and spreads equal requests as evenly as possible.
-/// It is the wrong choice where requests differ much in cost, or endpoints in speed.
+/// It is the wrong choice where requests differ greatly in cost, or endpoints in speed.
 [<RequireQualifiedAccess>]
 module internal RoundRobin =
 
-    /// The place that has the turn of this ticket among the turns of the candidates, or -1 when there is no candidate.
+    /// The place whose turn it is for this ticket, counting only the turns of the candidates, or -1 when there is no
+    /// candidate.
     let pick (group: PriorityGroup) (view: 'view :> IEndpointView) (panic: bool) (ticket: uint64) : int =
         let cycle = group.Cycle
         let mutable total = 0

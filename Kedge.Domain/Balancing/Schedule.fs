@@ -3,16 +3,17 @@ namespace Kedge.Domain
 open System
 open System.Collections.Generic
 
-/// Weights, and the order of turns by which a weighted round robin follows them.
+/// Weights, and the order of turns in which a weighted round robin follows them.
 [<RequireQualifiedAccess>]
 module Schedule =
 
-    /// The most turns that a cycle of so many endpoints has, apart from the one turn that each has at least. Weights
-    /// whose cycle would be longer are rounded down to fit: about a hundredth of a share is lost, never an endpoint.
+    /// The most turns that a cycle of this many endpoints has, apart from the minimum of one turn for each endpoint.
+    /// Weights with a longer cycle are rounded down to fit, which loses about a hundredth of a share, but never an
+    /// endpoint.
     let maxTurns (endpoints: int) : int = max 1024 (16 * endpoints)
 
-    /// The shares that SRV weights (0 to 65535) mean. All endpoints of weight 0 together have the share that RFC 2782
-    /// gives them: that of one weight unit. When every weight is 0, all are equal.
+    /// The shares that SRV weights (0 to 65535) stand for. All endpoints of weight 0 together have the share that RFC
+    /// 2782 gives them: one weight unit. When every weight is 0, all shares are equal.
     let shares (weights: uint16 array) : uint64 array =
         let zeros = weights |> Array.sumBy (fun weight -> if weight = 0us then 1UL else 0UL)
 
@@ -46,8 +47,9 @@ module Schedule =
     /// A cycle of turns, as indexes into `turns`, in which each index has its number of turns, evenly spread: after any
     /// number of turns from the start of a cycle, each has had its exact share of them, rounded up or down.
     ///
-    /// The j-th of an endpoint's n turns in a cycle of length c must fall in [⌊(j-1)c/n⌋, ⌈jc/n⌉); taking among those
-    /// whose interval has begun the one that ends first meets all of them (Baruah et al., "Proportionate progress").
+    /// The j-th of an endpoint's n turns in a cycle of length c must fall in [⌊(j-1)c/n⌋, ⌈jc/n⌉); choosing the
+    /// interval that ends first, among those that have begun, meets all of them (Baruah et al., "Proportionate
+    /// progress").
     let cycle (turns: int array) : int array =
         let length = Array.sum turns
 
@@ -55,7 +57,8 @@ module Schedule =
             Array.init length id
         else
             let result = Array.zeroCreate length
-            // The indexes whose next interval begins at a time, as linked lists: each index is in one at most.
+            // For each time, the indexes whose next interval begins then, as linked lists: each index is in at most
+            // one.
             let firstAt = Array.create length -1
             let next = Array.create turns.Length -1
             let had = Array.zeroCreate turns.Length

@@ -3,10 +3,10 @@ namespace Kedge.Domain
 open System
 open System.Collections.Generic
 
-/// What decides for which names a certificate is used.
+/// The properties that decide which names a certificate is used for.
 type CertificateFacts =
     {
-        /// Its DNS names (RFC 6125, 6.4.4: the common name does not count): exact, or `*.` and a name.
+        /// Its DNS names (RFC 6125, 6.4.4: the common name does not count): exact, or `*.` followed by a name.
         Names: string list
         NotBefore: DateTimeOffset
         NotAfter: DateTimeOffset
@@ -16,16 +16,16 @@ type CertificateFacts =
 
     member this.IsValidAt(now: DateTimeOffset) : bool = this.NotBefore <= now && now <= this.NotAfter
 
-/// Which certificate is used for a name: one that names it, else one with a wildcard for it. A `*` stands for exactly
-/// one label (RFC 6125, 6.4.3), unlike that of a route. Of several certificates, one that is valid now comes before the
-/// others; then the one that was issued last, so that a renewal is used and a stale copy is not; then the order of their
-/// hashes, so that all replicas agree.
+/// Chooses the certificate for a name: one that names it exactly, otherwise one with a wildcard for it. A `*` matches
+/// exactly one label (RFC 6125, 6.4.3), unlike in a route. Among several certificates, those that are valid now come
+/// first; then the most recently issued one, so that a renewal is used and not a stale copy; then the order of their
+/// hashes decides, so that all replicas agree.
 [<Sealed>]
 type CertificateTable(certificates: CertificateFacts seq) =
 
     let certificates = Array.ofSeq certificates
 
-    // The indexes of the certificates for each name, the preferred one first. Wildcards are found by what follows the
+    // The indexes of the certificates for each name, the preferred one first. Wildcards are keyed by the part after the
     // asterisk.
     let exact, wildcards =
         let exact = Dictionary<string, ResizeArray<int>>(StringComparer.OrdinalIgnoreCase)
@@ -35,7 +35,7 @@ type CertificateTable(certificates: CertificateFacts seq) =
 
         let add (names: Dictionary<string, ResizeArray<int>>) name index =
             match names.TryGetValue name with
-            // A certificate that has the name twice is the last one in the list.
+            // A certificate that has the name twice is already the last one in the list.
             | true, known when known[known.Count - 1] = index -> ()
             | true, known -> known.Add index
             | _ -> names[name] <- ResizeArray [ index ]
@@ -71,8 +71,8 @@ type CertificateTable(certificates: CertificateFacts seq) =
 
         if found < 0 then indexes[0] else found
 
-    /// The index of the certificate for the name, or -1 when none names it. The case of letters and one trailing dot do
-    /// not count. Allocates nothing.
+    /// The index of the certificate for the name, or -1 when none names it. Letter case and one trailing dot are
+    /// ignored. Allocates nothing.
     member _.Find(name: ReadOnlySpan<char>, now: DateTimeOffset) : int =
         let name =
             if name.Length > 0 && name[name.Length - 1] = '.' then
@@ -81,7 +81,7 @@ type CertificateTable(certificates: CertificateFacts seq) =
                 name
 
         let mutable indexes = null
-        // An asterisk is not part of a name that is asked for.
+        // An asterisk is not valid in a requested name.
         if name.Length = 0 || name.Contains '*' then
             -1
         elif exact.TryGetValue(name, &indexes) then
@@ -92,7 +92,7 @@ type CertificateTable(certificates: CertificateFacts seq) =
             | _ -> -1
 
     /// The index of the certificate for names of one label before `parent`, unless a certificate has the name in full;
-    /// -1 when no wildcard takes them.
+    /// -1 when no wildcard covers them.
     member _.FindBelow(parent: string, now: DateTimeOffset) : int =
         let mutable indexes = null
 
@@ -101,7 +101,7 @@ type CertificateTable(certificates: CertificateFacts seq) =
         else
             -1
 
-    /// Whether the certificate at the index is used for one of its names. For a wildcard, that is a name that no other
+    /// Whether the certificate at the index is used for one of its names. For a wildcard, that means a name that no
     /// certificate has exactly.
     member this.IsUsed(index: int, now: DateTimeOffset) : bool =
         certificates[index].Names
@@ -111,9 +111,9 @@ type CertificateTable(certificates: CertificateFacts seq) =
             else
                 this.Find(name.AsSpan(), now) = index)
 
-    /// Whether a request for `host` has come on a connection that another certificate is for (RFC 9110, 15.5.20): its
-    /// client asked for `name`, and `host` is a name of another certificate than the one it got, which is the first one
-    /// when none names `name`. A host that no certificate names is not misdirected. Allocates nothing.
+    /// Whether a request for `host` arrived on a connection that is for another certificate (RFC 9110, 15.5.20): its
+    /// client asked for `name`, but the certificate for `host` is not the one that the client got, which is the first
+    /// one when none names `name`. A host that no certificate names is not misdirected. Allocates nothing.
     member this.IsMisdirected(name: ReadOnlySpan<char>, host: ReadOnlySpan<char>, now: DateTimeOffset) : bool =
         if MemoryExtensions.Equals(name, host, StringComparison.OrdinalIgnoreCase) then
             false

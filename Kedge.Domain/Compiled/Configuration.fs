@@ -70,11 +70,11 @@ type Configuration
     /// No rules, no backends.
     static member val Empty: Configuration = Configuration(LoadedFiles.Empty, ProtocolPart.Empty, ProtocolPart.Empty)
 
-    /// Compiles the files, and the generated entries after theirs. A generated entry that is invalid, or whose backend
-    /// name is taken, is omitted and reported; it does not affect the others.
+    /// Compiles the entries of the files, followed by the generated ones. A generated entry that is invalid, or whose
+    /// backend name is taken, is omitted and reported; it does not affect the others.
     ///
-    /// `before` does not change the result: what it made of generated entries that are the same objects is reused, so
-    /// that one change among ten thousand entries costs little.
+    /// `before` does not change the result: for generated entries that are the same objects, its compiled form is
+    /// reused, so that one change among ten thousand entries costs little.
     static member Build
         (files: LoadedFiles, generated: GeneratedEntries, before: Configuration)
         : struct (Configuration * ConfigError list) =
@@ -99,7 +99,7 @@ type Configuration
     /// The files that it was compiled from, without generated entries.
     member _.Files: LoadedFiles = files
 
-    /// All rules in their second shape, for explanations and analysis. Indexes are those of the lists below.
+    /// All rules in their second shape, for explanations and analysis, with the same indexes as in the lists below.
     member _.Director: Director = director
     /// All backends in their second shape.
     member _.Pool: BackendPool = pool
@@ -114,13 +114,13 @@ type Configuration
                 Backends = pool.Backends
             }
 
-    /// Where the rules of the director file are.
+    /// The positions of the rules in the director file.
     member _.DirectorSource: SourceMap = files.Director.Source
-    /// Where the entries of the backend pool are. Its file name is empty when no pool was given.
+    /// The positions of the entries in the backend pool. The file name is empty when no pool was given.
     member _.PoolSource: SourceMap = files.Pool.Source
 
     member _.Routes: PerProtocol<IReadOnlyList<RouteInfo>> = routes
-    /// The index in an `AdhocDecision` is one into these.
+    /// The index in an `AdhocDecision` refers to these lists.
     member _.AdhocRules: PerProtocol<IReadOnlyList<RouteInfo>> = adhocRules
     member _.Backends: PerProtocol<IReadOnlyList<BackendInfo>> = backends
 
@@ -129,7 +129,7 @@ type Configuration
     /// Yields indexes into `Routes.Grpc`.
     member _.GrpcRouteTable: GrpcRouteTable = grpcTable
 
-    /// The headers and query parameters that its routes look at.
+    /// The headers and query parameters that its routes match on.
     member _.MatchedNames: MatchedNames = matchedNames
 
     /// What the ad-hoc rules of the protocol decide about a request that no route takes.

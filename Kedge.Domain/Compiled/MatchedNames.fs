@@ -3,12 +3,12 @@ namespace Kedge.Domain
 open System
 open System.Collections.Generic
 
-/// The headers and the query parameters that the conditions of a table name: what a record of a request keeps besides
-/// its method, host and path, so that the request can be explained later.
+/// The headers and the query parameters that the conditions of a table name: what a record of a request keeps in
+/// addition to its method, host and path, so that the request can be explained later.
 [<Sealed>]
 type MatchedNames private (headers: string array, query: QueryMatcher array) =
 
-    // Such values are secrets, so they are never kept, even when a condition names the header.
+    // The values of these headers are secrets, so they are never kept, even when a condition names the header.
     static let secret =
         HashSet<string>([ "authorization"; "proxy-authorization"; "cookie" ], StringComparer.OrdinalIgnoreCase)
 
@@ -22,15 +22,15 @@ type MatchedNames private (headers: string array, query: QueryMatcher array) =
         let query = http |> Seq.collect _.Query |> Seq.distinctBy _.Name
         MatchedNames(Array.ofSeq headers, Array.ofSeq query)
 
-    /// Whether a condition looks at the query.
+    /// Whether a condition matches on the query.
     member _.HasQuery: bool = query.Length > 0
 
     /// The headers that conditions name, each once, without those that carry credentials.
     member _.Headers: IReadOnlyList<string> = headers
 
-    /// The parameters that conditions name, as they were sent and in their order; empty when there are none.
+    /// The query parameters that conditions name, as sent and in the same order; empty when there are none.
     ///
-    /// `sent` is a request's, without its `?`.
+    /// `sent` is a request's query, without the `?`.
     member _.QueryOf(sent: string) : string =
         if query.Length = 0 || sent = "" then
             ""

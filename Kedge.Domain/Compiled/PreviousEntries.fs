@@ -1,7 +1,7 @@
 namespace Kedge.Domain
 
-/// Finds the entries of a list in the list before it: the same objects in the same order, except for a few that are new
-/// or removed. Where more of them differ, entries are not found, and what depends on them is compiled anew.
+/// Finds the entries of a list in the previous list: the same objects in the same order, except for a few that are new
+/// or removed. Where more of them differ, entries are not found, and what depends on them is recompiled.
 [<Sealed>]
 type internal PreviousEntries<'entry when 'entry: not struct>(count: int, at: int -> 'entry) =
 
@@ -10,7 +10,7 @@ type internal PreviousEntries<'entry when 'entry: not struct>(count: int, at: in
 
     let mutable next = 0
 
-    /// The entry's index in the list before, or -1. To be called in the order of the list.
+    /// The entry's index in the previous list, or -1. Call it in the order of the list.
     member _.IndexOf(entry: 'entry) : int =
         let last = min count (next + window)
         let mutable index = next

@@ -14,7 +14,7 @@ type internal ProtocolPart<'entry, 'route> =
         /// The file's backends, then the generated ones.
         Backends: BackendInfo array
         FileBackendCount: int
-        /// The first shapes of the generated routes, which are the last of `Routes`.
+        /// The generated routes in their first shape; they are the last of `Routes`.
         GeneratedRoutes: 'entry array
     }
 
@@ -28,7 +28,7 @@ type internal ProtocolPart<'entry, 'route> =
             GeneratedRoutes = [||]
         }
 
-/// What compiling needs to know about the routes of a protocol, so that it is written once.
+/// What compilation needs to know about the routes of a protocol, so that its code is written only once.
 [<NoEquality; NoComparison>]
 type internal RouteKind<'entry, 'route> =
     {
@@ -79,11 +79,11 @@ type internal Compilation(files: LoadedFiles, generated: GeneratedEntries, befor
 
     let tlsConfigNames = tlsConfigs |> Map.keys |> Set.ofSeq
 
-    // Whether a backend is valid depends on these.
+    // The validity of a backend depends on these.
     let hasSameTlsConfigs =
         obj.ReferenceEquals(pool.TlsServerConfigs, before.TlsServerConfigs)
 
-    /// What the check yields; none when the entry is invalid, which is then reported.
+    /// The result of the check; None when the entry is invalid, which is then reported.
     let valid (check: Checks -> 'value) : 'value option =
         let checks = Checks()
         let value = check checks
@@ -94,8 +94,8 @@ type internal Compilation(files: LoadedFiles, generated: GeneratedEntries, befor
             rejected.AddRange checks.Violations
             None
 
-    /// The valid generated routes, each with its first shape and what the previous configuration made of it, if it had
-    /// it.
+    /// The valid generated routes, each with its first shape and, if the previous configuration had it, its compiled
+    /// form there.
     let generatedRoutes (kind: RouteKind<'entry, 'route>) (before: ProtocolPart<'entry, 'route>) =
         let previous =
             PreviousEntries(before.GeneratedRoutes.Length, (fun i -> before.GeneratedRoutes[i]))
@@ -116,7 +116,7 @@ type internal Compilation(files: LoadedFiles, generated: GeneratedEntries, befor
 
         routes.ToArray()
 
-    /// The file's backends, then the valid generated ones whose names are free.
+    /// The file's backends, then the valid generated ones whose names are not taken.
     let backends (protocol: Protocol) (before: ProtocolPart<'entry, 'route>) : Decoded.Backend list =
         let own = pool.Backends[protocol]
         let entries = generated.Backends[protocol]
@@ -175,7 +175,7 @@ type internal Compilation(files: LoadedFiles, generated: GeneratedEntries, befor
                 }
         ]
 
-    /// One protocol's part, given that of the previous configuration.
+    /// One protocol's part, given the same part of the previous configuration.
     member _.Part
         (kind: RouteKind<'entry, 'route>, before: ProtocolPart<'entry, 'route>)
         : ProtocolPart<'entry, 'route> =

@@ -2,7 +2,7 @@ namespace Kedge.Domain
 
 open Kedge.Domain.Decoded
 
-/// The fields of `director.json` that say where a route holds and what it does without a backend.
+/// The fields of `director.json` that define which listeners a route applies to and what it does without a backend.
 [<RequireQualifiedAccess>]
 module internal ActionJson =
 

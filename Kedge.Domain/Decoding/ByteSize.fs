@@ -6,7 +6,7 @@ open System
 [<RequireQualifiedAccess>]
 module internal ByteSize =
 
-    // The longest first.
+    // The longest unit names first, since each ends with `B`.
     let private units = [ "KiB", 1024u; "MiB", 1024u * 1024u; "B", 1u ]
 
     /// None when the text is not a size, or is one of 4 GiB or more.

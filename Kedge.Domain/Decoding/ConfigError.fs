@@ -18,12 +18,13 @@ type ConfigError = { At: Location; Problem: Problem }
 [<RequireQualifiedAccess>]
 module ConfigError =
 
-    /// The kinds whose rules begin with their name.
+    /// The kinds whose rule texts begin with the name of the kind.
     let private named =
         [ "attempt-exceeds-request"; "mirror-of-itself"; "rewrite-needs-one-prefix" ]
 
-    /// What kind of finding it is for `kedge check`: `unknown-rate-limit`, `issuer-unknown`, `attempt-exceeds-request`,
-    /// `mirror-of-itself`, `rewrite-needs-one-prefix`, or `invalid-configuration` for all others.
+    /// The kind of finding that `kedge check` reports for it: `unknown-rate-limit`, `issuer-unknown`,
+    /// `attempt-exceeds-request`, `mirror-of-itself`, `rewrite-needs-one-prefix`, or `invalid-configuration` for all
+    /// others.
     let kind (error: ConfigError) : string =
         match error.Problem with
         | UnknownReference(Problem.RateLimit, _, _) -> "unknown-rate-limit"

@@ -2,11 +2,11 @@ namespace Kedge.Domain.Decoded
 
 open System
 
-/// The listeners on which a route holds. The numbers are those of the enum in JSON.
+/// The listeners that a route applies to. The numbers are those of the enum in JSON.
 type Listener =
-    /// The TLS listeners alone. The default, so that a plain-HTTP listener exposes no route that does not name it.
+    /// Only the TLS listeners. The default, so that a plain-HTTP listener exposes no route that does not name it.
     | Tls = 0
-    /// The plain-HTTP listener alone.
+    /// Only the plain-HTTP listener.
     | Plain = 1
     | Any = 2
 
@@ -17,13 +17,13 @@ type PathChange =
     /// The path rule's prefix (Gateway API: HTTPPathModifier).
     | ReplacePrefix of replacement: string
 
-/// Sends the caller to another URL. What is not given is taken from the request.
+/// Sends the caller to another URL. Parts that are not given come from the request.
 type Redirect =
     {
-        /// `http` or `https`; empty = that of the request.
+        /// `http` or `https`; empty = the request's scheme.
         Scheme: string
         Host: string
-        /// 0 = the well-known port of `Scheme`, or without a scheme the request's port.
+        /// 0 = the well-known port of `Scheme`, or the request's port if there is no scheme.
         Port: uint32
         Path: PathChange option
         /// 301, 302, 303, 307 or 308; 0 = 302.
@@ -31,13 +31,13 @@ type Redirect =
         StripQuery: bool
     }
 
-/// A fixed answer to HTTP requests.
+/// A fixed response to HTTP requests.
 type Respond =
     {
         /// 200 to 599.
         Status: uint32
         Body: string
-        /// A path. The file is read with the configuration.
+        /// A path. The file is read along with the configuration.
         BodyFile: string
         /// Empty = `text/plain; charset=utf-8`.
         ContentType: string
@@ -66,10 +66,10 @@ type GrpcStatus =
     | DataLoss = 15
     | Unauthenticated = 16
 
-/// A fixed answer to gRPC calls.
+/// A fixed response to gRPC calls.
 type GrpcRespond =
     {
-        /// Not `Ok`, which is also the default: a call that succeeds needs a message.
+        /// Must not be `Ok`, which is also the default: a successful call needs a message.
         GrpcStatus: GrpcStatus
         Message: string
     }

@@ -1,6 +1,6 @@
 namespace Kedge.Domain.Decoded
 
-/// Changes of headers, by name. Values may have variables in them, such as `{client_address}`.
+/// Changes to headers, by name. Values may contain variables, such as `{client_address}`.
 type HeaderChanges =
     {
         /// Replaces all values of a header.

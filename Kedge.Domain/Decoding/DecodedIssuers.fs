@@ -12,7 +12,7 @@ type TokenForwarding =
     | Remove = 0
     | Keep = 1
 
-/// Who issues tokens, and which of them are accepted.
+/// An issuer of tokens, and which of its tokens are accepted.
 type TokenIssuer =
     {
         /// For routes, metrics and reports.
@@ -20,9 +20,9 @@ type TokenIssuer =
         /// The `iss` of its tokens, compared character by character (RFC 7519, 4.1.1). Its discovery document is below
         /// this URL, unless there is a `jwks_uri`.
         Issuer: string
-        /// Where its key set is (RFC 7517); empty = where its discovery document says.
+        /// The URL of its key set (RFC 7517); empty = the one in its discovery document.
         JwksUri: string
-        /// A token is for one of these (RFC 7519, 4.1.3).
+        /// A token must be for one of these (RFC 7519, 4.1.3).
         Audiences: string list
         Header: TokenHeader
         /// The claim with the permissions; empty = tokens grant none.
@@ -32,6 +32,6 @@ type TokenIssuer =
         /// How much the clocks of issuer and server may differ; zero = 30 s.
         ClockSkew: TimeSpan
         Forward: TokenForwarding
-        /// Headers that backends get, each with the claim that it is set to. Callers cannot send them.
+        /// Headers that backends get, each with the claim that supplies its value. Callers cannot send them.
         ForwardClaims: Map<string, string>
     }

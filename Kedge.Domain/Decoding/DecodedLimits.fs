@@ -2,20 +2,19 @@ namespace Kedge.Domain.Decoded
 
 open System
 
-/// What becomes of a request that lacks a part of a rate limit's key. The numbers are those of the enum in JSON.
+/// What happens to a request that lacks a part of a rate limit's key. The numbers are those of the enum in JSON.
 type OnMissingKey =
     /// All such requests share one bucket.
     | Share = 0
-    /// The limit does not hold for it.
+    /// The limit does not apply to it.
     | Skip = 1
 
-/// Whether each replica of kedge allows as much as is written, or its share of it. The numbers are those of the enum
-/// in JSON.
+/// Whether each replica of kedge allows the full limit, or its share of it. The numbers are those of the enum in JSON.
 type LimitScale =
     | Replica = 0
     | AllReplicas = 1
 
-/// How many requests may come in a time, for each key.
+/// How many requests are allowed in a period, for each key.
 type RateLimit =
     {
         /// For routes, metrics and reports.
@@ -31,9 +30,9 @@ type RateLimit =
         /// How many bits of an IPv6 address count; 0 = 64.
         Ipv6Prefix: uint32
         OnMissingKey: OnMissingKey
-        /// How many keys are known at the same time; 0 = 100,000.
+        /// How many keys are tracked at the same time; 0 = 100,000.
         MaxKeys: uint32
         Scale: LimitScale
-        /// Only counts the requests that it would refuse.
+        /// Whether it only counts the requests that it would refuse.
         Shadow: bool
     }

@@ -1,6 +1,6 @@
 namespace Kedge.Domain.Decoded
 
-/// A backend that gets copies of the requests of a route. Nobody sees its answers.
+/// A backend that gets copies of the requests of a route. Its responses are discarded.
 type Mirror =
     {
         BackendName: string
@@ -8,8 +8,8 @@ type Mirror =
         Percent: uint32 option
         /// The largest body of a request that is copied, in bytes; None = 64 KiB.
         MaxBody: uint32 option
-        /// Whether requests are copied whose method is not safe, too (RFC 9110, 9.2.1).
+        /// Whether requests with unsafe methods are copied too (RFC 9110, 9.2.1).
         UnsafeMethods: bool
-        /// Whether a copy has the credentials of the caller.
+        /// Whether a copy contains the caller's credentials.
         WithCredentials: bool
     }

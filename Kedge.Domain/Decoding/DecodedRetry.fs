@@ -11,14 +11,14 @@ type Timeouts =
         Attempt: TimeSpan
     }
 
-/// Which requests may be sent to a backend again, although an endpoint may have processed them. The numbers are those of
-/// the enum in JSON.
+/// Which requests may be retried although an endpoint may have processed them already. The numbers are those of the
+/// enum in JSON.
 type RetryMethods =
     /// Those whose method is idempotent (RFC 9110, 9.2.2).
     | Idempotent = 0
     /// All.
     | Any = 1
-    /// Also POST and PATCH with an `Idempotency-Key` header.
+    /// As `Idempotent`, and POST and PATCH with an `Idempotency-Key` header.
     | IdempotencyKey = 2
 
 /// How long to wait before a retry.
@@ -30,10 +30,10 @@ type RetryBackoff =
         Max: TimeSpan
     }
 
-/// When a request is sent to the backend again.
+/// When a request is retried.
 type Retry =
     {
-        /// How often at most, beyond the first time.
+        /// The most retries, not counting the first attempt.
         Attempts: uint32
         /// Statuses (`503`), `RESET_BEFORE_HEADERS`, `ATTEMPT_TIMEOUT`.
         On: string list
@@ -47,7 +47,7 @@ type Retry =
 type GrpcRetry =
     {
         Retry: Retry
-        /// Of responses without a message.
+        /// Statuses of responses without a message.
         GrpcOn: GrpcStatus list
     }
 
@@ -58,6 +58,6 @@ type RetryBudget =
         Percent: uint32 option
         /// How long a first attempt counts; zero = 10 s.
         Interval: TimeSpan
-        /// The retries a second that are always allowed; None = 10.
+        /// The retries per second that are always allowed; None = 10.
         MinPerSecond: uint32 option
     }

@@ -25,11 +25,11 @@ type internal Decoding(text: JsonText) =
                 Problem = problem
             }
 
-    /// The text of a value as the file has it.
+    /// The text of a value as it appears in the file.
     member _.Found(node: JsonNode) = text.Excerpt(node.Start, node.End)
 
-/// Reads one kind of value. A value that is wrong is reported and replaced by the default, so that the rest of the file
-/// is still read and validated.
+/// Reads one kind of value. An invalid value is reported and replaced by the default, so that the rest of the file is
+/// still read and validated.
 [<NoEquality; NoComparison>]
 type internal Decoder<'value> =
     {
@@ -37,7 +37,7 @@ type internal Decoder<'value> =
         Read: Decoding -> Step list -> JsonNode -> 'value
     }
 
-    /// What the function makes of the value.
+    /// Applies a function to the decoded value.
     member decoder.As(map: 'value -> 'other) : Decoder<'other> =
         {
             Default = map decoder.Default
@@ -107,8 +107,8 @@ module internal Decode =
                         false
         }
 
-    /// An unsigned 32-bit number, as a number or a text (proto3 JSON). The range is for the message when it is not even
-    /// that; validation checks whether a number is within the range.
+    /// An unsigned 32-bit number, as a number or a text (proto3 JSON). The range is only for the error message when a
+    /// number does not fit into 32 bits; validation checks whether a number is within the range.
     let number (range: NumberRange) : Decoder<uint32> =
         {
             Default = 0u
@@ -200,7 +200,8 @@ module internal Decode =
                         []
         }
 
-    /// An object whose keys are data. A key that occurs twice is an error. `values` are its values in the plural.
+    /// An object whose keys are data. A key that occurs twice is an error. `values` names its values in error messages,
+    /// in the plural.
     let mapOf (values: string) (value: Decoder<'value>) : Decoder<Map<string, 'value>> =
         {
             Default = Map.empty
@@ -243,7 +244,7 @@ module internal Decode =
     let message (fields: Fields<'value>) : Decoder<'value> =
         {
             Default =
-                // What is missing in something that is not an object is not worth an error of its own.
+                // Fields that are missing from a value that is not an object are not worth separate errors.
                 takeFrom (Decoding(JsonText ReadOnlyMemory.Empty)) [] 0 [||] fields
             Read =
                 fun decoding path node ->
@@ -254,7 +255,7 @@ module internal Decode =
                         takeFrom (Decoding(JsonText ReadOnlyMemory.Empty)) [] 0 [||] fields
         }
 
-    /// The value of a field; none when it is absent or null. Reports a second one.
+    /// The value of a field; ValueNone when it is absent or null. Reports a repeated field.
     let find (name: FieldName) (scope: ObjectScope) : JsonNode voption =
         let mutable found = ValueNone
 

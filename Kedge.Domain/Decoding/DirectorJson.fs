@@ -43,8 +43,8 @@ module internal DirectorJson =
             }
         )
 
-    /// `present`. Absence cannot be asked for: which of two routes without the header would take a request is already
-    /// said by their order.
+    /// `present`, which must be true. A route cannot require absence, since the order of the routes expresses it: the
+    /// route for requests with the header comes first.
     let private present: Decoder<HeaderCondition> =
         {
             Default = HeaderCondition.Present
@@ -61,7 +61,7 @@ module internal DirectorJson =
                     HeaderCondition.Present
         }
 
-    /// A text that is the value, or an object that says something else of the value.
+    /// A text that is the value, or an object with another condition on the value.
     let private headerCondition: Decoder<HeaderCondition> =
         let other =
             message (
@@ -192,7 +192,7 @@ module internal DirectorJson =
             | true, port when port > 0us -> ValueSome(authority.Substring(0, colon), uint32 port)
             | _ -> ValueNone
 
-    /// The authority's host and port. `authority_matcher` is another name of the host, which may include the port.
+    /// The authority's host and port. `authority_matcher` is another name for the host, which may include the port.
     let private authority: Fields<struct (string * uint32)> =
         let host = field "authority_host_matcher" text
         let port = field "authority_port_matcher" optionalPort

@@ -28,8 +28,8 @@ type Duration private () =
     /// More digits are rejected: a `decimal` could not hold them exactly.
     static let maxNumberLength = 20
 
-    /// The exact value in ticks, perhaps with a fraction; none when the text is not a duration without a sign, or is
-    /// longer than any `TimeSpan`.
+    /// The exact value in ticks, perhaps with a fraction; ValueNone when the text is not an unsigned duration, or the
+    /// duration is longer than any `TimeSpan`.
     static let parse (text: string) : decimal voption =
         let rec read (at: int) (ticks: decimal) =
             if at = text.Length then
@@ -67,14 +67,14 @@ type Duration private () =
 
     static let number (value: decimal) = value.ToString("0.#########", CultureInfo.InvariantCulture)
 
-    /// The longest that a configuration file may have.
+    /// The longest duration that a configuration file may contain.
     static let maxInFile = TimeSpan.FromDays 3650.0
 
-    /// Longer texts cannot be meant as one.
+    /// Longer texts are not meant as durations.
     static let maxLengthInFile = 64
 
-    /// Reads a duration, perhaps with a sign. What is finer than 100 ns, a tick of `TimeSpan`, is cut off. False when the
-    /// text is not a duration, is out of the range of `TimeSpan`, or has a number of more than 20 characters.
+    /// Reads a duration, optionally with a sign. Truncates anything finer than 100 ns, a tick of `TimeSpan`. False when
+    /// the text is not a duration, is out of the range of `TimeSpan`, or contains a number of more than 20 characters.
     static member TryParse(text: string, [<Out>] duration: byref<TimeSpan>) : bool =
         let isNegative = text.StartsWith '-'
         let isSigned = isNegative || text.StartsWith '+'
@@ -88,8 +88,8 @@ type Duration private () =
             duration <- TimeSpan.Zero
             false
 
-    /// As `TryParse`, by the stricter rules of the configuration files: no sign, nothing finer than 100 ns, at most ten
-    /// years.
+    /// As `TryParse`, but with the stricter rules of the configuration files: no sign, nothing finer than 100 ns, at
+    /// most ten years.
     static member internal TryParseExact(text: string) : TimeSpan voption =
         if text.Length > maxLengthInFile then
             ValueNone
@@ -128,6 +128,6 @@ type Duration private () =
 
         text.ToString()
 
-    /// In seconds with at most seven decimals, as proto3 JSON has it: `1.5s`.
+    /// In seconds with at most seven decimals, as in proto3 JSON: `1.5s`.
     static member internal FormatSeconds(duration: TimeSpan) : string =
         number (decimal duration.Ticks / decimal TimeSpan.TicksPerSecond) + "s"

@@ -7,7 +7,7 @@ open System.Text.Encodings.Web
 open System.Text.Json
 open Kedge.Domain.Decoded
 
-/// Decoded configurations as JSON: `snake_case`, without defaults. Decoding what is encoded gives the same value.
+/// Encodes decoded configurations as JSON: `snake_case`, without defaults. Decoding the result gives the same value.
 [<RequireQualifiedAccess>]
 module Encode =
 
@@ -15,7 +15,7 @@ module Encode =
         if value <> "" then
             json.WriteString(name, value)
 
-    /// Also an empty one, which is not the same as none.
+    /// Writes an empty text too, which is not the same as none.
     let private writeAnyText (json: Utf8JsonWriter) (name: string) (value: string) = json.WriteString(name, value)
 
     let private writeNumber (json: Utf8JsonWriter) (name: string) (value: uint32) =
@@ -85,7 +85,7 @@ module Encode =
         write value
         json.WriteEndObject()
 
-    /// Also empty lists, which are as wrong when they are read again.
+    /// Writes empty lists too: they are invalid, and must stay so when they are read again.
     let private writeLists (json: Utf8JsonWriter) (name: string) (lists: Map<string, string list>) =
         if not lists.IsEmpty then
             json.WriteStartObject name
@@ -111,7 +111,7 @@ module Encode =
         writeBool json "anonymous" value.Anonymous
 
     let private writeRewrite (json: Utf8JsonWriter) (rewrite: Rewrite) =
-        // Without a text, a prefix is removed.
+        // An empty text removes the prefix, so it is written too.
         rewrite.ReplacePrefix
         |> Option.iter (fun prefix -> json.WriteString("replace_prefix", prefix))
 
@@ -364,7 +364,7 @@ module Encode =
         writeText json "client_key_file" config.ClientKeyFile
         writeEnum json "min_version" BackendPoolJson.tlsVersions config.MinVersion
 
-    /// Configuration is read by people and never embedded in a web page: only what JSON demands is escaped.
+    /// People read the configuration, and it is never embedded in a web page: only what JSON requires is escaped.
     let private options indented =
         JsonWriterOptions(
             Indented = indented,

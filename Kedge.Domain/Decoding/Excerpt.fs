@@ -39,7 +39,7 @@ module Excerpt =
         shorten text |> String.iter (append line)
         line.ToString()
 
-    /// As `ofText`, in quotation marks, as a JSON file has a text.
+    /// As `ofText`, in quotation marks and with the escapes of JSON.
     let quote (text: string) : string =
         let line = StringBuilder("\"")
 

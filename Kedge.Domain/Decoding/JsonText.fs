@@ -18,7 +18,7 @@ type internal JsonNode =
 and [<NoEquality; NoComparison>] internal JsonValue =
     | JsonNull
     | JsonBool of bool
-    /// As the file has it; it may be of any size.
+    /// As written in the file; it may have any size.
     | JsonNumber of string
     | JsonString of string
     | JsonArray of JsonNode array
@@ -53,8 +53,8 @@ type internal JsonText(bytes: ReadOnlyMemory<byte>) =
 
         starts.ToArray()
 
-    // A file may be one long line with an error in each of its characters, so columns must not be counted from the
-    // line's start each time: how many bytes before each block continue a character is counted once.
+    // A file may be one long line with an error at each character, so columns must not be counted from the line's start
+    // each time: the UTF-8 continuation bytes before each block are counted once.
     let blockSize = 1024
 
     let continuations =
@@ -107,11 +107,11 @@ type internal JsonText(bytes: ReadOnlyMemory<byte>) =
         if start >= bytes.Length then
             "end of the file"
         else
-            // Three bytes or fewer for each UTF-16 unit: enough for the longest excerpt.
+            // At most three bytes for each UTF-16 code unit: enough for the longest excerpt.
             let stop = min stop (min bytes.Length (start + 300))
             Excerpt.ofText (Encoding.UTF8.GetString(bytes.Span.Slice(start, stop - start)))
 
-/// Why a file is not JSON: one problem only, because what follows it cannot be read.
+/// Why a file is not JSON: only one problem, because the text after it cannot be read.
 [<Struct>]
 type internal JsonFault = { Offset: int; Detail: string }
 
@@ -119,7 +119,7 @@ type internal JsonFault = { Offset: int; Detail: string }
 [<RequireQualifiedAccess>]
 module internal Json =
 
-    /// The files have six levels. Deeper nesting is rejected, so that reading needs little stack.
+    /// The files have at most eight levels. Nesting deeper than this is rejected, so that reading needs little stack.
     let private maxDepth = 64
 
     exception private Unreadable of offset: int * detail: string
@@ -128,7 +128,7 @@ module internal Json =
         if not (reader.Read()) then
             raise (Unreadable(int reader.BytesConsumed, "the file ends too early"))
 
-    /// A text can still be wrong when all else is read: an escape may name half of a surrogate pair.
+    /// A text can be invalid even in well-formed JSON: an escape may name half of a surrogate pair.
     let private readText (reader: byref<Utf8JsonReader>) : string =
         let start = int reader.TokenStartIndex
 
@@ -204,8 +204,8 @@ module internal Json =
 
     let private isBlank (bytes: ReadOnlySpan<byte>) = bytes.IndexOfAnyExcept(ReadOnlySpan " \t\r\n"B) < 0
 
-    /// The reader's own words, without the place, which the error has already, and without the rest of the file, which
-    /// it quotes when a literal is misspelt.
+    /// The reader's own message, without the position, which the error already contains, and without the rest of the
+    /// file, which the reader quotes when a literal is misspelt.
     let private detailOf (problem: JsonException) =
         let message = problem.Message
         let place = message.LastIndexOf(" LineNumber:", StringComparison.Ordinal)
@@ -227,7 +227,7 @@ module internal Json =
     let private options =
         JsonReaderOptions(CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true, MaxDepth = 1000)
 
-    /// Whether the file has nothing but comments and blanks.
+    /// Whether the file contains nothing but comments and white space.
     let private hasNoValue (bytes: ReadOnlySpan<byte>) =
         try
             let options = JsonReaderOptions(CommentHandling = JsonCommentHandling.Allow)

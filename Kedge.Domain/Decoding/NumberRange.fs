@@ -1,7 +1,7 @@
 namespace Kedge.Domain
 
-/// The values that a numeric field of the configuration may have; both ends belong to the range. Decoding names it in
-/// the error for what is not even an unsigned 32-bit number, validation checks it.
+/// The values that a numeric field of the configuration may have; both ends are inclusive. Decoding names the range in
+/// the error for a number that does not fit into 32 bits; validation checks it.
 [<Struct>]
 type internal NumberRange =
     {
@@ -28,25 +28,25 @@ module internal NumberRange =
             Max = uint32 System.Int32.MaxValue
         }
 
-    /// Of answers or failures in a row; 0 = the default.
+    /// Of consecutive probes or failures; 0 = the default.
     let threshold = { Min = 0u; Max = 1000u }
 
     /// 0 = the default.
     let percent = { Min = 0u; Max = 100u }
 
-    /// Of requests in a period, of those that may come at once, and of the keys of a rate limit.
+    /// Of the requests in a period, the burst, and the keys of a rate limit.
     let rateLimit = { Min = 1u; Max = 1_000_000u }
 
     /// The bits of an IPv6 address that count; 0 = the default.
     let ipv6Prefix = { Min = 0u; Max = 128u }
 
-    /// Of an answer; what is below 200 is no answer, but interim (RFC 9110, 15.2).
+    /// Of a response; statuses below 200 are interim (RFC 9110, 15.2).
     let status = { Min = 200u; Max = 599u }
 
     /// Of `retry.attempts`.
     let attempts = { Min = 1u; Max = 10u }
 
-    /// Of one of several backends; Gateway API's range.
+    /// Of one of several backends; the range of Gateway API.
     let weight = { Min = 0u; Max = 1_000_000u }
 
     /// Of `min_per_second`.

@@ -1,7 +1,7 @@
 namespace Kedge.Domain
 
-/// What can be wrong with a configuration. `found` is always the offending text as the file has it, shortened when
-/// long.
+/// What can be wrong with a configuration. `found` is always the offending text as it appears in the file, shortened
+/// when long.
 type Problem =
     /// The text is not JSON; nothing after this position can be read.
     | Syntax of detail: string
@@ -28,11 +28,11 @@ type Violation = { Path: JsonPath; Problem: Problem }
 [<RequireQualifiedAccess>]
 module Problem =
 
-    /// Of an `UnknownReference` to a rate limit.
+    /// The kind of an `UnknownReference` to a rate limit.
     [<Literal>]
     let RateLimit = "rate limit"
 
-    /// Of an `UnknownReference` to an issuer of tokens.
+    /// The kind of an `UnknownReference` to an issuer of tokens.
     [<Literal>]
     let TokenIssuer = "token issuer"
 
@@ -41,7 +41,7 @@ module Problem =
         | Some name -> $"; did you mean {Excerpt.ofText name}?"
         | None -> ""
 
-    /// What is wrong, and in parentheses what was found.
+    /// What is wrong, followed by the offending text in parentheses.
     let rec describe (problem: Problem) : string =
         match problem with
         | Syntax detail -> detail

@@ -2,7 +2,7 @@ namespace Kedge.Domain
 
 open Kedge.Domain.Decoded
 
-/// The fields that say how long requests may take and when they are sent again.
+/// The fields that define how long requests may take and when they are retried.
 [<RequireQualifiedAccess>]
 module internal RetryJson =
 

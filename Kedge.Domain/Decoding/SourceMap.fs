@@ -28,11 +28,11 @@ type internal FieldName =
 
     member field.Is(name: string) = name = field.Snake || name = field.Camel
 
-/// Where each value of a file is. Nothing is stored for each value: a path is looked up by walking the file's tree.
+/// Finds the position of each value of a file. It stores nothing for each value: a lookup walks the file's tree.
 [<Sealed>]
 type SourceMap internal (file: string, text: JsonText, root: JsonNode voption) =
 
-    /// Other names of fields: `authority_matcher` sets host and port at once.
+    /// Other names for fields: `authority_matcher` sets host and port at once.
     let aliases =
         Map
             [
@@ -50,7 +50,8 @@ type SourceMap internal (file: string, text: JsonText, root: JsonNode voption) =
             | None -> members |> Array.tryFind (fun m -> field.Is m.Name) |> Option.map _.Node
         | _ -> None
 
-    /// The node at the end of the steps, and the steps as the file spells them; both end where the file ends.
+    /// The node at the end of the steps, or the innermost one that the file has; and all steps, the last one first,
+    /// with the aliases that the file uses.
     let rec walk (node: JsonNode) (path: JsonPath) (walked: Step list) =
         match path with
         | [] -> struct (node, walked)

@@ -2,7 +2,7 @@ namespace Kedge.Domain
 
 open Kedge.Domain.Decoded
 
-/// The fields that divide the requests of a route over several backends.
+/// The fields that divide the requests of a route among several backends.
 [<RequireQualifiedAccess>]
 module internal SplitJson =
 
@@ -28,7 +28,7 @@ module internal SplitJson =
             }
         )
 
-    /// `true`, the only value that says something.
+    /// `true`, the only value that has a meaning.
     let private on (key: SplitKey) : Decoder<SplitKey> =
         {
             Default = key

@@ -6,7 +6,7 @@ open System
 [<RequireQualifiedAccess>]
 module Suggestion =
 
-    /// A longer name is not a typing error. This also bounds the work that a hostile file can cause.
+    /// A longer name is not a typo. This also bounds the work that a hostile file can cause.
     let private maxLength = 64
 
     /// The number of characters to insert, remove, replace or swap with their neighbour (optimal string alignment).
@@ -32,8 +32,7 @@ module Suggestion =
 
         costs[one.Length, other.Length]
 
-    /// A name without what only differs in spelling: `hostMatcher`, `Host-Matcher` and `host_matcher` are the same
-    /// name.
+    /// A name without differences in spelling: `hostMatcher`, `Host-Matcher` and `host_matcher` give the same result.
     let private plain (name: string) =
         let text = Text.StringBuilder()
 

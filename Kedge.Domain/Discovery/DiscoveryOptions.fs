@@ -7,7 +7,7 @@ open Kedge.Domain
 [<Sealed>]
 type DiscoveryOptions private (prefix: string, suffix: string, template: string) =
 
-    /// The placeholders that a host template may have.
+    /// The placeholders that a host template may contain.
     static let placeholders = [ "{service}"; "{namespace}"; "{suffix}" ]
 
     /// The prefix of the names of the label and the annotations: `kedge.com/`.
@@ -19,7 +19,8 @@ type DiscoveryOptions private (prefix: string, suffix: string, template: string)
     member _.ServiceNameMatcherAnnotation = prefix + "service-name-matcher"
     member _.TlsConfigAnnotation = prefix + "tls-config"
 
-    /// The host of a service's routes unless an annotation gives another. Not every service name makes a valid host.
+    /// The host of a service's routes unless an annotation gives another. Not every service name results in a valid
+    /// host.
     member _.HostOf(key: ServiceKey) : string =
         template.Replace("{service}", key.Name).Replace("{namespace}", key.Namespace).Replace("{suffix}", suffix)
 

@@ -2,10 +2,11 @@ namespace Kedge.Domain.Discovery
 
 open Kedge.Domain
 
-/// What is remembered about one service: its newest version, and the newest version that was good when it was read.
+/// What discovery remembers about one service: its newest version, and the newest version that was good when it was
+/// read.
 ///
-/// Both are the greater of two by version, so `Join` is commutative, associative and idempotent: the order in which the
-/// versions of a service arrive, and how often, makes no difference.
+/// `Join` keeps the greater version of each, so it is commutative, associative and idempotent: the order in which the
+/// versions of a service arrive, and how often they do, makes no difference.
 type internal ServiceMemory =
     {
         Newest: Service
@@ -13,7 +14,7 @@ type internal ServiceMemory =
         LastGood: struct (Service * ServiceReading) voption
     }
 
-    /// The claims that count. A service does not inherit those of an earlier service of the same name.
+    /// The claims that count. A service does not inherit the claims of an earlier service of the same name.
     member memory.Claims =
         match memory.Reading.Faults, memory.LastGood with
         | [], _ -> memory.Reading.Claims
@@ -44,9 +45,9 @@ type internal ServiceMemory =
         let newest = if isOlder later.Newest memory.Newest then memory else later
         { newest with LastGood = lastGood }
 
-/// Everything that discovery knows. Immutable: each change gives the next state.
+/// Everything that discovery knows. Immutable: each change returns the next state.
 ///
-/// What it generates is a function of the files and of what is remembered about each service. So events of different
+/// What it generates is a function of the files and of what it remembers about each service. So events of different
 /// services commute; the versions of one service commute and may repeat; only the deletion of a service must come in
 /// the order in which Kubernetes sends that service's events. When no version has a fault, the newest versions alone
 /// decide.
@@ -86,8 +87,8 @@ type DiscoveryState private (options: DiscoveryOptions, files: FileClaims, memor
         else
             DiscoveryState(options, next, memories |> Map.map again)
 
-    /// A full list: what is not in it no longer exists. The last good versions of the others are kept. Versions are not
-    /// compared: an API server that was restored from a backup continues from an earlier number.
+    /// A full list: services that are not in it no longer exist. The last good versions of the others are kept.
+    /// Versions are not compared: an API server that was restored from a backup continues from an earlier number.
     member _.Replace(services: seq<Service>) : DiscoveryState =
         let next =
             (Map.empty, services)

@@ -24,7 +24,7 @@ type SliceEndpoint =
         Address: string
         /// ValueNone = unknown, which counts as ready.
         Ready: bool voption
-        /// Whether it responds, also while it terminates. ValueNone = unknown, which counts as serving.
+        /// Whether it responds, even while it terminates. ValueNone = unknown, which counts as serving.
         Serving: bool voption
         Terminating: bool voption
         /// Identifies the pod; empty when it is not a pod. A pod with addresses of two families is in two slices.
@@ -35,11 +35,11 @@ type SliceEndpoint =
     member endpoint.IsUsable =
         endpoint.Ready <> ValueSome false && endpoint.Terminating <> ValueSome true
 
-    /// Whether it is about to end, and still takes requests.
+    /// Whether it is terminating but still accepts requests.
     member endpoint.IsLastResort =
         endpoint.Serving <> ValueSome false && endpoint.Terminating = ValueSome true
 
-/// What a resolver reads of a `discovery.k8s.io/v1` EndpointSlice.
+/// The parts of a `discovery.k8s.io/v1` EndpointSlice that a resolver reads.
 type EndpointSlice =
     {
         Namespace: string
@@ -97,13 +97,13 @@ type Endpoint =
             | :? Endpoint as other -> endpoint.CompareTo other
             | _ -> invalidArg (nameof other) "not an endpoint"
 
-/// Why the slices of a service have no endpoint of a port, ready or not.
+/// Why the slices of a service have no endpoint for a port, ready or not.
 type SelectionFault =
     /// No slice belongs to the service.
     | NoSlices
     /// Its slices have host names (address type `FQDN`), which kedge does not resolve.
     | OnlyHostNames
-    /// The ports that the slices do have, as `name:number`. Their endpoints may have none.
+    /// The ports that the slices do have, as `name:number`; empty when the endpoints have no ports.
     | PortNotFound of available: string array
 
 /// What the slices of a service say about one of its ports.
@@ -111,7 +111,7 @@ type EndpointSelection =
     {
         /// Sorted, each once.
         Endpoints: Endpoint array
-        /// Whether the endpoints are the last resort: none is ready, and these are about to end.
+        /// Whether the endpoints are the last resort: none is ready, and these are terminating.
         AreTerminating: bool
         /// ValueNone = a slice has the port, even without a ready endpoint, or the service has no pods.
         Fault: SelectionFault voption
@@ -123,7 +123,7 @@ module EndpointSlices =
     [<Literal>]
     let ServiceLabel = "kubernetes.io/service-name"
 
-    /// How to find the port in a slice. The first of these readings that any slice satisfies is what is meant.
+    /// Ways to read the port in a slice. The first one that any slice satisfies applies.
     let private readings port generated (ports: ServicePort list) : (SlicePort -> uint16 voption) list =
         let named (names: string list) (port: SlicePort) =
             if List.contains port.Name names then
@@ -151,7 +151,7 @@ module EndpointSlices =
         | PortName name when generated -> [ ofTarget name ]
         | PortName name -> [ named [ name ]; ofTarget name ]
 
-    /// The endpoints of a port among those of these slices that satisfy a condition.
+    /// The endpoints of these slices that satisfy a condition, each with the port chosen in its slice.
     let private endpointsOf (isUsable: SliceEndpoint -> bool) (chosen: struct (EndpointSlice * uint16) list) =
         let endpoints = HashSet<Endpoint>()
         let inIPv4 = HashSet<struct (string * uint16)>()
@@ -190,7 +190,7 @@ module EndpointSlices =
         elif slices.IsEmpty then
             ValueSome OnlyHostNames
         elif ports.IsEmpty && slices |> List.forall _.Endpoints.IsEmpty then
-            // What a service without pods has.
+            // This is what the slices of a service without pods look like.
             ValueNone
         else
             ports
@@ -204,14 +204,14 @@ module EndpointSlices =
             |> PortNotFound
             |> ValueSome
 
-    /// The endpoints of a port: the ready ones, or if there are none, those that are about to end and still take
-    /// requests, as the cluster's own proxies do (KEP-1669). `ports` are those of the service; empty when the service
-    /// is unknown, and then neither its port numbers nor the names of its `targetPort`s can be used.
+    /// The endpoints of a port: the ready ones, or if there are none, those that are terminating but still accept
+    /// requests, as the cluster's own proxies do (KEP-1669). `ports` are the ports of the service; empty when the
+    /// service is unknown, in which case neither its port numbers nor the names of its `targetPort`s can be used.
     ///
-    /// A number means an endpoint's port, else the service's. A name means a service's port, else a `targetPort`; in a
-    /// generated backend it means a `targetPort` only, unless the service is unknown. Without a port, the slices must
-    /// have a single one. A pod with addresses of both families counts once, with its IPv4 address. The order of the
-    /// slices makes no difference.
+    /// A number means an endpoint's port, otherwise the service's. A name means a service's port, otherwise a
+    /// `targetPort`; in a generated backend it means a `targetPort` only, unless the service is unknown. Without a
+    /// port, the slices must have a single one. A pod with addresses of both families counts once, with its IPv4
+    /// address. The order of the slices makes no difference.
     let select (port: K8sPort) (generated: bool) (ports: seq<ServicePort>) (slices: seq<EndpointSlice>) =
         let all = List.ofSeq slices
         let slices = all |> List.filter (fun slice -> slice.AddressType <> OtherAddress)

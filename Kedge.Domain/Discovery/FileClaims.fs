@@ -14,7 +14,7 @@ type private FileClaim =
         Backend: string
     }
 
-/// What the configuration files claim, as far as it matters to generated routes.
+/// What the configuration files claim, as far as it concerns generated routes.
 [<Sealed>]
 type internal FileClaims(files: LoadedFiles) =
     let director = files.Director.Value
@@ -87,7 +87,7 @@ type internal FileClaims(files: LoadedFiles) =
 
     member _.HasBackend(protocol: Protocol, name: string) = backends[protocol].Contains name
 
-    /// The first route that alone takes every request that the claim's would take: its index in its list and its
+    /// The first route that alone takes every request that the claim's route would take: its index in its list and its
     /// backend.
     member _.TryCovering(claim: Claim) : struct (int * string) voption =
         let claimsOf = claims[claim.Protocol]

@@ -3,7 +3,7 @@ namespace Kedge.Domain.Discovery
 open System
 open Kedge.Domain
 
-/// Who is served instead of a service's claim.
+/// What is served instead of a service's claim.
 type Winner =
     /// A route of the director file, by its index in the list of its protocol.
     | FileRoute of index: int * backendName: string
@@ -14,7 +14,7 @@ type Winner =
         | FileRoute(index, backend) -> $"route {index} of the director file (backend {backend})"
         | GeneratedRoute(service, backend) -> $"service {service} (backend {backend})"
 
-/// A claim that is not served, and who is served instead.
+/// A claim that is not served, and what is served instead.
 type Conflict =
     {
         Protocol: Protocol
@@ -74,7 +74,7 @@ type QuarantinedService =
 
         $"service {quarantined.Service}: {reasons}; {kept}"
 
-/// A generated backend whose name is also that of a backend in the pool file: the file's backend is used.
+/// A generated backend with the same name as a backend in the pool file: the file's backend is used.
 type OverriddenBackend =
     {
         Protocol: Protocol
@@ -85,11 +85,10 @@ type OverriddenBackend =
     member overridden.Describe() =
         $"service {overridden.Service}: its routes use the backend {overridden.Name} of the files"
 
-/// What discovery makes of the services. Everything is sorted, so that equal states give equal values.
+/// What discovery generates from the services. Everything is sorted, so that equal states give equal values.
 ///
-/// Routes are in the order of their hosts. Within a host a `service_name_matcher` precedes all others that take its
-/// methods too; then the lower port comes first, which matters only to requests without a port, since these mean 80 and
-/// 443.
+/// Routes are ordered by host. Within a host, a `service_name_matcher` precedes all others that take its methods too;
+/// then the lower port comes first, which matters only for requests without a port, since these mean both 80 and 443.
 type Generated =
     {
         Entries: GeneratedEntries

@@ -3,7 +3,7 @@ namespace Kedge.Domain.Discovery
 open System
 open System.Text.Json
 
-/// Reads the API server's JSON leniently: a value of another type than expected counts as absent.
+/// Reads the API server's JSON leniently: a value of an unexpected type counts as absent.
 [<RequireQualifiedAccess>]
 module internal LenientJson =
 
@@ -52,7 +52,7 @@ module internal LenientJson =
         | ValueSome value when value.ValueKind = JsonValueKind.Array -> List.ofSeq (value.EnumerateArray())
         | _ -> []
 
-    /// The entries of an object of texts whose keys are kept.
+    /// The entries of an object whose values are texts and whose keys satisfy `keep`.
     let texts (keep: string -> bool) (name: string) (element: JsonElement) : Map<string, string> =
         match tryField name element with
         | ValueSome value when value.ValueKind = JsonValueKind.Object ->
@@ -63,7 +63,7 @@ module internal LenientJson =
                 | _ -> map)
         | _ -> Map.empty
 
-    /// Runs a reader. JSON can contain half of a surrogate pair, for which `JsonElement` throws: then ValueNone.
+    /// Runs a reader. ValueNone when a text contains half of a surrogate pair, for which `JsonElement` throws.
     let guarded (read: JsonElement -> 'value voption) (element: JsonElement) : 'value voption =
         try
             read element

@@ -28,14 +28,14 @@ type ServicePort =
         Protocol: string
     }
 
-/// What discovery reads of a Kubernetes service. Nothing in it is validated yet.
+/// The parts of a Kubernetes service that discovery reads. Nothing in it is validated yet.
 type Service =
     {
         Namespace: string
         Name: string
         /// Distinguishes a service from an earlier one of the same name. Empty = unknown.
         Uid: string
-        /// `DateTimeOffset.MaxValue` when unknown: such a service is the youngest.
+        /// `DateTimeOffset.MaxValue` when unknown: such a service counts as the youngest.
         Created: DateTimeOffset
         Labels: Map<string, string>
         Annotations: Map<string, string>
@@ -56,7 +56,7 @@ type Service =
 module ResourceVersion =
 
     /// Whether `left` is certainly older than `right`. Versions are decimal numbers without leading zeros. Others
-    /// cannot be compared: then what arrives later counts as newer.
+    /// cannot be compared: then the one that arrives later counts as newer.
     let isOlder (left: string) (right: string) =
         let isNumber (text: string) = text <> "" && text |> Seq.forall Char.IsAsciiDigit
 

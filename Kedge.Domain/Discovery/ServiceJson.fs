@@ -56,8 +56,8 @@ module ServiceJson =
                 }
         | _ -> ValueNone
 
-    /// Reads a `v1/Service`. Of its labels and annotations only those that start with `prefix` are kept: the others can
-    /// be large and mean nothing to discovery. ValueNone when it is not an object with a name. Never throws.
+    /// Reads a `v1/Service`. Keeps only the labels and annotations that start with `prefix`: the others can be large
+    /// and mean nothing to discovery. ValueNone when it is not an object with a name. Never throws.
     let read (prefix: string) (element: JsonElement) : Service voption = LenientJson.guarded (readObject prefix) element
 
     /// The same for C#: null when it is not a service.

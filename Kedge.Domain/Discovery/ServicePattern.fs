@@ -3,7 +3,7 @@ namespace Kedge.Domain.Discovery
 open System
 open Kedge.Domain
 
-/// Compares what `service_name_matcher`s take. Matchers are in canonical form.
+/// Compares the methods that `service_name_matcher`s take. Matchers are in canonical form.
 [<RequireQualifiedAccess>]
 module ServicePattern =
 

@@ -4,7 +4,7 @@ open System
 open Kedge.Domain
 open Kedge.Domain.Decoded
 
-/// Why a port of an exposed service makes no route.
+/// Why a port of an exposed service gets no route.
 type IgnoredReason =
     /// Its name, which is in the report, is neither `http`, `grpc`, `httptls` or `grpctls`, nor one of them followed by
     /// `-`.
@@ -20,7 +20,7 @@ type ServiceFault =
     | BadHostMatcher of annotation: string * rule: string * found: string
     | BadServiceNameMatcher of annotation: string * rule: string * found: string
     | UnknownTlsConfig of annotation: string * found: string * known: string list
-    /// The host template does not make a valid host of its name.
+    /// The host template does not produce a valid host for the service.
     | BadHost of host: string
     | BadPort of portName: string * port: int
     | BadTargetPort of portName: string * found: string
@@ -40,13 +40,13 @@ type ServiceFault =
         | BadTargetPort(name, found) ->
             $"port '{name}': targetPort must be a number from 1 to 65535 or a port name, found '{found}'"
 
-/// The route of a claim. It is made once for each version of a service, so that two successive lists of routes share
+/// The route of a claim. It is created once for each version of a service, so that two successive lists of routes share
 /// everything that did not change.
 type ClaimedRoute =
     | HttpClaim of HttpRoute
     | GrpcClaim of GrpcRoute
 
-/// A route and its backend that a service asks for.
+/// A route that a service asks for, and its backend.
 type Claim =
     {
         Service: ServiceKey
@@ -55,7 +55,7 @@ type Claim =
         /// The index of the port in its service.
         PortIndex: int
         Protocol: Protocol
-        /// A host in lower case, or `*.` and one.
+        /// A host in lower case, or `*.` followed by one.
         Host: string
         Port: uint16
         /// As annotated; empty without an annotation.
@@ -70,7 +70,7 @@ type Claim =
 type ServiceReading =
     {
         Claims: Claim list
-        /// The ports that make no route, with their names and numbers.
+        /// The ports that get no route, with their names and numbers.
         Ignored: (ServicePort * IgnoredReason) list
         /// Not empty = the service is quarantined, and `Claims` is empty.
         Faults: ServiceFault list
@@ -82,8 +82,8 @@ module BackendName =
     /// `S_N_T`. Injective: none of the three can contain a `_`, and a port's name is never a number.
     let ofTarget (key: ServiceKey) (target: string) : string = $"{key.Name}_{key.Namespace}_{target}"
 
-    /// For the TLS port of a service that also has a plain-text port with this target: each needs a backend of its own.
-    /// No target has such a name, since it contains a `_`.
+    /// For the TLS port of a service that also has a plain-text port with this target: each needs its own backend. The
+    /// name is unique, since no target contains a `_`.
     let ofTlsTwin (key: ServiceKey) (target: string) : string = ofTarget key target + "_tls"
 
 [<RequireQualifiedAccess>]
@@ -110,14 +110,14 @@ module ServiceReading =
         | "grpctls" -> ValueSome(struct (Protocol.Grpc, true))
         | _ -> ValueNone
 
-    /// Whether the label is there with any value but `false`.
+    /// Whether the label is present with any value but `false`.
     let isExposed (options: DiscoveryOptions) (service: Service) : bool =
         match service.Labels.TryFind options.ExposedLabel with
         | None
         | Some "false" -> false
         | Some _ -> true
 
-    /// The `T` of `S_N_T`, or the text that is wrong.
+    /// The `T` of `S_N_T`, or the invalid text.
     let private targetOf (port: ServicePort) : Result<string, string> =
         match port.TargetPort |> ValueOption.defaultValue (TargetNumber port.Port) with
         | TargetNumber number when number >= 1 && number <= 65535 -> Ok(string number)
@@ -198,7 +198,7 @@ module ServiceReading =
                 else
                     Error(BadHost host)
 
-        // The rule for an annotation is that of the field in the file, except that it must not be empty.
+        // An annotation follows the rule for the field in the file, except that it must not be empty.
         let methods =
             match annotation options.ServiceNameMatcherAnnotation with
             | None -> Ok struct ("", AnyService)

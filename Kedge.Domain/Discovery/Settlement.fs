@@ -5,7 +5,7 @@ open System.Collections.Generic
 open Kedge.Domain
 open Kedge.Domain.Decoded
 
-/// What a claim is for. Two claims for the same place are in conflict.
+/// The host, port, protocol and methods that a claim is for. Two claims for the same place are in conflict.
 [<Struct; CustomEquality; NoComparison>]
 type private Place(claim: Claim) =
     member private _.Claim = claim
@@ -26,11 +26,11 @@ type private Place(claim: Claim) =
             && claim.Protocol.IsHttp = other.Protocol.IsHttp
             && claim.Methods.Equals other.Methods
 
-/// Settles who is served when several services claim the same place.
+/// Settles which claim is served when several services claim the same place.
 module internal Settlement =
 
-    /// The winner comes first: the claim of the oldest service, then by namespace and name, then in the service's own
-    /// order.
+    /// The winner comes first: the claim of the oldest service. Namespace and name break ties, then the order of the
+    /// ports within the service.
     let private byPrecedence (left: Claim) (right: Claim) =
         let created = compare left.Created right.Created
 
@@ -86,10 +86,10 @@ module internal Settlement =
             Winner = winner
         }
 
-    /// The claims that are served, and for all others who is served instead.
+    /// The claims that are served, and for all others what is served instead.
     let settle (files: FileClaims) (claims: Claim array) : struct (Claim array * Conflict list) =
         let winners = Dictionary<Place, Claim> claims.Length
-        // Claims of places that are claimed more than once, without the winner so far.
+        // The claims of places that are claimed more than once, without the winner so far.
         let losers = ResizeArray<Claim>()
         let conflicts = ResizeArray<Conflict>()
 
@@ -120,7 +120,7 @@ module internal Settlement =
 
         struct (served, sorted)
 
-    /// `readings` has for each service what is wrong with it now, and the claims that count.
+    /// `readings` contains, for each service, its current reading and the claims that count.
     let generate (files: FileClaims) (readings: seq<struct (ServiceKey * ServiceReading * Claim list)>) : Generated =
         let readings = Array.ofSeq readings
 

@@ -6,15 +6,15 @@ open System
 type AdhocFinding =
     /// Earlier rules decide for every name that this one matches: `name` is one of them, and `earlier` decides for it.
     | HiddenRule of rule: int * earlier: int * name: string
-    /// The rule allows this port, but for this name an earlier rule decides, which does not allow it.
+    /// The rule allows this port, but an earlier rule, which does not allow it, decides for this name.
     | HiddenPort of rule: int * earlier: int * name: string * port: uint16
 
-/// What is wrong with ad-hoc rules, or likely to surprise. Routes do not matter here: the findings hold for the
-/// requests that no route takes.
+/// What is wrong with ad-hoc rules, or likely to surprise. Routes do not matter here: the findings concern the requests
+/// that no route takes.
 [<RequireQualifiedAccess>]
 module AdhocAnalysis =
 
-    // Names are reversed, so that a suffix is a prefix for `TextSpace`.
+    // Names are reversed, so that a suffix becomes a prefix for `TextSpace`.
     let private backwards (text: string) =
         let characters = text.ToCharArray()
         Array.Reverse characters
@@ -43,8 +43,8 @@ module AdhocAnalysis =
 
         fun rule -> space.Representatives rule |> List.map backwards
 
-    /// Where the ranges of allowed ports start, and the ports after their ends: every set made from such sets of ports
-    /// by union and difference contains one of the borders of these sets.
+    /// Where the ranges of allowed ports start, and the ports after their ends: every non-empty set formed from such
+    /// sets of ports by union and difference contains one of the borders of these sets.
     let borders (rule: AdhocRule) : int list =
         [
             for port in rule.AllowedPorts do
@@ -63,7 +63,7 @@ module AdhocAnalysis =
         |> List.sort
         |> List.tryFind (fun port -> rule.Allows port && not (earlier.Allows port))
 
-    /// Only for names of one of the rules: then some rule decides.
+    /// The rule that decides. Call it only for names that one of the rules matches, so that there is one.
     let private decider (rules: AdhocRule array) (name: string) =
         AdhocRule.Decider(rules, name) |> Option.defaultValue rules.Length
 

@@ -3,8 +3,8 @@ namespace Kedge.Domain
 open System
 open System.Collections.Generic
 
-/// A name and port for which the ad-hoc rules of two configurations decide differently. The rules' indexes do not
-/// count.
+/// A name and port for which the ad-hoc rules of two configurations decide differently. The indexes of the rules are
+/// ignored.
 type AdhocDifference =
     {
         Host: string
@@ -13,7 +13,7 @@ type AdhocDifference =
         After: AdhocDecision
     }
 
-/// What a change of the ad-hoc rules changes for the requests that no route takes.
+/// The effect of a change of the ad-hoc rules on the requests that no route takes.
 [<RequireQualifiedAccess>]
 module AdhocDiff =
 
@@ -25,8 +25,9 @@ module AdhocDiff =
         | NotAName(_, result) -> NotAName(0, result)
         | Target(_, name, port) -> Target(0, name, port)
 
-    /// Names such that every pair of rules that decides for any name decides for one of them, as `TextSpace` has it;
-    /// and each once more after the patterns of `dns_name_replace`, since a pattern divides the names of a rule.
+    /// Names such that every pair of rules that decides for any name decides for one of them (see `TextSpace`); and
+    /// each of these names again, prefixed with each pattern of `dns_name_replace`, since a pattern divides the names
+    /// of a rule.
     let private names (before: AdhocRule array) (after: AdhocRule array) =
         let all = Array.append before after
         let representatives = AdhocAnalysis.nameSpace all

@@ -5,13 +5,13 @@ open System.Collections.Generic
 
 /// Which requests reach a route.
 type Reach<'request> =
-    /// This one does.
+    /// This request reaches it.
     | Reached of witness: 'request
     /// Only `OPTIONS *` does; `taken` would if the earlier route did not exist.
     | OnlyAsterisk of witness: 'request * taken: 'request * earlier: int
     /// An earlier route, the first of its kind, takes every request that this one would take. `taken` is one of them.
     | ShadowedBy of earlier: int * taken: 'request
-    /// Several earlier routes take everything only together. There is a request for each of them.
+    /// Only several earlier routes together take every request. `taken` contains a request for each of them.
     | CoveredBy of taken: (int * 'request) list
     /// No request meets the conditions.
     | NeverHolds
@@ -20,25 +20,25 @@ type Reach<'request> =
 type RouteFinding<'request> =
     /// The conditions are the same as those of an earlier route.
     | Duplicate of route: int * first: int * taken: 'request
-    /// See `Reach`; `shadow` is all but `Reached` and `NeverHolds`.
+    /// See `Reach`; `shadow` is never `Reached` or `NeverHolds`.
     | Hidden of route: int * shadow: Reach<'request>
     | NeverMatches of route: int
     /// No canonical path satisfies this one of several path rules.
     | NeverMatchingPath of route: int * rule: int
-    /// A rule of a route such as `/api/*` does not take `/api`, and no other of its rules does. `taken` is a request
-    /// for that path which meets the other conditions; `winner` takes it, if any does.
+    /// A rule such as `/api/*` does not take `/api`, and neither does another rule of the route. `taken` is a request
+    /// for that path that meets the other conditions; `winner` is the route that takes it, if any.
     | PrefixMissesRoot of route: int * rule: int * taken: 'request * winner: int voption
     /// An earlier route for a wildcard host takes a request of a route for one of its hosts, or for a narrower
     /// wildcard. The two have different outcomes.
     | WildcardFirst of route: int * earlier: int * taken: 'request
-    /// The route's rewrite leaves each of its paths as it is. The witness, if any, reaches it.
+    /// The route's rewrite leaves each of its paths unchanged. The witness, if any, reaches it.
     | RewriteWithoutEffect of route: int * witness: 'request voption
-    /// Two requests with different paths, of which the earlier route takes the second one, become one path of the same
+    /// Two requests with different paths, the second of which the earlier route takes, get the same path on the same
     /// backend and host.
     | SamePath of route: int * earlier: int * taken: 'request * takenEarlier: 'request
     /// The pool has no backend of this name; the witness, if any, reaches the route.
     | DanglingBackend of route: int * backend: string * witness: 'request voption
-    /// gRPC: the shorter prefix of the earlier route takes calls that the longer prefix of the later route names too.
+    /// gRPC: the shorter prefix of the earlier route takes calls that the longer prefix of the later route also names.
     /// The two routes differ in another condition.
     | PrefixOverlap of route: int * earlier: int * taken: 'request
 
@@ -51,7 +51,7 @@ module Analysis =
         let conditions = routes |> Array.map semantics.Conditions
         conditions, RouteSemantics.space semantics conditions
 
-    /// An earlier route that takes all of the requests. The few winners of some of them are tried before the other
+    /// An earlier route that takes all of the requests. Tries the few routes that win some of them before the other
     /// routes.
     let private single
         (semantics: RouteSemantics<_, _>)
@@ -67,8 +67,8 @@ module Analysis =
         | found -> Some(List.min found)
 
     let private reachOf (semantics: RouteSemantics<_, _>) (routes: _ array) winner route (points: Point seq) =
-        // A representative is checked against the reference router, so that a mistake in the choice of representatives
-        // can never invent a witness.
+        // The reference router checks each representative, so that a mistake in the choice of representatives can never
+        // invent a witness.
         let requests =
             points
             |> Seq.map (fun point -> struct (point, semantics.Request point))
@@ -140,8 +140,8 @@ module Analysis =
                         DanglingBackend(route, backend, witness)
         ]
 
-    /// For routes that a request reaches: the first earlier route for a wildcard that takes some of what a route for a
-    /// host below the wildcard names.
+    /// For routes that a request reaches: the first earlier route for a wildcard above the route's host that takes some
+    /// of its requests.
     let private wildcardsFirst
         (semantics: RouteSemantics<'route, 'request>)
         (routes: 'route array)
@@ -274,9 +274,9 @@ module Analysis =
         | ExactService _
         | ExactMethod _ -> ValueNone
 
-    /// For a route with a prefix: the first earlier one with a shorter prefix that takes calls of both, among the
-    /// routes for the same host, a wildcard that takes it, or any host. (A route for one host before one for any host is
-    /// a deliberate exception.)
+    /// For a route with a prefix: the first earlier one with a shorter prefix that takes calls that both match, among
+    /// the routes for the same host, for a wildcard that covers it, or for any host. (A route for one host before a
+    /// route for any host is a deliberate exception.)
     let private overlaps (routes: GrpcRoute array) (conditions: RequestConditions array) (space: RequestSpace) reach =
         let winner = RouteSemantics.grpc.Winner routes
         let byPrefix = Dictionary<struct (HostMatcher * string), List<int>>()

@@ -11,7 +11,7 @@ type BackendChange =
 [<RequireQualifiedAccess>]
 module BackendDiff =
 
-    /// A backend also counts as changed when the TLS settings that it names changed.
+    /// A backend also counts as changed when the TLS settings that it names have changed.
     let backends (protocol: Protocol) (before: BackendPool) (after: BackendPool) : BackendChange list =
         let definitions (pool: BackendPool) =
             let tls = Dictionary<string, Decoded.TlsServerConfig>()

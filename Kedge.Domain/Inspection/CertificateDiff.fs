@@ -3,7 +3,7 @@ namespace Kedge.Domain
 open System
 open System.Collections.Generic
 
-/// For which hosts clients get another certificate: a part of the report of `kedge diff`.
+/// The hosts for which clients get another certificate: a part of the report of `kedge diff`.
 [<AbstractClass; Sealed>]
 type CertificateDiff private () =
 
@@ -14,7 +14,7 @@ type CertificateDiff private () =
         | ByDefault None -> "the default certificate"
         | NoCertificate -> "no certificate: the handshake is refused"
 
-    /// What two choices have in common when clients get the same.
+    /// Identifies a choice: equal for two choices when clients get the same certificate.
     static let identity (choice: CertificateChoice) =
         match choice with
         | ByName(certificate, _)
@@ -28,8 +28,8 @@ type CertificateDiff private () =
         |> Seq.map _.ToLowerInvariant()
 
     /// The groups of hosts that the two sides may treat differently, each with one of its hosts. All hosts of a group
-    /// get the same certificate. The group of a host is the host itself if it is in a route, an ad-hoc rule or a
-    /// certificate; else the wildcard of a certificate; else that of all others.
+    /// get the same certificate. The group of a host is the host itself if a route, an ad-hoc rule or a certificate
+    /// names it; otherwise the wildcard of a certificate; otherwise the group of all other hosts.
     static let groups (sides: (ServedHosts * ServerCertificates) list) =
         let names = HashSet<string>(sides |> Seq.collect (snd >> namesOf))
 
@@ -57,12 +57,12 @@ type CertificateDiff private () =
                 if sides |> List.exists (fun (hosts, _) -> hosts.TakesMostBelow parent) then
                     wildcard, unnamed parent
 
-            // Of one label, which no wildcard of a certificate has.
+            // A name of one label, which no wildcard of a certificate covers.
             if sides |> List.exists (fun (hosts, _) -> hosts.HasOthers) then
                 "other hosts", Seq.initInfinite (fun i -> $"any{i}") |> Seq.find (isNamed >> not)
         ]
 
-    /// `certificate-changed` for each host, or group of hosts, of requests that one of the configurations takes, whose
+    /// `certificate-changed` for each host, or group of hosts, for which one of the configurations takes requests and
     /// clients get another certificate.
     static member Differences
         (before: Configuration, after: Configuration, was: ServerCertificates, is: ServerCertificates)

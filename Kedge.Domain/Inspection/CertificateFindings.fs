@@ -5,15 +5,15 @@ open System.Collections.Generic
 
 /// Why a server does not use a certificate.
 type CertificateFault =
-    /// The key next to it is that of another certificate.
+    /// The key next to it belongs to another certificate.
     | WrongKey
     | Expired
     /// The certificate, its key or both are missing or not valid.
     | Unusable
-    /// Nothing is known of it: what was named does not exist on this machine.
+    /// Nothing is known about it: the named file or directory does not exist on this machine.
     | Absent
 
-/// A certificate that a server with the same flags does not use.
+/// A certificate that a server with the same flags would not use.
 type RejectedCertificate =
     {
         Source: string
@@ -25,7 +25,7 @@ type RejectedCertificate =
 [<AbstractClass; Sealed>]
 type CertificateFindings private () =
 
-    /// As the alert in misc/deploy and the warning in the server's log.
+    /// The same as for the alert in misc/deploy and the warning in the server's log.
     static let soon = TimeSpan.FromDays 14.0
 
     static let finding severity kind source message =
@@ -41,7 +41,8 @@ type CertificateFindings private () =
 
     static let letters = [ for c in 'a' .. 'z' -> string c ]
 
-    /// Host names that nobody names, one label below a name. For the longest of names there may be none.
+    /// A host name one label below `parent` that no route or certificate names. For the longest names there may be
+    /// none.
     static let unnamedBelow (isNamed: string -> bool) (labels: string list) (parent: string) =
         Seq.append labels (Seq.init 10_000 (fun i -> $"a{i}"))
         |> Seq.map (fun label -> $"{label}.{parent}")
@@ -49,9 +50,9 @@ type CertificateFindings private () =
 
     static let isAddress (host: string) = HostName.isIPv4 (host.AsSpan()) || host.Contains ':'
 
-    /// The hosts that show whether all hosts of a route have a certificate: if one has none, so does one of these. Which
-    /// routes take a host of a wildcard that nobody names depends on the wildcards before it alone, and these are the
-    /// same for all of them.
+    /// The hosts that show whether all hosts of a route have a certificate: if any host has none, one of these has
+    /// none. Which routes take an unnamed host of a wildcard depends only on the earlier wildcards, which are the same
+    /// for all such hosts.
     static let hostsOf isNamed (host: HostMatcher) =
         match host with
         | AnyHost -> []
@@ -77,7 +78,7 @@ type CertificateFindings private () =
         let space = lazy (RouteSemantics.space semantics conditions)
         let winner = lazy (semantics.Winner routes)
 
-        // What a route or a certificate distinguishes from other names.
+        // The names that a route or a certificate distinguishes from others.
         let named =
             lazy
                 (let names = HashSet<string>()
@@ -90,7 +91,13 @@ type CertificateFindings private () =
 
                  for certificate in Seq.append (Option.toList certificates.Fallback) certificates.Named do
                      for name in certificate.Facts.Names do
-                         names.Add((if name.StartsWith "*." then name.Substring 2 else name).ToLowerInvariant())
+                         names.Add(
+                             (if name.StartsWith("*.", StringComparison.Ordinal) then
+                                  name.Substring 2
+                              else
+                                  name)
+                                 .ToLowerInvariant()
+                         )
                          |> ignore
 
                  names)
@@ -157,7 +164,7 @@ type CertificateFindings private () =
                             )
         ]
 
-    /// Whether a request for a name for which the certificate is chosen is taken.
+    /// Whether the configuration takes requests for a name for which the certificate is chosen.
     static let serves (hosts: ServedHosts) (certificates: ServerCertificates) index =
         let has name = certificates.Find name = index && hosts.Takes name
 
@@ -165,7 +172,7 @@ type CertificateFindings private () =
         |> List.exists (fun name ->
             let name = name.ToLowerInvariant()
 
-            if name.StartsWith "*." then
+            if name.StartsWith("*.", StringComparison.Ordinal) then
                 let parent = name.Substring 2
 
                 (certificates.FindBelow parent = index && hosts.TakesMostBelow parent)
@@ -228,8 +235,8 @@ type CertificateFindings private () =
 
     /// `certificate-key-mismatch`, `certificate-invalid`, `certificate-unknown` and `certificate-expires` for
     /// certificates; `host-without-certificate` for the first route of each host, with a request that reaches the route
-    /// and whose name no certificate has; `certificate-unused` for certificates that are chosen for no name of a request
-    /// that a route or an ad-hoc rule takes.
+    /// and whose name no certificate has; `certificate-unused` for certificates that are not chosen for the name of any
+    /// request that a route or an ad-hoc rule takes.
     static member Findings
         (configuration: Configuration, certificates: ServerCertificates, rejected: RejectedCertificate seq)
         : IReadOnlyList<Finding> =

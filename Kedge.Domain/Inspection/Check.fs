@@ -3,7 +3,7 @@ namespace Kedge.Domain
 open System
 open System.Collections.Generic
 
-/// Where the findings about one list of rules are, and how they name these rules.
+/// One list of rules: where the findings about it are, and how they name its rules.
 [<NoEquality; NoComparison>]
 type internal CheckedList =
     {
@@ -35,7 +35,7 @@ type internal CheckedList =
     /// A rule in a message: `$.http.routes[3] (host=a.example)`.
     member list.Name(index: int) = $"{JsonPath.render (list.Path index)} ({list.Infos[index].Title})"
 
-    /// A finding about a part of a rule, or with an empty path about the rule as a whole.
+    /// A finding about a part of a rule or, with an empty path, about the rule as a whole.
     member list.Finding
         (
             severity: Severity,
@@ -233,7 +233,7 @@ type Check private () =
                 | Some name -> $"; did you mean {name}?"
                 | None -> ""
 
-            // Without a pool file, a wrong name looks like one that will be added.
+            // Without a pool file, a wrong name looks like one that is yet to be added.
             let severity =
                 if configuration.PoolSource.File = "" then
                     Severity.Warning
@@ -343,7 +343,7 @@ type Check private () =
                     Finding(Severity.Warning, "unused-backend", configuration.PoolSource.Locate path, message, [])
         ]
 
-    /// All findings, errors first, each severity in the order of the files.
+    /// All findings, errors first, and within a severity in the order of the files.
     static member Findings(configuration: Configuration) : IReadOnlyList<Finding> =
         [|
             yield! routes configuration RouteSemantics.http Analysis.http

@@ -7,20 +7,20 @@ type CurePlace =
     | Before of route: int
     | After of route: int
 
-/// A move of one route after which a hidden route is reached, and no other route is hidden that was not. Indexes are
-/// those of the analysed array.
+/// A move of one route that makes a hidden route reachable and hides no other route. Indexes are those of the analysed
+/// array.
 type Cure<'request> =
     {
         Moved: int
         To: CurePlace
-        /// What the move changes: requests with the routes that took and now take them. Empty when the routes have the
-        /// same outcome.
+        /// What the move changes: requests, each with the route that took it before and the one that takes it now.
+        /// Empty when the routes have the same outcome.
         Moves: Move<'request> list
     }
 
-/// Finds moves of routes that cure what `Analysis.reach` calls hidden. Cures build on each other: each assumes that
-/// those of earlier routes were made, and one that cures several routes is theirs together. After all of them, no route
-/// is hidden for which there is a cure.
+/// Finds moves of routes that cure what `Analysis.reach` finds hidden. Cures build on each other: each assumes that the
+/// cures of earlier routes have been applied, and one that cures several routes is shared by them. After all of them,
+/// no route that has a cure is hidden.
 [<RequireQualifiedAccess>]
 module Cure =
 
@@ -53,7 +53,7 @@ module Cure =
                 | true, list -> list.Add route
                 | _ -> byHost[conditions[route].Host] <- List [ route ]
 
-        /// The routes that may share a request with this one, going by their hosts.
+        /// The routes that may share a request with this one, judging by their hosts.
         let related (route: int) : int seq =
             match conditions[route].Host with
             | ExactHost _ as host ->
@@ -67,7 +67,7 @@ module Cure =
 
         member _.Place(route: int) = place[route]
 
-        /// The routes that share a request with this one, and itself, in order.
+        /// This route and the routes that share a request with it, in order.
         member _.Around(route: int) : int array =
             related route
             |> Seq.filter (fun other ->
@@ -76,8 +76,8 @@ module Cure =
             |> Seq.sortBy (fun other -> place[other])
             |> Seq.toArray
 
-        /// Whether a request reaches the route, as `Analysis.reach` has it: `OPTIONS *` counts only for a route that
-        /// takes nothing else.
+        /// Whether a request reaches the route, as defined by `Analysis.reach`: `OPTIONS *` counts only for a route
+        /// that takes nothing else.
         member order.Reaches(route: int) : bool =
             let around = order.Around route
             let winner = semantics.Winner(around |> Array.map (fun index -> routes[index]))
@@ -108,7 +108,7 @@ module Cure =
 
             renumber ()
 
-        /// Puts a route back to the place that it had.
+        /// Moves a route back to the place that it had.
         member _.Restore(route: int, at: int) =
             order.RemoveAt place[route]
             order.Insert(at, route)
@@ -136,7 +136,8 @@ module Cure =
         | ShadowedBy(earlier, _) -> [ earlier ]
         | CoveredBy taken -> List.map fst taken
 
-    /// The cures of hidden routes, of which `hidden` says what hides them. One that would only hide another has none.
+    /// The cures of hidden routes; `hidden` says what hides each. A route that can only be reached by hiding another
+    /// has none.
     let find
         (semantics: RouteSemantics<'route, 'request>)
         (routes: 'route array)
@@ -153,7 +154,7 @@ module Cure =
         if not all.IsEmpty then
             let order = Order(semantics, routes, routes |> Array.map semantics.Conditions)
 
-            /// The hidden routes that this one hides alone.
+            /// For each route, the hidden routes that it alone hides.
             let hiddenBy =
                 all
                 |> List.choose (fun route ->
@@ -168,7 +169,7 @@ module Cure =
             let tryMove (moved: int) (target: CurePlace) (cured: int list) : Cure<'request> option =
                 let at = order.Place moved
                 let around = order.Around moved
-                // The others either lose requests to the route, or gain some.
+                // Other routes either lose requests to the moved one or gain some.
                 let reachedBefore = around |> Array.filter order.Reaches
                 order.Move(moved, target)
 
@@ -187,7 +188,8 @@ module Cure =
                 if not (cures.ContainsKey route) then
                     let hiders = hidersOf[route]
 
-                    // One route that hides several is moved below them; otherwise the hidden one above its hiders.
+                    // A route that hides several is moved below them; otherwise the hidden route is moved above its
+                    // hiders.
                     let together =
                         match hiders with
                         | [ hider ] when order.Place hider < order.Place route ->
@@ -206,8 +208,8 @@ module Cure =
                         for cured in group do
                             cures[cured] <- cure
                     | None ->
-                        // Routes that were moved up before may now hide it, too, and those above a hider may do so
-                        // together. The shortest move comes first.
+                        // Routes that earlier cures moved up may now hide it too, and the routes above a hider may hide
+                        // it together. The shortest move comes first.
                         let above =
                             let all =
                                 order.Around route

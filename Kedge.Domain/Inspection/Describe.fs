@@ -10,14 +10,14 @@ type internal RuleNames =
         Place: int -> string
         /// Its name and its conditions: `shop: host=a.example port=443`.
         Rule: int -> string
-        /// What it does with requests: the name of a backend, a redirect or a fixed answer, and its mirrors. Empty for an
-        /// ad-hoc rule.
+        /// What it does with requests: the name of a backend, a redirect or a fixed response, and its mirrors. Empty
+        /// for an ad-hoc rule.
         Action: int -> string
         /// Its name alone; empty when it has none.
         Name: int -> string
     }
 
-    /// Both.
+    /// Its place and rule.
     member names.Full(index: int) = $"{names.Place index} ({names.Rule index})"
 
     /// The rules of one of the lists of a protocol, `routes` or `adhoc_rules`.

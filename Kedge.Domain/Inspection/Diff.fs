@@ -12,8 +12,8 @@ type RouteChange =
     /// Both routes are in both tables; their order decides for some request.
     | Reordered of before: int * after: int
 
-/// A request that a different route now decides about. The winners are the first routes that take it, -1 when none
-/// does. Their outcomes differ.
+/// A request that goes elsewhere. `Before` and `After` are the first routes that take it, -1 when none does. Their
+/// outcomes differ.
 type Move<'request> =
     {
         Request: 'request
@@ -38,7 +38,7 @@ type RouteDifference<'request> =
 [<RequireQualifiedAccess>]
 module Diff =
 
-    /// Equal values (of conditions, of outcomes) in both tables have the same number.
+    /// Numbers values: equal ones (conditions, outcomes) in both tables have the same number.
     let private number (values: 'value array) (known: Dictionary<'value, int>) =
         values
         |> Array.map (fun value ->
@@ -94,8 +94,8 @@ module Diff =
 
         side before, side after
 
-    /// Routes of the same name, and routes that are the same in both tables, are paired off; the remaining ones were
-    /// added, removed or changed.
+    /// Pairs off routes of the same name and routes that are the same in both tables; the remaining ones were added,
+    /// removed or changed.
     let private changes (semantics: RouteSemantics<_, _>) (before: Side<_, _>) (after: Side<_, _>) =
         let pairOff (keyBefore: int -> 'key) (keyAfter: int -> 'key) (oldIndexes: int list) (newIndexes: int list) =
             let pending = Dictionary<'key, Queue<int>>()
@@ -168,7 +168,7 @@ module Diff =
         ]
 
     /// Records requests that go elsewhere: for each pair of routes with different outcomes between which some request
-    /// moves, at least one, unless nobody wants to know of the pair. Pairs with "none" are among them.
+    /// moves, at least one, unless `isKnown` excludes the pair. This includes pairs with "none".
     let private eachMove
         (semantics: RouteSemantics<'route, 'request>)
         (before: Side<_, 'request>)
@@ -194,8 +194,8 @@ module Diff =
         after.Conditions |> Array.iter tryConditions
 
         // Pairs. A request of both r and s cannot go to s when a route with r's conditions precedes s in the new table,
-        // nor to r when one with those of s precedes r in the old table. In tables that are nearly the same, that
-        // leaves few pairs.
+        // nor to r when a route with s's conditions precedes r in the old table. In tables that are nearly the same,
+        // this leaves few pairs.
         let twinAfter = firstPlace before.ConditionIds after.ConditionIds
         let twinBefore = firstPlace after.ConditionIds before.ConditionIds
 
@@ -232,12 +232,12 @@ module Diff =
             for old in oldIndexes do
                 let mutable at = 0
 
-                // The indexes are ascending, and from r's twin on no route can win.
+                // The indexes are ascending, and from r's twin onwards no route can win.
                 while at < newIndexes.Length && newIndexes[at] < twinAfter[old] do
                     tryPair old newIndexes[at]
                     at <- at + 1
 
-        // Two routes share a request only when their hosts are the same, or one of them takes all of the other.
+        // Two routes share a request only when their hosts are the same, or one host covers the other.
         for host in Seq.distinct (Seq.append oldByHost.Keys newByHost.Keys) do
             tryAll (lookUp oldByHost host) (lookUp newByHost host)
 
@@ -246,7 +246,8 @@ module Diff =
                     tryAll (lookUp oldByHost host) (lookUp newByHost wide)
                     tryAll (lookUp oldByHost wide) (lookUp newByHost host)
 
-    /// Requests that go elsewhere: at least one for each route that loses requests and for each that gains requests.
+    /// Requests that go elsewhere: at least one for each route that loses requests and one for each that gains
+    /// requests.
     let private moves
         (semantics: RouteSemantics<'route, 'request>)
         (before: Side<_, 'request>)
@@ -276,8 +277,9 @@ module Diff =
         eachMove semantics before after (fun old current -> loses[old] && gains[current]) record
         found
 
-    /// For each two demands of which some request met the first and now meets the second, such a request with its routes.
-    /// Requests that no route took, or that none takes now, are not compared: nobody was, or is, admitted.
+    /// For each pair of demands such that some request was subject to the first and is now subject to the second, one
+    /// such request with its routes. Requests that no route took, or that none takes now, are not compared: no caller
+    /// was, or is, admitted.
     let demands (semantics: RouteSemantics<'route, 'request>) (before: 'route array) (after: 'route array) =
         let onlyDemands =
             { semantics with

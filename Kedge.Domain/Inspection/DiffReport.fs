@@ -16,7 +16,7 @@ type DiffReport private () =
         else
             Describe.routeEntry (RuleNames.Of(protocol, "routes", configuration.Routes[protocol])) index
 
-    /// Where the request goes: to the route of this index, or when it is -1, where the ad-hoc rules decide.
+    /// Where the request goes: to the route with this index or, when it is -1, where the ad-hoc rules decide.
     static let outcome (configuration: Configuration) index (request: Request) =
         let protocol = request.Protocol
 
@@ -81,7 +81,7 @@ type DiffReport private () =
                     let filtersBefore = filtersOf semantics before move.Before
                     let filtersAfter = filtersOf semantics after move.After
 
-                    // Where both leave the request as it is, its forwarded form says nothing.
+                    // If both leave the request unchanged, its forwarded form adds nothing.
                     let form (configuration: Configuration) index (filters: Filters) =
                         if index < 0 || (filtersBefore.IsNone && filtersAfter.IsNone) then
                             ""
@@ -110,7 +110,7 @@ type DiffReport private () =
                     let limitsBefore = limitsOf semantics before move.Before
                     let limitsAfter = limitsOf semantics after move.After
 
-                    // Where a request goes nowhere, the loss of its limits says nothing.
+                    // If a request goes nowhere, the loss of its limits does not matter.
                     let limits (shown: RouteLimits) (direction: string) =
                         if limitsBefore = limitsAfter || move.Before < 0 || move.After < 0 then
                             ""
@@ -156,7 +156,7 @@ type DiffReport private () =
         let space =
             lazy (RouteSemantics.space semantics (Seq.append conditionsBefore.Value conditionsAfter.Value))
 
-        /// What becomes of the split of a changed route.
+        /// The difference between the splits of a changed route.
         let split (found: RouteDifference<'request>) =
             match found.Change with
             | Changed(old, current) ->
@@ -168,7 +168,7 @@ type DiffReport private () =
                 if not splits then
                     None
                 else
-                    // Only a request that both routes take says something about the split.
+                    // Only a request that both routes take shows the effect on the split.
                     let request =
                         match RequestConditions.meet conditionsBefore.Value[old] conditionsAfter.Value[current] with
                         | Some both ->
@@ -211,7 +211,7 @@ type DiffReport private () =
             | Some weights when isOnlySplit found -> [ weights ]
             | weights -> difference found :: Option.toList weights)
 
-    /// Whom routes admit who did not use to be admitted, and the other way round. In both directions, if there are both.
+    /// Callers whom routes admit now but did not admit before, and the other way round; both, if there are both.
     static let access (before: Configuration) (after: Configuration) (semantics: RouteSemantics<'route, 'request>) =
         let demands (configuration: Configuration) index =
             let routes = semantics.Routes configuration.Director
@@ -245,7 +245,7 @@ type DiffReport private () =
                 yield! difference "access-tightened" (Admission.onlyAdmittedBy was now)
         ]
 
-    /// Requests with a given authority that no route takes, before and after.
+    /// Requests with a given authority that no route of either configuration takes.
     static let unroutedRequests
         (before: Configuration)
         (after: Configuration)
@@ -273,7 +273,7 @@ type DiffReport private () =
                             { semantics.Any with
                                 Host = ExactHost host
                                 Modes = [ mode ]
-                                // Ad-hoc rules hold on the TLS listeners alone.
+                                // Ad-hoc rules apply only on the TLS listeners.
                                 Listeners = [ Decoded.Listener.Tls ]
                             }
 

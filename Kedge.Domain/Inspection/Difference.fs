@@ -12,7 +12,8 @@ type Difference
 
     /// `route-added`, `route-removed`, `route-changed`, `route-order`, `adhoc-rules`, `backend-added`,
     /// `backend-removed`, `backend-changed`, `rate-limit-added`, `rate-limit-removed`, `rate-limit-changed`,
-    /// `access-loosened`, `access-tightened`, `certificate-changed`, `weights-changed`.
+    /// `token-issuer-added`, `token-issuer-removed`, `token-issuer-changed`, `access-loosened`, `access-tightened`,
+    /// `certificate-changed`, `weights-changed`.
     member _.Kind: string = kind
     /// The entry in the old configuration; empty when there is none.
     member _.Before: string = before
@@ -20,9 +21,10 @@ type Difference
     member _.After: string = after
     /// A request that goes elsewhere because of it, as arguments of `kedge explain`; empty when no request does.
     member _.Witness: string = witness
-    /// Where that request went, or what became of it; empty without a witness.
+    /// Where that request went, or what happened to it; empty without a witness.
     member _.WitnessBefore: string = moveBefore
-    /// Where it goes now, or what becomes of it; empty without a witness.
+    /// Where it goes now, or what happens to it; empty without a witness.
     member _.WitnessAfter: string = moveAfter
-    /// Of a change of access: who sends the witness, whom only the old or only the new demands admit; otherwise empty.
+    /// Who sends the witness: for a change of access, a caller whom only the old or only the new demands admit; for a
+    /// change of weights, a caller with the key, unless the witness contains it. Otherwise empty.
     member _.Caller: string = caller

@@ -10,10 +10,10 @@ type Verdict =
     /// No route takes the request. `passed` are the ad-hoc rules before the one that decides.
     | AdhocDecides of passed: Passed list * decision: AdhocDecision * authorization: Decoded.Authorization option
 
-    /// No route takes the request on the plain-HTTP listener, where ad-hoc rules do not hold. None = it is not
+    /// No route takes the request on the plain-HTTP listener, where ad-hoc rules do not apply. None = it is not
     /// redirected either.
     | DefaultDecides of redirect: Redirect option
-    /// Another route, or none, would take the request without its path parameters: it is rejected.
+    /// Another route, or none, would take the request without its path parameters, so it is rejected.
     | ParametersDecide of written: int option * bare: int option
 
 type Explanation =
@@ -51,7 +51,7 @@ module Explain =
             decider |> Option.bind (fun rule -> rules[rule].Authorization)
         )
 
-    /// `backendKnown` says whether the pool has a backend of a name.
+    /// `backendKnown` says whether the pool has a backend with a name.
     let request
         (semantics: RouteSemantics<'route, 'request>)
         (routes: 'route array)

@@ -3,15 +3,15 @@ namespace Kedge.Domain
 open System.Collections.Generic
 open System.Net
 
-/// What becomes of one request, as `kedge explain` shows it.
+/// What happens to one request, as `kedge explain` shows it.
 [<Sealed>]
 type ExplainReport
     private
     (explanation: Explanation, winner: RouteInfo | null, backendKnown: bool, passed: string array, verdict: string array)
     =
 
-    /// A long run of rules for other hosts is one line, so that the rules close to the request stand out in a table of
-    /// thousands.
+    /// Shows a long run of rules for other hosts as one line, so that the rules close to the request stand out in a
+    /// table of thousands.
     static let passedLines (names: RuleNames) (passed: Passed list) =
         let isForOtherHost (p: Passed) =
             match p.Mismatches with
@@ -223,7 +223,7 @@ type ExplainReport
             verdictLines routes adhocRules (policyLines configuration withoutPool winner request) winner explanation
         )
 
-    /// The whole of it, as data.
+    /// The whole explanation, as data.
     member _.Explanation: Explanation = explanation
     /// The route that wins; null when none does.
     member _.Winner: RouteInfo | null = winner
@@ -235,8 +235,8 @@ type ExplainReport
             Describe.forwarded winner.Name outcome.Filters explanation.Request
         | _ -> ""
 
-    /// What the rule that decides requires of callers, and whether a caller with this address meets it; no line without a
-    /// demand on addresses.
+    /// Whether the rule that decides admits a caller with this address, and, when a route splits its requests by
+    /// address, the backend that this caller gets.
     member report.CallerLines(from: IPAddress) : IReadOnlyList<string> =
         let demands = report.Demands
 
@@ -256,7 +256,7 @@ type ExplainReport
         |]
 
     /// What the rule that decides and the flags require of tokens, and whether a token meets it; null = its issuer is
-    /// unknown. `audiences` are those of the token and those that the issuer accepts.
+    /// unknown. `audiences` are those of the token, `accepted` those that the issuer accepts.
     member report.TokenLines
         (server: ServerDemands, token: VerifiedToken | null, audiences: string seq, accepted: string seq)
         : IReadOnlyList<string> =
@@ -273,7 +273,7 @@ type ExplainReport
     member _.BackendKnown: bool = backendKnown
     /// A line for each rule that does not take the request; a run of rules for other hosts shares one.
     member _.PassedLines: IReadOnlyList<string> = passed
-    /// The rule that decides, and what becomes of the request.
+    /// The rule that decides, and what happens to the request.
     member _.VerdictLines: IReadOnlyList<string> = verdict
-    /// Both, in this order.
+    /// `PassedLines`, then `VerdictLines`.
     member _.Lines: IReadOnlyList<string> = Array.append passed verdict

@@ -2,7 +2,8 @@ namespace Kedge.Domain
 
 open System.Collections.Generic
 
-/// What anyone may use without showing a token or certificate: what `kedge check --require_authorization` adds.
+/// What anyone may use without showing a token or certificate: the findings that `kedge check --require_authorization`
+/// adds.
 [<AbstractClass; Sealed>]
 type Exposure private () =
 
@@ -21,7 +22,7 @@ type Exposure private () =
         let list = CheckedList.Routes(configuration, semantics.Protocol)
         let routes = semantics.Routes configuration.Director
 
-        // What kedge answers itself in clear text is for everyone.
+        // Responses that kedge itself gives in clear text are for everyone.
         let isMeantToBe (info: RouteInfo) =
             (semantics.Backends routes[info.Index]).IsEmpty
             && semantics.Listener routes[info.Index] = Decoded.Listener.Plain
@@ -60,7 +61,7 @@ type Exposure private () =
 
     /// The routes and ad-hoc rules that anyone who can connect may use, each an error. `server` is what the flags
     /// require of every caller. There are none when the listeners require a client certificate (`certificateRequired`):
-    /// then nobody can connect without one. With `networksSuffice`, routes for certain networks are not open.
+    /// then nobody can connect without one. With `networksSuffice`, routes for certain networks do not count as open.
     static member Findings
         (configuration: Configuration, server: ServerDemands, certificateRequired: bool, networksSuffice: bool)
         : IReadOnlyList<Finding> =

@@ -33,11 +33,12 @@ type Finding
     /// `open-route`, `open-adhoc-rule`, `retry-not-idempotent`, `retries-outlast-request`, `retry-without-alternative`,
     /// `timeout-ends-streams`, `unused-rate-limit`, `limit-key-never-there`, `network-never-allowed`,
     /// `host-without-certificate`, `certificate-unused`, `certificate-expires`, `certificate-key-mismatch`,
-    /// `certificate-invalid`, `certificate-unknown`, `weight-zero`, `duplicate-issuer`.
+    /// `certificate-invalid`, `certificate-unknown`, `weight-zero`, `duplicate-issuer`, `plain-exposed-route`,
+    /// `demand-cannot-be-met`, `redirect-loop`.
     member _.Kind: string = kind
     /// Empty for a generated entry.
     member _.File: string = at.File
-    /// From 1; 0 for an entry that is in no file. Likewise the column.
+    /// From 1; 0 for an entry that is in no file. The same holds for the column.
     member _.Line: int = at.Line
     member _.Column: int = at.Column
 
@@ -49,10 +50,10 @@ type Finding
             JsonPath.render at.Path
 
     member _.Message: string = message
-    /// The requests that prove it, as arguments of `kedge explain`; the first is the plainest. Empty when the finding
+    /// The requests that prove it, as arguments of `kedge explain`; the first is the simplest. Empty when the finding
     /// is that there is no such request.
     member _.Witnesses: IReadOnlyList<string> = witnesses
-    /// What mends it, in words: a move of a route. Empty when no such move is known.
+    /// What fixes it, in words: a move of a route. Empty when no such move is known.
     member _.Cure: string = cure
     /// What the cure would change, as `kedge diff` reports it.
     member _.CureDifferences: IReadOnlyList<Difference> = cureDifferences

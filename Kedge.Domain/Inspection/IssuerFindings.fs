@@ -6,8 +6,8 @@ open System.Collections.Generic
 [<AbstractClass; Sealed>]
 type IssuerFindings private () =
 
-    /// `duplicate-issuer` for an entry of `token_issuers` whose tokens are also those of the issuer that the flags set
-    /// up. `ofFlags` is null when they set up none.
+    /// `duplicate-issuer` for an entry of `token_issuers` with the same issuer as the one that the flags set up.
+    /// `ofFlags` is null when they set up none.
     static member Findings(configuration: Configuration, ofFlags: TokenIssuer | null) : IReadOnlyList<Finding> =
         match ofFlags with
         | Null -> [||]

@@ -29,7 +29,7 @@ module internal IssuerText =
         || TokenTraits.candidates issuer (Some other)
            |> List.exists (fun token -> not (TokenTraits.isAccepted other token))
 
-    /// What a change of an issuer means for callers: `: tightened`; empty when it admits the same.
+    /// What a change of an issuer means for callers: `: tightened`; empty when it admits the same callers.
     let private direction (before: TokenIssuer) (after: TokenIssuer) : string =
         match acceptsMore after before, acceptsMore before after with
         | true, true -> ": changed"
@@ -57,7 +57,7 @@ module internal IssuerText =
                     difference "token-issuer-added" "" (entry issuer)
         ]
 
-    /// What a rule and the flags require of tokens, and whether a token meets each of it.
+    /// What a rule and the flags require of tokens, and whether a token meets each requirement.
     let explain
         (server: ServerDemands)
         (demands: RouteDemands)

@@ -6,7 +6,7 @@ open System.Collections.Generic
 [<AbstractClass; Sealed>]
 type LimitFindings private () =
 
-    /// Why no request that the route takes has the part; none when some may.
+    /// Why no request that the route takes has this part of a key; None when some may.
     static let neverThere (listener: Decoded.Listener) (outcome: Outcome) (part: KeyPart) : string option =
         let isPlain = listener = Decoded.Listener.Plain
 
@@ -80,7 +80,7 @@ type LimitFindings private () =
             Finding(Severity.Warning, "unused-rate-limit", at, message, []))
 
     /// `unused-rate-limit` for a limit that no route names; `limit-key-never-there` for a route whose requests cannot
-    /// have what the key of one of its limits consists of.
+    /// have a part of the key of one of its limits.
     static member Findings(configuration: Configuration) : IReadOnlyList<Finding> =
         [|
             yield! ofRoutes configuration RouteSemantics.http

@@ -4,7 +4,7 @@ namespace Kedge.Domain
 [<RequireQualifiedAccess>]
 module internal LimitText =
 
-    /// The value of a part of a key, as far as the request says it; none when the request does not have the part.
+    /// The value of a part of a key, as far as the request shows it; None when the request does not have the part.
     let private value (route: string) (request: Request) (part: KeyPart) : string option =
         match part with
         | KeyPart.Route -> Some route
@@ -36,8 +36,8 @@ module internal LimitText =
             |> List.map (fun (part, value) -> part.Text + "=" + Option.defaultValue "" value)
             |> String.concat ", "
 
-    /// A line for each limit, in the order in which they are asked, with the key of the request. `route` is the route as
-    /// a key has it.
+    /// A line for each limit, in the order in which kedge checks them, with the key of the request. `route` is the
+    /// route as keys identify it.
     let lines (limits: RouteLimits) (route: string) (request: Request) : string list =
         [
             for limit in limits.Limits do
@@ -46,7 +46,7 @@ module internal LimitText =
                 $"rate limit: {limit.Text}: {key limit route request}{order}"
         ]
 
-    /// The limits as differences show them, and what their change means: `, limited by per_client (10 per 1s, burst 10)`.
+    /// The limits as differences show them: `, limited by per_client (10 per 1s, burst 10)`.
     let changed (limits: RouteLimits) : string =
         if limits.IsNone then
             ", without rate limits"

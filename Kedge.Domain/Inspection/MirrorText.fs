@@ -6,8 +6,8 @@ open Kedge.Domain.Decoded
 [<RequireQualifiedAccess>]
 module internal MirrorText =
 
-    /// What becomes of one request, as far as it says so itself: lines of `kedge explain`. `isKnown` says whether the pool
-    /// has a backend of a name.
+    /// What the mirrors get of one request, as far as the request shows it: lines of `kedge explain`. `isKnown` says
+    /// whether the pool has a backend with a name.
     let lines (isKnown: string -> bool) (outcome: Outcome) (salt: string) (request: Request) : string list =
         let method =
             match request with

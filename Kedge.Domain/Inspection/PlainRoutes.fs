@@ -47,8 +47,8 @@ type PlainRoutes private () =
                 | _ -> ()
         ]
 
-    /// `plain-exposed-route` for each route that forwards requests which come in clear text, a note, or an error when
-    /// authorization is required; `demand-cannot-be-met` for a demand that no such request meets.
+    /// `plain-exposed-route` for each route that forwards clear-text requests: a note, or an error when authorization
+    /// is required; `demand-cannot-be-met` for a demand that no such request meets.
     static member Findings(configuration: Configuration, authorizationRequired: bool) : IReadOnlyList<Finding> =
         let severity =
             if authorizationRequired then

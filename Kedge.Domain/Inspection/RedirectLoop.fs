@@ -3,12 +3,12 @@ namespace Kedge.Domain
 open System
 open System.Collections.Generic
 
-/// Redirects that lead a caller around in circles: the finding `redirect-loop`. A loop that is found is proven, by a
-/// request that follows it. Others may exist: each request is followed for a limited number of steps.
+/// Redirects that lead a caller around in circles: the finding `redirect-loop`. Each loop that is found is proven by a
+/// request that follows it. More may exist: each request is followed for a limited number of steps.
 [<AbstractClass; Sealed>]
 type RedirectLoop private () =
 
-    /// The most redirects that a request is sent through.
+    /// The most redirects that are followed for one request.
     static let maxSteps = 10
 
     /// The most requests of one route that are followed.
@@ -25,8 +25,8 @@ type RedirectLoop private () =
             | Redirects redirect -> Some(route, redirect)
             | _ -> None
 
-    /// The request that a client sends to the URL. Browsers make a GET of a POST that is answered with 301 or 302, too
-    /// (RFC 9110, 15.4).
+    /// The request that a client sends to the URL. Browsers turn a POST into a GET after 301 and 302, too (RFC 9110,
+    /// 15.4).
     static let next (request: HttpRequest) (status: int) (location: string) : HttpRequest option =
         let method =
             match status with
@@ -45,8 +45,8 @@ type RedirectLoop private () =
         | Ok(Http next) -> Some { next with Headers = request.Headers }
         | _ -> None
 
-    /// The requests of a loop that this one runs into, each with the route that redirects it and the answer; none when
-    /// it ends, or takes too many steps.
+    /// The requests of a loop that this one runs into, each with the route that redirects it and the response; None
+    /// when the redirects end, or take too many steps.
     static let follow redirectOf (start: HttpRequest) =
         let rec step (walked: (HttpRequest * int * string) list) (request: HttpRequest) =
             match walked |> List.tryFindIndex (fun (earlier, _, _) -> earlier = request) with
@@ -62,7 +62,7 @@ type RedirectLoop private () =
 
         step [] start
 
-    /// One error for each set of routes that make a loop, at the first of them. `plain` is the default of the
+    /// One error for each set of routes that form a loop, at the first of them. `plain` is the default of the
     /// plain-HTTP listener; `AnswerNoRoute` when there is none.
     static member Findings(configuration: Configuration, plain: PlainDefault) : IReadOnlyList<Finding> =
         let routes = configuration.Director.HttpRoutes

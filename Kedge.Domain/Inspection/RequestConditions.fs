@@ -19,12 +19,12 @@ type RequestConditions =
         Methods: string list
         /// Alternatives; never empty.
         Texts: TextCondition list
-        /// The values, decoded, that query parameters have; each name once, sorted.
+        /// The decoded values that query parameters must have; each name once, sorted.
         Query: (string * string) list
-        /// Some value of each of these headers is like this. Names in lower case; distinct, sorted, none implied by
-        /// another.
+        /// For each of these headers, one of its values meets the condition. Names in lower case; distinct, sorted,
+        /// none implied by another.
         Headers: (string * TextCondition) list
-        /// Each is possible; never empty.
+        /// Alternatives; never empty.
         Modes: Decoded.ProxyMode list
         /// `Tls`, `Plain` or both; never empty.
         Listeners: Decoded.Listener list
@@ -42,7 +42,7 @@ module RequestConditions =
             |> List.forall (fun other -> other = rule || not (TextCondition.covers other rule)))
         |> List.sort
 
-    /// Whether each header that has a value like `narrow` has one like `wide`.
+    /// Whether each header that satisfies `narrow` also satisfies `wide`.
     let private implies (narrow: string * TextCondition) (wide: string * TextCondition) =
         fst narrow = fst wide && TextCondition.covers (snd wide) (snd narrow)
 
@@ -157,7 +157,7 @@ module RequestConditions =
             Modes = [ Decoded.ProxyMode.ReverseProxy ]
         }
 
-    /// Of lists in one order.
+    /// The values that two lists with the same order share.
     let private meetLists (a: 'value list) (b: 'value list) =
         if a = b then
             a
@@ -194,7 +194,7 @@ module RequestConditions =
             | [] -> ValueNone
             | methods -> ValueSome methods
 
-    /// Of a query parameter only the first value counts, so it cannot have two.
+    /// Only the first value of a query parameter counts, so no request satisfies two of them.
     let private meetQueries (a: (string * string) list) (b: (string * string) list) =
         if a.IsEmpty then
             ValueSome b

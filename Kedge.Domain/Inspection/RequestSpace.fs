@@ -19,32 +19,34 @@ type Point =
 
 /// The representative requests of the routes of one or two tables.
 ///
-/// For each request q that satisfies given conditions (of one route, or of two together) there is a representative q',
-/// satisfying them too, such that every route of the tables that takes q' takes q as well. So if q reaches a route, or
-/// goes to two given routes of two tables, then so does q'; and if each representative is taken by an earlier route,
-/// then so is each request. That makes the results of `Analysis` and `Diff` exact in both directions.
+/// For each request q that satisfies given conditions (of one route, or of two together) there is a representative q'
+/// that also satisfies them, such that every route of the tables that takes q' takes q as well. So if q reaches a
+/// route, or goes to two given routes of two tables, then so does q'; and if each representative is taken by an earlier
+/// route, then so is each request. This makes the results of `Analysis` and `Diff` exact in both directions.
 ///
 /// Proof, condition by condition, for the representative that is chosen with q's mode and listener:
-/// - host: given, or one that no route names and no wildcard takes, which only routes for any host take, and these take
-///   q's host too; for a wildcard, a name one label below it, which no route names: only the wildcard itself and the
-///   wildcards that take all of its hosts take that one;
-/// - ports: given, or one port that no route names, likewise. An authority without a port satisfies more port matchers
-///   than either of its two ports alone, so that it is needed only where both are asked for. (One for a readable
-///   witness is added all the same; more representatives do no harm.) A forward-proxy request always has one port;
-/// - method: each of those given, or one that no route names. `*` is the path of `OPTIONS *` alone;
+/// - host: the given one, or one that no route names and no wildcard takes: only routes for any host take it, and these
+///   take q's host too; for a wildcard, a name one label below it that no route names: only the wildcard itself and the
+///   wildcards that take all of its hosts take it;
+/// - ports: the given one, or one that no route names, likewise. An authority without a port satisfies more port
+///   matchers than either of its two ports alone, so it is needed only where both are required. (One is added anyway
+///   for a readable witness; more representatives do no harm.) A forward-proxy request always has one port;
+/// - method: each of the given ones, or one that no route names. Only `OPTIONS *` has the path `*`;
 /// - text: `TextSpace`;
-/// - query: exactly the parameters asked for, which q has too, and which no two routes that both take q want otherwise;
-/// - headers: exactly those asked for. A value that is given, q has too. For a value that starts with a prefix, q has
-///   one, and `TextSpace` has a representative of it: there is always a character with which no route goes on after the
-///   prefix, so one representative is enough. One name with two values is satisfiable: by both values.
+/// - query: exactly the required parameters, which q has too; two routes that both take q cannot require different
+///   values;
+/// - headers: exactly the required ones. If a value is given, q has it too. If a prefix is given, q has a value that
+///   starts with it, and `TextSpace` has a representative of that value: there is always a character with which no
+///   route continues the prefix, so one representative is enough. Two values for one name can be satisfied: by sending
+///   both.
 ///
-/// All matchers are monotone: whatever a request gains, no matcher stops taking it. A matcher of absence would not be,
-/// and k of them would need 2^k representatives. That is why there is none: put the route for requests with the header
-/// first.
+/// All matchers are monotone: adding to a request never makes a matcher stop taking it. A matcher for absence would not
+/// be monotone, and k of them would need 2^k representatives. That is why there is none: put the route for requests
+/// with the header first.
 [<Sealed>]
 type RequestSpace(conditions: RequestConditions seq, texts: TextSpace) =
 
-    /// The first of the candidates that is not named, then those with a number.
+    /// The first candidate that is not named; the numbered ones come last.
     static let unnamed (isNamed: string -> bool) (candidates: string list) (numbered: int -> string) =
         Seq.append candidates (Seq.initInfinite numbered) |> Seq.find (isNamed >> not)
 
@@ -95,7 +97,7 @@ type RequestSpace(conditions: RequestConditions seq, texts: TextSpace) =
     let hostBelow =
         let known = Dictionary<string, string>()
 
-        // The labels that still fit before the longest of names are few, but more than any table names.
+        // Few labels still fit before the longest names, but more than any table names.
         let labels =
             seq {
                 "any"
@@ -129,7 +131,7 @@ type RequestSpace(conditions: RequestConditions seq, texts: TextSpace) =
         | _ ->
             let mentioned = headerTexts[name]
 
-            // A character that no text of the header has, so that there is always one that leads out.
+            // A character that no text of the header contains, so that some value always escapes all of them.
             let spare =
                 seq { '\u00a1' .. '\uffff' }
                 |> Seq.find (fun c -> mentioned |> Seq.forall (fun text -> not (text.Contains c)))

@@ -71,9 +71,9 @@ module RequestText =
             Error $"the path `{path}` is not that of a gRPC method, `/package.Service/Method`"
 
     /// The request that a method, a URL and headers (`name: value`) describe. `OPTIONS` with the path `/*` means
-    /// `OPTIONS *`; the method and query of a gRPC call do not matter. A content type of gRPC makes a gRPC call even
-    /// without the switch. A forward-proxy request has the port of its URL's scheme; any other one without a port means
-    /// 80 and 443. The error is a line for people.
+    /// `OPTIONS *`; the method and query of a gRPC call do not matter. A gRPC content type makes it a gRPC call even
+    /// without the switch. A forward-proxy request has the port of its URL's scheme; any other request without a port
+    /// means both 80 and 443. The error is one human-readable line.
     let parseOn
         (listener: Decoded.Listener)
         (method: string, url: string, headers: string seq, grpc: bool, forward: bool)
@@ -186,8 +186,8 @@ module RequestText =
             let authority = renderAuthority scheme request.Host request.Ports
             "POST", $"{authority}/{request.Service}/{request.Method}", lines request.Metadata, true, false
 
-    /// What `parseOn` the request's listener takes to yield the request again: method, URL, headers, gRPC, forward
-    /// proxy.
+    /// The arguments with which `parseOn`, on the request's listener, yields the request again: method, URL, headers,
+    /// gRPC, forward proxy.
     let parts (request: Request) : string * string * string list * bool * bool = partsWith (schemeOf request) request
 
     let private line

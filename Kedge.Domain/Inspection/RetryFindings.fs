@@ -8,10 +8,10 @@ open System.Net
 [<AbstractClass; Sealed>]
 type RetryFindings private () =
 
-    /// Methods of which the first that a route takes shows that it repeats requests which are not idempotent.
+    /// Methods that are not idempotent. The first one that a route takes shows that it repeats such requests.
     static let notIdempotent = [ "POST"; "PATCH" ]
 
-    /// Requests that reach the routes, by method.
+    /// Finds a request that reaches a route, by route and method.
     static let witnesses (configuration: Configuration) (semantics: RouteSemantics<'route, 'request>) =
         let routes = semantics.Routes configuration.Director
         let conditions = lazy (routes |> Array.map semantics.Conditions)

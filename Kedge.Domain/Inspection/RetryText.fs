@@ -54,7 +54,7 @@ module internal RetryText =
         else
             $", timeouts {limits}, {retries}"
 
-    /// What holds for one request: lines of `kedge explain`. `budget` is that of the backend.
+    /// What applies to one request: lines of `kedge explain`. `budget` is the backend's.
     let lines (policies: Policies) (backend: string) (budget: RetryBudget option) (request: Request) : string list =
         [
             if timeouts policies <> "" then

@@ -10,7 +10,7 @@ type RouteSemantics<'route, 'request> =
         Protocol: Protocol
         Routes: Director -> 'route array
         Wrap: 'request -> Request
-        /// The reverse; none for a request of the other protocol.
+        /// The reverse of `Wrap`; ValueNone for a request of the other protocol.
         Unwrap: Request -> 'request voption
         /// The conditions that every request meets.
         Any: RequestConditions
@@ -20,7 +20,7 @@ type RouteSemantics<'route, 'request> =
         Mismatches: 'route -> 'request -> Mismatch list
         /// The first routes that take the request with and without its path parameters, when they differ.
         ParametersDecide: 'route array -> 'request -> (int option * int option) voption
-        /// Prepares a table; then the index of the first route that takes a request, or -1.
+        /// Prepares a table; the result returns the index of the first route that takes a request, or -1.
         Winner: 'route array -> 'request -> int
         Outcome: 'route -> Outcome
         Marks: 'route -> RouteMarks
@@ -47,8 +47,8 @@ module RouteSemantics =
         | Ok canonical -> canonical = path
         | Error _ -> false
 
-    // `.` and `..` become plain segments with an `x`; the hexadecimal digits complete an escape to one that a canonical
-    // path keeps: for each first digit there is one, and `%25` where `%2F` would hide a dot segment.
+    // An `x` turns `.` and `..` into plain segments; the hexadecimal digits complete an escape that a canonical path
+    // keeps: there is one for each first digit, and `%25` where `%2F` would hide a dot segment.
     let private pathEndings = [ ""; "x"; "2F"; "25"; "F"; "5"; "0"; "C" ]
 
     // gRPC over HTTP/2: "/" Service-Name "/" method name, neither of them empty.

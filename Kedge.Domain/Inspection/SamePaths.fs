@@ -2,16 +2,16 @@ namespace Kedge.Domain
 
 open System.Collections.Generic
 
-/// Finds routes whose rewrites lead two paths of callers to one path of a backend. Two requests prove each; none found
-/// is no proof that there is none.
+/// Finds routes whose rewrites lead two paths of callers to one path of a backend. Two requests prove each finding; the
+/// absence of findings proves nothing.
 [<RequireQualifiedAccess>]
 module internal SamePaths =
 
-    /// The most other routes that are tried for one.
+    /// The most other routes that are tried for one route.
     [<Literal>]
     let private MostTries = 8
 
-    /// Paths as the backend sees them, and the caller's path that becomes such a path.
+    /// Paths as the backend sees them. `Back` returns the caller's path that becomes such a path.
     [<NoEquality; NoComparison>]
     type private Forwarded =
         {
@@ -64,8 +64,8 @@ module internal SamePaths =
                     }
         ]
 
-    /// The later route, the earlier one, and a request that each takes. `isReached` says whether a request reaches a
-    /// route.
+    /// The later route, the earlier one, and for each of the two a request that it takes. `isReached` says whether a
+    /// request reaches a route.
     let find
         (routes: HttpRoute array)
         (conditions: RequestConditions array)
@@ -103,7 +103,7 @@ module internal SamePaths =
                     | _ -> None
                 | _ -> None)
 
-        /// The routes that forward to the same backend under the same host.
+        /// Groups of routes that forward to the same backend under the same host.
         let groups =
             [ 0 .. routes.Length - 1 ]
             |> List.filter (fun route -> not routes[route].Outcome.Action.Backends.IsEmpty)
@@ -137,7 +137,7 @@ module internal SamePaths =
                     | true, list -> list.Add entry
                     | _ -> byText[textOf entry.Text] <- List [ entry ]
 
-                // Two conditions share a text only if the text of one is a beginning of that of the other.
+                // Two conditions share a text only if the text of one is a prefix of the other's.
                 let found = Dictionary<int, int * int * HttpRequest * HttpRequest>()
 
                 for entry in all do

@@ -3,8 +3,8 @@ namespace Kedge.Domain
 open System
 open System.Collections.Generic
 
-/// The hosts of the requests that a configuration takes on connections for these hosts: those of reverse-proxy requests
-/// on the TLS listeners. (The client of a forward proxy asks for the name of the proxy.)
+/// The hosts of the requests that a configuration takes on connections for the same hosts, that is, of reverse-proxy
+/// requests on the TLS listeners. (The client of a forward proxy asks for the name of the proxy.)
 [<Sealed>]
 type ServedHosts(matchers: HostMatcher seq, adhocNames: DnsNameMatcher seq) =
 
@@ -25,7 +25,7 @@ type ServedHosts(matchers: HostMatcher seq, adhocNames: DnsNameMatcher seq) =
             | ExactName name -> exact.Add name |> ignore
             | NameSuffix suffix -> suffixes.Add suffix
 
-    // By what comes after the first label.
+    // Keyed by the part after the first label.
     let byParent =
         lazy
             (exact
@@ -47,10 +47,10 @@ type ServedHosts(matchers: HostMatcher seq, adhocNames: DnsNameMatcher seq) =
         else
             None
 
-    /// What is left of the conditions for requests on connections for their hosts.
+    /// The conditions, restricted to requests on connections for their hosts; None when they exclude such requests.
     static member Reverse(conditions: RequestConditions) : RequestConditions option = reverse conditions
 
-    /// Those that routes or ad-hoc rules take.
+    /// The hosts of requests that routes or ad-hoc rules take.
     static member Of(configuration: Configuration) : ServedHosts =
         let ofRoutes (semantics: RouteSemantics<'route, 'request>) =
             let conditions =
@@ -73,7 +73,7 @@ type ServedHosts(matchers: HostMatcher seq, adhocNames: DnsNameMatcher seq) =
 
     /// The hosts that are named in full, in lower case.
     member _.Exact: string seq = exact
-    /// Whether it takes more than those.
+    /// Whether it takes hosts other than the exact ones.
     member _.HasOthers: bool = isAny || below.Count > 0 || suffixes.Count > 0
 
     /// Whether it takes requests for the name, in lower case.
@@ -83,7 +83,7 @@ type ServedHosts(matchers: HostMatcher seq, adhocNames: DnsNameMatcher seq) =
         || below.Count > 0 && List.exists below.Contains (ExactHost name).Wildcards
         || suffixes.Exists(fun suffix -> name.EndsWith(suffix, StringComparison.Ordinal))
 
-    /// Whether it takes some name of one label before `parent` that no list of names can exclude: almost all of them.
+    /// Whether it takes so many of the names with one label before `parent` that no list of names can exclude them all.
     member _.TakesMostBelow(parent: string) : bool =
         isAny
         || below.Count > 0
@@ -93,7 +93,7 @@ type ServedHosts(matchers: HostMatcher seq, adhocNames: DnsNameMatcher seq) =
             let names = "." + parent
 
             names.EndsWith(suffix, StringComparison.Ordinal)
-            // The end of a label, and the rest.
+            // A suffix that is the end of a label, followed by `names`.
             || suffix.EndsWith(names, StringComparison.Ordinal)
                && suffix.IndexOf '.' = suffix.Length - names.Length)
 

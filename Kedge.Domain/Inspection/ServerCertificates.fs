@@ -6,7 +6,7 @@ open System.Globalization
 /// A certificate as reports show it.
 type ReportedCertificate =
     {
-        /// Where it is from: the path of its files without their ending.
+        /// Where it is from: the path of its files without the extension.
         Source: string
         /// The distinguished name of its issuer.
         Issuer: string
@@ -20,7 +20,7 @@ type ReportedCertificate =
     /// `certs/shop, until 2027-01-03`
     member certificate.Text: string = $"{certificate.Source}, until {certificate.Until}"
 
-/// What a client gets that asks for a name (SNI).
+/// What a client that asks for a name (SNI) gets.
 type CertificateChoice =
     /// The certificate with that name; `name` is the one in the certificate, which can be a wildcard.
     | ByName of certificate: ReportedCertificate * name: string
@@ -29,10 +29,10 @@ type CertificateChoice =
     /// No certificate: the handshake is refused.
     | NoCertificate
 
-/// The certificates that a server chooses from, at one time.
+/// The certificates that a server chooses from at a given time.
 ///
-/// `fallback` is the default certificate, None when it is not known. With `isStrict`, it is only for names that it has.
-/// `isComplete` is false when the server has certificates that are not known here.
+/// `fallback` is the default certificate, None when it is not known. With `isStrict`, it is used only for names that it
+/// has. `isComplete` is false when the server has certificates that are not known here.
 [<Sealed>]
 type ServerCertificates
     (
@@ -56,7 +56,7 @@ type ServerCertificates
                 }
         }
 
-    // As in the server, the default certificate is the first.
+    // As in the server, the default certificate comes first.
     let certificates =
         Array.append [| Option.defaultValue unknown fallback |] (Array.ofSeq named)
 
@@ -78,14 +78,15 @@ type ServerCertificates
     member _.IsStrict: bool = isStrict
     member _.IsComplete: bool = isComplete
 
-    /// What a client gets that asks for the name; empty = it asks for none.
+    /// What a client that asks for the name gets; empty = it asks for none.
     member _.Choice(name: string) : CertificateChoice =
         match table.Find(name.AsSpan(), now) with
         | index when index >= 0 -> ByName(certificates[index], nameIn certificates[index] name)
         | _ when isStrict -> NoCertificate
         | _ -> ByDefault fallback
 
-    /// The index in `Named` of the certificate for the name; -1 when the default one, or none, has it.
+    /// The index in `Named` of the certificate for the name; -1 when it is the default one, or when no certificate has
+    /// the name.
     member _.Find(name: string) : int = max 0 (table.Find(name.AsSpan(), now)) - 1
 
     /// The same for names of one label before `parent`, unless a certificate has the name in full.
@@ -94,16 +95,16 @@ type ServerCertificates
     /// Whether any certificate has the name.
     member _.Covers(name: string) : bool = table.Find(name.AsSpan(), now) >= 0
 
-    /// Whether the certificate at the index of `Named` is used for any of its names.
+    /// Whether the certificate at this index in `Named` is used for any of its names.
     member _.IsUsed(index: int) : bool = table.IsUsed(index + 1, now)
 
     /// Whether the server answers a request for the host with 421 on a connection for the name `serverName`.
     member _.IsMisdirected(serverName: string, host: string) : bool =
         table.IsMisdirected(serverName.AsSpan(), host.AsSpan(), now)
 
-    /// What the connection of a request is given, and whether the request may come on it; nothing for a request in
-    /// clear text. `serverName` is what its client asks for (SNI), None = the name of its URL. The client of a forward
-    /// proxy asks for the name of the proxy, which is not in the request.
+    /// The certificate that the connection of a request gets, and whether the request may come on it; nothing for a
+    /// request in clear text. `serverName` is the name that its client asks for (SNI), None = the host of its URL. The
+    /// client of a forward proxy asks for the name of the proxy, which is not in the request.
     member this.Lines(request: Request, serverName: string option) : string list =
         let isForward =
             match request with

@@ -8,11 +8,11 @@ open Kedge.Domain.Decoded
 [<RequireQualifiedAccess>]
 module internal SplitDiff =
 
-    /// The keys that are tried for a witness.
+    /// The most keys that are tried for a witness.
     [<Literal>]
     let private MostKeys = 20_000
 
-    /// The split of a route that forwards; one backend is a split that has no choice. None for any other route.
+    /// The split of a route that forwards; one backend is a split without a choice. None for any other route.
     let private splitOf (info: RouteInfo) : Split option =
         match info.Action with
         | Splits split -> Some split
@@ -25,7 +25,7 @@ module internal SplitDiff =
                 }
         | _ -> None
 
-    /// The request with a key, and the rest of what a caller needs to have it.
+    /// The request with a key, and the caller in words when the key is not in the request itself.
     let private withKey (key: SplitKey) (text: string) (request: Request) : struct (Request * string) =
         let header name value =
             match request with
@@ -86,8 +86,8 @@ module internal SplitDiff =
                     None
             | None -> None)
 
-    /// The difference between the splits of a route before and after, if there is one. `request` is one that reaches the
-    /// route in both configurations, if any does.
+    /// The difference between the splits of a route before and after, if any. `request` is one that reaches the route
+    /// in both configurations, if any does.
     let difference
         (entryBefore: string)
         (entryAfter: string)
@@ -102,7 +102,7 @@ module internal SplitDiff =
              || was.Key <> now.Key
              || (was.Key.IsSome && before.Key <> after.Key))
             ->
-            // One backend for all is a choice by any key.
+            // With a single backend, any key gives the same choice.
             let key =
                 match was.Key, now.Key with
                 | None, Some key when was.Backends.Length = 1 -> Some key
@@ -153,8 +153,8 @@ module internal SplitDiff =
             | None -> Some(Difference("weights-changed", entryBefore, entryAfter + moved, "", "", ""))
         | _ -> None
 
-    /// Whether nothing but the weights and the list of backends differs: then the difference between the splits says all
-    /// there is to say about the change of a route.
+    /// Whether only the weights and the list of backends differ: then the difference between the splits describes the
+    /// whole change of the route.
     let isAll (before: Outcome) (after: Outcome) : bool =
         match before.Action, after.Action with
         | Splits was, Splits now ->

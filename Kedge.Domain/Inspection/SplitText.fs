@@ -9,7 +9,7 @@ open Kedge.Domain.Decoded
 [<RequireQualifiedAccess>]
 module internal SplitText =
 
-    /// The key of a request, as text and hash, where the request itself says it; none when it has no key.
+    /// The key of a request, as text and hash, where the request itself contains it; none when it has no key.
     let keyOf (key: SplitKey) (request: Request) : (string * uint64) option =
         let headers =
             match request with
@@ -54,7 +54,7 @@ module internal SplitText =
         | SplitKey.TokenSubject
         | SplitKey.ClientSan -> Split.KeyText key
 
-    /// The distribution and, as far as the request says it, whose the request is: lines of `kedge explain`.
+    /// The distribution and, as far as the request shows it, the backend that gets it: lines of `kedge explain`.
     let lines (split: Split) (salt: string) (request: Request) : string list =
         let choice = SplitChoice(split, salt)
 
@@ -72,7 +72,7 @@ module internal SplitText =
                 | None -> $"choice: a draw, since the request has no {Split.KeyText key}"
         ]
 
-    /// What is changed about the headers of single backends: lines of `kedge explain`.
+    /// The header changes of single backends: lines of `kedge explain`.
     let headers (filters: Map<string, Filters>) : string list =
         let text (what: string) (changes: HeaderChange list) =
             if changes.IsEmpty then
@@ -89,7 +89,7 @@ module internal SplitText =
                 $"headers for {name}: {all}"
         ]
 
-    /// The same, to follow what becomes of a request.
+    /// The same, to be appended to where a request goes.
     let changedHeaders (filters: Map<string, Filters>) : string =
         if filters.IsEmpty then
             ", no headers of single backends"
@@ -106,7 +106,7 @@ module internal SplitText =
 
         KeyHash.ofText (address.ToString().AsSpan())
 
-    /// Whose a caller with this address is; none when the address does not matter.
+    /// The backend that a caller with this address gets; None when the address does not matter.
     let ofAddress (split: Split) (salt: string) (address: IPAddress) : string option =
         if split.Key = Some SplitKey.ClientAddress then
             Some $"from {address}: {chosen (SplitChoice(split, salt)) (addressKey address)}"

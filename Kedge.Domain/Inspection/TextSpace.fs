@@ -17,7 +17,7 @@ type TextCondition =
 [<RequireQualifiedAccess>]
 module TextCondition =
 
-    /// What both rules take; None when no text satisfies both.
+    /// The condition that takes what both rules take; None when no text satisfies both.
     let meet a b =
         match a, b with
         | Exactly text, other
@@ -26,7 +26,7 @@ module TextCondition =
         | StartingWith p, StartingWith q when q.StartsWith(p, StringComparison.Ordinal) -> Some b
         | _ -> None
 
-    /// Whether every text that `narrow` takes is taken by `wide`.
+    /// Whether `wide` takes every text that `narrow` takes.
     let covers wide narrow = meet wide narrow = Some narrow
 
 /// The texts that a request may have (`isText`), seen through the rules of a table, whose texts are `mentioned`.
@@ -37,10 +37,11 @@ module TextCondition =
 ///
 /// Proof. `Exactly t`: the only text is t. `StartingWith p`: if some text u = p·c·… has a character c such that no
 /// mentioned text starts with p·c, then the rules that take u are the prefixes of p, and these take every text of the
-/// rule: u alone is enough. Otherwise each text of the rule is p itself or starts with p·c for some c that can stand
-/// there, so the representatives of p and of each `StartingWith p·c` together are enough. The recursion ends because
-/// it goes only into beginnings of mentioned texts. It needs the alphabet, with what is `further` in it, to hold each
-/// character that a text can have, and `endings` to hold for each beginning of a text some ending that makes it one.
+/// rule: u alone is enough. Otherwise each text of the rule is p itself or starts with p·c for some c that can follow
+/// p, so the representatives of p and of each `StartingWith p·c` together are enough. The recursion ends because it
+/// only descends into prefixes of mentioned texts. It requires that the alphabet, including `further`, contains each
+/// character that a text can have, and that `endings` contains, for each beginning of a text, an ending that completes
+/// it.
 [<Sealed>]
 type TextSpace(mentioned: string seq, isText: string -> bool, endings: string list, further: char list) =
 

@@ -9,8 +9,8 @@ type DnsNameMatcher =
     /// The text after the leading `*`.
     | NameSuffix of suffix: string
 
-    /// `name` is a request's host without port and brackets; one trailing dot does not count, nor does the case of
-    /// ASCII letters. A request without a host has no name, and nothing matches it. Never allocates.
+    /// `name` is a request's host without port and brackets; one trailing dot and the case of ASCII letters are
+    /// ignored. A request without a host has no name, and nothing matches it. Never allocates.
     member matcher.Holds(name: ReadOnlySpan<char>) : bool =
         let name = HostName.withoutTrailingDot name
 
@@ -26,7 +26,7 @@ type DnsNameMatcher =
         | ExactName name -> name
         | NameSuffix suffix -> "*" + suffix
 
-    /// Why the matcher does not take the name; none when it does.
+    /// Why the name does not match; none when it does.
     member matcher.Mismatch(name: string) : Mismatch voption =
         Mismatch.unless (matcher.Holds(name.AsSpan())) "name" matcher.Text name
 

@@ -6,7 +6,7 @@ open Kedge.Domain.Decoded
 /// The headers (or gRPC metadata) of a request. The server implements it with a struct, so that a request's headers
 /// reach the matchers without being copied or boxed.
 type IHeaders =
-    /// Whether the header, whose name is compared without regard to case, has exactly this value among its values.
+    /// Whether one of the header's values is exactly this value. Header names are case-insensitive.
     abstract Has: name: string * value: string -> bool
 
     /// Whether one of the header's values starts with the prefix. Every value starts with the empty prefix.
@@ -31,7 +31,7 @@ type HeaderList(headers: (string * string) list) =
         member list.HasPrefix(name, prefix) =
             list.Values name |> List.exists _.StartsWith(prefix, StringComparison.Ordinal)
 
-/// One header that must be present, perhaps with a certain value.
+/// One header that must be present, optionally with a certain value.
 [<Struct>]
 type HeaderMatcher =
     {
@@ -46,7 +46,7 @@ type HeaderMatcher =
         | HeaderCondition.StartsWith prefix -> headers.HasPrefix(matcher.Name, prefix)
         | HeaderCondition.Present -> headers.HasPrefix(matcher.Name, "")
 
-    /// What the value must be like; a `*` stands for anything.
+    /// The pattern of the value; `*` stands for anything.
     member private matcher.Value =
         match matcher.Condition with
         | HeaderCondition.Is value -> value
@@ -55,7 +55,7 @@ type HeaderMatcher =
 
     member matcher.Text = $"{matcher.Name}={Excerpt.ofText matcher.Value}"
 
-    /// Why the matcher does not take the headers; none when it does.
+    /// Why the headers do not match; none when they do.
     member matcher.Mismatch(headers: HeaderList) : Mismatch voption =
         let found =
             match headers.Values matcher.Name with
@@ -73,13 +73,13 @@ type HeaderMatcher =
 [<RequireQualifiedAccess>]
 module HeaderMatcher =
 
-    // RFC 9110, 5.5: a value has no control character but the tab, and no white space at its ends.
+    // RFC 9110, 5.5: a value contains no control characters except tabs, and no leading or trailing white space.
     let private isValueCharacter (c: char) = c = '\t' || (c >= ' ' && c <> '\127')
 
     let private blanks = [| ' '; '\t' |]
 
-    /// One entry of `header_matcher` or `metadata_matcher`. The name is kept in lower case. The error is the rule that
-    /// one of the texts breaks.
+    /// One entry of `header_matcher` or `metadata_matcher`. The name is stored in lower case. The error is the rule
+    /// that the name or the value breaks.
     let tryParse (name: string, condition: HeaderCondition) : Result<HeaderMatcher, string> =
         let isValid =
             match condition with

@@ -3,7 +3,7 @@ namespace Kedge.Domain
 open System
 open System.Text
 
-/// The request hosts that a route takes.
+/// The request hosts that a route matches.
 [<Struct>]
 type HostMatcher =
     | AnyHost
@@ -12,8 +12,8 @@ type HostMatcher =
     /// `*.` and then this, in lower case: every name with one or more labels before it, but not the name itself.
     | HostBelow of parent: string
 
-    /// `host` is a request's host without port and brackets; one trailing dot does not count. The case of ASCII letters
-    /// does not count either, and a host with other characters than ASCII matches only `AnyHost`. Never allocates.
+    /// `host` is a request's host without port and brackets. One trailing dot and the case of ASCII letters are
+    /// ignored; a host with non-ASCII characters matches only `AnyHost`. Never allocates.
     member matcher.Holds(host: ReadOnlySpan<char>) : bool =
         let host = HostName.withoutTrailingDot host
 
@@ -33,13 +33,13 @@ type HostMatcher =
         | ExactHost host -> host
         | HostBelow parent -> "*." + parent
 
-    /// Why the matcher does not take the host; none when it does.
+    /// Why the host does not match; none when it does.
     member matcher.Mismatch(host: string) : Mismatch voption =
         Mismatch.unless (matcher.Holds(host.AsSpan())) "host" matcher.Text host
 
-    /// The wildcards that take everything that the matcher takes, without itself, longest first: for `a.b.example`
-    /// these are `*.b.example` and `*.example`. Any two matchers that share a host are equal, or one of them is among
-    /// the wildcards of the other, or is `AnyHost`.
+    /// The other wildcards that match everything that this matcher matches, longest first: for `a.b.example`,
+    /// `*.b.example` and `*.example`. If two matchers share a host, they are equal, or one is among the wildcards of
+    /// the other, or one is `AnyHost`.
     member matcher.Wildcards: HostMatcher list =
         let below (name: string) =
             [
@@ -53,7 +53,7 @@ type HostMatcher =
         | ExactHost name
         | HostBelow name -> below name
 
-    /// The matcher whose `Text` this is, for `Text`s of exact hosts and wildcards.
+    /// The matcher with this `Text`, which must be that of an exact host or a wildcard.
     static member internal OfText(text: string) : HostMatcher =
         if text.StartsWith("*.", StringComparison.Ordinal) then
             HostBelow(text.Substring 2)
@@ -66,7 +66,7 @@ module HostMatcher =
     [<Literal>]
     let Subject = "host"
 
-    /// That of a request which must have a host, whatever it is, and has none.
+    /// The mismatch of a request that has no host, where any host would do.
     let absent: Mismatch =
         {
             Subject = Subject
@@ -77,7 +77,7 @@ module HostMatcher =
     [<Literal>]
     let private Wildcard = "*."
 
-    /// Names whose last label is a number are IP addresses, written wrongly or not.
+    /// A name whose last label is a number is an IP address, well-formed or not.
     let private endsInNumber (name: string) =
         name.Substring(name.LastIndexOf '.' + 1) |> String.forall Char.IsAsciiDigit
 
@@ -101,7 +101,8 @@ module HostMatcher =
         else
             Error "a host name, or `*.` before one"
 
-    /// Reads `authority_matcher`: a host, perhaps with a port. Empty = any. The error is the rule that the text breaks.
+    /// Reads `authority_matcher`: a host, optionally with a port. Empty = any. The error is the rule that the text
+    /// breaks.
     let tryParseAuthority (text: string) : Result<struct (HostMatcher * PortMatcher), string> =
         let mutable authority = Unchecked.defaultof<Authority>
 

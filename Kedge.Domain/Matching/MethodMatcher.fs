@@ -2,8 +2,8 @@ namespace Kedge.Domain
 
 open System
 
-/// The request methods that a route takes; empty = any. They are tokens whose case counts (RFC 9110, 9.1), so the texts
-/// of a file are their own matchers.
+/// The request methods that a route matches; empty = any. Methods are case-sensitive tokens (RFC 9110, 9.1), so the
+/// texts of a file are their own matchers.
 [<RequireQualifiedAccess>]
 module MethodMatcher =
 
@@ -34,11 +34,11 @@ module MethodMatcher =
 
     let text (methods: string array) : string = String.concat "," methods
 
-    /// Why none of the methods is the request's; none when one is, or when there are no methods.
+    /// Why the request's method does not match; none when it does, or when `expected` is empty.
     let mismatch (expected: string array) (method: string) : Mismatch voption =
         Mismatch.unless (holds expected (method.AsSpan())) "method" (String.concat " or " expected) method
 
-    /// Reads one of `methods`. The error is the rule that the text breaks.
+    /// Reads an entry of `methods`. The error is the rule that the text breaks.
     let tryParse (text: string) : Result<string, string> =
         let upper = text.ToUpperInvariant()
 

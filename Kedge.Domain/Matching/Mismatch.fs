@@ -1,6 +1,8 @@
 namespace Kedge.Domain
 
-/// A condition that a request does not meet. Each matcher makes its own: a rule takes a request when none of its
+open System
+
+/// A condition that a request does not meet. Each matcher creates its own; a rule matches a request when none of its
 /// conditions has a mismatch.
 type Mismatch =
     {
@@ -17,7 +19,7 @@ type Mismatch =
         if mismatch.Expected = "" then
             $"{mismatch.Subject} is {mismatch.Found}"
         elif
-            mismatch.Expected.StartsWith "*."
+            mismatch.Expected.StartsWith("*.", StringComparison.Ordinal)
             && mismatch.Found = mismatch.Expected.Substring 2
         then
             $"{mismatch.Subject} {mismatch.Found} has no label before {mismatch.Expected.Substring 1}"

@@ -2,11 +2,11 @@ namespace Kedge.Domain
 
 open Kedge.Domain.Decoded
 
-/// The proxy modes of requests that a route takes: the file's `proxy_mode` needs no parsing, so it is its own matcher.
+/// The proxy modes that a route matches. The file's `proxy_mode` needs no parsing, so it is its own matcher.
 [<RequireQualifiedAccess>]
 module ModeMatcher =
 
-    /// `mode` is a request's, which is never `Any`.
+    /// `mode` is the request's, and never `Any`.
     let inline holds (expected: ProxyMode) (mode: ProxyMode) : bool = expected = ProxyMode.Any || expected = mode
 
     let text (mode: ProxyMode) : string =
@@ -15,6 +15,6 @@ module ModeMatcher =
         | ProxyMode.ForwardProxy -> "forward"
         | _ -> "any"
 
-    /// Why a route of the expected mode does not take the request; none when it does.
+    /// Why the request's mode does not match; none when it does.
     let mismatch (expected: ProxyMode) (mode: ProxyMode) : Mismatch voption =
         Mismatch.unless (holds expected mode) "mode" (text expected) (text mode)

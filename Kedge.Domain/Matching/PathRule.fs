@@ -2,7 +2,7 @@ namespace Kedge.Domain
 
 open System
 
-/// The canonical request paths that a route takes; several rules of a route are alternatives.
+/// The canonical request paths that a route matches; the rules of a route are alternatives.
 [<Struct>]
 type PathRule =
     | ExactPath of path: string
@@ -11,7 +11,7 @@ type PathRule =
     /// The text before the trailing `*`.
     | PathPrefix of prefix: string
 
-    /// `path` is canonical (`RequestPath`). Case counts. Never allocates.
+    /// `path` is canonical (`RequestPath`). Case-sensitive. Never allocates.
     member rule.Holds(path: ReadOnlySpan<char>) : bool =
         match rule with
         | ExactPath expected -> path.SequenceEqual(expected.AsSpan())
@@ -29,7 +29,7 @@ type PathRule =
 [<RequireQualifiedAccess>]
 module PathRule =
 
-    /// Why none of the alternatives takes the path; none when one does, or when there are no alternatives.
+    /// Why no alternative matches the path; none when one does, or when there are no alternatives.
     let mismatch (rules: PathRule array) (path: string) : Mismatch voption =
         if
             rules.Length = 0
@@ -39,8 +39,8 @@ module PathRule =
         else
             Mismatch.unless false "path" (rules |> Seq.map _.Text |> String.concat " or ") path
 
-    /// In place of whatever may follow a prefix: not a hexadecimal digit, so that it completes no escape, and not a
-    /// dot.
+    /// Stands for whatever may follow a prefix. Not a hexadecimal digit, so that it cannot complete an escape, and not
+    /// a dot.
     [<Literal>]
     let private Rest = "x"
 
@@ -50,7 +50,7 @@ module PathRule =
     let private parameters: Result<PathRule, string> =
         Error "a path without `;`, since path parameters must not decide which route takes a request"
 
-    /// `/api/**`. The root of all paths makes no tree: it is the prefix that takes every path.
+    /// `/api/**`. The root of all paths yields the prefix that matches every path, not a tree.
     let private tryParseTree (root: string) : Result<PathRule, string> =
         if root.Contains '*' then
             tooManyStars
@@ -83,11 +83,11 @@ module PathRule =
             | Ok canonical -> Ok(ExactPath canonical)
             | Error problem -> Error("a path such as `/api` or `/api/*`; " + problem)
 
-    /// Reads one of `path_rules`. The rule is kept in canonical form, like the paths that it is compared with:
-    /// `/%7eann/*` takes what `/~ann/*` takes. `*` alone takes every path, and so does `/**`. A `*` anywhere but at the
-    /// end is rejected, since it looks like a wildcard; write `%2A` for a path that contains one. Path parameters (`;`)
-    /// are rejected: a request must match the same rule with and without them. The error is the rule that the text
-    /// breaks.
+    /// Reads an entry of `path_rules`. The rule is stored in canonical form, like the paths that it is compared with:
+    /// `/%7eann/*` matches what `/~ann/*` matches. `*` alone matches every path, and so does `/**`. A `*` anywhere but
+    /// at the end is rejected, since it looks like a wildcard; write `%2A` for a path that contains one. Path
+    /// parameters (`;`) are rejected: a request must match the same rule with and without them. The error is the rule
+    /// that the text breaks.
     let tryParse (text: string) : Result<PathRule, string> =
         if text.EndsWith("/**", StringComparison.Ordinal) then
             tryParseTree (text.Substring(0, text.Length - 3))

@@ -1,6 +1,6 @@
 namespace Kedge.Domain
 
-/// The ports of a request's authority that a route takes.
+/// The ports of a request's authority that a route matches.
 [<Struct>]
 type PortMatcher =
     | AnyPort
@@ -17,7 +17,7 @@ type PortMatcher =
         | AnyPort -> "any"
         | ExactPort port -> string port
 
-    /// Why the matcher does not take these ports; none when it does.
+    /// Why the ports do not match; none when they do.
     member matcher.Mismatch(ports: AuthorityPorts) : Mismatch voption =
         Mismatch.unless (matcher.Holds ports) "port" matcher.Text ports.Text
 

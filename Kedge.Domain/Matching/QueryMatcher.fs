@@ -3,13 +3,13 @@ namespace Kedge.Domain
 open System
 open System.Text
 
-/// The texts of a request's query, decoded: `+` is a blank and `%41` is `A`; an escape that is malformed stands for
-/// itself. A query is forwarded as it was sent.
+/// The decoded texts of a request's query: `+` is a space and `%41` is `A`; a malformed escape stands for itself. kedge
+/// forwards a query as it was sent.
 [<RequireQualifiedAccess>]
 module QueryText =
 
-    /// The octet at `at`, and how many characters it takes. A character outside of ASCII, which no request target has,
-    /// is no octet (-1).
+    /// The octet at `at`, and the number of characters that encode it. The octet is -1 for a non-ASCII character, which
+    /// no request target contains.
     let internal octetAt (text: ReadOnlySpan<char>) (at: int) : struct (int * int) =
         let c = text[at]
 
@@ -47,7 +47,7 @@ module QueryText =
 
         holds && matched = octets.Length
 
-    /// The octets of a text, as messages show them.
+    /// The decoded text, as messages show it.
     let decode (text: string) : string =
         let octets = ResizeArray<byte>()
         let mutable at = 0
@@ -73,14 +73,14 @@ module QueryText =
                 | at -> parameter.Substring(0, at), parameter.Substring(at + 1)
         ]
 
-    /// A query that has these parameters.
+    /// A query with these parameters.
     let render (parameters: (string * string) list) : string =
         parameters
         |> List.map (fun (name, value) -> Uri.EscapeDataString name + "=" + Uri.EscapeDataString value)
         |> String.concat "&"
 
-/// One query parameter that must be present with one value. Both are the texts that a request's are decoded to; of a
-/// name that occurs several times, the first value counts.
+/// One query parameter that must be present with one value. Both are compared with the decoded query; if a name occurs
+/// several times, its first value counts.
 [<Struct>]
 type QueryMatcher =
     {
@@ -99,7 +99,7 @@ type QueryMatcher =
             ValueOctets = Encoding.UTF8.GetBytes value
         }
 
-    /// `query` is a request's, without its `?`. Never allocates.
+    /// `query` is the request's, without its `?`. Never allocates.
     member matcher.Holds(query: ReadOnlySpan<char>) : bool =
         let mutable rest = query
         let mutable decided = false
@@ -131,7 +131,7 @@ type QueryMatcher =
 
     member matcher.Text = $"{Excerpt.ofText matcher.Name}={Excerpt.ofText matcher.Value}"
 
-    /// Why the matcher does not take the query; none when it does.
+    /// Why the query does not match; none when it does.
     member matcher.Mismatch(query: string) : Mismatch voption =
         let octets = matcher.NameOctets
 

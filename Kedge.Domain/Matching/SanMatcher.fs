@@ -2,19 +2,19 @@ namespace Kedge.Domain
 
 open System
 
-/// A name that a certificate gives its subject (RFC 5280, 4.2.1.6). Names of other kinds authorize nobody.
+/// A name that a certificate gives its subject (RFC 5280, 4.2.1.6). Names of other kinds never authorize a caller.
 [<Struct>]
 type SubjectAltName =
     | DnsSan of dns: string
     | UriSan of uri: string
     | EmailSan of email: string
 
-/// One entry of a rule's `client_cert_sans`. A pattern is only compared with names of its own kind, so that no
-/// certificate passes with, say, an email address that reads like another's URI.
+/// One entry of a rule's `client_cert_sans`. A pattern is only compared with names of its own kind, so that a
+/// certificate cannot pass with, say, an email address that looks like another caller's URI.
 [<Struct>]
 type SanMatcher =
     | ExactDns of name: string
-    /// `*.` and then this, which the matched name has after exactly one label.
+    /// `*.` and then this: matches a name with exactly one label before it.
     | DnsOneLabelBelow of parent: string
     | ExactUri of uri: string
     | ExactEmail of email: string
@@ -30,9 +30,9 @@ type SanMatcher =
         else
             ExactDns pattern
 
-    /// DNS names are compared without regard to case, and `*` stands for one whole label, as in certificates
-    /// (RFC 6125, 6.4.3). A `*` in the certificate's own name stands for nothing else. URIs are compared character by
-    /// character. Of an email address only the domain is without regard to case (RFC 5280, 7.5).
+    /// DNS names are case-insensitive, and `*` stands for one whole label, as in certificates (RFC 6125, 6.4.3). A `*`
+    /// in the certificate's own name is not a wildcard. URIs are compared character by character. In an email address,
+    /// only the domain is case-insensitive (RFC 5280, 7.5).
     member matcher.Holds(san: SubjectAltName) : bool =
         match matcher with
         | ExactDns expected ->

@@ -2,7 +2,7 @@ namespace Kedge.Domain
 
 open System
 
-/// The gRPC methods that a route takes. The path of a call is `/package.Service/Method`.
+/// The gRPC methods that a route matches. The path of a call is `/package.Service/Method`.
 [<Struct>]
 type ServiceMatcher =
     | AnyService
@@ -15,7 +15,7 @@ type ServiceMatcher =
     /// The text before the trailing `*`, with a `/` in it; compared with `package.Service/Method`.
     | MethodPrefix of methodPrefix: string
 
-    /// `service` is `package.Service`, `fullMethod` is `package.Service/Method`. Case counts. Never allocates.
+    /// `service` is `package.Service`, `fullMethod` is `package.Service/Method`. Case-sensitive. Never allocates.
     member matcher.Holds(service: ReadOnlySpan<char>, fullMethod: ReadOnlySpan<char>) : bool =
         match matcher with
         | AnyService -> true
@@ -32,7 +32,7 @@ type ServiceMatcher =
         | ServicePrefix prefix
         | MethodPrefix prefix -> prefix + "*"
 
-    /// Why the matcher does not take the method; none when it does.
+    /// Why the method does not match; none when it does.
     member matcher.Mismatch(service: string, method: string) : Mismatch voption =
         let fullMethod = service + "/" + method
         Mismatch.unless (matcher.Holds(service.AsSpan(), fullMethod.AsSpan())) "method" matcher.Text fullMethod

@@ -24,8 +24,8 @@ module LimitChange =
 
     let private enforced (limits: RateLimit list) = limits |> List.filter (fun limit -> not limit.Shadow)
 
-    /// Whether the limit allows at most what the other allows, for the same keys. Requests by limit 1 in 2 s are as
-    /// many as by limit 2 in 4 s.
+    /// Whether the limit allows at most what the other allows, for the same keys. Limit 1 in 2 s allows as many
+    /// requests as limit 2 in 4 s.
     let private isWithin (limit: RateLimit) (other: RateLimit) : bool =
         let perPeriods (a: RateLimit) (b: RateLimit) = bigint a.Limit * bigint b.Period.Ticks
 
@@ -36,7 +36,7 @@ module LimitChange =
         && perPeriods limit other <= perPeriods other limit
         && (limit.Scale = other.Scale || limit.Scale = Decoded.LimitScale.AllReplicas)
 
-    /// Whether whatever the limits allow, the others allow, too.
+    /// Whether the others allow everything that the limits allow.
     let private areWithin (limits: RateLimit list) (others: RateLimit list) : bool =
         enforced others
         |> List.forall (fun other -> enforced limits |> List.exists (fun limit -> isWithin limit other))

@@ -2,25 +2,25 @@ namespace Kedge.Domain
 
 open System
 
-/// A part of what distinguishes callers.
+/// A part of the key that distinguishes callers.
 [<RequireQualifiedAccess>]
 type KeyPart =
-    /// Of an IPv6 address, the first bits.
+    /// For IPv6, only the first bits of the address.
     | ClientAddress of ipv6Prefix: int
     /// The first name in the client's certificate.
     | ClientSan
-    /// Whom the token was issued to.
+    /// The subject of the caller's token.
     | TokenSubject
-    /// Who issued the token.
+    /// The issuer of the caller's token.
     | Issuer
     /// The first value of a header; the name is in lower case.
     | Header of name: string
-    /// The route that takes the request.
+    /// The route that matches the request.
     | Route
     /// The host that the request is for.
     | Host
 
-    /// As the configuration has it.
+    /// As written in the configuration.
     member part.Text: string =
         match part with
         | ClientAddress _ -> "client_address"
@@ -31,17 +31,17 @@ type KeyPart =
         | Route -> "route"
         | Host -> "host"
 
-    /// Whether it is known only after the caller's token has been verified.
+    /// Whether kedge knows it only after it verifies the caller's token.
     member part.IsOfToken: bool =
         match part with
         | TokenSubject
         | Issuer -> true
         | _ -> false
 
-    /// Whether it says who the caller is, which a limit asks about after the token.
+    /// Whether it identifies the caller: kedge checks a limit with such a part after the token.
     member part.IsOfIdentity: bool = part.IsClientSan || part.IsOfToken
 
-/// A rate limit that is valid.
+/// A validated rate limit.
 type RateLimit =
     {
         Name: string
@@ -56,7 +56,7 @@ type RateLimit =
         Shadow: bool
     }
 
-    /// What each replica allows, when there are so many.
+    /// What each replica allows when there are this many.
     member limit.Share(replicas: int) : Gcra =
         let replicas =
             if limit.Scale = Decoded.LimitScale.AllReplicas then
@@ -66,14 +66,14 @@ type RateLimit =
 
         Gcra.Of(limit.Limit, limit.Period, limit.Burst, replicas)
 
-    /// Whether it is asked after the caller's token has been verified. All others are asked before, so that a flood of
-    /// requests buys no verifications.
+    /// Whether kedge checks this limit after it verifies the caller's token. It checks all others before, so that a
+    /// flood of requests cannot trigger verifications.
     member limit.IsAfterToken: bool = limit.Key |> List.exists _.IsOfIdentity
 
-    /// Whether its key has a part of the token.
+    /// Whether its key contains a part of the token.
     member limit.NeedsToken: bool = limit.Key |> List.exists _.IsOfToken
 
-    /// The key as the configuration has it: `client_address, route`.
+    /// The key as written in the configuration: `client_address, route`.
     member limit.KeyText: string = limit.Key |> List.map _.Text |> String.concat ", "
 
     /// What it allows: `100 per 1s, burst 50`.
@@ -93,7 +93,7 @@ type RateLimit =
 /// The rate limits of a route.
 type RouteLimits =
     {
-        /// In the order in which they are asked: those that do not need the token first.
+        /// In the order in which kedge checks them: limits checked before the token come first.
         Limits: RateLimit list
         /// Whether responses say what the limits still allow.
         Headers: bool

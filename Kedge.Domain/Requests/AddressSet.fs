@@ -5,12 +5,12 @@ open System.Buffers.Binary
 open System.Net
 open System.Net.Sockets
 
-/// A set of IP addresses, as intervals, so that sets can be compared exactly. An IPv4-mapped IPv6 address is the IPv4
-/// address in it (RFC 4291, 2.5.5.2); networks of IPv6 hold no IPv4 address. Equal sets are equal values.
+/// A set of IP addresses, as intervals, so that sets can be compared exactly. An IPv4-mapped IPv6 address counts as the
+/// IPv4 address in it (RFC 4291, 2.5.5.2); IPv6 networks contain no IPv4 addresses. Equal sets are equal values.
 [<Sealed>]
 type AddressSet private (intervals: struct (UInt128 * UInt128) array) =
 
-    // Both families in one order: IPv4 addresses are where IPv6 has their mapped forms.
+    // Both families share one order: an IPv4 address has the number of its IPv4-mapped form.
     static let firstV4 = UInt128(0UL, 0xFFFF_0000_0000UL)
     static let lastV4 = UInt128(0UL, 0xFFFF_FFFF_FFFFUL)
 
@@ -111,7 +111,7 @@ type AddressSet private (intervals: struct (UInt128 * UInt128) array) =
 
         found
 
-    /// The lowest IPv4 address of the set, or the lowest of IPv6 when it has none of IPv4.
+    /// The lowest IPv4 address of the set, or the lowest IPv6 address when it contains no IPv4 address.
     member set.Lowest: IPAddress option =
         let ofFamily =
             intervals
@@ -147,7 +147,7 @@ type AddressSet private (intervals: struct (UInt128 * UInt128) array) =
         | true, (NonNull address) when
             hasPrefix
             && not (written.Contains '%' || written.Contains '[')
-            // The base library takes 10.1 for an address, and 010.0.0.1 for 8.0.0.1.
+            // The base library accepts 10.1 as an address, and reads 010.0.0.1 as 8.0.0.1.
             && (address.AddressFamily <> AddressFamily.InterNetwork || string address = written)
             && prefix <= 8 * address.GetAddressBytes().Length
             ->
@@ -155,7 +155,7 @@ type AddressSet private (intervals: struct (UInt128 * UInt128) array) =
             let prefix = if prefix < 0 then bits else prefix
             let size = bits - prefix
 
-            // A shift by the whole width would be none.
+            // A shift by the whole width would not shift at all.
             let host =
                 if size = 128 then
                     UInt128.MaxValue

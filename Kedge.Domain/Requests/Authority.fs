@@ -6,7 +6,7 @@ open System.Net
 open System.Runtime.InteropServices
 
 /// The ports that a request's authority means. An authority without a port means both default ports, 80 and 443. Any
-/// other one means a single port, which is then in both fields. See docs/matching.md.
+/// other authority means a single port, stored in both fields. See docs/matching.md.
 [<Struct>]
 type AuthorityPorts =
     {
@@ -44,7 +44,7 @@ module HostName =
 
     let private ipv6Characters = SearchValues.Create ".0123456789:ABCDEFabcdef"
 
-    /// `a.example.` and `a.example` are the same host: one trailing dot, that of the DNS root, is dropped.
+    /// `a.example.` and `a.example` are the same host: one trailing dot, the DNS root, is dropped.
     let withoutTrailingDot (host: ReadOnlySpan<char>) : ReadOnlySpan<char> =
         if host.Length > 0 && host[host.Length - 1] = '.' then
             host.Slice(0, host.Length - 1)
@@ -71,7 +71,8 @@ module HostName =
         else
             last.Length > 0 && not (last.ContainsAnyExceptInRange('0', '9'))
 
-    /// An IPv4 address in its one spelling: four decimal numbers up to 255, without leading zeros. Never allocates.
+    /// An IPv4 address in its canonical spelling: four decimal numbers up to 255, without leading zeros. Never
+    /// allocates.
     let isIPv4 (host: ReadOnlySpan<char>) : bool =
         let mutable octets = 0
         let mutable sound = host.Length > 0
@@ -97,7 +98,7 @@ module HostName =
 
             octets <- octets + 1
 
-            // A dot with nothing after it is not the end of an address.
+            // An address must not end in a dot.
             if dot = rest.Length - 1 then
                 sound <- false
 
@@ -105,9 +106,8 @@ module HostName =
 
         sound && octets = 4
 
-    /// A DNS name, or an IPv4 address in its one spelling: a host whose last label is a number is nothing else.
-    /// Percent-encoded and non-ASCII names are rejected; an internationalised name is written in its `xn--` form. Never
-    /// allocates.
+    /// A DNS name, or an IPv4 address in its canonical spelling: no other host may end in a number. Percent-encoded and
+    /// non-ASCII names are rejected; an internationalised name is written in its `xn--` form. Never allocates.
     let isName (host: ReadOnlySpan<char>) : bool = isLabels host && (not (endsInNumber host) || isIPv4 host)
 
     /// An IPv6 address without brackets and without a zone, in any spelling. Never allocates.
@@ -119,8 +119,8 @@ module HostName =
     /// A name or an IPv6 address, as above. Never allocates.
     let isHost (host: ReadOnlySpan<char>) : bool = isName host || isIPv6 host
 
-    /// The one spelling of an IPv6 address (RFC 5952). A mapped address (`::ffff:10.0.0.1`) is the IPv4 address that it
-    /// leads to. Any other host is returned as it is.
+    /// The canonical spelling of an IPv6 address (RFC 5952). A mapped address (`::ffff:10.0.0.1`) becomes the IPv4
+    /// address in it. Any other host is returned unchanged.
     let canonical (host: string) : string =
         if isIPv6 (host.AsSpan()) then
             let address = IPAddress.Parse host
@@ -144,8 +144,8 @@ type Authority =
         Port: int
     }
 
-    /// The authority with its host in the one spelling of an IPv6 address (`HostName.canonical`); `text` itself when
-    /// that changes nothing. `text` is what this authority was read from.
+    /// The authority with an IPv6 host in its canonical spelling (`HostName.canonical`); `text` itself when that
+    /// changes nothing. `text` is the text that this authority was read from.
     member authority.Canonical(text: string) : string =
         if authority.HostStart = 0 then
             text
@@ -187,10 +187,10 @@ type Authority =
             if port <= 65535 then port else -1
 
     /// Reads `host`, `host:port`, `[v6]` and `[v6]:port` (RFC 3986, 3.2.2 and 3.2.3, without userinfo). False when
-    /// malformed: no host, a character that no host has, an empty label, more than 253 characters, an IPv6 address with
-    /// a zone or without brackets, an IPv4 address in another spelling than four plain decimal numbers, a port that is
-    /// not 1 to 65535. Stricter than the RFC in rejecting `host:` (a colon
-    /// without a port) and ports with leading zeros, so that each authority has one spelling. Never allocates.
+    /// malformed: no host, a character that no host may contain, an empty label, more than 253 characters, an IPv6
+    /// address with a zone or without brackets, an IPv4 address that is not four plain decimal numbers, a port that is
+    /// not 1 to 65535. Stricter than the RFC in rejecting `host:` (a colon without a port) and ports with leading
+    /// zeros, so that each authority has one spelling. Never allocates.
     static member TryParse(text: ReadOnlySpan<char>, [<Out>] authority: byref<Authority>) : bool =
         authority <-
             {

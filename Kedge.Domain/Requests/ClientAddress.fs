@@ -3,7 +3,7 @@ namespace Kedge.Domain
 open System
 open System.Net
 
-/// Whom a request comes from, when proxies in front of kedge say it in X-Forwarded-For.
+/// The client that a request comes from, when proxies in front of kedge report it in X-Forwarded-For.
 [<RequireQualifiedAccess>]
 module ClientAddress =
 
@@ -14,8 +14,8 @@ module ClientAddress =
         else
             address
 
-    /// The address of the peer or, if that is a trusted proxy, the last of the entries that is not one. An entry that
-    /// is not an address ends the walk at the one after it: what is before it may be anyone's invention.
+    /// The address of the peer or, if the peer is a trusted proxy, the last entry that is not a trusted proxy. An entry
+    /// that is not an address ends the walk at the entry after it: any caller may have invented the entries before it.
     let walk (isTrusted: Func<IPAddress, bool>) (peer: IPAddress) (entries: string array) : IPAddress =
         let mutable client = unmapped peer
         let mutable next = entries.Length - 1

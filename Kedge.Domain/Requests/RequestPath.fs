@@ -5,8 +5,8 @@ open System.Buffers
 
 /// The one canonical form of a request's path, which is both matched and forwarded. See docs/matching.md.
 ///
-/// Rules guard prefixes of this form. So two paths that a backend may take for one resource should have one form, and
-/// what cannot be made safe is rejected:
+/// Rules guard prefixes of this form. So two paths that a backend may treat as one resource should have one form, and a
+/// path that cannot be made safe is rejected:
 /// - the path starts with `/`; dot segments, plain or written with `%2e`, are removed, and `..` at the root has no
 ///   effect (RFC 3986, 5.2.4); empty segments are dropped, so `//` is `/`;
 /// - an escaped character that needs no escape in a segment is unescaped (`%61` is `a`, `%3A` is `:`), except `%2B` and
@@ -14,9 +14,9 @@ open System.Buffers
 /// - every other escape stays, in upper case: `%2F` and `%5C` are characters of a segment, never separators, and `%25`
 ///   stays as it is, so nothing is unescaped twice;
 /// - printable ASCII that a path must not contain (`"<>[]^{|}` and the backquote) is escaped;
-/// - rejected are: invalid escapes; control characters, also escaped; spaces, backslashes and non-ASCII characters that
-///   are not escaped; `?` and `#`; overlong UTF-8 (`%C0%AE`); and dot segments that only a careless backend would see:
-///   next to an escaped separator (`..%2F`) or before a path parameter (`..;a=b`).
+/// - rejected are: invalid escapes; control characters, even escaped; unescaped spaces, backslashes and non-ASCII
+///   characters; `?` and `#`; overlong UTF-8 (`%C0%AE`); and dot segments that only a careless backend would see: next
+///   to an escaped separator (`..%2F`) or before a path parameter (`..;a=b`).
 ///
 /// The path `*` of `OPTIONS *` is canonical as a whole.
 [<RequireQualifiedAccess>]
@@ -25,7 +25,7 @@ module RequestPath =
     let private unreserved =
         "-.0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz~"
 
-    /// The characters that a segment of a canonical path has without an escape (RFC 3986, 3.3: pchar).
+    /// The characters that a segment of a canonical path contains unescaped (RFC 3986, 3.3: pchar).
     let private segmentCharacters = unreserved + "!$&'()*+,;=:@"
 
     /// A path of these characters alone needs no closer look. A `;` or `%` needs one.
@@ -169,7 +169,7 @@ module RequestPath =
         if path.Length = 0 || path[0] <> '/' then
             NoSlash
         else
-            // What is written so far always ends in the `/` after which the next segment goes.
+            // The output so far always ends in the `/` that precedes the next segment.
             buffer[0] <- '/'
             let mutable length = 1
             let mutable failure = 0
@@ -202,7 +202,7 @@ module RequestPath =
 
             if failure = 0 then length else failure
 
-    /// Whether nothing in the path needs a closer look: the usual case, and vectorised.
+    /// Whether the path needs no closer look: the usual case, and a vectorised check.
     let private isPlain (path: ReadOnlySpan<char>) =
         path.Length > 0
         && path[0] = '/'
@@ -232,8 +232,8 @@ module RequestPath =
         finally
             ArrayPool<char>.Shared.Return buffer
 
-    /// The canonical form of an origin-form path (without query), or an error in words. The same string, without
-    /// allocating, when it is canonical already.
+    /// The canonical form of an origin-form path (without query), or the error in words. Returns the same string,
+    /// without allocating, when it is already canonical.
     let canonicalise (path: string) : Result<string, string> =
         let text = path.AsSpan()
 
@@ -268,9 +268,9 @@ module RequestPath =
     /// Whether a canonical path has path parameters. Never allocates.
     let hasParameters (path: ReadOnlySpan<char>) : bool = parametersAt path < path.Length
 
-    /// The canonical path as a backend sees it that removes path parameters, from a `;` to the end of its segment:
-    /// `/a/;x/b;v=1/c` is `/a/b/c`. Servlet containers match their own rules against this form. The same string when
-    /// there is nothing to remove.
+    /// The canonical path as seen by a backend that removes path parameters, from a `;` to the end of the segment:
+    /// `/a/;x/b;v=1/c` is `/a/b/c`. Servlet containers match their own rules against this form. Returns the same string
+    /// when there is nothing to remove.
     let withoutParameters (path: string) : string =
         if not (hasParameters (path.AsSpan())) then
             path
@@ -279,7 +279,7 @@ module RequestPath =
                 path.Split '/'
                 |> Array.map (fun segment -> segment.Substring(0, parametersAt (segment.AsSpan())))
 
-            // Segments that were parameters only are now empty, and those that would be dots were rejected.
+            // Segments that consisted of parameters only are now empty; segments that would become dots were rejected.
             match canonicalise (String.Join('/', segments)) with
             | Ok canonical -> canonical
             | Error _ -> path

@@ -3,9 +3,9 @@ namespace Kedge.Domain
 open System
 open System.Runtime.InteropServices
 
-/// The forms of a request target (RFC 9112, 3.2), without that of `CONNECT`, which is an authority.
+/// The forms of a request target (RFC 9112, 3.2), except the authority form of `CONNECT`.
 type TargetForm =
-    /// `/path?query`; also every `:path` of HTTP/2 but `*`.
+    /// `/path?query`; also every `:path` of HTTP/2 except `*`.
     | Origin = 0
     /// `http://host/path?query`: what a client sends to a forward proxy.
     | Absolute = 1

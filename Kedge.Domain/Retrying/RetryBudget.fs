@@ -4,13 +4,13 @@ open System
 
 /// How many retries a backend gets. Immutable: each event yields the next state.
 ///
-/// Each first attempt deposits `percent` hundredths of a retry, which are valid for `interval`; `minPerSecond` retries a
-/// second are free. Whenever a retry is allowed, the retries of the interval that ends there, this one included, are at
+/// Each first attempt deposits `percent` hundredths of a retry, which are valid for `interval`; `minPerSecond` retries
+/// a second are free. At each allowed retry, the retries of the interval that ends there, this one included, number at
 /// most the free ones plus that share of the first attempts of the same interval: however many requests fail, retries
 /// cannot multiply the load (SRE book, "Retry Amplification"; Finagle's RetryBudget).
 ///
-/// Time is counted in tenths of the interval. A deposit is valid for nine of these and what has passed of the tenth, so
-/// never longer than the interval; a retry counts for ten and what has passed of the next, so never shorter.
+/// Time is counted in tenths of the interval. A deposit is valid for nine of these and the elapsed part of the tenth,
+/// so never longer than the interval; a retry counts for ten and the elapsed part of the next, so never shorter.
 [<Sealed>]
 type RetryBudget
     private (percent: int64, slice: int64, free: int64, last: int64, firsts: int64 array, taken: int64 array) =
@@ -20,9 +20,9 @@ type RetryBudget
     /// In hundredths of a retry.
     let balance = free + percent * Array.sum firsts - 100L * Array.sum taken
 
-    /// The counts as they are at a time: what is too old is left out.
+    /// The counts as of `now`, without those that are too old.
     let at (now: int64) : struct (int64 * int64 array * int64 array) =
-        // A clock that goes back stops here.
+        // If the clock goes back, the budget's time stops.
         let current = max last (now / slice)
         let moved = int (min (current - last) (int64 slices + 1L))
 
@@ -45,7 +45,7 @@ type RetryBudget
             Array.zeroCreate (slices + 1)
         )
 
-    /// That of a backend, with the defaults for what its definition leaves out.
+    /// The budget of a backend, with defaults for the fields that its definition leaves out.
     static member Of(budget: Decoded.RetryBudget option) : RetryBudget =
         let percent, interval, floor =
             match budget with
@@ -66,16 +66,16 @@ type RetryBudget
     /// The share of a retry that a first attempt allows, in percent.
     member _.Percent: int = int percent
 
-    /// Whether no attempt of its interval was counted.
+    /// Whether it counts no attempts in its interval.
     member _.IsUnused: bool = Array.forall ((=) 0L) firsts && Array.forall ((=) 0L) taken
 
-    /// A request is sent for the first time. `now` is in ticks of `TimeSpan`, of a monotonic clock.
+    /// Counts a first attempt. `now` is the time of a monotonic clock, in ticks of `TimeSpan`.
     member _.First(now: int64) : RetryBudget =
         let struct (current, firsts, taken) = at now
         firsts[0] <- firsts[0] + 1L
         next (current, firsts, taken)
 
-    /// The state after a retry; none when there must be none.
+    /// The state after a retry; none when the budget allows no retry.
     member _.TryTake(now: int64) : RetryBudget voption =
         let struct (current, firsts, taken) = at now
         taken[0] <- taken[0] + 1L

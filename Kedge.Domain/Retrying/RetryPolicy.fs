@@ -9,18 +9,18 @@ type RetryCause =
     | Status = 0
     /// The endpoint ended the connection or the stream before the headers of a response.
     | Reset = 1
-    /// The attempt took too long, and no headers of a response have come.
+    /// The attempt took too long, and no response headers arrived.
     | AttemptTimeout = 2
 
 /// Whether a request is sent again.
 [<RequireQualifiedAccess>]
 type RetryDecision =
-    /// The policy does not ask for it, or all attempts were made.
+    /// The policy does not ask for it, or all attempts are used up.
     | Final = 0
     | Retry = 1
     /// The request is not idempotent.
     | WithheldMethod = 2
-    /// The body of the request is too large to be kept, or could not be read.
+    /// The body of the request is too large to keep, or could not be read.
     | WithheldBody = 3
     /// The endpoint asks for a longer pause than the policy allows.
     | WithheldPushback = 4
@@ -38,22 +38,22 @@ type RetryFacts =
         Retries: int
         /// See `RetryPolicy.Allows`.
         MethodAllows: bool
-        /// Whether all of the request can be sent once more.
+        /// Whether the whole request can be sent again.
         IsKept: bool
         /// The pause that the endpoint asks for; negative = no retry.
         Pushback: TimeSpan voption
-        /// What is left of the time for the request.
+        /// The time left for the request.
         Left: TimeSpan
         /// Whether the server is about to stop.
         IsStopping: bool
-        /// From 0 to below 1: the choice of the pause.
+        /// From 0 to below 1; selects the pause.
         Draw: float
     }
 
 /// When the requests of a route are sent again.
 type RetryPolicy =
     {
-        /// How often at most, beyond the first time; 1 to 10.
+        /// The most retries after the first attempt; 1 to 10.
         Attempts: int
         /// Of HTTP, or of gRPC.
         Statuses: Set<int>
@@ -84,7 +84,7 @@ type RetryPolicy =
         | Decoded.RetryMethods.IdempotencyKey when hasIdempotencyKey && (method = "POST" || method = "PATCH") -> true
         | _ -> RetryPolicy.IsIdempotent method
 
-    /// Whether the policy asks for a retry after this.
+    /// Whether the policy asks for a retry after this cause.
     member policy.Names(cause: RetryCause, status: int) : bool =
         match cause with
         | RetryCause.Status -> policy.Statuses.Contains status
@@ -92,7 +92,8 @@ type RetryPolicy =
         | RetryCause.AttemptTimeout -> policy.OnAttemptTimeout
         | _ -> false
 
-    /// The pause before a retry, counted from 1: from the base to twice as much with each retry, chosen by the draw.
+    /// The pause before a retry, counted from 1. The draw selects it between the base and a maximum that doubles with
+    /// each retry, up to `BackoffMax`.
     member policy.Backoff(retry: int, draw: float) : TimeSpan =
         let longest =
             min (float policy.BackoffMax.Ticks) (float policy.BackoffBase.Ticks * Math.Pow(2.0, float retry))
@@ -100,7 +101,7 @@ type RetryPolicy =
         let shortest = float policy.BackoffBase.Ticks
         TimeSpan.FromTicks(int64 (shortest + draw * max 0.0 (longest - shortest)))
 
-    /// Whether the request is sent again, and after which pause. The budget is asked after that.
+    /// Whether the request is sent again, and after which pause. The caller checks the budget afterwards.
     member policy.Decide(facts: RetryFacts) : struct (RetryDecision * TimeSpan) =
         let no decision = struct (decision, TimeSpan.Zero)
 
@@ -129,7 +130,7 @@ type RetryPolicy =
 /// How long the requests of a route may take, and when they are sent again.
 type Policies =
     {
-        /// Zero = no limit. Likewise that of an attempt.
+        /// Zero = no limit, here and for an attempt.
         RequestTimeout: TimeSpan
         AttemptTimeout: TimeSpan
         Retry: RetryPolicy option

@@ -18,7 +18,8 @@ module AddressPolicy =
         && octets[10] = 0x5Euy
         && octets[11] = 0xFEuy
 
-    /// The IPv4 address that traffic to a mapped, NAT64 or 6to4 address reaches; any other address itself.
+    /// The IPv4 address that traffic to a mapped, NAT64 or 6to4 address reaches; any other address is returned
+    /// unchanged.
     let destination (address: IPAddress) : IPAddress =
         match (AddressRanges.find address).Verdict with
         | LeadsToIPv4 octet -> IPAddress(ReadOnlySpan(address.GetAddressBytes(), octet, 4))

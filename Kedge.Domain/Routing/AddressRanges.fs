@@ -3,31 +3,31 @@ namespace Kedge.Domain
 open System
 open System.Net
 
-/// What an ad-hoc name may do with an address.
+/// Whether an ad-hoc name may resolve to an address.
 type AddressVerdict =
     | Permitted
     /// Why it may not, in one word that fits into "a … address".
     | Refused of kind: string
     /// The host itself: permitted with `--adhoc_allow_loopback` only.
     | Loopback
-    /// An IPv6 address with an IPv4 address in it, from this octet on, which traffic reaches and which is judged.
+    /// An IPv6 address that contains an IPv4 address from this octet on. Traffic reaches the IPv4 address, so that one
+    /// is judged.
     | LeadsToIPv4 of octet: int
 
 /// A range of addresses with one verdict.
 type AddressRange =
     {
         Network: IPNetwork
-        /// What the range is for, and who says so.
+        /// What the range is for, and which document says so.
         Purpose: string
         Verdict: AddressVerdict
     }
 
 /// The special-purpose ranges of IANA's registries (iana-ipv4-special-registry, iana-ipv6-special-registry, RFC 6890),
-/// the multicast ranges, and the metadata services of clouds outside 169.254.0.0/16. Of the ranges that hold an
-/// address, the smallest counts. What leads to this host, to its link or through a translator or tunnel to an address
-/// that nobody has checked is refused, and so is what is not allocated; ranges that networks use as their own (private,
-/// shared, benchmarking, documentation) are permitted. Ranges without a row of their own share the verdict of the
-/// range around them.
+/// the multicast ranges, and the metadata services of clouds outside 169.254.0.0/16. The smallest range that contains
+/// an address applies. Addresses that lead to this host, to its link, or through a translator or tunnel to an unchecked
+/// address are refused, and so are unallocated ones; ranges that networks use internally (private, shared,
+/// benchmarking, documentation) are permitted. A range without a row shares the verdict of the range around it.
 [<RequireQualifiedAccess>]
 module AddressRanges =
 
@@ -40,7 +40,7 @@ module AddressRanges =
 
     let private reserved = Refused "reserved"
 
-    /// The larger range first.
+    /// Larger ranges come first.
     let v4: AddressRange list =
         [
             range "0.0.0.0/0" Permitted "everything else"
@@ -67,7 +67,7 @@ module AddressRanges =
             range "255.255.255.255/32" (Refused "broadcast") "limited broadcast (RFC 919)"
         ]
 
-    /// The larger range first.
+    /// Larger ranges come first.
     let v6: AddressRange list =
         [
             range "::/0" reserved "not allocated"
@@ -102,7 +102,7 @@ module AddressRanges =
     let private orderedV4 = smallestFirst v4
     let private orderedV6 = smallestFirst v6
 
-    // The base library does not find an IPv4-mapped address in any range of IPv6 but the whole.
+    // The base library finds an IPv4-mapped address in no IPv6 range except the whole.
     let private holds (octets: byte array) (range: AddressRange) =
         let prefix = range.Network.BaseAddress.GetAddressBytes()
         let length = range.Network.PrefixLength
@@ -112,7 +112,7 @@ module AddressRanges =
         octets.AsSpan(0, whole).SequenceEqual(prefix.AsSpan(0, whole))
         && (rest = 0 || (octets[whole] ^^^ prefix[whole]) >>> (8 - rest) = 0uy)
 
-    /// The range that counts for an address.
+    /// The range that applies to an address.
     let find (address: IPAddress) : AddressRange =
         let octets = address.GetAddressBytes()
         let ranges = if octets.Length = 4 then orderedV4 else orderedV6

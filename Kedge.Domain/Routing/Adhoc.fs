@@ -2,7 +2,7 @@ namespace Kedge.Domain
 
 open System
 
-/// What the ad-hoc rules decide about a request that no route takes. See docs/matching.md.
+/// What the ad-hoc rules decide about a request that no route matches. See docs/matching.md.
 type AdhocDecision =
     /// No rule matches the name: the request has no route.
     | NoRule
@@ -10,7 +10,7 @@ type AdhocDecision =
     | PortNotAllowed of rule: int * port: uint16
     /// The pattern of the rule's `dns_name_replace` does not occur in the name.
     | PatternAbsent of rule: int * pattern: string
-    /// What `dns_name_replace` made of the name is not a host name.
+    /// The result of `dns_name_replace` is not a host name.
     | NotAName of rule: int * result: string
     /// Look this name up and forward to this port. The name is in lower case, without a trailing dot.
     | Target of rule: int * dnsName: string * port: uint16
@@ -18,12 +18,11 @@ type AdhocDecision =
 [<RequireQualifiedAccess>]
 module Adhoc =
 
-    /// For a request without a port, under a rule without a default.
+    /// The port of a request without one, under a rule without a default.
     [<Literal>]
     let private DefaultPort = 80us
 
-    /// Every occurrence of the pattern is replaced, without regard to case. The error is the pattern that does not
-    /// occur.
+    /// Replaces every occurrence of the pattern, ignoring case. The error is the pattern, when it does not occur.
     let private nameToLookUp (rule: AdhocRule) (host: string) : Result<string, string> =
         let name = HostName.withoutTrailingDot(host.AsSpan()).ToString().ToLowerInvariant()
 
@@ -38,8 +37,9 @@ module Adhoc =
                 Error replace.Pattern
         | _ -> Ok name
 
-    /// The first rule whose name matches decides, whatever it decides then. `host` is without port and brackets. The
-    /// port is the request's single port, else the rule's default, else 80; a rule that allows no port allows nothing.
+    /// The first rule whose name matches decides, even if it refuses. `host` is without port and brackets. The port is
+    /// the request's single port, otherwise the rule's default, otherwise 80; a rule that allows no port allows
+    /// nothing.
     let decide (rules: AdhocRule array) (host: string) (ports: AuthorityPorts) : AdhocDecision =
         match AdhocRule.Decider(rules, host) with
         | None -> NoRule

@@ -1,7 +1,7 @@
 namespace Kedge.Domain
 
-/// An HTTP request as the rules see it. This form is for the reference router, explanations, analysis and scripts; a
-/// request on its way through the proxy is matched from spans and never becomes one of these.
+/// An HTTP request as the rules see it. This form is for the reference router, explanations, analysis and scripts; the
+/// proxy matches live requests as spans and never builds these values.
 type HttpRequest =
     {
         /// A WebSocket over HTTP/2 (RFC 8441) counts as `GET`, the method of the same handshake in HTTP/1.1.
@@ -62,7 +62,7 @@ type Request =
 [<RequireQualifiedAccess>]
 module HttpRequest =
 
-    /// The `Location` with which a redirect answers the request.
+    /// The `Location` of a redirect in response to the request.
     let location (redirect: Redirect) (request: HttpRequest) : string =
         let scheme = Redirect.SchemeOf(request.Listener, request.Mode, request.Ports)
         redirect.Location(scheme, request.Host, request.Ports, request.Path, request.Query)

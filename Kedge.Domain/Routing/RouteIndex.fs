@@ -4,7 +4,7 @@ open System
 open System.Collections.Generic
 open System.Runtime.CompilerServices
 
-/// What remains to be checked of a route that an index has found by host, port and text.
+/// The conditions to check of a route that an index has found by host, port and text.
 [<Struct; NoComparison; NoEquality>]
 type internal Conditions =
     {
@@ -22,7 +22,7 @@ type internal RequestParts =
         Ports: AuthorityPorts
         /// What routes are indexed by: the path, or the gRPC service.
         Text: ReadOnlySpan<char>
-        /// Which only gRPC has: the full method.
+        /// Of gRPC only: the full method.
         SecondText: ReadOnlySpan<char>
         Method: ReadOnlySpan<char>
         Query: ReadOnlySpan<char>
@@ -36,7 +36,7 @@ type internal TextRule =
     | AnyText
     | Exact of text: string
     | Prefix of prefix: string
-    /// Of the second text, which only gRPC has: the full method.
+    /// For the second text, of gRPC only: the full method.
     | SecondExact of secondText: string
     | SecondPrefix of secondPrefix: string
 
@@ -51,11 +51,11 @@ type internal IndexedRoute =
         Conditions: Conditions
     }
 
-/// Candidates are ascending ranks of routes. Every search is given the best rank so far and yields a better one or the
-/// same, so that it can stop at the first candidate that is no improvement.
+/// Candidates are ascending ranks of routes. Every search receives the best rank so far and returns that rank or a
+/// better one, so it can stop at the first candidate that does not improve on it.
 module internal Candidates =
 
-    /// The rank of no route: worse than every other.
+    /// The rank when no route matches: worse than every other.
     [<Literal>]
     let None = Int32.MaxValue
 
@@ -107,8 +107,8 @@ module internal Candidates =
 [<Sealed>]
 type internal TextIndex(exact: TextMap<int array>, prefixes: TextMap<int array>, prefixLengths: int array) =
 
-    /// `text` is one of the request's. `prefixLengths` are distinct and ascending. The hash of each prefix continues
-    /// that of the previous one.
+    /// `text` is one of the request's texts. `prefixLengths` are distinct and ascending. The hash of each prefix
+    /// continues the hash of the previous prefix.
     member _.Search<'headers when 'headers: struct and 'headers :> IHeaders>
         (
             text: ReadOnlySpan<char>,
@@ -165,7 +165,7 @@ type internal RuleIndex(lowest: int, anyText: int array, first: TextIndex | null
 
             best
 
-/// Routes of one host, or those without one. `ports` is ascending and `byPort` parallel to it.
+/// Routes of one host, or routes without a host. `ports` is ascending and `byPort` parallel to it.
 [<Sealed>]
 type internal PortIndex(ports: uint16 array, byPort: RuleIndex array, anyPort: RuleIndex | null) =
 
@@ -214,7 +214,7 @@ type internal WildcardIndex(names: TextMap<PortIndex>, lengths: int array) =
             best: int
         ) : int =
         let mutable best = best
-        // Something must come before the dot.
+        // At least one character must come before the dot.
         let mutable dot = 0
         let mutable searching = host.Length > 1
 
@@ -232,9 +232,10 @@ type internal WildcardIndex(names: TextMap<PortIndex>, lengths: int array) =
 
         best
 
-/// A list of routes, indexed by host, then port, then text. The routes that can take a request are in few port indexes
-/// (its host, the wildcards that take it, any host), in each of these in at most three rule indexes (its one or two
-/// ports, any port), and there among the routes without a text, with this text, and with one of its prefixes.
+/// A list of routes, indexed by host, then port, then text. The routes that can match a request are in few port indexes
+/// (for its host, for the wildcards that match it, and for any host), in at most three rule indexes of each (for its
+/// one or two ports, and for any port), and there among the routes without a text, with this text, and with one of its
+/// prefixes.
 [<Sealed>]
 type internal RouteIndex
     private
@@ -244,7 +245,7 @@ type internal RouteIndex
     static let textMap ignoreCase (groups: (string * 'value) array) =
         TextMap(ignoreCase, groups |> Array.map KeyValuePair)
 
-    /// Rank and rule, by the text that `choose` finds in the rule.
+    /// The ranks, grouped by the text that `choose` finds in the rules.
     static let byText (rules: (int * TextRule) array) (choose: TextRule -> string voption) =
         rules
         |> Array.choose (fun (rank, rule) ->
@@ -364,7 +365,7 @@ type internal RouteIndex
         let anyHost: PortIndex | null = if any.Length = 0 then null else portIndex any
         RouteIndex(textMap true hosts, wildcardIndex, anyHost, routes |> Array.map _.Conditions)
 
-    /// The lowest rank of a route that takes the request, or -1. `host` has no trailing dot.
+    /// The lowest rank of a route that matches the request, or -1. `host` has no trailing dot.
     member _.Match<'headers when 'headers: struct and 'headers :> IHeaders>
         (host: ReadOnlySpan<char>, request: inref<RequestParts>, headers: inref<'headers>)
         : int =

@@ -4,8 +4,8 @@ open System
 open System.Runtime.InteropServices
 
 /// HTTP routes compiled for lookup: indexed by host, port and path, with candidates in the file's order. Matching
-/// allocates nothing, and its cost does not grow with the number of routes for other hosts, ports and paths. It gives
-/// the same answer as `Router.matchHttp`.
+/// allocates nothing, and its cost does not grow with the number of routes for other hosts, ports and paths. The result
+/// is the same as with `Router.matchHttp`.
 [<Sealed>]
 type HttpRouteTable(routes: HttpRoute array) =
 
@@ -37,7 +37,7 @@ type HttpRouteTable(routes: HttpRoute array) =
             })
         |> RouteIndex.Build
 
-    /// The index of the first route that takes the request, or -1. `host` is without port and brackets, `path`
+    /// The index of the first route that matches the request, or -1. `host` is without port and brackets, `path`
     /// canonical, `query` without its `?`.
     member _.Match<'headers when 'headers: struct and 'headers :> IHeaders>
         (
@@ -68,8 +68,8 @@ type HttpRouteTable(routes: HttpRoute array) =
 
             index.Match(host, &request, &headers)
 
-    /// As `Match`, for a request of a caller: false when its path parameters decide which route takes it
-    /// (`Router.parametersDecide`), so that it is rejected. Allocates only for paths with parameters.
+    /// Like `Match`, for a caller's request: false when its path parameters decide which route matches
+    /// (`Router.parametersDecide`), so the request must be rejected. Allocates only for paths with parameters.
     member table.TryMatch<'headers when 'headers: struct and 'headers :> IHeaders>
         (
             method: ReadOnlySpan<char>,
@@ -90,7 +90,7 @@ type HttpRouteTable(routes: HttpRoute array) =
             let bare = RequestPath.withoutParameters path
             route = table.Match(method, host, ports, bare.AsSpan(), query, mode, listener, &headers)
 
-/// gRPC routes compiled for lookup: indexed by authority host, port and service. It gives the same answer as
+/// gRPC routes compiled for lookup: indexed by authority host, port and service. The result is the same as with
 /// `Router.matchGrpc`.
 [<Sealed>]
 type GrpcRouteTable(routes: GrpcRoute array) =
@@ -121,8 +121,8 @@ type GrpcRouteTable(routes: GrpcRoute array) =
             })
         |> RouteIndex.Build
 
-    /// The index of the first route that takes the call, or -1. `host` is without port and brackets and may be empty.
-    /// `fullMethod` is `package.Service/Method`, of which `service` is the first part.
+    /// The index of the first route that matches the call, or -1. `host` is without port and brackets and may be empty.
+    /// `fullMethod` is `package.Service/Method`; `service` is its first part.
     member _.Match<'headers when 'headers: struct and 'headers :> IHeaders>
         (
             host: ReadOnlySpan<char>,

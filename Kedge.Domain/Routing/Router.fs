@@ -2,9 +2,9 @@ namespace Kedge.Domain
 
 open System
 
-/// The specification of matching: a plain first match over the list, where a route takes the requests with which none
-/// of its conditions has a mismatch. See docs/matching.md. Requests use the compiled route tables, which a law holds to
-/// this.
+/// The specification of matching: a plain first match over the list; a route matches a request when none of its
+/// conditions has a mismatch. See docs/matching.md. Live requests use the compiled route tables; a property test checks
+/// that they agree with this module.
 [<RequireQualifiedAccess>]
 module Router =
 
@@ -19,8 +19,8 @@ module Router =
     let private ofHeaders (matchers: HeaderMatcher array) (headers: (string * string) list) =
         matchers |> Seq.map _.Mismatch(HeaderList headers)
 
-    /// Every condition of the route that the request does not meet; empty when the route takes it. No HTTP route takes
-    /// a request without a host.
+    /// Every condition of the route that the request does not meet; empty when the route matches it. No HTTP route
+    /// matches a request without a host.
     let httpMismatches (route: HttpRoute) (request: HttpRequest) : Mismatch list =
         let hasHost = (HostName.withoutTrailingDot (request.Host.AsSpan())).Length > 0
 
@@ -41,7 +41,7 @@ module Router =
                 yield! ofHeaders route.Headers request.Headers
             ]
 
-    /// Every condition of the route that the call does not meet; empty when the route takes it.
+    /// Every condition of the route that the call does not meet; empty when the route matches it.
     let grpcMismatches (route: GrpcRoute) (request: GrpcRequest) : Mismatch list =
         gather
             [
@@ -52,18 +52,18 @@ module Router =
                 ListenerMatcher.mismatch route.Listener request.Listener
             ]
 
-    /// Whether the route takes the request.
+    /// Whether the route matches the request.
     let httpRouteHolds (route: HttpRoute) (request: HttpRequest) : bool = (httpMismatches route request).IsEmpty
 
-    /// Whether the route takes the call.
+    /// Whether the route matches the call.
     let grpcRouteHolds (route: GrpcRoute) (request: GrpcRequest) : bool = (grpcMismatches route request).IsEmpty
 
-    /// The index of the first route that takes the request.
+    /// The index of the first route that matches the request.
     let matchHttp (routes: HttpRoute array) (request: HttpRequest) : int option =
         routes |> Array.tryFindIndex (fun route -> httpRouteHolds route request)
 
-    /// The first routes that take the request with and without its path parameters, when they differ: then a backend
-    /// that removes the parameters would serve a path whose rule was not asked. Such a request is rejected.
+    /// The first routes that match the request with and without its path parameters, if they differ: then a backend
+    /// that removes the parameters would serve a path whose rule was not checked. Such a request is rejected.
     let parametersDecide (routes: HttpRoute array) (request: HttpRequest) : (int option * int option) voption =
         let bare =
             { request with
@@ -78,6 +78,6 @@ module Router =
         else
             ValueSome(written, bare)
 
-    /// The index of the first route that takes the call.
+    /// The index of the first route that matches the call.
     let matchGrpc (routes: GrpcRoute array) (request: GrpcRequest) : int option =
         routes |> Array.tryFindIndex (fun route -> grpcRouteHolds route request)

@@ -5,15 +5,15 @@ open System.Collections.Generic
 open System.Runtime.InteropServices
 open System.Text
 
-/// A hash that takes a text from left to right, four characters at a time, so that the hashes of all its prefixes cost
-/// one pass. The keys of a map come from the configuration and requests only look them up, so the hash need not resist
-/// crafted collisions.
+/// A hash that consumes a text from left to right, four characters at a time, so that the hashes of all its prefixes
+/// cost one pass. The keys of a map come from the configuration and requests only look them up, so the hash need not
+/// resist crafted collisions.
 module internal TextHash =
 
     [<Literal>]
     let private Multiplier = 0x9E3779B97F4A7C15UL
 
-    /// Characters taken at a time.
+    /// Characters consumed at a time.
     [<Literal>]
     let private Block = 4
 
@@ -31,7 +31,7 @@ module internal TextHash =
 
     let inline private fold (ignoreCase: bool) (block: uint64) = if ignoreCase then block ||| CaseBits else block
 
-    /// Takes the whole blocks between two positions, which are a multiple of four characters apart.
+    /// Consumes the whole blocks between two positions, which are a multiple of four characters apart.
     let advance (ignoreCase: bool) (text: ReadOnlySpan<char>) (from: int) (upTo: int) (state: uint64) : uint64 =
         let octets = MemoryMarshal.AsBytes text
         let mutable state = state
@@ -43,7 +43,7 @@ module internal TextHash =
 
         state
 
-    /// The hash of the text up to `length`, of which `state` has taken all whole blocks.
+    /// The hash of the text up to `length`, when `state` has consumed all of its whole blocks.
     let finish (ignoreCase: bool) (text: ReadOnlySpan<char>) (length: int) (state: uint64) : int =
         let mutable rest = 0UL
         let mutable at = blocks length
@@ -69,8 +69,8 @@ type internal TextSlot<'value> =
     }
 
 /// An immutable map from texts, looked up by span and hash: open addressing with linear probing, at most half full.
-/// With `ignoreCase`, the case of ASCII letters does not count, a key or text with other characters than ASCII equals
-/// no other, and the keys must differ in more than their case.
+/// With `ignoreCase`, the case of ASCII letters is ignored, a key or text with non-ASCII characters equals no other,
+/// and the keys must differ in more than case.
 [<Sealed>]
 type internal TextMap<'value when 'value: not struct and 'value: not null>
     (ignoreCase: bool, entries: IReadOnlyCollection<KeyValuePair<string, 'value>>) =
@@ -100,7 +100,7 @@ type internal TextMap<'value when 'value: not struct and 'value: not null>
 
     member _.Count = entries.Count
 
-    /// The value of a key, or null. `hash` is that of the key by `TextHash`.
+    /// The value of a key, or null. `hash` is the key's hash by `TextHash`.
     member _.Find(key: ReadOnlySpan<char>, hash: int) : 'value | null =
         let mutable at = hash &&& mask
         let mutable found = null

@@ -21,7 +21,7 @@ module KeyHash =
         let value = (value ^^^ (value >>> 27)) * 0x94d049bb133111ebUL
         value ^^^ (value >>> 31)
 
-    /// A character outside of ASCII counts as two octets.
+    /// A non-ASCII character counts as two octets.
     let private addText (hash: uint64) (text: ReadOnlySpan<char>) : uint64 =
         let mutable hash = hash
 
@@ -36,12 +36,13 @@ module KeyHash =
     /// Never allocates.
     let ofText (text: ReadOnlySpan<char>) : uint64 = mix (addText Basis text)
 
-    /// Of two texts, such that no other two texts can be expected to have the same hash.
+    /// The hash of two texts; no other two texts are expected to have the same one.
     let internal ofTexts (first: string) (second: string) : uint64 =
         let hash = addText Basis (first.AsSpan())
         mix (addText (add hash 0xff) (second.AsSpan()))
 
-    /// Of the value of a query parameter: as `ofText` of the decoded value. Never allocates.
+    /// The hash of the value of a query parameter: for ASCII, the same as `ofText` of the decoded value. Never
+    /// allocates.
     let ofQueryValue (value: ReadOnlySpan<char>) : uint64 =
         let mutable hash = Basis
         let mutable at = 0

@@ -51,7 +51,7 @@ type Share =
 
         $"{share.Part}/{share.Whole} ({percent} %%)"
 
-/// How many of the callers or requests of a route go elsewhere after a change of its split.
+/// The share of a route's callers or requests that move to another backend after a change of its split.
 [<RequireQualifiedAccess>]
 module MovedShare =
 
@@ -73,7 +73,7 @@ module MovedShare =
     let private names (before: Map<string, BigInteger>) (after: Map<string, BigInteger>) =
         Seq.append before.Keys after.Keys |> Seq.distinct |> List.ofSeq
 
-    /// Where both splits draw for each request: half of the sum of the differences.
+    /// When both splits draw for each request: half of the sum of the differences.
     let ofDraws (before: Split) (after: Split) : Share =
         let before, after = weights before, weights after
 
@@ -82,14 +82,14 @@ module MovedShare =
             let loss = shareOf before name - shareOf after name
             if loss.Value > 0.0 then lost + loss else lost)
 
-    /// Where the choices before and after have nothing to do with each other: another key, or another name of the route.
+    /// When the choices before and after are independent: another key, or another name of the route.
     let ofOtherDraws (before: Split) (after: Split) : Share =
         let before, after = weights before, weights after
 
         (Share.One, names before after)
         ||> List.fold (fun moved name -> moved - shareOf before name * shareOf after name)
 
-    /// Where both splits choose by the same key under the same name of the route.
+    /// When both splits choose by the same key under the same route name.
     ///
     /// Backend i keeps a caller when its exponential variable Eᵢ is the least of all Eⱼ/wⱼ both before and after:
     /// Eⱼ ≥ Eᵢ·max(wⱼ/wᵢ, w′ⱼ/w′ᵢ) for all j, which has the probability 1/Σⱼ max(wⱼ/wᵢ, w′ⱼ/w′ᵢ).

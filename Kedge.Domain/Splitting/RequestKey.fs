@@ -6,8 +6,8 @@ open System
 [<RequireQualifiedAccess>]
 module RequestKey =
 
-    /// Where the first cookie of the name has its value in a `Cookie` header (RFC 6265, 5.4): its start and length.
-    /// The length is 0 when there is no such cookie, or when it is empty. Names of cookies are case-sensitive.
+    /// The position of the value of the first cookie with this name in a `Cookie` header (RFC 6265, 5.4): its start and
+    /// length. The length is 0 when there is no such cookie or its value is empty. Cookie names are case-sensitive.
     let cookie (header: ReadOnlySpan<char>) (name: ReadOnlySpan<char>) : struct (int * int) =
         let mutable at = 0
         let mutable found = struct (0, 0)
@@ -33,8 +33,8 @@ module RequestKey =
 
         found
 
-    /// Where the first parameter of the name has its value in a query without its `?`: its start and length, still
-    /// encoded. The length is 0 as for a cookie. `name` is in octets, decoded.
+    /// The position of the still encoded value of the first parameter with this name in a query without its `?`: its
+    /// start and length. The length is 0 as for a cookie. `name` is the decoded octets.
     let query (query: ReadOnlySpan<char>) (name: ReadOnlySpan<byte>) : struct (int * int) =
         let mutable at = 0
         let mutable found = struct (0, 0)

@@ -2,24 +2,25 @@ namespace Kedge.Domain
 
 open System
 
-/// A backend that gets copies of the requests of a route. Nobody waits for its answers, and nobody sees them.
+/// A backend that receives copies of a route's requests. kedge does not wait for its responses, and callers never see
+/// them.
 type RouteMirror =
     {
         Backend: string
-        /// Of the requests that may be copied: 0 to 100.
+        /// The percentage of the eligible requests to copy: 0 to 100.
         Percent: int
-        /// The largest body of a request that is copied, in bytes.
+        /// The largest body of a copied request, in bytes.
         MaxBody: int
-        /// Whether requests are copied whose method is not safe, too.
+        /// Whether to copy requests with unsafe methods, too.
         UnsafeMethods: bool
-        /// Whether a copy has the credentials of the caller.
+        /// Whether a copy contains the caller's credentials.
         WithCredentials: bool
     }
 
-    /// The most mirrors of a route.
+    /// The maximum number of mirrors of a route.
     static member Most = 4
 
-    /// Whether a request is meant to change nothing (RFC 9110, 9.2.1). Methods are case-sensitive.
+    /// Whether the method is safe: not meant to change anything (RFC 9110, 9.2.1). Methods are case-sensitive.
     static member IsSafe(method: string) : bool =
         match method with
         | "GET"
@@ -44,7 +45,7 @@ type RouteMirror =
         let body = ByteSize.format (uint32 mirror.MaxBody)
         $"{mirror.Backend} {mirror.Percent} %%, {methods}, body to {body}{credentials}"
 
-/// Chooses the requests that a mirror gets. `salt` is what the route is called.
+/// Chooses the requests that a mirror receives. `salt` identifies the route.
 ///
 /// The choice depends neither on the choice among the backends of a split by the same key nor on other mirrors. Raising
 /// the percentage only adds callers.
@@ -61,5 +62,5 @@ type MirrorChoice(mirror: RouteMirror, salt: string) =
     /// Whether the requests with this key are copied. Never allocates.
     member _.ByKey(key: uint64) : bool = isInShare (KeyHash.mix (KeyHash.mix (key + seed) ^^^ seed))
 
-    /// As `ByKey`, from 64 random bits instead of a key.
+    /// Like `ByKey`, with 64 random bits instead of a key.
     member _.ByDraw(random: uint64) : bool = isInShare random

@@ -16,19 +16,19 @@ type Split =
     {
         /// At least one, each name once; at most `Split.MostBackends`. At least one weight is not 0.
         Backends: SplitBackend list
-        /// None = each request is a draw.
+        /// None = each request is drawn at random.
         Key: SplitKey option
         OnUnavailable: OnUnavailable
     }
 
-    /// The most backends of a split; as in Gateway API.
+    /// The maximum number of backends of a split, as in Gateway API.
     static member MostBackends = 16
 
     /// The sum of the weights.
     member split.Total: uint64 =
         split.Backends |> List.sumBy (fun backend -> uint64 backend.Weight)
 
-    /// What a key is called in reports: `cookie session`.
+    /// The name of a key in reports: `cookie session`.
     static member KeyText(key: SplitKey) : string =
         match key with
         | SplitKey.Cookie name -> "cookie " + name
@@ -58,15 +58,15 @@ type Split =
 
         backends + key + others
 
-/// Chooses one of the backends of a split. `salt` is what the route is called: two routes do not put the same callers
+/// Chooses one of the backends of a split. `salt` identifies the route, so that two routes do not pick the same callers
 /// first.
 ///
-/// With a key, by weighted rendezvous: the backend with the greatest −weight / ln u wins, where u is uniform in (0, 1)
-/// and made of the salt, the key and the backend's name alone. So raising a weight moves callers to this backend only,
-/// lowering it moves them away from it only, and no others move.
+/// With a key, uses weighted rendezvous hashing: the backend with the greatest −weight / ln u wins, where u is uniform
+/// in (0, 1) and depends only on the salt, the key and the backend's name. So raising a weight only moves callers to
+/// this backend, lowering it only moves callers away from it, and no other callers move.
 [<Sealed>]
 type SplitChoice(split: Split, salt: string) =
-    // In the order of names, which decides where two backends have the same score: the order in the file has no meaning.
+    // Sorted by name, which decides between backends with the same score: the order in the file has no meaning.
     let order =
         split.Backends
         |> List.indexed
@@ -84,8 +84,8 @@ type SplitChoice(split: Split, salt: string) =
 
     member _.Split: Split = split
 
-    /// The index of the backend that the key gets, among those whose bits are not set in `excluded`; -1 when there is
-    /// none. Backends of weight 0 get nothing. Never allocates.
+    /// The index of the key's backend, among the backends whose bits are not set in `excluded`; -1 when there is none.
+    /// Never chooses a backend of weight 0. Never allocates.
     member _.ByKey(key: uint64, excluded: uint32) : int =
         let mutable best = -1
         let mutable least = Double.PositiveInfinity
@@ -102,7 +102,7 @@ type SplitChoice(split: Split, salt: string) =
 
         best
 
-    /// As `ByKey`, from 64 random bits instead of a key: each backend in proportion to its weight.
+    /// Like `ByKey`, with 64 random bits instead of a key: chooses each backend in proportion to its weight.
     member _.ByDraw(random: uint64, excluded: uint32) : int =
         let mutable total = 0UL
 

@@ -2,13 +2,13 @@ namespace Kedge.Domain
 
 open System
 
-/// An issuer of tokens that is valid.
+/// A validated token issuer.
 type TokenIssuer =
     {
         Name: string
         /// The `iss` of its tokens. Empty for the issuer that the server's flags set up.
         Issuer: string
-        /// Empty = where its discovery document says.
+        /// Empty = the URI in its discovery document.
         JwksUri: string
         Audiences: Set<string>
         Header: Decoded.TokenHeader
@@ -16,14 +16,14 @@ type TokenIssuer =
         PermsClaim: string
         Algorithms: Set<string>
         ClockSkew: TimeSpan
-        /// Whether backends get the token.
+        /// Whether backends receive the token.
         IsForwarded: bool
-        /// Headers that backends get, in lower case, each with its claim.
+        /// Headers that backends receive, in lower case, each with its claim.
         ForwardClaims: Map<string, string>
     }
 
-    /// All algorithms that are supported: asymmetric ones only (RFC 7518, 3.1). With a symmetric one, whoever can
-    /// verify a token could issue it.
+    /// All algorithms that are supported: asymmetric ones only (RFC 7518, 3.1). With a symmetric one, anyone able to
+    /// verify a token could issue one.
     static member SupportedAlgorithms: string list =
         [
             "RS256"
@@ -61,7 +61,7 @@ type TokenIssuer =
             ForwardClaims = Map.empty
         }
 
-    /// The same with what the flags say about it.
+    /// The same issuer with the values from the flags.
     static member OfFlags(issuer: string, audience: string, permsClaim: string) : TokenIssuer =
         { TokenIssuer.Default with
             Issuer = issuer
@@ -100,10 +100,10 @@ type TokenIssuer =
         ]
         |> String.concat "; "
 
-/// What one caller's token has, and what therefore decides whether an issuer's definition accepts it.
+/// The properties of a caller's token that decide whether an issuer's definition accepts it.
 type TokenTraits =
     {
-        /// The `iss`, and where the keys are that verify it. Both empty for a token of the flags' issuer.
+        /// The `iss`, and the URI of the keys that verify it. Both empty for a token of the flags' issuer.
         Issuer: string
         JwksUri: string
         Header: Decoded.TokenHeader
@@ -111,7 +111,7 @@ type TokenTraits =
         Algorithm: string
         /// How long ago it expired, by the server's clock; zero = it has not.
         ExpiredFor: TimeSpan
-        /// The claim that has its permissions.
+        /// The claim that contains its permissions.
         PermsClaim: string
     }
 
@@ -144,8 +144,8 @@ module TokenTraits =
         && issuer.Algorithms.Contains token.Algorithm
         && token.ExpiredFor <= issuer.ClockSkew
 
-    /// Tokens that `issuer` accepts, such that whatever token it accepts and `other` does not, is like one of them in
-    /// what `other` does not accept.
+    /// Tokens that `issuer` accepts. Any token that `issuer` accepts and `other` rejects resembles one of them in the
+    /// trait that `other` rejects.
     let candidates (issuer: TokenIssuer) (other: TokenIssuer option) : TokenTraits list =
         let plain = ofIssuer issuer
 

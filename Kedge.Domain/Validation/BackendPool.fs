@@ -4,7 +4,8 @@ open System
 open Kedge.Domain.Decoded
 
 /// A backend pool file whose entries are all valid: names well-formed and unique, one resolver each, every
-/// `config_name` known. Made only by validation. The entries keep their decoded form, which needs no further parsing.
+/// `config_name` known. Created only by validation. The entries keep their decoded form, which needs no further
+/// parsing.
 [<Sealed>]
 type BackendPool internal (tlsServerConfigs, backends) =
     member _.TlsServerConfigs: TlsServerConfig list = tlsServerConfigs

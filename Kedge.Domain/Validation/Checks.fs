@@ -2,7 +2,7 @@ namespace Kedge.Domain
 
 open System
 
-/// What validation has found so far. Paths are given with the innermost step first.
+/// The violations that validation has found so far. Paths are given with the innermost step first.
 [<Sealed>]
 type internal Checks() =
     let violations = ResizeArray<Violation>()
@@ -19,12 +19,12 @@ type internal Checks() =
     member checks.Malformed(path: Step list, rule: string, found: string) =
         checks.Report(path, Malformed(rule, Excerpt.quote found))
 
-    /// Reports the rule unless the text keeps it.
+    /// Reports the rule if the text breaks it.
     member checks.Require(path: Step list, rule: string, found: string, holds: bool) =
         if not holds then
             checks.Malformed(path, rule, found)
 
-    /// A parsed value. When its text breaks a rule, reports the rule and yields the fallback.
+    /// The parsed value. If its text breaks a rule, reports the rule and returns the fallback.
     member checks.Parsed(path: Step list, found: string, fallback: 'value, parsed: Result<'value, string>) =
         match parsed with
         | Ok value -> value
@@ -44,7 +44,7 @@ type internal Checks() =
 
             checks.Report(path, OutOfRange(allowed, Excerpt.quote (Duration.Format value)))
 
-    /// Reports every name that an earlier entry has too. Empty names are reported as missing elsewhere.
+    /// Reports every name that an earlier entry already has. Empty names are reported as missing elsewhere.
     member checks.Unique(list: Step list, nameField: string, names: string seq) =
         let first = Collections.Generic.Dictionary<string, int>()
 

@@ -5,11 +5,11 @@ open System
 /// A value read from a file, and where its parts are in the file.
 type Located<'value> = { Value: 'value; Source: SourceMap }
 
-/// The configuration files, one by one: from their bytes to the first shape, and on to the second. Never throws.
+/// Reads the configuration files one by one: from bytes to the first shape, and from there to the second. Never throws.
 [<RequireQualifiedAccess>]
 module ConfigFile =
 
-    /// Whether a violation only echoes a fault of decoding: it is about a value that could not be read.
+    /// Whether a violation only echoes a decoding fault, because it is about a value that could not be read.
     let private isEcho (faults: Fault list) : Violation -> bool =
         let doubtful =
             Collections.Generic.HashSet<JsonPath>(
@@ -91,7 +91,7 @@ module ConfigFile =
 
                 Error(inOrder (faults @ violations))
 
-    /// As `read`, for a file with secrets: no error quotes a value that could not be read.
+    /// Like `read`, for a file with secrets: no error quotes a value that could not be read.
     let internal readSecret
         (decoder: Decoder<'decoded>)
         (validate: 'decoded -> Result<'value, Violation list>)

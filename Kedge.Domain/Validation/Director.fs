@@ -2,7 +2,7 @@ namespace Kedge.Domain
 
 open System
 
-/// A director file whose rules are all valid: the second shape of the configuration. Made only by validation.
+/// A director file whose rules are all valid: the second shape of the configuration. Created only by validation.
 [<Sealed>]
 type Director
     internal
@@ -11,9 +11,9 @@ type Director
     member _.HttpRoutes: HttpRoute array = httpRoutes
     member _.GrpcRoutes: GrpcRoute array = grpcRoutes
     member _.AdhocRules: PerProtocol<AdhocRule array> = adhocRules
-    /// All rate limits, named by routes or not.
+    /// All rate limits, whether or not routes name them.
     member _.RateLimits: RateLimit list = rateLimits
-    /// All issuers of tokens, named by rules or not; without the one that the flags set up.
+    /// All token issuers, whether or not rules name them, except the one that the flags set up.
     member _.TokenIssuers: TokenIssuer list = tokenIssuers
     /// The same rules in their first shape.
     member _.Entries: Decoded.Director = entries ()
@@ -119,7 +119,7 @@ module Director =
                 checks.Parsed(Field name :: path, name, QueryMatcher.Of(name, value), parsed)
         |]
 
-    /// A key is a Header-Name of the gRPC protocol: lower case there, but keys are compared without regard to case.
+    /// A key is a Header-Name of the gRPC protocol. That requires lower case, but the comparison ignores case.
     let private metadataMatchers (checks: Checks) path (metadata: Map<string, Decoded.HeaderCondition>) =
         let isKey =
             String.forall (fun c -> Char.IsAsciiLetterOrDigit c || c = '-' || c = '_' || c = '.')
@@ -174,10 +174,15 @@ module Director =
             networks "denied_client_networks" rules.DeniedClientNetworks
 
             each "client_cert_sans" rules.ClientCertSans "must be a name, or `*.` and the end of one" (fun san ->
-                let name = if san.StartsWith "*." then san.Substring 2 else san
+                let name =
+                    if san.StartsWith("*.", StringComparison.Ordinal) then
+                        san.Substring 2
+                    else
+                        san
+
                 NameRule.isPlainText name && not (name.Contains '*'))
 
-    /// What a caller would send in clear text to meet a demand is not worth a redirect or a fixed answer.
+    /// A redirect or a fixed response is not worth the credentials that a caller would send in clear text.
     let private demandsInClear (checks: Checks) path listener (action: RouteAction) authorization =
         match authorization with
         | Some(demands: Decoded.Authorization) when
@@ -325,7 +330,7 @@ module Director =
 
             boundary checks path "to" fromOn range.To)
 
-    /// Names are in lower case when the pattern is searched in them.
+    /// Names are in lower case when kedge searches them for the pattern.
     let private dnsNameReplace (checks: Checks) path (replace: Decoded.DnsNameReplace) : Decoded.DnsNameReplace =
         let isPart =
             String.forall (fun c -> Char.IsAsciiLetterOrDigit c || c = '-' || c = '_' || c = '.' || c = ':')

@@ -68,7 +68,7 @@ module internal FilterRules =
                 Host = host checks (Field "host" :: Field "rewrite" :: path) rewrite.Host
             }
 
-    /// Removals come first, then replacements, then additions, each by name.
+    /// Removals come first, then replacements, then additions; the last two in the order of names.
     let private changes (checks: Checks) path (changes: Decoded.HeaderChanges option) : HeaderChange list =
         match changes with
         | None -> []
@@ -124,7 +124,7 @@ module internal FilterRules =
             ResponseHeaders = changes checks (Field "response_headers" :: path) response
         }
 
-    /// What is changed about the headers of single backends, by their names.
+    /// The header changes of single backends, by backend name.
     let backends (checks: Checks) path (backends: Decoded.WeightedBackend list) : Map<string, Filters> =
         backends
         |> List.indexed

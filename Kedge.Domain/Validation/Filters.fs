@@ -1,15 +1,15 @@
 namespace Kedge.Domain
 
-/// What a route changes about the requests that it forwards, and about their responses. Which route takes a request is
-/// decided by the request as the caller sent it.
+/// The changes that a route makes to the requests that it forwards, and to their responses. Routes match a request as
+/// the caller sent it.
 type Filters =
     {
         Path: PathReplacement option
-        /// The host, perhaps with a port, that the backend sees; empty = that of the caller.
+        /// The host, optionally with a port, that the backend sees; empty = the host that the caller sent.
         Host: string
-        /// Whether what responses say about the changed host and path is changed back (see `ReverseLocation`).
+        /// Whether references to the changed host and path in responses are changed back (see `ReverseLocation`).
         ReverseLocation: bool
-        /// In the order in which they are made: removals, then replacements, then additions.
+        /// In the order in which they apply: removals, then replacements, then additions.
         RequestHeaders: HeaderChange list
         /// The same for responses of the backend.
         ResponseHeaders: HeaderChange list
@@ -27,7 +27,7 @@ type Filters =
     /// Whether nothing is changed.
     member filters.IsNone: bool = (filters = Filters.None)
 
-    /// Whether a header of the request or response says who the caller's token was issued to.
+    /// Whether a header of the request or response contains the subject of the caller's token.
     member filters.NamesSubject: bool =
         filters.RequestHeaders @ filters.ResponseHeaders
         |> List.exists (fun change ->
@@ -36,7 +36,7 @@ type Filters =
             | SetHeader(_, value)
             | AddHeader(_, value) -> List.contains (Variable TokenSubject) value.Parts)
 
-    /// The same, and then what another one changes about headers.
+    /// These changes, followed by the header changes of `next`.
     member filters.Then(next: Filters) : Filters =
         { filters with
             RequestHeaders = filters.RequestHeaders @ next.RequestHeaders
@@ -50,7 +50,7 @@ type Filters =
         | None -> path
 
     /// The request as the backend sees it, on one line: `GET /v1/x, Host shop.internal, x-env: prod`. Of the headers,
-    /// only those that the route changes. `path` has the query.
+    /// only those that the route changes. `query` includes its `?`.
     member filters.Describe(route: string, method: string, host: string, path: string, query: string) : string =
         let value (value: HeaderValue) =
             let known: HeaderValue =

@@ -3,7 +3,7 @@ namespace Kedge.Domain
 open System
 open System.Text.RegularExpressions
 
-/// What a header's value may say about a request.
+/// A property of a request that a header's value may contain.
 type HeaderVariable =
     /// The caller's address, as in `X-Forwarded-For`.
     | ClientAddress
@@ -33,7 +33,7 @@ type HeaderPart =
     | Literal of text: string
     | Variable of variable: HeaderVariable
 
-/// The value that a route gives a header: texts and variables in a row.
+/// The value that a route gives a header: a sequence of texts and variables.
 type HeaderValue =
     {
         Parts: HeaderPart list
@@ -47,14 +47,14 @@ type HeaderValue =
             | Variable variable -> variable.Text)
         |> String.concat ""
 
-    /// Whether the value of a variable may become a part of a header: visible ASCII and blanks, 1 to 4,096 characters.
+    /// Whether the value of a variable may become part of a header: visible ASCII and spaces, 1 to 4,096 characters.
     static member IsPrintable(text: string) : bool =
         text.Length > 0
         && text.Length <= HeaderRule.MaxValue
         && text |> Seq.forall (fun c -> c >= ' ' && c <= '~')
 
-    /// The value for a request, given the values of variables, where null and empty = absent. None when one of its
-    /// variables is absent, or has a value that no header can have.
+    /// The value for a request, given the values of variables (null or empty = absent). None when one of its variables
+    /// is absent, or has a value that no header may contain.
     member value.Resolve(lookup: Func<HeaderVariable, string | null>) : string voption =
         match value.Parts with
         | [ Literal text ] -> ValueSome text
@@ -77,9 +77,9 @@ type HeaderValue =
 /// One change of a header. Names are in lower case.
 type HeaderChange =
     | RemoveHeader of name: string
-    /// All values are replaced by one.
+    /// Replaces all values with one.
     | SetHeader of name: string * value: HeaderValue
-    /// One value more.
+    /// Adds one value.
     | AddHeader of name: string * value: HeaderValue
 
     member change.Name =
@@ -98,9 +98,9 @@ type HeaderChange =
 [<RequireQualifiedAccess>]
 module HeaderChange =
 
-    /// Why a route must not change a header of a valid name; none when it may.
+    /// Why a route must not change the header, whose name is valid; none when it may.
     let private reserved (name: string) : string voption =
-        // Gateways to CGI and the like give both spellings the same name.
+        // CGI gateways and similar software give both spellings the same name.
         let name = name.Replace('_', '-')
         let startsWith (prefix: string) = name.StartsWith(prefix, StringComparison.Ordinal)
 
@@ -171,8 +171,8 @@ module HeaderChange =
         else
             Ok { Parts = parts }
 
-    /// Headers as they are after the changes, in order. What is absent removes its header, also what was sent under that
-    /// name: nobody can forge what a route says about a caller.
+    /// The headers after the changes, in order. An absent value removes its header, including what the caller sent
+    /// under that name, so that callers cannot forge what a route says about them.
     let apply
         (lookup: HeaderVariable -> string option)
         (changes: HeaderChange list)

@@ -2,7 +2,7 @@ namespace Kedge.Domain
 
 open System
 
-/// Which headers a configuration may set in responses, and to what.
+/// Which headers a configuration may set in responses, and to which values.
 [<RequireQualifiedAccess>]
 module internal HeaderRule =
 
@@ -22,13 +22,13 @@ module internal HeaderRule =
                 "upgrade"
             ]
 
-    /// Visible ASCII and spaces, which no recipient reads in two ways.
+    /// Visible ASCII and spaces, which all recipients read the same way.
     let isValue (value: string) =
         value.Length <= MaxValue
         && value |> String.forall (fun c -> c >= ' ' && c <= '~')
         && value.Trim() = value
 
-    /// Why a response must not have the header from a file; none when it may.
+    /// Why a file must not set the header in a response; none when it may.
     let problem (name: string) : string option =
         let lower = name.ToLowerInvariant()
 

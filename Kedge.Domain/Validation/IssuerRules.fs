@@ -3,11 +3,11 @@ namespace Kedge.Domain
 open System
 open System.Net
 
-/// Validates issuers of tokens, and which of them a route names.
+/// Validates token issuers, and the issuers that a route names.
 [<RequireQualifiedAccess>]
 module internal IssuerRules =
 
-    /// Each keeps keys and remembers tokens.
+    /// Each issuer keeps keys and caches tokens.
     [<Literal>]
     let private MostOfFile = 32
 
@@ -25,7 +25,7 @@ module internal IssuerRules =
            | true, NonNull address -> IPAddress.IsLoopback address
            | _ -> false
 
-    /// Where keys are fetched: in clear text, anyone on the way could replace them.
+    /// Whether kedge may fetch keys from the URL: in clear text, anyone on the path could replace them.
     let private isFetchable (url: string) =
         match Uri.TryCreate(url, UriKind.Absolute) with
         | true, NonNull uri ->
@@ -77,7 +77,7 @@ module internal IssuerRules =
             let parsed = HeaderChange.tryParseName header
             let name = checks.Parsed(at, header, header, parsed)
 
-            // It carries a credential, which a claim must not pass for.
+            // This header carries a credential, and a claim must not pass for one.
             checks.Require(at, "must be another header: it is for credentials", header, name <> "authorization")
             checks.Require(at, "must be the name of a claim", claim, NameRule.isPlainText claim)
 
@@ -116,7 +116,7 @@ module internal IssuerRules =
             let withoutQuery = isFetchable issuer.Issuer && not (issuer.Issuer.Contains '?')
             checks.Require(at, urlRule, issuer.Issuer, withoutQuery)
         else
-            // Nothing is fetched from it, so any name will do.
+            // kedge fetches nothing from it, so any name will do.
             let rule = "must be a text without blanks"
             checks.Require(Field "issuer" :: path, rule, issuer.Issuer, NameRule.isPlainText issuer.Issuer)
             checks.Require(Field "jwks_uri" :: path, urlRule, issuer.JwksUri, isFetchable issuer.JwksUri)
@@ -169,17 +169,17 @@ module internal IssuerRules =
         issuers
         |> List.mapi (fun i issuer -> tokenIssuer checks (Step.Index i :: list) issuer)
 
-    /// The issuer of the name, of those of a file or the flags'.
+    /// The issuer with this name, from the file or the flags.
     let find (all: TokenIssuer list) (name: string) : TokenIssuer option =
         TokenIssuer.Default :: all |> List.tryFind (fun issuer -> issuer.Name = name)
 
-    /// The issuers that a rule names; names of none are omitted.
+    /// The issuers that a rule names; unknown names are omitted.
     let named (all: TokenIssuer list) (rule: Decoded.Authorization option) : TokenIssuer list =
         match rule with
         | Some rule -> rule.TokenIssuers |> List.choose (find all)
         | None -> []
 
-    /// What a rule says of issuers and claims.
+    /// Validates what a rule says about issuers and claims.
     let authorization (checks: Checks) path (all: TokenIssuer list) (rule: Decoded.Authorization option) =
         match rule with
         | None -> ()

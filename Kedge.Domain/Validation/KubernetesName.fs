@@ -28,7 +28,7 @@ module KubernetesName =
         && text |> Seq.exists Char.IsAsciiLetterLower
         && not (text.Contains("--", StringComparison.Ordinal))
 
-    /// The key of a label or annotation: a name of at most 63 characters, perhaps after a DNS subdomain and a `/`.
+    /// The key of a label or annotation: a name of at most 63 characters, optionally after a DNS subdomain and a `/`.
     let isLabelKey (text: string) =
         let isName (name: string) =
             name.Length >= 1

@@ -16,14 +16,14 @@ type Loaded<'value when 'value: not struct and 'value: not null>
     /// The same errors, with their locations.
     member _.Problems: IReadOnlyList<ConfigError> = List.toArray problems
 
-    /// What the function makes of the value; the same errors when there is none.
+    /// The result of the function for the value; the same errors when there is no value.
     member _.Map<'other when 'other: not struct and 'other: not null>(map: Func<'value, 'other>) : Loaded<'other> =
         match value with
         | null -> Loaded(null, problems)
         | value -> Loaded(map.Invoke value, [])
 
-/// Both configuration files in their second shape: what a configuration is compiled from, together with what discovery
-/// generates.
+/// Both configuration files in their second shape. A configuration is compiled from them and from the entries that
+/// discovery generates.
 [<Sealed>]
 type LoadedFiles
     private (director: Located<Director>, pool: Located<BackendPool>, bodies: IReadOnlyDictionary<string, byte array>) =
@@ -43,16 +43,16 @@ type LoadedFiles
         else
             read name json
 
-    /// Without the files that fixed answers name.
+    /// Without the files that fixed responses name.
     new(director, pool) = LoadedFiles(director, pool, Dictionary())
 
     member _.Director = director
     member _.Pool = pool
-    /// The content of the files that fixed answers name, by their paths.
+    /// The content of the files that fixed responses name, by path.
     member _.Bodies = bodies
 
-    /// The same files with those that fixed answers name, or an error for each of these that cannot be read. The
-    /// function yields the content of a file, or what is wrong with it.
+    /// The same files with the content of the files that fixed responses name, or an error for each of these that
+    /// cannot be read. The function returns the content of a file, or what is wrong with it.
     member _.ReadBodies(read: Func<string, Result<byte array, string>>) : Loaded<LoadedFiles> =
         let bodies = Dictionary<string, byte array>()
 
@@ -92,7 +92,7 @@ type LoadedFiles
     static member val Empty = LoadedFiles(located Director.empty, located BackendPool.empty)
 
     /// Decodes and validates both files, and reports the errors of both together. The names are for these errors. An
-    /// empty text under an empty name is a file that was not given, which is not an error.
+    /// empty text with an empty name means that the file was not given, which is not an error.
     static member Load
         (directorName: string, director: ReadOnlyMemory<byte>, poolName: string, pool: ReadOnlyMemory<byte>)
         : Loaded<LoadedFiles> =

@@ -6,7 +6,7 @@ open Kedge.Domain.Decoded
 [<RequireQualifiedAccess>]
 module internal MirrorRules =
 
-    /// The largest body that is kept for the mirrors of a request, in bytes.
+    /// The largest request body that kedge keeps for mirrors, in bytes.
     let private maxBody = 1024u * 1024u
 
     let private mirror (checks: Checks) path (protocol: Protocol) (own: string list) (mirror: Mirror) : RouteMirror =

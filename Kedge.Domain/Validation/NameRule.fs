@@ -6,7 +6,7 @@ open System
 [<RequireQualifiedAccess>]
 module internal NameRule =
 
-    /// Of backends, and of the entries of `tls_server_configs`.
+    /// For backends, and for the entries of `tls_server_configs`.
     let backend = "must be 2 to 253 characters of a-z, 0-9, `_`, `.`, `-`"
 
     let isBackend (name: string) =
@@ -40,7 +40,7 @@ module internal NameRule =
         else
             host
 
-    /// A DNS name, perhaps absolute (with a trailing dot), or an IP address.
+    /// A DNS name, optionally absolute (with a trailing dot), or an IP address.
     let isHost (host: string) =
         HostName.isName (HostName.withoutTrailingDot (host.AsSpan()))
         || HostName.isIPv6 ((withoutBrackets host).AsSpan())

@@ -3,16 +3,16 @@ namespace Kedge.Domain
 open System
 open System.Text
 
-/// Validates what a route does without a backend: redirects and fixed answers.
+/// Validates the actions that need no backend: redirects and fixed responses.
 [<RequireQualifiedAccess>]
 module internal OwnAction =
 
-    /// The largest body in the configuration itself, in bytes. A larger one is for a file.
+    /// The largest body in the configuration itself, in bytes. A larger one needs a file.
     let private maxBody = 64 * 1024
 
     let private redirectStatuses = [ 301u; 302u; 303u; 307u; 308u ]
 
-    /// The rule is that of `host_matcher`, without the wildcards.
+    /// The rule is the same as for `host_matcher`, without wildcards.
     let private redirectHost (checks: Checks) path (host: string) =
         let bare = NameRule.withoutBrackets host
         let isHost = host = "" || NameRule.isHost host

@@ -2,16 +2,16 @@ namespace Kedge.Domain
 
 open System
 
-/// What becomes of a request's path: Gateway API's `HTTPPathModifier`.
+/// How a request's path changes: Gateway API's `HTTPPathModifier`.
 type PathReplacement =
     /// Every path becomes this one, which is canonical.
     | WholePath of path: string
-    /// The start of the path, which the route's only path rule names, becomes another text. Both are canonical without
-    /// their last `/`, and empty for the root.
+    /// The start of the path, which the route's only path rule names, becomes another text. Both are canonical, without
+    /// the last `/`, and empty for the root.
     | PathStart of prefix: string * replacement: string
 
-    /// The new path. `path` is canonical; then the new one is, too. A path without the prefix does not change, and
-    /// neither does `*`, the path of `OPTIONS *`.
+    /// The new path. `path` must be canonical; then so is the new one. `PathStart` does not change a path without the
+    /// prefix, nor `*`, the path of `OPTIONS *`.
     member change.Of(path: string) : string =
         match change with
         | WholePath whole -> whole
@@ -22,8 +22,8 @@ type PathReplacement =
             | "" -> "/"
             | changed -> changed
 
-    /// The path under which a caller reaches this canonical path of a backend; none when no caller does, or when
-    /// several paths lead there. Of `/a` and `/a/`, which both become `/` when the prefix is removed, it is `/a/`.
+    /// The path by which a caller reaches this canonical path of a backend; none when no path leads there, or several
+    /// do. Of `/a` and `/a/`, which both become `/` when the prefix is removed, it is `/a/`.
     member change.Back(path: string) : string voption =
         match change with
         | WholePath _ -> ValueNone
@@ -37,7 +37,7 @@ type PathReplacement =
             | "" -> ValueSome "/"
             | known -> ValueSome known
 
-    /// Whether it leaves every path as it is that a route with these rules takes. `rules` are alternatives.
+    /// Whether it leaves every path unchanged that a route with these rules matches. `rules` are alternatives.
     member change.HasNoEffectOn(rules: PathRule array) : bool =
         match change with
         | WholePath whole -> rules.Length > 0 && rules |> Array.forall (fun rule -> rule = ExactPath whole)
@@ -57,7 +57,7 @@ module PathReplacement =
             && not (RequestPath.hasParameters (path.AsSpan()))
         | Error _ -> false
 
-    /// The text before what a rule leaves open, without its last `/`; none for a rule that is not a prefix of whole
+    /// The text before the open end of a rule, without its last `/`; none for a rule that is not a prefix of whole
     /// segments.
     let private prefixOf (pathRule: PathRule) : string voption =
         match pathRule with
@@ -67,7 +67,8 @@ module PathReplacement =
         | PathPrefix _
         | ExactPath _ -> ValueNone
 
-    /// The replacement that a route with these path rules asks for. `path` is that of the object with the fields.
+    /// The replacement that a route with these path rules asks for. `path` is the path of the object that contains the
+    /// fields.
     let internal validate (checks: Checks) (path: Step list) (rules: PathRule array) (change: Decoded.PathChange) =
         match change with
         | Decoded.ReplaceFull whole ->

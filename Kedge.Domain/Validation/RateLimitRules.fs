@@ -2,18 +2,18 @@ namespace Kedge.Domain
 
 open System
 
-/// Validates rate limits, and which of them a route names.
+/// Validates rate limits, and the limits that a route names.
 [<RequireQualifiedAccess>]
 module internal RateLimitRules =
 
-    /// Each takes a lock for a moment.
+    /// Each limit briefly holds a lock.
     [<Literal>]
     let private MostOfRoute = 8
 
     let private minPeriod = TimeSpan.FromSeconds 1L
     let private maxPeriod = TimeSpan.FromHours 24
 
-    // How long a burst may take to be available again: what is longer is a mistake, and would not fit the clock.
+    // How long a burst may take to become available again: a longer time is a mistake, and would not fit the clock.
     let private maxRefill = TimeSpan.FromDays 365
 
     let private parts =
@@ -122,8 +122,7 @@ module internal RateLimitRules =
         limits
         |> List.mapi (fun i limit -> rateLimit checks (Step.Index i :: list) limit)
 
-    /// The rate limits that a route names, of those that there are. `headers` of the file holds for all routes that have
-    /// a limit.
+    /// The rate limits that a route names, out of `all`. The file's `headers` applies to all routes that have a limit.
     let ofRoute (checks: Checks) path (all: RateLimit list) (headers: bool) (names: string list) (own: bool) =
         let list = Field "rate_limits" :: path
 

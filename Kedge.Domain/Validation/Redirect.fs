@@ -3,12 +3,12 @@ namespace Kedge.Domain
 open System
 open System.Text
 
-/// Where a redirect sends a request to. What is not given is taken from the request.
+/// Where a redirect sends a request. Parts that are not given come from the request.
 type Redirect =
     {
-        /// `http` or `https`; empty = that of the request.
+        /// `http` or `https`; empty = the request's scheme.
         Scheme: string
-        /// In lower case, without brackets; empty = that of the request.
+        /// In lower case, without brackets; empty = the request's host.
         Host: string
         /// 0 = the well-known port of `Scheme`, or without a scheme the request's port.
         Port: uint16
@@ -29,8 +29,8 @@ type Redirect =
             StripQuery = false
         }
 
-    /// Percent-encodes what a URL must not contain (RFC 3986, 3.4), so that the text is safe in a header. What the
-    /// caller has encoded stays as it is.
+    /// Percent-encodes characters that a URL must not contain (RFC 3986, 3.4), so that the text is safe in a header.
+    /// Text that the caller has encoded stays as it is.
     static member private Query(query: string) : string =
         let isSafe c = c > ' ' && c <= '~' && c <> '"' && c <> '<' && c <> '>' && c <> '#'
 
@@ -47,8 +47,8 @@ type Redirect =
 
             encoded.ToString()
 
-    /// The scheme of a request, which HTTP/1.1 does not send. For a request to a forward proxy it is that of the
-    /// target, and such a target is `https` only when its port says so: for other https URLs clients open a tunnel.
+    /// The scheme of a request, which HTTP/1.1 does not send. For a request to a forward proxy, it is the target's
+    /// scheme, and a target is `https` only when its port says so: for other https URLs, clients open a tunnel.
     static member SchemeOf(listener: Decoded.Listener, mode: Decoded.ProxyMode, ports: AuthorityPorts) : string =
         match mode with
         | Decoded.ProxyMode.ForwardProxy -> if ports.Explicit = 443us then "https" else "http"
@@ -59,7 +59,7 @@ type Redirect =
                 "https"
 
     /// The absolute URL of the `Location` header. `scheme` is the request's (`SchemeOf`), `host` is without port and
-    /// brackets and not empty, `path` canonical and one that the route takes, `query` without its `?`.
+    /// brackets and not empty, `path` is canonical and matches the route, `query` is without its `?`.
     member redirect.Location
         (scheme: string, host: string, ports: AuthorityPorts, path: string, query: string)
         : string =
@@ -115,11 +115,11 @@ type Redirect =
         let query = if redirect.StripQuery then " without the query" else ""
         $"redirect {redirect.Status} {scheme}//{redirect.Host}{port}{path}{query}"
 
-/// What a plain-HTTP listener does with requests that no route takes.
+/// What a plain-HTTP listener does with requests that no route matches.
 type PlainDefault =
     /// Redirects to https with 308, to this port.
     | RedirectToHttps of port: uint16
-    /// Answers `no-route`.
+    /// Responds with `no-route`.
     | AnswerNoRoute
 
     /// The redirect; none for `AnswerNoRoute`.
@@ -128,15 +128,15 @@ type PlainDefault =
         | RedirectToHttps port -> Some(Redirect.ToHttps port)
         | AnswerNoRoute -> None
 
-/// A fixed answer to HTTP requests.
+/// A fixed response to HTTP requests.
 type FixedResponse =
     {
         Status: int
-        /// Empty when there is none, or when a file has it.
+        /// Empty when there is none, or when it is in a file.
         Body: string
         /// The path of the file with the body; empty = none.
         BodyFile: string
-        /// Empty when there is no body and the file does not say one.
+        /// Empty when there is no body and the configuration does not name one.
         ContentType: string
         Headers: (string * string) list
         /// In seconds; 0 = no `Retry-After`.
@@ -152,7 +152,7 @@ type FixedResponse =
 
         $"respond {response.Status}{file}"
 
-/// A fixed answer to gRPC calls.
+/// A fixed response to gRPC calls.
 type FixedGrpcResponse =
     {
         Status: Decoded.GrpcStatus

@@ -10,7 +10,7 @@ module internal RetryRules =
     let private day = TimeSpan.FromDays 1.0
     let private minute = TimeSpan.FromMinutes 1.0
 
-    /// The largest body that is kept for each request, in bytes.
+    /// The largest request body that kedge keeps for retries, in bytes.
     let private maxBody = 1024u * 1024u
 
     let private limit (checks: Checks) path (value: TimeSpan) =
@@ -156,7 +156,7 @@ module internal RetryRules =
             Retry = retry |> Option.map (fun validate -> validate (Field "retry" :: path) attempt)
         }
 
-    /// `backends` are those that the route forwards to.
+    /// `backends` are the backends that the route forwards to.
     let http (checks: Checks) path backends (route: Decoded.HttpRoute) : Policies =
         route.Retry
         |> Option.map (fun given path attempt -> retry checks path Protocol.Http attempt given [])

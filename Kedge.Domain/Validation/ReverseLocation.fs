@@ -2,8 +2,8 @@ namespace Kedge.Domain
 
 open System
 
-/// Changes what responses of a backend say about its own host and paths back to what the caller knows, as nginx's
-/// `proxy_redirect` and `proxy_cookie_path` do.
+/// Changes a backend's own host and paths in its responses back to those that the caller knows, like nginx's
+/// `proxy_redirect` and `proxy_cookie_path`.
 [<RequireQualifiedAccess>]
 module ReverseLocation =
 
@@ -29,7 +29,7 @@ module ReverseLocation =
         | ValueSome known -> known + rest
         | ValueNone -> pathAndRest
 
-    /// Whether both name the same host and port; a port is that of the scheme when it is not given.
+    /// Whether both name the same host and port; a missing port is the scheme's default.
     let private isSame (scheme: string) (one: string) (other: string) =
         let standard = if scheme = "https" then 443 else 80
 
@@ -48,7 +48,7 @@ module ReverseLocation =
         | ValueSome one, ValueSome other -> one = other
         | _ -> false
 
-    /// `Location` or `Content-Location`. `scheme` and `authority` are those of the caller's request. A reference to
+    /// `Location` or `Content-Location`. `scheme` and `authority` come from the caller's request. A reference to
     /// another host, or to a path that no caller reaches through the route, stays as it is.
     let location (filters: Filters) (scheme: string) (authority: string) (value: string) : string =
         let hostSeen = if filters.Host = "" then authority else filters.Host
@@ -93,7 +93,7 @@ module ReverseLocation =
             | equals when attribute.Substring(0, equals).Trim().Equals("path", StringComparison.OrdinalIgnoreCase) ->
                 let path = attribute.Substring(equals + 1).Trim()
 
-                // A cookie for the root is one for the prefix itself, too.
+                // A cookie for the root is also one for the prefix itself.
                 let known =
                     match filters.Path with
                     | Some(PathStart(prefix, "")) when path = "/" && prefix <> "" -> ValueSome prefix

@@ -27,7 +27,7 @@ module private RuleText =
         | [] -> "any"
         | conditions -> String.concat " " conditions
 
-/// An HTTP route whose matchers are ready to use. It takes the requests that meet all conditions.
+/// An HTTP route whose matchers are ready to use. It matches the requests that meet all conditions.
 type HttpRoute =
     {
         Host: HostMatcher
@@ -44,7 +44,7 @@ type HttpRoute =
         Marks: RouteMarks
     }
 
-    /// The route that takes every request for the backend.
+    /// The route that sends every request to the backend.
     static member ToBackend(backend: string) : HttpRoute =
         {
             Host = AnyHost
@@ -77,7 +77,7 @@ type HttpRoute =
                 yield! RuleText.listener route.Listener
             ]
 
-/// A gRPC route whose matchers are ready to use. It takes the calls that meet all conditions.
+/// A gRPC route whose matchers are ready to use. It matches the calls that meet all conditions.
 type GrpcRoute =
     {
         Service: ServiceMatcher
@@ -89,7 +89,7 @@ type GrpcRoute =
         Marks: RouteMarks
     }
 
-    /// The route that takes every call for the backend.
+    /// The route that sends every call to the backend.
     static member ToBackend(backend: string) : GrpcRoute =
         {
             Service = AnyService
@@ -113,14 +113,14 @@ type GrpcRoute =
                 yield! RuleText.listener route.Listener
             ]
 
-/// A rule for requests that no route takes.
+/// A rule for requests that no route matches.
 type AdhocRule =
     {
         Name: DnsNameMatcher
         /// 0 = 80.
         DefaultPort: uint16
         AllowedPorts: uint16 array
-        /// Both ends belong to a range.
+        /// Ranges include both ends.
         AllowedRanges: struct (uint16 * uint16) array
         Replace: DnsNameReplace option
         Authorization: Authorization option

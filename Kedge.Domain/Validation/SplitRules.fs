@@ -41,7 +41,7 @@ module internal SplitRules =
 
         { Name = backend.Name; Weight = weight }
 
-    /// The action of a route that has `backends`; none when it has none.
+    /// The action of a route with `backends`; none when the list is empty.
     let validate (checks: Checks) path protocol (backends: WeightedBackend list) splitBy onUnavailable =
         let list = Field "backends" :: path
 

@@ -4,7 +4,7 @@ using Microsoft.Net.Http.Headers;
 
 namespace Kedge.Host.Authorization;
 
-/// <summary>An issuer of tokens that is in use. It has either of the verifiers.</summary>
+/// <summary>A token issuer in use. Exactly one of its two verifiers is set.</summary>
 internal sealed record AcceptedIssuer(
     TokenHeader Header, OidcTokenVerifier? Tokens, StaticTokenVerifier? Static, VerificationCounters Counters)
 {

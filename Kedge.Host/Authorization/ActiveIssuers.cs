@@ -6,8 +6,8 @@ using Microsoft.IdentityModel.JsonWebTokens;
 namespace Kedge.Host.Authorization;
 
 /// <summary>
-/// The issuers whose tokens a configuration accepts, with the one that the flags set up. Finds the token of a request,
-/// and the one issuer that may have issued it.
+/// The issuers whose tokens a configuration accepts, including the one that the flags set up. Finds the token of a
+/// request and the one issuer that may have issued it.
 /// </summary>
 public sealed class ActiveIssuers
 {
@@ -21,8 +21,8 @@ public sealed class ActiveIssuers
 
     /// <param name="issuers">All issuers by their names.</param>
     /// <param name="demands">The demands of all rules.</param>
-    /// <param name="unknown">Counts tokens that none of the issuers that a route accepts has issued.</param>
-    /// <param name="forwarded">What backends get of tokens; null = nothing.</param>
+    /// <param name="unknown">Counts tokens that come from none of the issuers that a route accepts.</param>
+    /// <param name="forwarded">The parts of tokens that backends receive; null = none.</param>
     internal ActiveIssuers(
         FrozenDictionary<string, AcceptedIssuer> issuers,
         IEnumerable<RouteDemands> demands,
@@ -38,18 +38,18 @@ public sealed class ActiveIssuers
         Forwarded = forwarded;
     }
 
-    /// <summary>What backends get of tokens; null = nothing.</summary>
+    /// <summary>The parts of tokens that backends receive; null = none.</summary>
     internal ForwardedClaims? Forwarded { get; }
 
     internal IEnumerable<AcceptedIssuer> All => _byName.Values;
 
     /// <summary>
-    /// Verifies the token of a request. Completes synchronously, without an allocation, for a token that was accepted
-    /// before. Throws only on cancellation.
+    /// Verifies the token of a request. Completes synchronously, without an allocation, for a token accepted before.
+    /// Throws only on cancellation.
     /// </summary>
-    /// <param name="headers">Of the request of a caller.</param>
-    /// <param name="wanted">The demands of its route, which name issuers or not.</param>
-    /// <param name="cancellation">When the caller leaves.</param>
+    /// <param name="headers">The headers of the request.</param>
+    /// <param name="wanted">The demands of the route, which may name issuers.</param>
+    /// <param name="cancellation">Canceled when the caller leaves.</param>
     public ValueTask<TokenState> VerifyAsync(
         IHeaderDictionary headers, RouteDemands wanted, CancellationToken cancellation)
     {
@@ -81,7 +81,7 @@ public sealed class ActiveIssuers
         return VerifyNewAsync(accepted, header, token, hash, cancellation);
     }
 
-    /// <summary>The first token in the headers of the issuers, in the order in which the route names them.</summary>
+    /// <summary>Finds the first token in the issuers' headers, in the order in which the route names them.</summary>
     private static bool TryRead(
         IHeaderDictionary headers,
         AcceptedIssuer[] accepted,
@@ -118,13 +118,13 @@ public sealed class ActiveIssuers
             : _unknown.Count(OidcTokenVerifier.WrongIssuer);
     }
 
-    /// <summary>The one issuer that may have issued the token: what the token says decides, and not its key.</summary>
+    /// <summary>The one issuer that may have issued the token: the name in the token decides, not its key.</summary>
     private static AcceptedIssuer? IssuerOf(AcceptedIssuer[] accepted, TokenHeader header, JsonWebToken token) =>
         Array.Find(
             accepted,
             issuer => issuer.Header == header && issuer.Tokens?.Policy.Issuer.Issuer == token.Issuer);
 
-    /// <summary>Who counts a token that does not say who issued it.</summary>
+    /// <summary>The counters for tokens that name no issuer.</summary>
     private VerificationCounters CounterOf(AcceptedIssuer[] accepted) =>
         accepted is [var only] ? only.Counters : _unknown;
 

@@ -11,8 +11,8 @@ using TokenIssuer = Kedge.Domain.TokenIssuer;
 namespace Kedge.Host.Authorization;
 
 /// <summary>
-/// Decides for each request whether its caller may use a route: collects what is known about the caller, and lets the
-/// core decide. Keeps the keys of the issuers of tokens.
+/// Decides for each request whether the caller may use a route: collects what kedge knows about the caller, and lets
+/// the core decide. Keeps the keys of the token issuers.
 /// </summary>
 public sealed class Authorizer : IAsyncDisposable
 {
@@ -34,7 +34,7 @@ public sealed class Authorizer : IAsyncDisposable
     private readonly HashSet<string> _reported = [];
     private ActiveIssuers _active;
 
-    /// <summary>As the flags configure it. With an OIDC provider, this starts to fetch its keys.</summary>
+    /// <summary>Creates it as the flags configure it. With an OIDC provider, starts to fetch the keys.</summary>
     public Authorizer(AuthorizationOptions options, ILoggerFactory loggers)
     {
         _keyLog = loggers.CreateLogger<OidcProvider>();
@@ -58,7 +58,7 @@ public sealed class Authorizer : IAsyncDisposable
         _active = Apply(Configuration.Empty);
     }
 
-    /// <summary>What became of the tokens of each issuer.</summary>
+    /// <summary>The counters of verification results, one object per issuer.</summary>
     internal IEnumerable<VerificationCounters> Counters => _counters.Values;
 
     /// <summary>The issuers of the active configuration.</summary>
@@ -78,8 +78,8 @@ public sealed class Authorizer : IAsyncDisposable
             : null;
 
     /// <summary>
-    /// Activates the issuers of a configuration. Those that do not change keep their keys, and the tokens that they
-    /// have accepted. Starts to fetch the keys of others.
+    /// Activates the issuers of a configuration. Issuers that do not change keep their keys and the tokens already
+    /// accepted. Starts to fetch the keys of the others.
     /// </summary>
     public ActiveIssuers Apply(Configuration configuration)
     {
@@ -110,14 +110,14 @@ public sealed class Authorizer : IAsyncDisposable
     }
 
     /// <summary>
-    /// Decides whether the caller may use a route. Called once the route is known, because it may have demands of its
-    /// own, and before anything else happens. Completes synchronously, without an allocation, for a caller who may pass
-    /// and whose token was seen before.
+    /// Decides whether the caller may use a route. Call it once the route is known, because the route may add demands,
+    /// and before anything else happens. Completes synchronously, without an allocation, for an allowed caller whose
+    /// token was accepted before.
     /// </summary>
     /// <param name="context">The request.</param>
-    /// <param name="route">A route or an ad-hoc rule; null when none takes the request.</param>
-    /// <param name="issuers">Of the configuration of the route; null = of the active one.</param>
-    /// <param name="address">Of the caller; null when the route does not ask for it.</param>
+    /// <param name="route">A route or an ad-hoc rule; null when none matches the request.</param>
+    /// <param name="issuers">The issuers of the route's configuration; null = the active issuers.</param>
+    /// <param name="address">The caller's address; null when the route does not need it.</param>
     /// <returns>Null = the caller may pass.</returns>
     public ValueTask<LocalReply?> AuthorizeAsync(
         HttpContext context, RouteInfo? route, ActiveIssuers? issuers = null, IPAddress? address = null)
@@ -193,7 +193,7 @@ public sealed class Authorizer : IAsyncDisposable
             CountersOf(issuer.Name));
     }
 
-    /// <summary>Reports, once, each issuer that the flags set up, too.</summary>
+    /// <summary>Logs, once, each issuer that the flags set up as well.</summary>
     private void Report(Configuration configuration)
     {
         foreach (var issuer in configuration.Director.TokenIssuers)
@@ -218,14 +218,14 @@ public sealed class Authorizer : IAsyncDisposable
         return keys;
     }
 
-    /// <summary>Stops to fetch keys that the configuration no longer needs.</summary>
+    /// <summary>Stops fetching keys that the configuration no longer needs.</summary>
     private void Retire(Configuration configuration)
     {
         var used = configuration.Director.TokenIssuers.Select(issuer => (issuer.Issuer, issuer.JwksUri)).ToHashSet();
         foreach (var unused in _keys.Keys.Except(used).ToList())
         {
             _keys.Remove(unused, out var keys);
-            // In the background: a fetch may have to be canceled.
+            // In the background, because it may have to cancel a fetch.
             _ = keys?.DisposeAsync().AsTask();
         }
     }

@@ -7,7 +7,8 @@ using Microsoft.Net.Http.Headers;
 namespace Kedge.Host.Authorization;
 
 /// <summary>
-/// What backends get of the tokens of callers: headers that are set to claims, and no tokens that are for kedge alone.
+/// Decides which parts of a caller's token a backend receives: adds headers whose values are claims, and drops tokens
+/// that are meant for kedge alone.
 /// </summary>
 internal sealed class ForwardedClaims
 {
@@ -28,16 +29,16 @@ internal sealed class ForwardedClaims
         return issuers.IsEmpty ? null : new([.. issuers]);
     }
 
-    /// <summary>Whether the issuer of the token asks for anything when a request is forwarded.</summary>
+    /// <summary>Whether the token's issuer requires a change to the forwarded request.</summary>
     public bool Concerns(VerifiedToken token) =>
         _issuers.TryGetValue(token.Issuer, out var issuer)
         && (!issuer.ForwardClaims.IsEmpty || IsTokenRemoved(issuer));
 
     /// <summary>
-    /// Whether a header or trailer of the caller is not forwarded: one that only kedge may set, whatever the route, or
-    /// the token itself.
+    /// Whether to drop a header or trailer of the caller: one that only kedge may set, whatever the route, or the token
+    /// itself.
     /// </summary>
-    /// <param name="name">Of the header.</param>
+    /// <param name="name">The name of the header.</param>
     /// <param name="token">The verified token of the request; null = none.</param>
     public bool Drops(string name, VerifiedToken? token) =>
         _headers.Contains(Plain(name))
@@ -46,7 +47,7 @@ internal sealed class ForwardedClaims
             && IsTokenRemoved(issuer)
             && name.Equals(HeaderNames.Authorization, StringComparison.OrdinalIgnoreCase));
 
-    /// <summary>Adds the headers that are set to claims of the token.</summary>
+    /// <summary>Adds the headers whose values are claims of the token.</summary>
     public void AddTo(FieldList headers, VerifiedToken token)
     {
         if (!_issuers.TryGetValue(token.Issuer, out var issuer))
@@ -66,6 +67,6 @@ internal sealed class ForwardedClaims
     private static bool IsTokenRemoved(Domain.TokenIssuer issuer) =>
         issuer is { Header: TokenHeader.Authorization, IsForwarded: false };
 
-    /// <summary>Gateways to CGI and the like give both spellings the same name.</summary>
+    /// <summary>CGI gateways and the like map both spellings to the same name.</summary>
     private static string Plain(string name) => name.Contains('_') ? name.Replace('_', '-') : name;
 }

@@ -3,7 +3,7 @@ using Kedge.Domain;
 namespace Kedge.Host.Authorization;
 
 /// <summary>
-/// The tokens that a verifier has accepted with the current keys: when the keys change, all tokens are verified again.
+/// The tokens that a verifier has accepted with the current keys: when the keys change, it verifies all tokens again.
 /// </summary>
 internal sealed class KnownTokens(TimeProvider time)
 {
@@ -17,7 +17,7 @@ internal sealed class KnownTokens(TimeProvider time)
         var current = Volatile.Read(ref _current);
         if (current is null || current.Keys != keys)
         {
-            // Should two requests get here at the same time, one of the tokens is verified once more.
+            // When two requests get here at the same time, one of the tokens is lost and verified again.
             current = new(keys, new(time));
             Volatile.Write(ref _current, current);
         }

@@ -7,9 +7,9 @@ using Microsoft.IdentityModel.Tokens;
 namespace Kedge.Host.Authorization;
 
 /// <summary>
-/// Keeps an issuer's signing keys up to date: fetches its discovery document and key set in the background, repeats
-/// that regularly, and at once when a token names an unknown key. While the issuer is unavailable the last keys stay
-/// in use.
+/// Keeps an issuer's signing keys up to date: fetches its discovery document and key set in the background, at regular
+/// intervals, and at once when a token names an unknown key. While the issuer is unavailable, the last keys stay in
+/// use.
 /// </summary>
 public sealed class OidcProvider : IAsyncDisposable
 {
@@ -39,7 +39,7 @@ public sealed class OidcProvider : IAsyncDisposable
 
     /// <param name="issuer">The issuer's name, exactly as in its tokens; the discovery document is below it.</param>
     /// <param name="keySet">The URL of the key set; empty = where the discovery document says.</param>
-    /// <param name="demandInterval">Tokens with invented key ids cause at most one fetch in this time.</param>
+    /// <param name="demandInterval">Tokens with invented key IDs cause at most one fetch per interval.</param>
     /// <param name="time">The clock for intervals.</param>
     /// <param name="logger">Where new keys and failures are reported.</param>
     public OidcProvider(
@@ -61,21 +61,21 @@ public sealed class OidcProvider : IAsyncDisposable
         _loop = Task.Run(RunAsync);
     }
 
-    /// <summary>Null until they have been fetched for the first time.</summary>
+    /// <summary>Null until the first successful fetch.</summary>
     public SigningKeys? Keys => _keys;
 
-    /// <summary>Whether the last fetch failed; true also before the first one.</summary>
+    /// <summary>Whether the last fetch failed; also true before the first one.</summary>
     public bool IsUnavailable => _isUnavailable;
 
-    /// <summary>How long ago the keys were fetched; null until they have been for the first time.</summary>
+    /// <summary>How long ago the keys were fetched; null until the first successful fetch.</summary>
     public TimeSpan? Age => _keys is null ? null : _time.GetElapsedTime(Volatile.Read(ref _fetched));
 
     /// <summary>Completes when the first fetch has ended, successfully or not.</summary>
     public Task FirstAttempt => _firstAttempt.Task;
 
     /// <summary>
-    /// Fetches the keys, for a token that none of the current ones fits. Concurrent callers share a fetch. Soon after a
-    /// fetch there is no other: the returned task is then already complete. Never fails.
+    /// Fetches the keys, for a token that no current key fits. Concurrent callers share a fetch. Soon after a fetch,
+    /// starts no other: the returned task is then already complete. Never fails.
     /// </summary>
     public Task RefreshOnDemandAsync()
     {
@@ -98,7 +98,7 @@ public sealed class OidcProvider : IAsyncDisposable
         {
             await last;
         }
-        // A request that still holds the provider finds the token canceled, and fetches nothing.
+        // A request that still holds the provider finds it canceled, and fetches nothing.
         _client.Dispose();
     }
 
@@ -117,7 +117,7 @@ public sealed class OidcProvider : IAsyncDisposable
             else
             {
                 backoff.Reset();
-                // Instances that start together must not come back together.
+                // Instances that start together must not refresh together.
                 pause = Backoff.Jitter(RefreshInterval);
             }
             await Task.Delay(pause, _time, _disposed.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);

@@ -39,11 +39,12 @@ public sealed class OidcTokenVerifier(TokenPolicy policy, OidcProvider provider,
 
     public OidcProvider Provider => provider;
 
-    /// <summary>The state of a token that was accepted before, with the current keys; null = none was.</summary>
+    /// <summary>The state of a token accepted before with the current keys; null = it was not.</summary>
     public TokenState? FindKnown(TokenHash hash) => provider.Keys is { } keys ? _known.Find(keys, hash) : null;
 
     /// <summary>
-    /// The parts of a token, none of which can be trusted yet; null when it is malformed or needs unknown extensions.
+    /// The parts of a token, none of which can be trusted yet; null when it is malformed, needs unknown extensions, or
+    /// its type is not accepted.
     /// </summary>
     public static JsonWebToken? Read(ReadOnlyMemory<char> text)
     {
@@ -72,7 +73,7 @@ public sealed class OidcTokenVerifier(TokenPolicy policy, OidcProvider provider,
         {
             return WrongAlgorithm;
         }
-        // Before a key is looked up: the same key id may be in the key sets of several issuers.
+        // Before a key is looked up: the same key ID may be in the key sets of several issuers.
         if (token.Issuer != policy.Issuer.Issuer)
         {
             return WrongIssuer;
@@ -87,7 +88,7 @@ public sealed class OidcTokenVerifier(TokenPolicy policy, OidcProvider provider,
             return NoKeys;
         }
         var state = await VerifyWithAsync(keys, token, hash);
-        // A token without a key id whose signature no key verifies may have been signed with a new key, too.
+        // A token without a key ID whose signature no key verifies may also have been signed with a new key.
         if (state == UnknownKey || (state == WrongSignature && string.IsNullOrEmpty(token.Kid)))
         {
             await WaitForAsync(provider.RefreshOnDemandAsync(), cancellation);
@@ -126,14 +127,14 @@ public sealed class OidcTokenVerifier(TokenPolicy policy, OidcProvider provider,
         {
             return Explain(result.Exception);
         }
-        // Not from the library's claims, which do not distinguish a list with one entry from a text.
+        // Not from the library's claims, which do not distinguish a list with one entry from a string.
         using var payload = JsonDocument.Parse(Base64UrlEncoder.DecodeBytes(token.EncodedPayload));
         var state = TokenState.NewValidToken(TokenClaims.Read(payload.RootElement, policy));
         _known.Add(keys, hash, state, RememberedUntil(token));
         return state;
     }
 
-    /// <summary>Its expiry, but at most an hour: then it is verified again.</summary>
+    /// <summary>The token's expiry, but at most an hour from now: then kedge verifies it again.</summary>
     private DateTimeOffset RememberedUntil(JsonWebToken token)
     {
         var latest = time.GetUtcNow() + MaxRemembered;
@@ -143,8 +144,9 @@ public sealed class OidcTokenVerifier(TokenPolicy policy, OidcProvider provider,
     }
 
     /// <summary>
-    /// Whether tokens of this type (RFC 7515, 4.1.9) are meant to be presented: ID tokens and access tokens (RFC 9068),
-    /// or those that do not say. A provider signs others with the same keys, such as logout tokens (RFC 8725, 3.11).
+    /// Whether tokens of this type (RFC 7515, 4.1.9) are meant to be presented: ID tokens, access tokens (RFC 9068),
+    /// and tokens without a type. A provider signs other types with the same keys, such as logout tokens
+    /// (RFC 8725, 3.11).
     /// </summary>
     private static bool IsAccepted(string? type)
     {
@@ -164,7 +166,7 @@ public sealed class OidcTokenVerifier(TokenPolicy policy, OidcProvider provider,
         SecurityTokenInvalidIssuerException => WrongIssuer,
         SecurityTokenInvalidAudienceException => TokenState.NewBadToken("the token is for another audience"),
         SecurityTokenInvalidAlgorithmException => WrongAlgorithm,
-        // The candidates were chosen by key id, so "key not found" means that none of them verifies the signature.
+        // The candidates were chosen by key ID, so "key not found" means that none of them verifies the signature.
         SecurityTokenInvalidSignatureException => WrongSignature,
         _ => TokenState.NewBadToken("the token is not valid"),
     };

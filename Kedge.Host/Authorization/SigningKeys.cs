@@ -14,8 +14,8 @@ public sealed class SigningKeys
     public int Count => _keys.Length;
 
     /// <summary>
-    /// The keys of the issuer's key set, without symmetric ones: those are public there, so that anyone could sign with
-    /// them.
+    /// Takes the keys of the issuer's key set, except symmetric ones: the set is public, so anyone could sign with
+    /// those.
     /// </summary>
     public static SigningKeys Of(IEnumerable<SecurityKey> set)
     {
@@ -27,7 +27,7 @@ public sealed class SigningKeys
 
     public bool HasSameKeys(SigningKeys other) => _identity.SetEquals(other._identity);
 
-    /// <summary>The keys that may have signed a token: those with its key id, or all if it has none.</summary>
+    /// <summary>The keys that may have signed a token: those with its key ID, or all if it has none.</summary>
     public IReadOnlyList<SecurityKey> For(string? keyId) =>
         string.IsNullOrEmpty(keyId) ? _keys : Array.FindAll(_keys, key => key.KeyId == keyId);
 }

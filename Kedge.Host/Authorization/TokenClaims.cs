@@ -3,10 +3,10 @@ using Kedge.Domain;
 
 namespace Kedge.Host.Authorization;
 
-/// <summary>Reads what kedge keeps of the claims of a token.</summary>
+/// <summary>Reads the claims of a token that kedge keeps.</summary>
 internal static class TokenClaims
 {
-    /// <summary>The token with its permissions and those of its claims that the policy asks for.</summary>
+    /// <summary>The token with its permissions and the claims that the policy asks for.</summary>
     public static VerifiedToken Read(JsonElement claims, TokenPolicy policy) => VerifiedToken.Of(
         policy.Issuer.Name,
         PermissionsOf(claims, policy.Issuer.PermsClaim),
@@ -16,10 +16,10 @@ internal static class TokenClaims
         where values.Length > 0
         select KeyValuePair.Create(name, values));
 
-    /// <summary>The audiences: the claim is a text or a list (RFC 7519, 4.1.3).</summary>
+    /// <summary>The audiences: the claim is a string or a list (RFC 7519, 4.1.3).</summary>
     public static string[] Audiences(JsonElement claims) => Texts(claims, "aud");
 
-    /// <summary>The values of a claim as texts; objects have none.</summary>
+    /// <summary>The values of a claim as strings; objects have none.</summary>
     public static string[] Texts(JsonElement claims, string name) => ClaimPath.Find(claims, name) switch
     {
         null => [],
@@ -29,7 +29,7 @@ internal static class TokenClaims
 
     private static Permissions PermissionsOf(JsonElement claims, string name)
     {
-        // A list is not the same as a text, even when it has one entry.
+        // A list is not the same as a string, even when it has one entry.
         if (name.Length == 0 || ClaimPath.Find(claims, name) is not { } claim)
         {
             return Permissions.None;

@@ -3,8 +3,8 @@ using Kedge.Domain;
 namespace Kedge.Host.Authorization;
 
 /// <summary>
-/// What came of the tokens of one issuer. The counters live as long as the process, so that they never go back; there
-/// are as many as names were ever configured.
+/// Counts the verification results of one issuer's tokens. The counters live as long as the process, so that they never
+/// decrease; there is one object for each name that was ever configured.
 /// </summary>
 internal sealed class VerificationCounters(string issuer)
 {
@@ -23,7 +23,7 @@ internal sealed class VerificationCounters(string issuer)
         ("unavailable", Volatile.Read(ref _unavailable)),
     ];
 
-    /// <summary>Counts a token that was sent.</summary>
+    /// <summary>Counts a received token by its state, and returns the state.</summary>
     public TokenState Count(TokenState state)
     {
         Interlocked.Increment(

@@ -15,8 +15,8 @@ internal sealed record AdhocTarget(EndpointSet Endpoints, string? Refusal, long 
 /// <summary>
 /// Looks up the names that ad-hoc rules yield (docs/security.md#ad-hoc-targets), with a short-lived cache.
 /// </summary>
-/// <param name="lookups">Of names.</param>
-/// <param name="ownPorts">No target is one of these.</param>
+/// <param name="lookups">Looks the names up.</param>
+/// <param name="ownPorts">The ports of kedge itself, which targets must not use.</param>
 /// <param name="allowLoopback">Whether targets may be on this host, including <paramref name="ownPorts"/>.</param>
 internal sealed class AdhocTargets(SharedLookups lookups, OwnPorts ownPorts, bool allowLoopback)
 {
@@ -31,15 +31,15 @@ internal sealed class AdhocTargets(SharedLookups lookups, OwnPorts ownPorts, boo
     /// <summary>How many lookups are running.</summary>
     public int Running => lookups.Running;
 
-    /// <summary>How many names are kept with their addresses.</summary>
+    /// <summary>How many names are cached with their addresses.</summary>
     public int Kept => _answers.Count;
 
     public ulong NextTicket() => Interlocked.Increment(ref _tickets);
 
     /// <summary>The endpoints of a name and port.</summary>
     /// <param name="dnsName">In lower case, without a trailing dot.</param>
-    /// <param name="port">Of the endpoints.</param>
-    /// <param name="connection">That of the caller.</param>
+    /// <param name="port">The port of the endpoints.</param>
+    /// <param name="connection">The caller's connection.</param>
     /// <param name="cancel">Cancelled when the caller no longer waits.</param>
     /// <returns>Null when too many lookups are running.</returns>
     public async ValueTask<AdhocTarget?> ResolveAsync(
@@ -55,7 +55,7 @@ internal sealed class AdhocTargets(SharedLookups lookups, OwnPorts ownPorts, boo
             target = TargetOf(dnsName, port, answer);
             Keep(_targets, key, target);
         }
-        // Not part of what is cached: the addresses of this host may change meanwhile.
+        // Not cached, because the addresses of this host may change.
         return !allowLoopback
             && Array.Exists(target.Endpoints.Endpoints, endpoint => ownPorts.Contains(endpoint.Resolved.Address))
             ? target with
@@ -66,7 +66,7 @@ internal sealed class AdhocTargets(SharedLookups lookups, OwnPorts ownPorts, boo
             : target;
     }
 
-    /// <summary>The addresses of a name, whatever the port.</summary>
+    /// <summary>The addresses of a name, regardless of the port.</summary>
     private async ValueTask<Answer?> AnswerAsync(
         string dnsName, ConnectionLookups? connection, CancellationToken cancel)
     {
@@ -103,7 +103,7 @@ internal sealed class AdhocTargets(SharedLookups lookups, OwnPorts ownPorts, boo
     {
         if (cache.Count >= MaxCached)
         {
-            // The cache must not grow without bound when callers send ever new names: it costs lookups instead.
+            // Bounds the cache when callers keep sending new names, at the cost of more lookups.
             cache.Clear();
         }
         cache[key] = value;

@@ -11,7 +11,7 @@ internal sealed class Backend : IEndpointSink, IDisposable
 {
     private static readonly TimeSpan ResolverRestartDelay = TimeSpan.FromSeconds(1);
 
-    // Routes follow a change of services at the latest after a second.
+    // Routes follow a change of services within a second.
     private static readonly TimeSpan MissingDelay = TimeSpan.FromSeconds(1.5);
 
     private readonly ILogger _logger;
@@ -81,7 +81,7 @@ internal sealed class Backend : IEndpointSink, IDisposable
     /// <summary>Why the last lookup failed, or what currently delays the first; null = no error.</summary>
     public string? LastError => _lastError ?? (FirstOutcome.IsCompleted ? null : _resolver.CurrentError);
 
-    /// <summary>Whether what the backend names does not exist, so that it has no endpoints of its own.</summary>
+    /// <summary>Whether the target that the backend names does not exist, so it has no endpoints of its own.</summary>
     public bool IsMissing
     {
         get
@@ -98,7 +98,7 @@ internal sealed class Backend : IEndpointSink, IDisposable
 
     public int InFlight => Volatile.Read(ref _inFlight);
 
-    /// <summary>Starts to resolve the endpoints. To be called once.</summary>
+    /// <summary>Starts to resolve the endpoints. Call it once.</summary>
     public void Start() => _ = ResolveAsync();
 
     public ulong NextTicket() => Interlocked.Increment(ref _tickets);
@@ -115,7 +115,7 @@ internal sealed class Backend : IEndpointSink, IDisposable
         return false;
     }
 
-    /// <summary>A request that entered has ended.</summary>
+    /// <summary>Ends a request that entered.</summary>
     public void Leave()
     {
         if (Info.MaxRequests != 0)
@@ -175,8 +175,8 @@ internal sealed class Backend : IEndpointSink, IDisposable
     }
 
     /// <summary>
-    /// Serves with the endpoints of the backend that had this backend's routes until now, if this one's are missing so
-    /// far: they arrive independently of the routes.
+    /// Serves with the endpoints of the backend that had the same routes before, while this backend's own are missing:
+    /// endpoints arrive independently of the routes.
     /// </summary>
     public void Succeed(Backend previous)
     {
@@ -210,7 +210,7 @@ internal sealed class Backend : IEndpointSink, IDisposable
         await Task.Delay(MissingDelay, Stopping).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         lock (_lock)
         {
-            // Those of a backend that has stopped stay: its successor may use them.
+            // A stopped backend keeps its endpoints: its successor may use them.
             if (resolution == _resolutions && !Stopping.IsCancellationRequested)
             {
                 Volatile.Write(ref _endpoints, EndpointSet.Empty);

@@ -12,7 +12,7 @@ namespace Kedge.Host.Backends;
 /// The live backends of the current configuration. A backend with the same definition in the next configuration is
 /// kept, with its endpoints, their health and its connections.
 /// </summary>
-/// <param name="loops">Serve the connections; null = the platform's sockets do.</param>
+/// <param name="loops">The event loops that serve the connections; null = the platform's sockets do.</param>
 internal sealed class BackendRegistry(
     ForwardingOptions options,
     EventLoops? loops,

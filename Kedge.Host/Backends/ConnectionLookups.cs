@@ -1,8 +1,8 @@
 namespace Kedge.Host.Backends;
 
 /// <summary>
-/// The DNS lookups that the requests of one caller's connection wait for. A feature of the connection, so that one
-/// caller cannot use up the lookups of all.
+/// The DNS lookups that the requests of one caller's connection wait for. Stored as a feature of the connection, so
+/// that one caller cannot use up the lookups of all callers.
 /// </summary>
 public sealed class ConnectionLookups
 {
@@ -22,6 +22,6 @@ public sealed class ConnectionLookups
         return false;
     }
 
-    /// <summary>A request that entered no longer waits.</summary>
+    /// <summary>Ends the wait of a request that entered.</summary>
     public void Leave() => Interlocked.Decrement(ref _waiting);
 }

@@ -59,7 +59,7 @@ public sealed class Endpoint
     public void Connected() => Update(0, static (health, _) => health.Connected()!);
 
     /// <summary>
-    /// A response was a failure, or broke off. To be called through <see cref="EndpointSet.RecordFailure"/>.
+    /// A response failed or broke off. Call it through <see cref="EndpointSet.RecordFailure"/>.
     /// </summary>
     /// <param name="ejected">The number of other endpoints that are ejected at this time.</param>
     /// <param name="total">The number of all endpoints.</param>
@@ -83,7 +83,7 @@ public sealed class Endpoint
 
     public override string ToString() => Name;
 
-    /// <summary>Applies one event to the health, atomically. An event that changes nothing costs a read.</summary>
+    /// <summary>Applies one event to the health atomically. An event that changes nothing costs only a read.</summary>
     private (EndpointHealth Before, EndpointHealth After) Update<TArgs>(
         TArgs args, Func<EndpointHealth, TArgs, EndpointHealth> apply)
     {

@@ -4,7 +4,7 @@ using Kedge.Domain.Decoded;
 namespace Kedge.Host.Backends;
 
 /// <summary>
-/// The endpoints of a backend at one time. Immutable except for the state of the endpoints themselves.
+/// A snapshot of the endpoints of a backend. Immutable except for the state of the endpoints themselves.
 /// </summary>
 public sealed class EndpointSet
 {
@@ -12,7 +12,7 @@ public sealed class EndpointSet
 
     private readonly EndpointPicker _picker;
 
-    /// <param name="areTerminating">Whether the endpoints are about to end, and none is ready.</param>
+    /// <param name="areTerminating">Whether the endpoints are terminating, and none is ready.</param>
     public EndpointSet(Endpoint[] endpoints, Balancer balancer, bool areTerminating = false)
     {
         Endpoints = endpoints;
@@ -22,7 +22,7 @@ public sealed class EndpointSet
 
     public Endpoint[] Endpoints { get; }
 
-    /// <summary>Whether they are the last resort: about to end, and in use because none is ready.</summary>
+    /// <summary>Whether the endpoints are a last resort: terminating, and in use because none is ready.</summary>
     public bool AreTerminating { get; }
 
     /// <summary>Picks the endpoint for a request; null when the request has tried all.</summary>

@@ -5,15 +5,15 @@ using Kedge.Domain;
 namespace Kedge.Host.Backends;
 
 /// <summary>
-/// The ports of kedge itself on the addresses of this host: behind the listeners of this process are its debug pages
-/// and its own routes, which are not for ad-hoc rules.
+/// The ports of kedge itself on the addresses of this host. They lead to its debug pages and its own routes, which
+/// ad-hoc rules must not reach.
 /// </summary>
-/// <param name="ports">Those of all listeners.</param>
+/// <param name="ports">The ports of all listeners.</param>
 internal sealed class OwnPorts(IReadOnlySet<int> ports)
 {
     /// <summary>
-    /// Whether a connection to the address and port would end at this host. Asks the system each time, because
-    /// interfaces come and go: only addresses of the host can be bound.
+    /// Whether a connection to the address and port would reach this process. Asks the system each time, because
+    /// interfaces come and go: a socket can be bound only to an address of the host.
     /// </summary>
     public bool Contains(IPEndPoint target) =>
         ports.Contains(target.Port) && IsOfThisHost(AddressPolicy.destination(target.Address));
@@ -28,7 +28,7 @@ internal sealed class OwnPorts(IReadOnlySet<int> ports)
         }
         catch (SocketException e)
         {
-            // When the system does not say so clearly, the address is not used.
+            // Any other error is inconclusive, so the address counts as one of this host.
             return e.SocketErrorCode != SocketError.AddressNotAvailable;
         }
     }

@@ -5,12 +5,12 @@ using Kedge.Host.Resolvers;
 namespace Kedge.Host.Backends;
 
 /// <summary>Creates the resolver of a backend.</summary>
-/// <param name="dns">For the backends that have names.</param>
+/// <param name="dns">Looks names up for <c>host</c> and <c>srv</c> backends.</param>
 /// <param name="absenceGrace">See <see cref="DnsPolling"/>.</param>
-/// <param name="cluster">For the backends of Kubernetes.</param>
+/// <param name="cluster">Resolves <c>k8s</c> backends.</param>
 internal sealed class ResolverFactory(DnsLookup dns, TimeSpan absenceGrace, KubernetesCluster cluster)
 {
-    /// <param name="resolver">From a valid backend.</param>
+    /// <param name="resolver">The resolver of a valid backend.</param>
     /// <param name="generated">Whether discovery generated the backend.</param>
     public IEndpointResolver Create(Resolver resolver, bool generated) => resolver switch
     {

@@ -3,19 +3,19 @@ using Kedge.Domain;
 namespace Kedge.Host.Backends;
 
 /// <summary>The retry budget of a backend, as requests use it.</summary>
-/// <param name="initial">Of which nothing was used.</param>
+/// <param name="initial">The unused budget.</param>
 internal sealed class RetryAllowance(RetryBudget initial)
 {
     private RetryBudget _state = initial;
     private volatile bool _isUsed;
 
-    /// <summary>Whether a request whose route has retries was sent.</summary>
+    /// <summary>Whether any request whose route has retries was sent.</summary>
     public bool IsUsed => _isUsed;
 
-    /// <summary>How many retries it allows at once.</summary>
+    /// <summary>How many retries it allows right now.</summary>
     public double Tokens => Volatile.Read(ref _state).Tokens(Clock.Now);
 
-    /// <summary>A request is sent for the first time.</summary>
+    /// <summary>Counts the first attempt of a request.</summary>
     public void First()
     {
         _isUsed = true;
@@ -30,7 +30,7 @@ internal sealed class RetryAllowance(RetryBudget initial)
         }
     }
 
-    /// <summary>Takes a retry; false when there must be none.</summary>
+    /// <summary>Takes a retry from the budget; false when the budget is used up.</summary>
     public bool TryTake()
     {
         var now = Clock.Now;

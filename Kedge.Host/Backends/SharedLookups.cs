@@ -4,15 +4,15 @@ using Kedge.Host.Resolvers;
 namespace Kedge.Host.Backends;
 
 /// <summary>
-/// Lookups of names that callers choose. Requests for the same name share one lookup, which is cancelled when the last
-/// of them no longer waits. Their number is bounded: each takes sockets, and a name server that does not answer keeps
-/// them for seconds.
+/// Lookups of names that callers choose. Requests for the same name share one lookup, which is cancelled when none of
+/// them waits for it any longer. The number of lookups is bounded: each holds sockets, for seconds when a name server
+/// does not respond.
 /// </summary>
 /// <param name="dns">Must allow two queries for each lookup, so that none waits for another.</param>
 /// <param name="limit">How many lookups may run at the same time.</param>
 internal sealed class SharedLookups(DnsLookup dns, int limit)
 {
-    // With a long search list, a lookup at name servers that do not answer takes longer.
+    // With a long search list and name servers that do not respond, a lookup would take longer.
     private static readonly TimeSpan Timeout = TimeSpan.FromSeconds(10);
 
     private readonly Dictionary<string, Lookup> _lookups = [];
@@ -22,8 +22,8 @@ internal sealed class SharedLookups(DnsLookup dns, int limit)
     /// <summary>How many lookups are running, including those that are being cancelled.</summary>
     public int Running => Volatile.Read(ref _running);
 
-    /// <summary>Looks a name up, or joins the lookup of that name that is running.</summary>
-    /// <returns>Null when the number of lookups has reached its limit. A name without addresses has none.</returns>
+    /// <summary>Looks a name up, or joins the running lookup of that name.</summary>
+    /// <returns>Null when too many lookups are running; without records when the name has no addresses.</returns>
     /// <exception cref="OperationCanceledException"><paramref name="cancel"/> is cancelled.</exception>
     public async Task<DnsAnswer<IPAddress>?> AddressesAsync(
         string name, ConnectionLookups? connection, CancellationToken cancel)
@@ -71,7 +71,7 @@ internal sealed class SharedLookups(DnsLookup dns, int limit)
             lookup = new Lookup(new CancellationTokenSource()) { Waiting = 1 };
             _lookups.Add(name, lookup);
         }
-        // Off the caller's thread: others may wait for the same lookup.
+        // Off the caller's thread: other requests may wait for the same lookup.
         _ = Task.Run(() => RunAsync(name, lookup), CancellationToken.None);
         return lookup;
     }
@@ -84,7 +84,7 @@ internal sealed class SharedLookups(DnsLookup dns, int limit)
             {
                 return;
             }
-            // Whoever comes now starts another one.
+            // The next request for the name starts another lookup.
             Remove(name, lookup);
         }
         lookup.Cancel();
@@ -101,7 +101,7 @@ internal sealed class SharedLookups(DnsLookup dns, int limit)
         }
         catch (Exception e) when (e is DnsLookupException or OperationCanceledException)
         {
-            // No address: the requests that wait respond with that.
+            // No address: the waiting requests report that.
         }
         finally
         {
@@ -122,7 +122,7 @@ internal sealed class SharedLookups(DnsLookup dns, int limit)
         }
     }
 
-    /// <param name="cancellation">Cancelled when no request waits. Without a timer, it needs no disposal.</param>
+    /// <param name="cancellation">Cancelled when no request waits. It has no timer, so it needs no disposal.</param>
     private sealed class Lookup(CancellationTokenSource cancellation)
     {
         private readonly TaskCompletionSource<DnsAnswer<IPAddress>> _answer =

@@ -2,10 +2,10 @@ using System.Security.Cryptography.X509Certificates;
 
 namespace Kedge.Host.Certificates;
 
-/// <summary>The order in which certificates are sent: each certifies the previous one (RFC 5246, 7.4.2).</summary>
+/// <summary>The order in which to send certificates: each certifies the previous one (RFC 5246, 7.4.2).</summary>
 internal static class CertificateChain
 {
-    /// <param name="certificate">That of the server.</param>
+    /// <param name="certificate">The server's certificate.</param>
     /// <param name="others">The other certificates of its file, in any order.</param>
     /// <returns>All the others; those that certify nothing come last.</returns>
     public static IList<X509Certificate2> InOrder(X509Certificate2 certificate, X509Certificate2Collection others)

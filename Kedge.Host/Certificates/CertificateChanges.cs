@@ -5,10 +5,10 @@ namespace Kedge.Host.Certificates;
 /// <summary>What a reload changed.</summary>
 public sealed record CertificateChanges(NamedCertificates Before, NamedCertificates After)
 {
-    /// <summary>The sources that are newly quarantined, or for another reason.</summary>
+    /// <summary>The sources that are newly quarantined, or now for another reason.</summary>
     public IEnumerable<QuarantinedCertificate> Rejected => After.Quarantined.Except(Before.Quarantined);
 
-    /// <summary>Writes a line for each certificate that came, went or was rejected.</summary>
+    /// <summary>Logs each certificate that was added, replaced, removed or rejected.</summary>
     public void Log(ILogger logger)
     {
         var known = Before.Serving.ToDictionary(certificate => certificate.Source);

@@ -6,7 +6,7 @@ namespace Kedge.Host.Certificates;
 /// <param name="Source">Its name in messages and metrics: the path of the files without their ending.</param>
 public sealed record PairFiles(string Source, string CertFile, string KeyFile);
 
-/// <summary>What was read of a certificate and its key.</summary>
+/// <summary>The result of reading a certificate and its key.</summary>
 /// <param name="Source">Its name in messages and metrics.</param>
 /// <param name="Pair">Null when there are <paramref name="Problems"/>.</param>
 /// <param name="Problems">What is wrong.</param>
@@ -24,7 +24,7 @@ public sealed record UnreadableDirectory(string Path, string Problem);
 /// </summary>
 public static class CertificateDirectories
 {
-    /// <summary>Reads all pairs. One that is wrong does not affect the others.</summary>
+    /// <summary>Reads all pairs. An invalid one does not affect the others.</summary>
     public static LoadedSources Read(IReadOnlyList<string> directories)
     {
         var pairs = Pairs(directories, out var unreadable);
@@ -33,7 +33,7 @@ public static class CertificateDirectories
             [.. pairs.AsParallel().AsOrdered().Select(Read)],
             [.. unreadable.Select(directory => new LoadedPair(
                 directory.Path, null, [new(PairFault.Unreadable, directory.Problem)]))],
-            // What a directory held before is not gone only because it cannot be read.
+            // A directory that cannot be read may still contain the certificates found there before.
             source => unreadable.FirstOrDefault(
                 directory => directory.Path == Path.GetDirectoryName(source))?.Problem);
     }
@@ -99,7 +99,7 @@ public static class CertificateDirectories
             return null;
         }
         var files = new PairFiles(Path.ChangeExtension(path, null), path, Path.ChangeExtension(path, ".key"));
-        // Secrets of cert-manager also hold the CA, which has no key there.
+        // cert-manager's Secrets also contain the CA's certificate, without its key.
         return Path.GetFileName(path) == "ca.crt" && !Path.Exists(files.KeyFile) ? null : files;
     }
 

@@ -14,7 +14,7 @@ public sealed class CertificateExpiry(CertificateStore certificates, ILogger log
     private HashSet<ServerIdentity> _checked = [];
     private DateTimeOffset _checkedAt;
 
-    /// <summary>Cheap to call often: most calls find nothing due. For one caller at a time.</summary>
+    /// <summary>Cheap to call often: most calls find nothing due. Not thread-safe.</summary>
     public void Check()
     {
         var now = clock.GetUtcNow();

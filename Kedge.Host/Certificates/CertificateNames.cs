@@ -12,11 +12,11 @@ public static class CertificateNames
     private static readonly ConditionalWeakTable<X509Certificate2, SubjectAltName[]> Known = [];
 
     /// <summary>
-    /// Its DNS, URI and email names (RFC 5280, 4.2.1.6). A certificate whose names cannot be decoded has none.
+    /// The certificate's DNS, URI and email names (RFC 5280, 4.2.1.6); none when they cannot be decoded.
     /// </summary>
     public static SubjectAltName[] Of(X509Certificate2 certificate) => Known.GetValue(certificate, Read);
 
-    /// <summary>The first of its names; null when it has none.</summary>
+    /// <summary>The certificate's first name; null when it has none.</summary>
     public static string? FirstOf(X509Certificate2 certificate) =>
         Of(certificate) is [var first, ..]
             ? first.IsDnsSan ? first.dns : first.IsUriSan ? first.uri : first.email

@@ -1,9 +1,9 @@
 namespace Kedge.Host.Certificates;
 
-/// <summary>How many certificates are in which state. Each source of certificates is in exactly one.</summary>
+/// <summary>How many certificates are in which state. Each source of certificates is in exactly one state.</summary>
 public static class CertificateStates
 {
-    /// <summary>The counts with the names that metrics use.</summary>
+    /// <summary>The counts, with the names that the metrics use.</summary>
     public static IEnumerable<(string Source, string State, int Count)> Count(CertificateStore certificates)
     {
         var named = certificates.Named;

@@ -5,8 +5,8 @@ using Kedge.Host.Http;
 namespace Kedge.Host.Certificates;
 
 /// <summary>The TLS identities for new connections. They can be replaced while the server runs.</summary>
-/// <param name="identity">The default one, for names that no other certificate names.</param>
-/// <param name="strictNames">Whether the default one is only for the names that it has.</param>
+/// <param name="identity">The default identity, for names that no other certificate covers.</param>
+/// <param name="strictNames">Whether the default identity is only for the names in its certificate.</param>
 public sealed class CertificateStore(ServerIdentity identity, bool strictNames = false)
 {
     /// <summary>The name of the default certificate in metrics.</summary>
@@ -16,14 +16,14 @@ public sealed class CertificateStore(ServerIdentity identity, bool strictNames =
     private static readonly List<SslApplicationProtocol> HttpProtocols =
         [SslApplicationProtocol.Http2, SslApplicationProtocol.Http11];
 
-    // Held by those who replace the state; connections only read it.
+    // Held while the state is replaced; connections read it without the lock.
     private readonly Lock _replacing = new();
     private readonly HandshakeCounts _defaultHandshakes = new();
     private volatile State _state = new(identity, NamedCertificates.None);
     private volatile IReadOnlyList<string> _errors = [];
     private long _rejected;
 
-    /// <summary>The default identity, for names that no other certificate names.</summary>
+    /// <summary>The default identity, for names that no other certificate covers.</summary>
     public ServerIdentity Current => _state.Default;
 
     /// <summary>The certificates that are chosen by name.</summary>
@@ -63,8 +63,8 @@ public sealed class CertificateStore(ServerIdentity identity, bool strictNames =
         _errors = [];
     }
 
-    /// <summary>Sets the certificates of one origin that are chosen by name, for new connections.</summary>
-    /// <returns>What has changed.</returns>
+    /// <summary>Sets the named certificates of one origin, for new connections.</summary>
+    /// <returns>What changed.</returns>
     public CertificateChanges Replace(LoadedSources sources)
     {
         lock (_replacing)
@@ -78,10 +78,10 @@ public sealed class CertificateStore(ServerIdentity identity, bool strictNames =
         }
     }
 
-    /// <summary>The files hold the identity in use again, after an invalid one.</summary>
+    /// <summary>Records that the files again contain the identity in use, after an invalid one.</summary>
     public void MarkUnchanged() => _errors = [];
 
-    /// <summary>The files changed to something invalid: the identity in use stays.</summary>
+    /// <summary>Records that the files now contain an invalid identity. The one in use stays.</summary>
     public void Reject(IReadOnlyList<string> errors)
     {
         _errors = errors;
@@ -89,11 +89,11 @@ public sealed class CertificateStore(ServerIdentity identity, bool strictNames =
     }
 
     /// <summary>The options for a connection that begins now.</summary>
-    /// <param name="listener">Where it was accepted.</param>
+    /// <param name="listener">The listener that accepted it.</param>
     /// <param name="serverName">The name that the client asks for (SNI); null or empty when it asks for none.</param>
     /// <param name="refused">Called when the handshake fails because of the client's certificate.</param>
-    /// <param name="served">What the connection gets.</param>
-    /// <returns>Null when no certificate has the name, and the default one is not for other names.</returns>
+    /// <param name="served">What the connection asked for and got.</param>
+    /// <returns>Null when no certificate covers the name, and the default one is only for its own names.</returns>
     public SslServerAuthenticationOptions? OptionsFor(
         ListenerKind listener, string? serverName, Action<ClientRefusal> refused, out ServedName served) =>
         IdentityFor(serverName, out served)?.OptionsFor(
@@ -101,8 +101,8 @@ public sealed class CertificateStore(ServerIdentity identity, bool strictNames =
 
     /// <summary>The identity for a connection that begins now.</summary>
     /// <param name="serverName">The name that the client asks for (SNI); null or empty when it asks for none.</param>
-    /// <param name="served">What the connection gets.</param>
-    /// <returns>Null when no certificate has the name, and the default one is not for other names.</returns>
+    /// <param name="served">What the connection asked for and got.</param>
+    /// <returns>Null when no certificate covers the name, and the default one is only for its own names.</returns>
     public ServerIdentity? IdentityFor(string? serverName, out ServedName served)
     {
         var state = _state;
@@ -114,14 +114,13 @@ public sealed class CertificateStore(ServerIdentity identity, bool strictNames =
     }
 
     /// <summary>
-    /// Whether a request is for a host that another certificate names than the one for the connection's name (RFC 9110,
-    /// 15.5.20): its client has reused a connection that it should not have. A host that no certificate names is served
-    /// on any connection.
+    /// Whether a request's host needs another certificate than the connection's server name (RFC 9110, 15.5.20): the
+    /// client has reused a connection that it should not have. Any connection serves a host that no certificate covers.
     /// </summary>
     public bool IsMisdirected(ServedName? connection, ReadOnlySpan<char> host) =>
         connection is not null && _state.Table.IsMisdirected(connection.Name, host, DateTimeOffset.UtcNow);
 
-    /// <summary>The certificates that are used for none of their names.</summary>
+    /// <summary>The certificates that serve none of their names.</summary>
     public IEnumerable<NamedCertificate> Unused()
     {
         var state = _state;

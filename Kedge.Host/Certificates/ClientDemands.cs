@@ -32,7 +32,7 @@ public sealed class ClientDemands
         && Authorities.Select(static authority => authority.Thumbprint)
             .SequenceEqual(other.Authorities.Select(static authority => authority.Thumbprint));
 
-    /// <summary>Makes the demands in one handshake.</summary>
+    /// <summary>Applies the demands to one handshake.</summary>
     /// <param name="options">The options of the handshake.</param>
     /// <param name="refused">Called when the handshake fails because of the client's certificate.</param>
     public void ApplyTo(SslServerAuthenticationOptions options, Action<ClientRefusal> refused)
@@ -43,8 +43,8 @@ public sealed class ClientDemands
         }
         // "Required" makes the server ask. The callback decides whether a client may go without a certificate.
         options.ClientCertificateRequired = true;
-        // A resumed session has the client's certificate without its intermediates, so the same client would be
-        // rejected. It would not be verified against CAs that have changed since, either.
+        // A resumed session contains the client's certificate without its intermediates, so the server would reject
+        // the same client. Nor would it verify the client against CAs that have changed since.
         options.AllowTlsResume = false;
         options.CertificateChainPolicy = Policy();
         options.RemoteCertificateValidationCallback = (_, _, chain, errors) =>
@@ -75,7 +75,7 @@ public sealed class ClientDemands
 }
 
 /// <summary>Why a client's certificate, or the absence of one, made the handshake fail.</summary>
-/// <param name="IsAbsent">Whether it sent none.</param>
+/// <param name="IsAbsent">Whether the client sent none.</param>
 /// <param name="Reason">For the log.</param>
 public sealed record ClientRefusal(bool IsAbsent, string Reason)
 {

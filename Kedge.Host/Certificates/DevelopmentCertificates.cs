@@ -6,8 +6,9 @@ using Kedge.Host.Flags;
 namespace Kedge.Host.Certificates;
 
 /// <summary>
-/// Makes the certificates that a fresh checkout does not have: those that the defaults of the flags name, all in
-/// <c>misc/</c>, as <c>misc/gen_cert.sh</c> does. Never replaces a file, and never makes one anywhere else.
+/// Creates the certificates that a fresh checkout lacks: the server certificate that the flags name by default, a CA,
+/// and a client certificate, all in <c>misc/</c>, as <c>misc/gen_cert.sh</c> does. Never replaces a file, and never
+/// creates one anywhere else.
 /// </summary>
 public static class DevelopmentCertificates
 {
@@ -16,8 +17,8 @@ public static class DevelopmentCertificates
     private const string ClientUsage = "1.3.6.1.5.5.7.3.2";
     private static readonly TimeSpan Lifetime = TimeSpan.FromDays(365);
 
-    /// <summary>Makes the files if the flags name any of them that does not exist.</summary>
-    /// <returns>A sentence about the files that were made; null = none.</returns>
+    /// <summary>Creates the files if the flags name one that does not exist.</summary>
+    /// <returns>A sentence about the files created; null = none.</returns>
     public static string? MakeAbsent(TlsOptions options, TimeProvider clock)
     {
         var wantsServer = Is(options.CertFile, "localhost.crt") && Is(options.KeyFile, "localhost.key")
@@ -72,7 +73,7 @@ public static class DevelopmentCertificates
     private static bool IsAbsent(string name) =>
         !Path.Exists(Path.Combine(Folder, name + ".crt")) && !Path.Exists(Path.Combine(Folder, name + ".key"));
 
-    /// <summary>The CA of the files; a new one, without files, if theirs cannot sign.</summary>
+    /// <summary>The CA in the files; a new one if they cannot sign, written only where no files exist.</summary>
     private static X509Certificate2 Authority(TimeProvider clock, List<string> made)
     {
         var (certFile, keyFile) = (Path.Combine(Folder, "ca.crt"), Path.Combine(Folder, "ca.key"));

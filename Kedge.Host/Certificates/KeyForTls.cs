@@ -2,12 +2,12 @@ using System.Security.Cryptography.X509Certificates;
 
 namespace Kedge.Host.Certificates;
 
-/// <summary>Certificates whose key the system's TLS can use.</summary>
+/// <summary>Creates certificates whose key the system's TLS can use.</summary>
 internal static class KeyForTls
 {
     /// <summary>
-    /// The same certificate. Windows does not use a key that exists in memory only, as one from a PEM file does; there,
-    /// the certificate gets a key in a file of the user, which is removed with it.
+    /// Returns the same certificate, except on Windows. TLS there does not use a key that exists only in memory, such
+    /// as one from a PEM file: the copy's key is in a file of the user's, which is removed with the copy.
     /// </summary>
     public static X509Certificate2 Of(X509Certificate2 certificate) => OperatingSystem.IsWindows()
         ? X509CertificateLoader.LoadPkcs12(certificate.Export(X509ContentType.Pkcs12), password: null)

@@ -2,13 +2,13 @@ using System.Security.Cryptography;
 
 namespace Kedge.Host.Certificates;
 
-/// <summary>A certificate that is used for its names.</summary>
+/// <summary>A certificate that kedge chooses by its names.</summary>
 /// <param name="Source">Its name in messages and metrics.</param>
 /// <param name="Handshakes">Counts the handshakes with the certificates of this source.</param>
 public sealed record NamedCertificate(
     CertificateOrigin Origin, string Source, ServerIdentity Identity, HandshakeCounts Handshakes);
 
-/// <summary>A source that holds no valid certificate.</summary>
+/// <summary>A source that contains no valid certificate.</summary>
 /// <param name="IsKept">Whether its last valid certificate is still used.</param>
 public sealed record QuarantinedCertificate(CertificateOrigin Origin, string Source, string Problem, bool IsKept);
 
@@ -31,11 +31,12 @@ public sealed class NamedCertificates
         Quarantined);
 
     /// <summary>
-    /// What was read, ready for use; other origins stay as they are. A source that has become invalid keeps its last
-    /// valid certificate, and a certificate that does not change keeps its context, in which TLS sessions are resumed.
+    /// These certificates, with those of one origin replaced by the loaded ones. A source that has become invalid keeps
+    /// its last valid certificate, and a certificate that does not change keeps its context, so that TLS sessions can
+    /// be resumed.
     /// </summary>
-    /// <param name="loaded">What was read.</param>
-    /// <param name="server">The identity whose rules hold for all certificates.</param>
+    /// <param name="loaded">The certificates of the origin.</param>
+    /// <param name="server">The identity whose client demands and TLS policy apply to all certificates.</param>
     /// <param name="now">Certificates that have expired at this time are not valid.</param>
     public NamedCertificates With(LoadedSources loaded, ServerIdentity server, DateTimeOffset now)
     {

@@ -9,19 +9,19 @@ public enum PairFault
     /// <summary>One of them is missing or cannot be read.</summary>
     Unreadable,
 
-    /// <summary>One of them is not what it should be.</summary>
+    /// <summary>One of them has content that kedge cannot use.</summary>
     Invalid,
 
-    /// <summary>The key is that of another certificate.</summary>
+    /// <summary>The key belongs to another certificate.</summary>
     KeyMismatch,
 }
 
-/// <summary>Something that is wrong with a certificate and its key.</summary>
-/// <param name="Text">Where, and what.</param>
+/// <summary>A problem with a certificate and its key.</summary>
+/// <param name="Text">Where the problem is, and what it is.</param>
 public sealed record PairProblem(PairFault Fault, string Text);
 
 /// <summary>A certificate with its key, and the other certificates next to it.</summary>
-/// <param name="Certificate">With its private key.</param>
+/// <param name="Certificate">The certificate, with its private key.</param>
 /// <param name="Intermediates">The other certificates, in the order of the text.</param>
 public sealed record PemPair(X509Certificate2 Certificate, X509Certificate2Collection Intermediates)
 {
@@ -30,11 +30,11 @@ public sealed record PemPair(X509Certificate2 Certificate, X509Certificate2Colle
 
     /// <summary>Reads PEM texts.</summary>
     /// <param name="certText">The certificate, then its intermediates; null when it could not be read.</param>
-    /// <param name="certPlace">Where the text is from, for messages.</param>
+    /// <param name="certPlace">Where the text comes from, for messages.</param>
     /// <param name="keyText">The unencrypted key; null when it could not be read.</param>
-    /// <param name="keyPlace">Where the text is from, for messages.</param>
-    /// <param name="problems">Gets everything that is wrong.</param>
-    /// <returns>Null when something is wrong, or a text is absent.</returns>
+    /// <param name="keyPlace">Where the text comes from, for messages.</param>
+    /// <param name="problems">Receives all problems.</param>
+    /// <returns>Null when there is a problem, or a text is null.</returns>
     public static PemPair? Read(
         string? certText, string certPlace, string? keyText, string keyPlace, List<PairProblem> problems)
     {
@@ -52,7 +52,7 @@ public sealed record PemPair(X509Certificate2 Certificate, X509Certificate2Colle
             : null;
     }
 
-    /// <summary>All certificates in a PEM text; none when something is wrong.</summary>
+    /// <summary>All certificates in a PEM text; none when one is invalid.</summary>
     public static X509Certificate2Collection Certificates(string text, string place, List<PairProblem> problems)
     {
         var certificates = new X509Certificate2Collection();

@@ -22,8 +22,8 @@ public sealed class ServerIdentity
     private readonly Lazy<TlsServerContext?> _loopHttp;
     private readonly Lazy<TlsServerContext?> _loopGrpc;
 
-    /// <param name="pair">The certificate. The others next to it are all sent.</param>
-    /// <param name="demands">What is demanded of clients.</param>
+    /// <param name="pair">The certificate, and the other certificates to send with it.</param>
+    /// <param name="demands">What the server demands of clients.</param>
     /// <param name="policy">The versions and cipher suites.</param>
     public ServerIdentity(PemPair pair, ClientDemands demands, TlsPolicy policy)
     {
@@ -43,7 +43,7 @@ public sealed class ServerIdentity
             : SslCertificateTrust.CreateForX509Collection(
                 demands.Authorities, sendTrustInHandshake: !OperatingSystem.IsWindows());
         // One context for all connections, because TLS sessions can only be resumed within one. Its public factory
-        // sends the chain that it builds to a root of this machine, which can be shorter than the one in the file: a
+        // builds a chain to a root of this machine and sends that. It can be shorter than the chain in the file, and a
         // client that does not know that root needs the rest.
         _context = OperatingSystem.IsLinux()
             ? ContextOf(pair.Certificate, new(CertificateChain.InOrder(pair.Certificate, pair.Intermediates)), trust)
@@ -55,7 +55,7 @@ public sealed class ServerIdentity
 
     public X509Certificate2 Certificate => _pair.Certificate;
 
-    /// <summary>What decides for which names the certificate is used.</summary>
+    /// <summary>The facts that decide which names the certificate serves.</summary>
     public CertificateFacts Facts { get; }
 
     public ClientDemands Demands { get; }
@@ -95,8 +95,8 @@ public sealed class ServerIdentity
     }
 
     /// <summary>
-    /// What connections on an event loop make their handshakes with; null when they use the runtime's TLS streams, as
-    /// all do that are asked for a certificate, or for cipher suites of the operator's.
+    /// The context for handshakes on an event loop; null when its connections use the runtime's TLS streams, as they do
+    /// if the server asks clients for a certificate, or the operator chose the cipher suites.
     /// </summary>
     /// <exception cref="AuthenticationException">The TLS library rejects the certificate.</exception>
     public TlsServerContext? LoopContextFor(ListenerKind listener) =>
@@ -115,8 +115,8 @@ public sealed class ServerIdentity
         pair.Intermediates.Prepend(pair.Certificate)
             .Select(static certificate => certificate.GetCertHashString(HashAlgorithmName.SHA256));
 
-    // The only way to determine which certificates are sent; a test compares them with those of the file. Only Linux's
-    // runtime is known to have it.
+    // The only way to determine which certificates the server sends; a test compares them with those in the file. Only
+    // the Linux runtime is known to have this constructor.
     [UnsafeAccessor(UnsafeAccessorKind.Constructor)]
     private static extern SslStreamCertificateContext ContextOf(
         X509Certificate2 target, ReadOnlyCollection<X509Certificate2> intermediates, SslCertificateTrust? trust);

@@ -47,15 +47,15 @@ public static class TlsFiles
     }
 
     /// <summary>Reads a certificate and its key.</summary>
-    /// <param name="certFlag">The flag behind the file of the certificate, for messages.</param>
+    /// <param name="certFlag">The flag that names the certificate's file, for messages.</param>
     /// <param name="certFile">The certificate, then its intermediates.</param>
-    /// <param name="keyFlag">The flag behind the file of the key.</param>
+    /// <param name="keyFlag">The flag that names the key's file.</param>
     /// <param name="keyFile">The key.</param>
-    /// <param name="problems">Gets everything that is wrong.</param>
-    /// <returns>Null when something is wrong.</returns>
+    /// <param name="problems">Receives all problems.</param>
+    /// <returns>Null when there is a problem.</returns>
     public static PemPair? ReadPair(
         Flag certFlag, string certFile, Flag keyFlag, string keyFile, List<PairProblem> problems) =>
-        // Both are read in any case, so that missing files can be fixed at once.
+        // Reads both in any case, so that the operator sees all missing files at once.
         PemPair.Read(
             ReadText(certFlag, certFile, problems),
             $"{certFlag}: {certFile}",

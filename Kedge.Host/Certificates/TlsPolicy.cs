@@ -7,14 +7,14 @@ namespace Kedge.Host.Certificates;
 /// <summary>The versions of TLS and the cipher suites that callers may use.</summary>
 public sealed class TlsPolicy
 {
-    /// <summary>TLS 1.2 and 1.3, with the suites of the runtime.</summary>
+    /// <summary>TLS 1.2 and 1.3, with the runtime's suites.</summary>
     public static readonly TlsPolicy Default = new(TlsVersion.Tls12, []);
 
     private readonly SslProtocols _protocols;
     private readonly CipherSuitesPolicy? _ciphers;
 
     /// <param name="minVersion">The lowest version.</param>
-    /// <param name="ciphers">The suites of all versions; empty = those of the runtime.</param>
+    /// <param name="ciphers">The suites of all versions; empty = the runtime's.</param>
     public TlsPolicy(TlsVersion minVersion, IReadOnlyList<TlsCipherSuite> ciphers)
     {
         _protocols = minVersion == TlsVersion.Tls13
@@ -26,13 +26,13 @@ public sealed class TlsPolicy
     /// <summary>Whether TLS 1.2 is off.</summary>
     public bool IsTls13Only => _protocols == SslProtocols.Tls13;
 
-    /// <summary>Whether it names cipher suites.</summary>
+    /// <summary>Whether the policy names cipher suites.</summary>
     public bool HasCiphers => _ciphers is not null;
 
     public void ApplyTo(SslServerAuthenticationOptions options)
     {
         options.EnabledSslProtocols = _protocols;
-        // With suites of its own, each connection gets a context of its own, so TLS sessions are not resumed.
+        // With a suite policy, the runtime creates a context for each connection, so TLS sessions are not resumed.
         options.CipherSuitesPolicy = _ciphers;
     }
 }

@@ -7,7 +7,7 @@ namespace Kedge.Host.Certificates;
 
 /// <summary>
 /// Tries a handshake with an identity, in memory, before it comes into use: only the TLS library knows whether it
-/// accepts a certificate and its chain, for example with a key that is too short for its security level.
+/// accepts a certificate and its chain. A key can be too short for its security level, for example.
 /// </summary>
 public static class TlsTrial
 {
@@ -23,7 +23,7 @@ public static class TlsTrial
     {
         try
         {
-            // That of event loops; the others have the stream's.
+            // Tries the context for event loops; the handshake below tries the stream's.
             _ = identity.LoopContextFor(ListenerKind.HttpTls);
         }
         catch (AuthenticationException e)

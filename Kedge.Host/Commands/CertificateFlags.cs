@@ -7,8 +7,8 @@ using Microsoft.FSharp.Core;
 namespace Kedge.Host.Commands;
 
 /// <summary>The certificates that a server with the same flags would have, for reports.</summary>
-/// <param name="Certificates">Those that it would use.</param>
-/// <param name="Rejected">Those that it would not.</param>
+/// <param name="Certificates">The certificates that it would use.</param>
+/// <param name="Rejected">The certificates that it would reject.</param>
 public sealed record InspectedCertificates(
     ServerCertificates Certificates, IReadOnlyList<RejectedCertificate> Rejected)
 {
@@ -36,7 +36,7 @@ public static class CertificateFlags
         Help = "the time at which certificates are valid or have expired (RFC 3339)",
     };
 
-    /// <summary>The flags of the server that matter here.</summary>
+    /// <summary>The server flags that concern certificates.</summary>
     public static IEnumerable<Flag> OfServer =>
     [
         FlagCatalogue.CertFile,
@@ -52,7 +52,7 @@ public static class CertificateFlags
     public static bool AreGiven(FlagValues flags) =>
         flags.IsGiven(FlagCatalogue.CertFile) || flags.IsGiven(FlagCatalogue.CertDirs);
 
-    /// <summary>What the flags name; null when they name nothing.</summary>
+    /// <summary>The certificates that the flags name; null when they name none.</summary>
     public static InspectedCertificates? Read(FlagValues flags) =>
         AreGiven(flags)
             ? Read(TlsOptions.From(flags), flags.IsGiven(FlagCatalogue.CertFile), TimeOf(flags))
@@ -61,14 +61,14 @@ public static class CertificateFlags
     public static DateTimeOffset TimeOf(FlagValues flags) => flags.Get(Now) ?? DateTimeOffset.UtcNow;
 
     /// <summary>Reads the files.</summary>
-    /// <param name="options">Where they are.</param>
+    /// <param name="options">Where the files are.</param>
     /// <param name="hasDefault">Whether to read the default certificate.</param>
     /// <param name="now">Certificates that have expired at this time are rejected.</param>
     public static InspectedCertificates Read(TlsOptions options, bool hasDefault, DateTimeOffset now)
     {
         var rejected = new List<RejectedCertificate>();
         var fallback = hasDefault ? Default(options, rejected) : null;
-        // One that does not exist here may exist where the server runs.
+        // A directory that does not exist here may exist where the server runs.
         var absent = options.CertDirs.Where(static directory => !Directory.Exists(directory)).ToList();
         foreach (var directory in absent)
         {
@@ -119,7 +119,7 @@ public static class CertificateFlags
         var problems = new List<PairProblem>();
         var pair = TlsFiles.ReadPair(
             FlagCatalogue.CertFile, options.CertFile, FlagCatalogue.KeyFile, options.KeyFile, problems);
-        // The server uses its default certificate even after its end.
+        // The server uses its default certificate even after it has expired.
         var (certificate, rejection) = Inspect(
             new LoadedPair(options.CertFile, pair, problems),
             new TlsPolicy(options.MinVersion, options.Ciphers),

@@ -160,7 +160,7 @@ public static class CommandLine
         command == set.Default ? $"{set.Name} --help" : $"{set.Name} {command.Name} --help";
 
     /// <summary>
-    /// A line for each word that this command does not take: another command's flag, or a surplus argument.
+    /// A line for each word that this command does not accept: another command's flag, or a surplus argument.
     /// </summary>
     private static IEnumerable<string> Unmatched(CommandSet set, ParseResult parsed, ICommand command)
     {

@@ -5,7 +5,7 @@ using Kedge.Host.Flags;
 
 namespace Kedge.Host.Commands;
 
-/// <summary>Asks the debug pages of a running kedge.</summary>
+/// <summary>Queries the debug pages of a running kedge.</summary>
 internal sealed class DebugPortClient : IDisposable
 {
     public static readonly Flag<string> TokenFile = new()
@@ -27,8 +27,8 @@ internal sealed class DebugPortClient : IDisposable
     }
 
     /// <param name="server">The debug port.</param>
-    /// <param name="flags">With <see cref="TokenFile"/>.</param>
-    /// <param name="errors">Gets a line when the file cannot be read.</param>
+    /// <param name="flags">The flags, including <see cref="TokenFile"/>.</param>
+    /// <param name="errors">Receives a line when the file cannot be read.</param>
     public static async Task<DebugPortClient> OpenAsync(Uri server, FlagValues flags, List<string> errors)
     {
         var port = new DebugPortClient(server);
@@ -50,8 +50,8 @@ internal sealed class DebugPortClient : IDisposable
 
     public Uri UrlOf(string page) => new(_server, page);
 
-    /// <summary>Asks for the view model of a page.</summary>
-    /// <returns>The view; null and what is wrong, as the end of a sentence that begins with the page's URL.</returns>
+    /// <summary>Requests the view model of a page.</summary>
+    /// <returns>The view, or null and the problem, worded as a sentence that begins with the page's URL.</returns>
     public async Task<(T? View, string Problem)> AskAsync<T>(string page)
         where T : class
     {

@@ -63,7 +63,7 @@ public sealed class DemoCommand : ICommand
             () => DemoGuide.Write(invocation.Output, options.Listeners));
     }
 
-    /// <summary>The listeners of the flags; default ports that are in use are replaced by free ones.</summary>
+    /// <summary>The listeners from the flags, with free ports instead of default ports that are in use.</summary>
     private static ListenerOptions Listeners(FlagValues flags)
     {
         var address = flags.IsGiven(FlagCatalogue.BindAddress)
@@ -90,7 +90,7 @@ public sealed class DemoCommand : ICommand
         };
     }
 
-    /// <summary>The port that can be opened, for 0 any free one; 0 = it cannot be opened.</summary>
+    /// <summary>The port if it can be opened, or any free port for 0; 0 = it cannot be opened.</summary>
     private static int TryOpen(IPAddress address, int port)
     {
         try

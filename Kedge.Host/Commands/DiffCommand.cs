@@ -152,12 +152,12 @@ public sealed class DiffCommand : ICommand
         return files is null ? null : Configuration.Build(files);
     }
 
-    /// <summary>For whom the certificates differ; null when those of one of the servers are not given.</summary>
+    /// <summary>The differences between the certificates; null when those of one server are not given.</summary>
     /// <param name="before">The old configuration.</param>
     /// <param name="after">The new configuration.</param>
     /// <param name="invocation">The command's invocation.</param>
-    /// <param name="errors">Gets a line for each flag whose files do not exist.</param>
-    /// <param name="missing">The flags of which one is missing, if the other server's certificates are given.</param>
+    /// <param name="errors">Receives a line for each file or directory that does not exist.</param>
+    /// <param name="missing">The flags of which one is missing, if only one server's certificates are given.</param>
     private static IReadOnlyList<Difference>? CertificateDifferences(
         Configuration before, Configuration after, Invocation invocation, List<string> errors, out string missing)
     {
@@ -181,12 +181,12 @@ public sealed class DiffCommand : ICommand
             CertFile = flags.Get(OldCertFile) is { Length: > 0 } file ? file : options.CertFile,
             KeyFile = flags.Get(OldKeyFile) is { Length: > 0 } key ? key : options.KeyFile,
         };
-        // Without it on one side, the other one's would be compared with nothing.
+        // Without a default certificate on one side, the other side's would be compared with nothing.
         var hasDefault = flags.IsGiven(FlagCatalogue.CertFile);
         var now = CertificateFlags.TimeOf(flags);
         var was = CertificateFlags.Read(oldOptions, hasDefault, now);
         var current = CertificateFlags.Read(options, hasDefault, now);
-        // What does not exist here cannot be compared.
+        // Files that do not exist here cannot be compared.
         errors.AddRange(
             from one in was.Rejected.Concat(current.Rejected)
             where one.Fault.IsAbsent

@@ -9,7 +9,7 @@ public static class ExplainText
     /// <param name="configuration">The rules.</param>
     /// <param name="report">The explanation from the core.</param>
     /// <param name="withoutPool">Whether no backend pool was given, so that the backends are unknown.</param>
-    /// <param name="connection">What holds for the given caller and certificates; empty without them.</param>
+    /// <param name="connection">Lines about the given caller and certificates; empty without them.</param>
     public static void Write(
         Invocation invocation,
         Configuration configuration,

@@ -5,7 +5,7 @@ using Kedge.Host.Flags;
 
 namespace Kedge.Host.Commands;
 
-/// <summary>The claims of a token that <c>kedge explain</c> is given. Nothing is verified.</summary>
+/// <summary>The token claims that <c>kedge explain</c> is given. Nothing is verified.</summary>
 internal static class GivenToken
 {
     /// <summary>The claims; null when none are given, or when the text is not an object.</summary>
@@ -32,7 +32,7 @@ internal static class GivenToken
         return null;
     }
 
-    /// <summary>What the rule that decides, and the flags, say of the token.</summary>
+    /// <summary>What the deciding rule and the flags say about the token.</summary>
     public static IEnumerable<string> Lines(
         ExplainReport report, JsonElement claims, Configuration configuration, AuthorizationOptions options)
     {

@@ -14,7 +14,7 @@ public interface ICommand
     IEnumerable<Flag> Flags { get; }
 
     /// <summary>
-    /// Whether it accepts all other flags of the server too, so that the server's own command line can be given to it.
+    /// Whether it also accepts all other flags of the server, so that it can be run with the server's own command line.
     /// Their values are checked and otherwise ignored.
     /// </summary>
     bool TakesServerFlags => false;
@@ -24,7 +24,7 @@ public interface ICommand
 
     /// <summary>
     /// The names of its positional arguments, in order, as the help text shows them. One in brackets is optional, and
-    /// one that ends in an ellipsis takes all words that are left.
+    /// one that ends in an ellipsis takes all remaining words.
     /// </summary>
     IReadOnlyList<string> Arguments => [];
 

@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace Kedge.Host.Commands;
 
-/// <summary>Signals whose default is to end the process, but that tools send to servers for other purposes.</summary>
+/// <summary>Signals that end a process by default, but that tools send to servers for other purposes.</summary>
 public sealed class IgnoredSignals : IDisposable
 {
     private readonly PosixSignalRegistration[] _registrations;
@@ -14,7 +14,7 @@ public sealed class IgnoredSignals : IDisposable
     /// <summary>SIGUSR1 and SIGUSR2, which mean nothing to kedge.</summary>
     public static IgnoredSignals ForEveryCommand() => new(UserSignals);
 
-    /// <summary>SIGHUP, which asks a server for a reload, also while it is still starting.</summary>
+    /// <summary>SIGHUP, which asks a server to reload, even while it is still starting.</summary>
     public static IgnoredSignals ForServers() => new(PosixSignal.SIGHUP);
 
     // Their numbers, on all processors that the runtime supports. Windows has no such signals.

@@ -1,6 +1,6 @@
 namespace Kedge.Host.Commands;
 
-/// <summary>Kedge is made for Linux. Elsewhere it is for development, and says what is missing.</summary>
+/// <summary>Kedge is built for Linux. On other systems it is for development only, and says what is missing.</summary>
 internal static class PlatformNote
 {
     /// <summary>Null on Linux.</summary>

@@ -22,7 +22,7 @@ public sealed class ServeCommand : ICommand
         using var ignored = IgnoredSignals.ForServers();
         var options = ServerOptions.From(invocation.Flags);
         var errors = new List<string>(FlagChecks.Errors(invocation.Flags));
-        // After the flags were checked, so that a slip of the pen leaves no files behind.
+        // After the flag checks, so that a typo leaves no files behind.
         var made = errors.Count == 0 && options.Listeners.HasTls
             ? DevelopmentCertificates.MakeAbsent(options.Tls, TimeProvider.System)
             : null;

@@ -6,12 +6,12 @@ namespace Kedge.Host.Commands;
 /// <summary>Runs a server until a signal ends it.</summary>
 public static class ServerRun
 {
-    // Beyond the drain time, for what must be released: nothing that hangs may keep the process alive.
+    // Added to the drain time for releasing resources: nothing that hangs may keep the process alive.
     private static readonly TimeSpan Grace = TimeSpan.FromSeconds(5);
     private static Timer? _overdue;
 
     /// <param name="server">Not yet started.</param>
-    /// <param name="logger">Where the end is logged.</param>
+    /// <param name="logger">Logs a failed start and the signal.</param>
     /// <param name="started">Called when the listeners are open.</param>
     /// <returns>The exit code.</returns>
     public static async Task<int> UntilSignalAsync(KedgeServer server, ILogger logger, Action? started = null)

@@ -3,7 +3,7 @@ using Kedge.Pages;
 
 namespace Kedge.Host.Commands;
 
-/// <summary>Shows the traffic of a running kedge, refreshed like the top of Unix.</summary>
+/// <summary>Shows the traffic of a running kedge, refreshed like Unix <c>top</c>.</summary>
 public sealed class TopCommand : ICommand
 {
     private static readonly Flag<Uri?> From = new()
@@ -104,7 +104,8 @@ public sealed class TopCommand : ICommand
             else
             {
                 var text = TopText.Of(status, before, rows, invocation.Paint);
-                // One write, so that a picture never appears in parts: home, the picture, no rest of the last one.
+                // One write, so that a picture never appears in parts: move the cursor home, write the picture, and
+                // erase the rest of the previous one.
                 invocation.Output.Write(
                     invocation.Colours
                         ? $"\u001b[H{text.Replace("\n", "\u001b[K\n", StringComparison.Ordinal)}\u001b[J"

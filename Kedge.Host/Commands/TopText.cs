@@ -11,7 +11,7 @@ internal static class TopText
     private const int NameWidth = 30;
 
     /// <param name="now">The status to show.</param>
-    /// <param name="before">An earlier status of the same server, which rates refer to; null = no rates yet.</param>
+    /// <param name="before">An earlier status of the same server, to compute rates from; null = no rates yet.</param>
     /// <param name="rows">The maximum number of backends and of routes.</param>
     /// <param name="paint">Colours.</param>
     public static string Of(StatusView now, StatusView? before, int rows, Paint paint)
@@ -75,7 +75,7 @@ internal static class TopText
     private static void Routes(
         StringBuilder text, StatusView now, StatusView? before, double seconds, int rows, Paint paint)
     {
-        // By what it matches: a reload may have moved a route.
+        // Keyed by what routes match, because a reload may have moved them.
         var known = before?.Routes.ToLookup(route => (route.Protocol, route.Rule, route.Backend));
         text.Append(paint.Faint($"{"ROUTE",-RuleWidth - 10} {"BACKEND",-NameWidth} {"REQ/S",9} {"HITS",10}"))
             .Append('\n');

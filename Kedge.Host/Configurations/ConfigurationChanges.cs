@@ -2,12 +2,12 @@ using Kedge.Domain;
 
 namespace Kedge.Host.Configurations;
 
-/// <summary>Describes the differences between two configurations, in lines for people.</summary>
+/// <summary>Describes the differences between two configurations in human-readable lines.</summary>
 public static class ConfigurationChanges
 {
     private const int MaxLines = 40;
 
-    // The comparison searches for requests that go elsewhere, which takes long for very large tables.
+    // The comparison searches for requests whose destination changes, which takes long for very large tables.
     private const int MaxRules = 2000;
 
     public static IReadOnlyList<string> Describe(Configuration before, Configuration after)

@@ -14,7 +14,7 @@ public sealed record ConfigurationAttempt(long Number, DateTimeOffset At, string
 /// <param name="Generation">Counts the configurations that became active, from 1.</param>
 /// <param name="Since">When the current one became active.</param>
 /// <param name="Errors">
-/// Those of the latest attempt; empty when it was accepted, or when the files hold the active content again.
+/// The errors of the latest attempt; empty when it was accepted, or when the files hold the active content again.
 /// </param>
 /// <param name="Rejected">How many attempts were rejected.</param>
 /// <param name="Attempts">The latest attempts, the newest first.</param>

@@ -13,7 +13,7 @@ public static class ConfigurationLoader
     /// <summary>The validated content of both files, or null and a line for each error.</summary>
     /// <param name="options">Where the files are.</param>
     /// <param name="errors">A line for each error.</param>
-    /// <param name="named">Gets each further file that the two name, whether it can be read or not.</param>
+    /// <param name="named">Called with each further file that the two name, whether it can be read or not.</param>
     public static LoadedFiles? Load(
         ConfigurationOptions options, out IReadOnlyList<string> errors, Action<string>? named = null)
     {

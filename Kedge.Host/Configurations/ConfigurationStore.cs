@@ -13,7 +13,7 @@ public sealed class ConfigurationStore
     // Enough to explain the requests of a few reloads; each may be large.
     private const int MaxKept = 3;
 
-    // Of a log line. The journal has more, and the status page shows it.
+    // In characters per log line. The journal contains more, and the status page shows it.
     private const int MaxLoggedChanges = 600;
 
     private readonly Action<Configuration> _apply;
@@ -62,7 +62,7 @@ public sealed class ConfigurationStore
         return null;
     }
 
-    /// <summary>The files have new, valid content.</summary>
+    /// <summary>Publishes new, valid content of the files.</summary>
     public void SetFiles(LoadedFiles files, string source)
     {
         lock (_lock)
@@ -72,7 +72,7 @@ public sealed class ConfigurationStore
         }
     }
 
-    /// <summary>The files have invalid content: the active configuration stays.</summary>
+    /// <summary>Records that the files have invalid content. The active configuration stays.</summary>
     /// <param name="source">Why the files were read.</param>
     /// <param name="errors">One line for each error, at least one.</param>
     public void Reject(string source, IReadOnlyList<string> errors)
@@ -93,7 +93,7 @@ public sealed class ConfigurationStore
         }
     }
 
-    /// <summary>The files still have, or have again, the content that is active.</summary>
+    /// <summary>Records that the files still have, or have again, the active content.</summary>
     public void MarkUnchanged(string source)
     {
         lock (_lock)
@@ -103,10 +103,10 @@ public sealed class ConfigurationStore
         _logger.LogInformation("configuration unchanged ({Source})", source);
     }
 
-    /// <summary>Adds generated entries after those of the files, from now on.</summary>
+    /// <summary>From now on, adds generated entries after the files' entries.</summary>
     /// <param name="generate">
     /// Generates the entries that go with the content of the files, whose own routes and backends take precedence.
-    /// Called at once, and again whenever the files change, so that both change in one step. Pure and quick.
+    /// Called at once, and again whenever the files change, so that both change in one step. Must be pure and quick.
     /// </param>
     public void SetGenerated(Func<LoadedFiles, GeneratedEntries> generate)
     {

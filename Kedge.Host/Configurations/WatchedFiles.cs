@@ -46,7 +46,7 @@ public sealed class WatchedFiles
             [
                 .. CertificateDirectories.Pairs(directories, out _)
                     .SelectMany(static pair => new[] { pair.CertFile, pair.KeyFile }),
-                // So that a directory that appears or vanishes is a change, even an empty one.
+                // So that a directory that appears or vanishes counts as a change, even an empty one.
                 .. directories,
             ]);
 
@@ -60,7 +60,7 @@ public sealed class WatchedFiles
     public bool HaveChanged => !IsEmpty && Fingerprint() != Seen;
 
     /// <summary>
-    /// Watches files that the others name as well. They have just been read together with the others, which had the
+    /// Also watches files that the others name. The caller has just read them together with the others, which had the
     /// content that was seen last.
     /// </summary>
     public void Include(IReadOnlyDictionary<string, byte[]> named)
@@ -73,8 +73,8 @@ public sealed class WatchedFiles
     public void Include(IReadOnlyList<string> named) => _named = named;
 
     /// <summary>
-    /// Reads the files, again and again until they no longer change. The result comes from one state of all files,
-    /// including one that is written shortly after another.
+    /// Reads the files repeatedly until they no longer change. The result comes from one state of all files, even if
+    /// one is written shortly after another.
     /// </summary>
     public async Task<T> ReadSettledAsync<T>(Func<T> read, CancellationToken cancel)
     {
@@ -84,7 +84,7 @@ public sealed class WatchedFiles
             await Task.Delay(SettlingTime, cancel);
             var value = read();
             Seen = Fingerprint();
-            // Files that never settle are read all the same, so that at least their errors are reported.
+            // Returns even when the files never settle, so that at least their errors are reported.
             if (before == Seen || reads == MaxReads)
             {
                 return value;

@@ -4,7 +4,7 @@ using Kedge.Host.Configurations;
 namespace Kedge.Host.Debug;
 
 /// <summary>
-/// The configuration in force, with the entries that discovery generates: both files in one JSON object, under
+/// The active configuration, with the entries that discovery generates: both files in one JSON object, under
 /// <c>director</c> and <c>backendpool</c>.
 /// </summary>
 public sealed class ConfigurationPage(ConfigurationStore store) : IDebugPage
@@ -28,7 +28,7 @@ public sealed class ConfigurationPage(ConfigurationStore store) : IDebugPage
     }
 }
 
-/// <summary>One file of the configuration in force. Kedge can be started from it.</summary>
+/// <summary>One file of the active configuration. Kedge can start from it.</summary>
 /// <param name="store">Holds the configuration.</param>
 /// <param name="name">The name of the file: <c>director.json</c>.</param>
 /// <param name="render">The text of the file.</param>

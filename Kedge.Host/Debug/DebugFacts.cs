@@ -30,7 +30,7 @@ public sealed class DebugFacts
 
     public DateTimeOffset Started { get; } = DateTimeOffset.UtcNow;
 
-    /// <summary>The header that all pages have.</summary>
+    /// <summary>The header of all pages.</summary>
     public ServerView Server
     {
         get

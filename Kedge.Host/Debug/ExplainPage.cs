@@ -7,8 +7,8 @@ namespace Kedge.Host.Debug;
 
 /// <summary>
 /// Where a request would go: <c>?method=&amp;url=</c>, and <c>headers</c> (<c>name: value; name: value</c>),
-/// <c>grpc</c>, <c>forward</c>. With <c>?request=</c> and the ID of a recent request: where that one went, by the
-/// configuration that routed it.
+/// <c>grpc</c>, <c>forward</c>. With <c>?request=</c> and the ID of a recent request: where that request went,
+/// according to the configuration that routed it.
 /// </summary>
 public sealed class ExplainPage(DebugFacts facts) : IDebugPage
 {

@@ -7,7 +7,7 @@ using static Grpc.Health.V1.HealthCheckResponse.Types;
 namespace Kedge.Host.Debug;
 
 /// <summary>
-/// grpc.health.v1 over clear-text HTTP/2, on a port of its own: SERVING from readiness until the drain begins.
+/// grpc.health.v1 over clear-text HTTP/2, on a separate port: SERVING from readiness until the drain begins.
 /// </summary>
 public static class GrpcHealthListener
 {

@@ -9,6 +9,6 @@ public interface IDebugPage
     /// <summary>Whether everyone may see the page, even when debug pages require authorization.</summary>
     bool IsOpen => false;
 
-    /// <summary>Answers a GET or HEAD request.</summary>
+    /// <summary>Responds to a GET or HEAD request.</summary>
     Task AnswerAsync(HttpContext context);
 }

@@ -3,7 +3,7 @@ using Kedge.Pages;
 
 namespace Kedge.Host.Debug;
 
-/// <summary>The rate limits, each with the callers that have used most of it.</summary>
+/// <summary>The rate limits, each with the callers that have used the most of it.</summary>
 public sealed class LimitsPage(DebugFacts facts) : IDebugPage
 {
     private const int MostKeys = 20;
@@ -37,7 +37,7 @@ public sealed class LimitsPage(DebugFacts facts) : IDebugPage
             [.. Busiest(limit, now)]);
     }
 
-    /// <summary>The keys whose buckets take longest to become empty, the first of them first.</summary>
+    /// <summary>The keys whose buckets take the longest to become empty, the longest first.</summary>
     private static IEnumerable<LimitKeyView> Busiest(ActiveLimit limit, long now)
     {
         var busiest = new PriorityQueue<UInt128, long>(MostKeys + 1);

@@ -39,7 +39,7 @@ public static class PageResponse
     public static bool Accepts(HttpContext context, string mediaType) =>
         context.Request.Headers.Accept.ToString().Contains(mediaType, StringComparison.OrdinalIgnoreCase);
 
-    /// <summary>Whether a switch of the query is on: <c>?name</c>, <c>?name=true</c>.</summary>
+    /// <summary>Whether a switch in the query is on: <c>?name</c>, <c>?name=true</c>.</summary>
     public static bool IsOn(IQueryCollection query, string name) =>
         query.TryGetValue(name, out var value) && (value.ToString() is "" or "true" or "on" or "1");
 

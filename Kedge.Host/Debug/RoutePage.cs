@@ -28,7 +28,7 @@ public sealed class RoutePage(DebugFacts facts) : IDebugPage
             facts.Server,
             [RouteViews.Of(protocol, route)],
             TrafficViews.Of(counters is null ? [] : facts.History.Of(counters)),
-            // A reload gives the same route another object, so the rule's text decides.
+            // A reload creates another object for the same route, so the rule's text decides.
             [
                 .. from request in facts.Telemetry.Requests.Latest()
                    where request.Protocol.Equals(protocol)

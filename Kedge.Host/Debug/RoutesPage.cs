@@ -3,7 +3,7 @@ using Kedge.Pages;
 
 namespace Kedge.Host.Debug;
 
-/// <summary>All routes: <c>?q=</c> words that a route must have, <c>page=</c> from 1.</summary>
+/// <summary>All routes: <c>?q=</c> words that a route must contain, <c>page=</c> from 1.</summary>
 public sealed class RoutesPage(DebugFacts facts) : IDebugPage
 {
     private const int PageLength = 100;

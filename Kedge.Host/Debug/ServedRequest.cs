@@ -8,14 +8,14 @@ using Listener = Kedge.Domain.Decoded.Listener;
 
 namespace Kedge.Host.Debug;
 
-/// <summary>Explains a request that was served, by the configuration that routed it.</summary>
+/// <summary>Explains a request that was served, according to the configuration that routed it.</summary>
 internal static class ServedRequest
 {
     public static ExplainView View(DebugFacts facts, RequestRecord record)
     {
         var isGrpc = record.Protocol.IsGrpc;
         var isForward = record.Form == RequestForm.Absolute;
-        // For routes, a WebSocket over HTTP/2 is the GET that it is over HTTP/1.1 (RFC 8441).
+        // For routes, a WebSocket over HTTP/2 counts as a GET, as it is over HTTP/1.1 (RFC 8441).
         var method = record.Method == HttpMethods.Connect && record.Form != RequestForm.Tunnel
             ? HttpMethods.Get
             : record.Method;
@@ -69,7 +69,7 @@ internal static class ServedRequest
         }
     }
 
-    /// <summary>What became of the request.</summary>
+    /// <summary>What happened to the request.</summary>
     private static IEnumerable<string> Facts(RequestRecord record)
     {
         var at = new DateTimeOffset(record.At).ToString("yyyy-MM-dd'T'HH:mm:ss.fff'Z'", CultureInfo.InvariantCulture);
@@ -86,7 +86,7 @@ internal static class ServedRequest
         }
     }
 
-    /// <summary>A header that carries credentials is not recorded; then the explanation can differ.</summary>
+    /// <summary>Headers with credentials are not recorded, so the explanation can differ.</summary>
     private static IEnumerable<string> Doubt(RequestRecord record, ExplainReport report) =>
         record.Rule?.Info is { } taken && report.Winner?.Title != taken.Title
             ? [

@@ -14,7 +14,7 @@ public sealed class ServerHealth
     /// <summary>What the server waits for before it is ready; empty = nothing in particular.</summary>
     public string WaitsFor { get; set; } = "";
 
-    /// <summary>The state has changed.</summary>
+    /// <summary>Raised when the state changes.</summary>
     public event Action? Changed;
 
     public void MarkReady()

@@ -32,7 +32,7 @@ public abstract class Flag
     /// <summary>Alternative names, without dashes.</summary>
     public IReadOnlyList<string> Aliases { get; init; } = [];
 
-    /// <summary>A one-letter name, such as the -H of curl; null = none.</summary>
+    /// <summary>A one-letter name, such as curl's -H; null = none.</summary>
     public char? Letter { get; init; }
 
     /// <summary>Whether its value must never appear in errors, logs or pages.</summary>

@@ -23,10 +23,10 @@ public enum PlainDefaultChoice
 /// <summary>What reads and writes the connections of callers and backends.</summary>
 public enum Transport
 {
-    /// <summary>Event loops of kedge's own; on Linux only.</summary>
+    /// <summary>Kedge's own event loops; on Linux only.</summary>
     Epoll,
 
-    /// <summary>The sockets of the platform.</summary>
+    /// <summary>The platform's sockets.</summary>
     Sockets,
 }
 

@@ -16,7 +16,9 @@ public static class FlagChecks
             .. Namespaces(flags),
         ];
 
-    /// <summary>The rules that need no file: those for commands that run on another machine than the server.</summary>
+    /// <summary>
+    /// The rules that need no file but a bearer token's: also for commands that run on another machine than the server.
+    /// </summary>
     public static IEnumerable<string> Combinations(FlagValues flags) =>
         [
             .. Sources(flags),
@@ -113,7 +115,7 @@ public static class FlagChecks
         var file = flags.IsChanged(FlagCatalogue.BearerTokenFile);
         var token = inline || file;
         Flag[] changed = [.. needProvider.Where(flags.IsChanged)];
-        // An OIDC flag shows that tokens are wanted. Without a provider kedge would accept everyone, by accident.
+        // An OIDC flag shows that tokens are wanted. Without a provider, kedge would accept every caller by accident.
         if (!provider && changed.Length > 0)
         {
             yield return $"{FlagCatalogue.OidcProviderUrl}: is empty, but {string.Join(", ", changed)} cannot be used "
@@ -156,7 +158,7 @@ public static class FlagChecks
     }
 
     /// <summary>
-    /// Credential files that the command line names must exist. The default ones exist in a pod only.
+    /// Credential files that the command line names must exist. The default files exist only in a pod.
     /// </summary>
     public static IEnumerable<string> Kubernetes(FlagValues flags)
     {

@@ -4,8 +4,8 @@ namespace Kedge.Host.Flags;
 public static class FlagFiles
 {
     /// <summary>
-    /// The path with a leading <c>~/</c> replaced by the user's home directory. A shell leaves it alone behind an
-    /// equals sign.
+    /// The path with a leading <c>~/</c> replaced by the user's home directory. A shell does not expand it after
+    /// an equals sign.
     /// </summary>
     public static string ExpandHome(string path) =>
         path.StartsWith("~/", StringComparison.Ordinal)

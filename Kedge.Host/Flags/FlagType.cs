@@ -8,7 +8,7 @@ namespace Kedge.Host.Flags;
 /// <summary>How the values of a flag are written and read.</summary>
 /// <param name="Placeholder">The placeholder for a value in the help text.</param>
 /// <param name="Read">Reads one word. Returns null, or what is wrong with it: "'x' is not …".</param>
-/// <param name="Write">Writes a value as it is written on the command line.</param>
+/// <param name="Write">Formats a value as on the command line.</param>
 public sealed record FlagType<T>(string Placeholder, FlagType<T>.Reader Read, Func<T, string> Write)
 {
     public delegate string? Reader(string word, out T value);
@@ -20,7 +20,7 @@ public sealed record FlagType<T>(string Placeholder, FlagType<T>.Reader Read, Fu
     public IReadOnlyList<string> Choices { get; init; } = [];
 }
 
-/// <summary>One of two, or neither.</summary>
+/// <summary>An address, a URL, or neither.</summary>
 public readonly record struct AddressOrUrl(IPAddress? Address, Uri? Url);
 
 /// <summary>The types of the flags.</summary>
@@ -147,7 +147,7 @@ public static class FlagTypes
     }
 
     /// <summary>
-    /// A log level, in any case. Also takes the names of logrus, which existing deployments use: <c>warn</c>,
+    /// A log level, in any case. Also accepts the names of logrus, which existing deployments use: <c>warn</c>,
     /// <c>trace</c> (= debug), <c>fatal</c> and <c>panic</c> (= error).
     /// </summary>
     public static FlagType<LogVerbosity> LogLevel { get; } = ReadLogLevel();
@@ -163,7 +163,7 @@ public static class FlagTypes
                     "warn" => "warning",
                     "trace" => "debug",
                     "fatal" or "panic" => "error",
-                    // The word itself, when it is none, for the error.
+                    // For any other word, the word itself, for the error message.
                     var lower => names.Choices.Contains(lower) ? lower : word,
                 },
                 out value),

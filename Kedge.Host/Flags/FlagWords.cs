@@ -47,7 +47,7 @@ public sealed class FlagWords
 
     /// <summary>Reads the arguments of the process.</summary>
     /// <param name="arguments">The arguments as the shell passes them.</param>
-    /// <param name="known">The flags of all commands. Whether this command takes a flag is checked later.</param>
+    /// <param name="known">The flags of all commands. Whether the command accepts a flag is checked later.</param>
     /// <param name="commands">The names of the sub-commands.</param>
     public static FlagWords Read(IReadOnlyList<string> arguments, IEnumerable<Flag> known, IEnumerable<string> commands)
     {
@@ -64,7 +64,7 @@ public sealed class FlagWords
         return result;
     }
 
-    /// <summary>Takes the argument at an index.</summary>
+    /// <summary>Processes the argument at an index.</summary>
     /// <returns>How many of the following arguments belong to it.</returns>
     private int Take(IReadOnlyList<string> arguments, int index)
     {
@@ -104,8 +104,8 @@ public sealed class FlagWords
         {
             return next is "true" or "false" ? Add(name, next, 1) : Add(name, "true", 0);
         }
-        // A flag where a value is expected means that the value was forgotten. To pass such a value, join it with an
-        // equals sign.
+        // A flag where a value is expected means that the value was forgotten. A value that looks like a flag
+        // must be joined with an equals sign.
         return next is null || next.StartsWith("--", StringComparison.Ordinal) ? Missing(name, 0) : Add(name, next, 1);
     }
 

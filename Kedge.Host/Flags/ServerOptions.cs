@@ -32,7 +32,7 @@ public sealed record ServerOptions(
 }
 
 /// <summary>A port of 0 is a listener that is off.</summary>
-/// <param name="EventLoops">How many serve the connections; zero = the platform's sockets do.</param>
+/// <param name="EventLoops">How many event loops serve the connections; zero = the platform's sockets do.</param>
 public sealed record ListenerOptions(
     IPAddress BindAddress,
     int GrpcTlsPort,
@@ -113,7 +113,7 @@ public sealed record ListenerLimits(
 }
 
 /// <summary>
-/// Without CA files clients are not asked for a certificate, whatever <paramref name="ClientCertRequired"/> is.
+/// Without CA files, clients are not asked for a certificate, regardless of <paramref name="ClientCertRequired"/>.
 /// </summary>
 public sealed record TlsOptions(
     string CertFile,
@@ -138,7 +138,7 @@ public sealed record TlsOptions(
         flags.Get(FlagCatalogue.ClientCertRequired));
 }
 
-/// <summary>At most one of provider URL and bearer token is set; neither = everyone may call.</summary>
+/// <summary>At most one of provider URL and bearer token is set; neither = every caller is accepted.</summary>
 public sealed record AuthorizationOptions(
     Uri? ProviderUrl,
     string ClientId,
@@ -157,7 +157,7 @@ public sealed record AuthorizationOptions(
         flags.Get(FlagCatalogue.OidcForDebug),
         TokenOf(flags));
 
-    /// <summary>The token in a file, without white space around it; null and a line that names the flag.</summary>
+    /// <summary>The token in a file, without surrounding white space; or null and a line that names the flag.</summary>
     public static string? ReadToken(string file, out string problem)
     {
         if (FlagFiles.Read(FlagCatalogue.BearerTokenFile, file, out problem) is not { } content)
@@ -172,8 +172,8 @@ public sealed record AuthorizationOptions(
     private static string TokenOf(FlagValues flags)
     {
         var file = flags.Get(FlagCatalogue.BearerTokenFile);
-        // The checks of the flags report a file that cannot be read. Until then a token that nobody has stands for it:
-        // an empty one would mean that none is needed.
+        // The flag checks report a file that cannot be read. Until then, use a random token that no caller can send: an
+        // empty one would mean that no token is required.
         return file.Length == 0
             ? flags.Get(FlagCatalogue.BearerToken)
             : ReadToken(file, out _) ?? RandomNumberGenerator.GetHexString(64);
@@ -230,7 +230,7 @@ public sealed record ForwardingOptions(
         flags.Get(FlagCatalogue.MaxBackendWait),
         flags.Get(FlagCatalogue.MaxResponseHeaderBytes),
         flags.Get(FlagCatalogue.LogResolution),
-        // As the listeners limit the request line.
+        // The same limit as for the request line at the listeners.
         flags.Get(FlagCatalogue.MaxHeaderBytes) / 4);
 
     /// <summary>What the plain port does with requests that no route takes.</summary>
@@ -250,7 +250,7 @@ public sealed record ServiceDiscoveryOptions(
         flags.Get(FlagCatalogue.DiscoveryHostTemplate),
         flags.Get(FlagCatalogue.DiscoveryResync));
 
-    /// <summary>The options as the core wants them, or null and errors that start with the name of a flag.</summary>
+    /// <summary>The options as the core needs them, or null and errors that start with the name of a flag.</summary>
     public DiscoveryOptions? TryResolve(out IReadOnlyList<string> errors)
     {
         var options = DiscoveryOptions.Create(Prefix, DomainSuffix, HostTemplate);
@@ -312,7 +312,7 @@ public sealed record LoggingOptions(
         flags.Get(FlagCatalogue.LogstashBufferSize));
 }
 
-/// <param name="TracesPerSecond">How many traces may start here per second, not counting those of callers.</param>
+/// <param name="TracesPerSecond">How many traces may start at kedge per second; callers' traces do not count.</param>
 public sealed record TracingOptions(int TracesPerSecond)
 {
     public static TracingOptions From(FlagValues flags) => new(flags.Get(FlagCatalogue.TracesPerSecond));

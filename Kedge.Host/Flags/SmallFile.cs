@@ -7,7 +7,7 @@ namespace Kedge.Host.Flags;
 
 /// <summary>
 /// Reads files whose paths an operator gives: configuration, certificates, tokens. Such a path may name anything, so a
-/// named pipe does not block the reader, and a device without an end does not fill the memory.
+/// named pipe must not block the reader, and an endless device must not fill the memory.
 /// </summary>
 public static class SmallFile
 {
@@ -45,13 +45,13 @@ public static class SmallFile
             }
             if (length == content.Length)
             {
-                // It grows, or is a file without a length such as those in /proc.
+                // The file is growing, or reports no length, as files in /proc do.
                 Array.Resize(ref content, Math.Min(MaxLength + 1, (length * 2) + 4096));
             }
         }
     }
 
-    /// <summary>As <see cref="Read"/>, as UTF-8 text.</summary>
+    /// <summary>Like <see cref="Read"/>, but returns UTF-8 text.</summary>
     public static string ReadText(string path) => Encoding.UTF8.GetString(Read(path));
 
     private static SafeFileHandle Open(string path)
@@ -61,15 +61,15 @@ public static class SmallFile
             throw new UnauthorizedAccessException("is a directory");
         }
         var descriptor = OperatingSystem.IsWindows() || path.Contains('\0') ? -1 : open(path, ReadOnlyNonBlocking);
-        // The runtime's own attempt fails for the same reason, with the exception that says so.
+        // The runtime's own attempt fails for the same reason, and throws the matching exception.
         return descriptor < 0 ? File.OpenHandle(path) : new SafeFileHandle(descriptor, ownsHandle: true);
     }
 
-    // Elsewhere, it is enough that named pipes cannot seek and that the content is bounded.
+    // On other systems, it is enough that named pipes cannot seek and that the content is bounded.
     [SupportedOSPlatform("linux")]
     private static unsafe bool IsRegular(SafeFileHandle handle)
     {
-        // AT_EMPTY_PATH, STATX_TYPE; struct statx has 256 bytes, of which those at 28 are stx_mode.
+        // AT_EMPTY_PATH, STATX_TYPE; struct statx has 256 bytes, with stx_mode at offset 28.
         const int emptyPath = 0x1000;
         const uint type = 1;
         const int modeOffset = 28;

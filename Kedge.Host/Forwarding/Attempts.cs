@@ -8,10 +8,12 @@ internal enum NextAttempt
     /// <summary>Nowhere.</summary>
     None,
 
-    /// <summary>To an endpoint that was not tried.</summary>
+    /// <summary>To an endpoint that has not been tried.</summary>
     OtherEndpoint,
 
-    /// <summary>To an endpoint that was not tried; when there is none, to the same one on a new connection.</summary>
+    /// <summary>
+    /// To an endpoint that has not been tried; when there is none, to the same one on a new connection.
+    /// </summary>
     OtherOrSameEndpoint,
 
     /// <summary>To the same one, on a new connection.</summary>
@@ -19,15 +21,15 @@ internal enum NextAttempt
 }
 
 /// <summary>
-/// Decides, from the facts of a failed attempt, whether the request may be sent again (docs/matching.md#attempts).
-/// One for each request.
+/// Decides, from the facts of a failed attempt, whether the request may be sent again (docs/matching.md#attempts). One
+/// per request.
 /// </summary>
 /// <param name="mayRepeat">
-/// Whether the request is idempotent and has no body, so that it does no harm when it is processed twice.
+/// Whether the request is idempotent and has no body, so that processing it twice does no harm.
 /// </param>
 internal struct Attempts(bool mayRepeat)
 {
-    /// <summary>How often a request is sent again that endpoints did not process.</summary>
+    /// <summary>How often a request that endpoints did not process is sent again.</summary>
     private const int MaxUnprocessed = 3;
 
     private int _unprocessed;
@@ -36,7 +38,7 @@ internal struct Attempts(bool mayRepeat)
     /// <summary>Whether the next attempt needs a connection that has not carried a request.</summary>
     public bool OnNewConnection { get; private set; }
 
-    /// <param name="isReplayable">Whether all that was sent of the request is still available.</param>
+    /// <param name="isReplayable">Whether everything that was sent of the request is still available.</param>
     public NextAttempt Next(UpstreamException failure, bool isReplayable)
     {
         if (!isReplayable)

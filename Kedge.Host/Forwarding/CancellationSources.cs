@@ -2,7 +2,7 @@ using System.Collections.Concurrent;
 
 namespace Kedge.Host.Forwarding;
 
-/// <summary>Pools the cancellation sources of exchanges. A source is reused when it was not cancelled.</summary>
+/// <summary>Pools the cancellation sources of exchanges. A source is reused unless it was cancelled.</summary>
 internal static class CancellationSources
 {
     private const int MaxPooled = 1024;
@@ -20,7 +20,7 @@ internal static class CancellationSources
         return new CancellationTokenSource();
     }
 
-    /// <summary>From now on, nobody else may cancel the source or register with it.</summary>
+    /// <summary>Returns a source, which must not be cancelled or registered with from now on.</summary>
     public static void Return(CancellationTokenSource source)
     {
         if (source.TryReset() && Interlocked.Increment(ref _count) <= MaxPooled)

@@ -9,7 +9,7 @@ namespace Kedge.Host.Forwarding;
 /// Sends a response body to an HTTP/1.1 caller in the chunked transfer coding, with trailers (RFC 9112, 7.1), which the
 /// server itself cannot send.
 /// </summary>
-/// <param name="target">The server's stream, of a response with Transfer-Encoding set.</param>
+/// <param name="target">The server's stream for a response that has Transfer-Encoding set.</param>
 internal sealed class ChunkedResponseBody(Stream target) : AsyncStream
 {
     /// <summary>The server's stream.</summary>
@@ -42,7 +42,7 @@ internal sealed class ChunkedResponseBody(Stream target) : AsyncStream
     public override Task FlushAsync(CancellationToken cancellationToken) => target.FlushAsync(cancellationToken);
 
     /// <summary>Ends the body.</summary>
-    /// <param name="trailers">Those of the endpoint; null when it sent none.</param>
+    /// <param name="trailers">The endpoint's trailers; null when it sent none.</param>
     public async ValueTask EndAsync(FieldList? trailers, CancellationToken cancel)
     {
         var end = new StringBuilder("0\r\n");

@@ -1,28 +1,26 @@
 using System.Globalization;
 using Kedge.Domain;
 using Kedge.Host.Authorization;
-using Kedge.Host.Backends;
 using Kedge.Host.Backends.Connections;
 using Kedge.Host.Http;
 using Kedge.Host.Routing;
 using Kedge.Host.Telemetry;
 using Kedge.Wire.Sockets;
 using Kedge.Wire.Upstream;
-using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Net.Http.Headers;
 using Endpoint = Kedge.Host.Backends.Endpoint;
 
 namespace Kedge.Host.Forwarding;
 
 /// <summary>
-/// One request and its response. For the forwarder it is the client that sends the request; it picks the endpoint, and
-/// another one when no connection can be made, without the forwarder noticing.
+/// One request and its response. To the forwarder, it is the client that sends the request; it picks the endpoint, and
+/// another one if it cannot connect, without the forwarder noticing.
 /// </summary>
-internal sealed class Exchange : HttpMessageInvoker
+internal sealed partial class Exchange : HttpMessageInvoker
 {
     private static readonly HttpMessageHandler Unused = new NoHandler();
 
-    // One delegate for all exchanges, which are their state.
+    // Shared by all exchanges: each delegate gets its exchange as the state.
     private static readonly Func<object?, FieldList?> ReadTrailers =
         static exchange => RequestTrailers.Read(((Exchange)exchange!)._context, ((Exchange)exchange!).Claims);
     private static readonly Action<object?> StopContent = static exchange => ((Exchange)exchange!)._content!.Stop();
@@ -37,13 +35,14 @@ internal sealed class Exchange : HttpMessageInvoker
     private UpstreamRequest? _request;
     private RequestContent? _content;
     private Endpoint? _endpoint;
-    private LocalReply? _failure;
     private readonly PolicyRetries? _retries;
     private CancellationTokenSource? _attemptLimit;
 
-    /// <param name="query">As the caller sent it, with its leading <c>?</c>; empty when there is none.</param>
-    /// <param name="destination">Left when the exchange ends.</param>
-    /// <param name="record">With the authority and path of the request.</param>
+    /// <param name="query">
+    /// The query as the caller sent it, with its leading <c>?</c>; empty when there is none.
+    /// </param>
+    /// <param name="destination">The destination, which the exchange leaves when it ends.</param>
+    /// <param name="record">The record of the request, with its authority and path.</param>
     public Exchange(
         HttpContext context,
         string query,
@@ -79,7 +78,7 @@ internal sealed class Exchange : HttpMessageInvoker
     /// <summary>Whether the request asks for a WebSocket.</summary>
     public bool IsUpgrade { get; init; }
 
-    /// <summary>Charged for what is held for the caller; null = nobody is.</summary>
+    /// <summary>Charged for the memory that is held for the caller; null = not charged.</summary>
     public IMemoryAccount? Account { get; init; }
 
     public ExchangeProgress Progress { get; }
@@ -91,7 +90,7 @@ internal sealed class Exchange : HttpMessageInvoker
     /// <summary>What the route changes; null = nothing.</summary>
     public Filters? Filters => _destination.Filters;
 
-    /// <summary>What the endpoint gets of the tokens of callers; null = nothing.</summary>
+    /// <summary>What the endpoint receives of callers' tokens; null = nothing.</summary>
     public ForwardedClaims? Claims => _destination.Claims;
 
     /// <summary>The copies of the request; null = none.</summary>
@@ -100,59 +99,35 @@ internal sealed class Exchange : HttpMessageInvoker
     /// <summary>What the route says about timeouts and retries; null = nothing.</summary>
     public Policies? Policies => _destination.Policies;
 
-    /// <summary>Whether the time for the request or for its last attempt is over.</summary>
-    public bool HasTimedOut => _attemptLimit is { IsCancellationRequested: true } || Progress.DeadlineHasPassed;
-
     /// <summary>
-    /// How often the request was sent, where the route has retries and that was more than once; else null.
+    /// How often the request was sent; null unless the route has retries and it was sent more than once.
     /// </summary>
     public string? ReportedAttempts => _retries is not null && Record.Attempts > 1 ? $"{Record.Attempts}" : null;
 
     /// <summary>Null for an ad-hoc target.</summary>
     public string? BackendName => _destination.Backend?.Name;
 
-    /// <summary>Why the exchange was ended, or got no response; null when the forwarder reports the cause.</summary>
-    public LocalReply? Failure =>
-        HasResponded ? _failure
-        : Progress.CallerFault is not null ? LocalReply.BadRequestBody
-        : Progress.CallerStalled ? (Progress.IsUnread ? LocalReply.ResponseUnread : LocalReply.RequestTimeout)
-        : _failure ?? (Progress.IsInactive ? LocalReply.Inactive : null);
-
-    /// <summary>
-    /// Whether the response has been forwarded to its end. What becomes of the rest of the request is not a failure
-    /// then.
-    /// </summary>
-    public bool HasResponded { get; set; }
-
-    /// <summary>Whether an HTTP/1.1 response has started and will not be completed.</summary>
-    public bool IsCut { get; private set; }
-
-    /// <summary>Whether a part of the request is still to be forwarded.</summary>
+    /// <summary>Whether a part of the request remains to be forwarded.</summary>
     public bool IsSendingRequest => _content is { IsSending: true };
 
     /// <summary>Whether the request has a body that has not been read to its end.</summary>
     public bool HasUnreadRequest => _content is { IsComplete: false };
 
-    /// <summary>The exception behind <see cref="Failure"/>, if there was one.</summary>
-    public Exception? Cause { get; private set; }
-
     /// <summary>Whether the whole request can be sent, for the first time or again.</summary>
     private bool IsReplayable => _content is not { IsReplayable: false };
 
-    // RFC 8441: the caller takes any success for the start of a tunnel.
+    // RFC 8441: the caller takes any success status for the start of a tunnel.
     private bool IsExtendedConnect => HttpMethods.IsConnect(_context.Request.Method);
 
-    private bool DetectsOutliers => _destination.Policy.EjectAfter > 0;
-
     /// <summary>Prepares the request to the endpoint, without its fields.</summary>
-    /// <param name="message">The forwarder's, with its content if the request has a body.</param>
+    /// <param name="message">The forwarder's message, with content if the request has a body.</param>
     public UpstreamRequest Prepare(HttpRequestMessage message)
     {
         var incoming = _context.Request;
         var path = _destination.Path ?? Record.Path;
         if (!IsUpgrade && message.Content is { } copying)
         {
-            // Plain text is HTTP/1.1, which processes whatever it receives.
+            // Plain text means HTTP/1.1, over which an endpoint processes whatever it receives.
             var kept = Client.Protocol.IsGrpc || Client.IsTls ? RequestReplay.Window : 0;
             if (_retries is { MaxBody: var max } && !(incoming.ContentLength > max))
             {
@@ -166,7 +141,7 @@ internal sealed class Exchange : HttpMessageInvoker
         }
         return _request = new UpstreamRequest
         {
-            // The forwarder's would be GET for everything that asks for an upgrade.
+            // The forwarder's method would be GET for every request for an upgrade.
             Method = IsExtendedConnect ? HttpMethods.Get : incoming.Method,
             Target = _query.Length == 0 ? path : string.Concat(path, _query),
             Scheme = Client.Scheme,
@@ -178,7 +153,7 @@ internal sealed class Exchange : HttpMessageInvoker
             State = this,
             Account = Account,
             Trailers = _content is not null && incoming.ContentLength is null ? ReadTrailers : null,
-            // gRPC has none.
+            // gRPC has no informational responses.
             OnInformational = Protocol.IsGrpc ? null : SendInformational,
             ContentUnwanted = _content is null ? null : StopContent,
         };
@@ -274,7 +249,7 @@ internal sealed class Exchange : HttpMessageInvoker
                 }
                 cause = RetryCause.AttemptTimeout;
             }
-            // Only where the route has retries.
+            // Reached only if the route has retries.
             var isKept = _content?.IsKept(retries.MaxBody) != false;
             var pause = retries.Next(cause, status, response, isKept, Progress.Left);
             if (pause is null)
@@ -295,7 +270,7 @@ internal sealed class Exchange : HttpMessageInvoker
             next = Pick(tried);
             if (next is null)
             {
-                // All were tried: whichever is next, but not the same one again if that can be helped.
+                // All were tried: take whichever is next, but avoid the same one if possible.
                 tried = [endpoint];
                 next = Pick(tried) ?? endpoint;
             }
@@ -303,85 +278,6 @@ internal sealed class Exchange : HttpMessageInvoker
         retries?.End(succeeded: false);
         _failure ??= HasTimedOut ? LocalReply.AttemptTimedOut : ReplyTo(failure);
         throw failure ?? new UpstreamException(FailureKind.Connect, SentState.NothingSent, "no endpoint");
-    }
-
-    /// <summary>Ends a gRPC response that has started and failed in its trailers, where that is still possible.
-    /// </summary>
-    /// <returns>Whether the response ends there.</returns>
-    public bool TryEndInTrailers(HttpContext context, Exception e)
-    {
-        if (context.RequestAborted.IsCancellationRequested)
-        {
-            return false;
-        }
-        if (e is OperationCanceledException)
-        {
-            if (!HasTimedOut)
-            {
-                return false;
-            }
-            _failure = LocalReply.DeadlineExceeded;
-        }
-        else
-        {
-            _failure = Failure ?? LocalReply.BrokenOff;
-        }
-        Cause = e;
-        _failure.SetTrailers(context);
-        return true;
-    }
-
-    /// <summary>
-    /// Ends an exchange whose endpoint failed after the response had started, so that the caller notices that the body
-    /// is incomplete: resets the stream, or has the connection closed (<see cref="IsCut"/>).
-    /// </summary>
-    public void BreakOff(Exception cause)
-    {
-        if (Failure is null)
-        {
-            _failure = HasTimedOut ? LocalReply.AttemptTimedOut : LocalReply.BrokenOff;
-        }
-        Cause = cause;
-        if (_context.Features.Get<IHttpResetFeature>() is { } reset)
-        {
-            // RFC 9113, 7. Clients take it for a failure of the server; CANCEL, they would take for their own.
-            const int internalError = 2;
-            reset.Reset(internalError);
-        }
-        else if (HttpProtocol.IsHttp11(_context.Request.Protocol))
-        {
-            IsCut = true;
-            _content?.Stop();
-        }
-        else
-        {
-            // HTTP/1.0: the end of the connection alone could be the end of the body.
-            _context.Abort();
-        }
-    }
-
-    /// <summary>Records the outcome of a gRPC response that has its status in the trailers.</summary>
-    public void RecordOutcome(FieldList trailers)
-    {
-        if (Protocol.IsGrpc
-            && DetectsOutliers
-            && _endpoint is { } endpoint
-            && ResponseOutcome.FromTrailers(trailers) is { } failed)
-        {
-            RecordOutcome(endpoint, failed);
-        }
-    }
-
-    /// <summary>The endpoint broke off, which counts as a failed response.</summary>
-    public void RecordFailure()
-    {
-        if (DetectsOutliers
-            && _endpoint is { } endpoint
-            && !Progress.IsCallersFault
-            && !_context.RequestAborted.IsCancellationRequested)
-        {
-            RecordOutcome(endpoint, failed: true);
-        }
     }
 
     /// <summary>Releases what the exchange holds.</summary>
@@ -394,44 +290,11 @@ internal sealed class Exchange : HttpMessageInvoker
         _attemptLimit?.Dispose();
     }
 
-    /// <summary>The connection is no longer HTTP: from here on it may take any time.</summary>
+    /// <summary>Ends the time limits: the connection is no longer HTTP, and may take any time from now on.</summary>
     public void EndTimeouts()
     {
         Progress.ClearDeadline();
         _attemptLimit?.CancelAfter(Timeout.InfiniteTimeSpan);
-    }
-
-    private void RecordOutcome(Endpoint endpoint, UpstreamResponse response)
-    {
-        if (!DetectsOutliers)
-        {
-            endpoint.Succeeded();
-        }
-        else if (ResponseOutcome.FromHeaders(response, Protocol) is { } failed)
-        {
-            RecordOutcome(endpoint, failed);
-        }
-        else
-        {
-            endpoint.Connected();
-        }
-    }
-
-    private void RecordOutcome(Endpoint endpoint, bool failed)
-    {
-        if (!failed)
-        {
-            endpoint.Succeeded();
-        }
-        else if (_destination.Endpoints.RecordFailure(endpoint, _destination.Policy))
-        {
-            _logger.LogWarning(
-                "endpoint {Endpoint} of {Target} is ejected for {Duration} after {Failures} consecutive failures",
-                endpoint,
-                _destination.Name,
-                TimeSpan.FromTicks(_destination.Policy.EjectionTime),
-                _destination.Policy.EjectAfter);
-        }
     }
 
     /// <summary>The endpoint of the next attempt; null when all were tried.</summary>
@@ -491,7 +354,7 @@ internal sealed class Exchange : HttpMessageInvoker
         return request;
     }
 
-    /// <summary>The response is forwarded to the caller.</summary>
+    /// <summary>Accepts a response, which is then forwarded to the caller.</summary>
     private UpstreamResponse Accept(UpstreamResponse response, HttpRequestMessage message)
     {
         _content?.ResponseReceived();
@@ -500,7 +363,7 @@ internal sealed class Exchange : HttpMessageInvoker
     }
 
     /// <summary>
-    /// Drops a response. Its connection remains if all of the response is there already and the request has ended.
+    /// Drops a response. Its connection stays open if the whole response has already arrived and the request has ended.
     /// </summary>
     private async ValueTask DiscardAsync(UpstreamResponse response)
     {
@@ -508,7 +371,7 @@ internal sealed class Exchange : HttpMessageInvoker
         if (!response.HasNoContent && !IsSendingRequest)
         {
             var body = response.Content.ReadAsStream(CancellationToken.None);
-            // Not from a pool: a read may still write to it when the response has been dropped.
+            // Not from a pool: a read may still write to it after the response has been dropped.
             var buffer = new byte[4096];
             for (var i = 0; i < maxReads; i++)
             {
@@ -534,41 +397,18 @@ internal sealed class Exchange : HttpMessageInvoker
         Record.Tried = Record.Tried is null ? tried : $"{Record.Tried}, {tried}";
     }
 
-    /// <summary>RFC 9110, 9.2.2; without a body, so that nothing is lost when it is sent again.</summary>
+    /// <summary>
+    /// Whether the method is idempotent (RFC 9110, 9.2.2) and there is no body, so that a repetition loses nothing.
+    /// </summary>
     private bool HasIdempotentHead =>
         _content is null
         && _context.Request.Method is { } method
         && (HttpMethods.IsGet(method) || HttpMethods.IsHead(method) || HttpMethods.IsPut(method)
             || HttpMethods.IsDelete(method) || HttpMethods.IsOptions(method) || HttpMethods.IsTrace(method));
 
-    private void ConnectFailed(Endpoint endpoint, UpstreamException e)
-    {
-        endpoint.ConnectFailed(_destination.Policy, Clock.Now);
-        _telemetry.DialFailed(BackendName, endpoint.Name);
-        _logger.LogDebug(
-            "no connection to {Endpoint} of {Target}: {Reason}", endpoint, _destination.Name, ConnectFailure.Reason(e));
-    }
-
-    /// <summary>The reply to a request that got no response; null when the forwarder's findings decide it.</summary>
-    private LocalReply? ReplyTo(UpstreamException? failure) => failure switch
-    {
-        // The endpoint accepted the connection, and broke it off before HTTP/2 was set up.
-        { Kind: FailureKind.Connect, InnerException: UpstreamException } => null,
-        null or { Kind: FailureKind.Connect } or { Sent: SentState.CertainlyNotProcessed } =>
-            LocalReply.NoConnection(_destination.Name, ConnectFailure.Reason(failure)),
-        { Kind: FailureKind.Limit } => LocalReply.TooManyRequests(_destination.Name),
-        { Kind: FailureKind.Waited } => LocalReply.NoPlace(_destination.Name),
-        { Kind: FailureKind.InvalidRequest } => LocalReply.BadRequest(failure.Message),
-        { Kind: FailureKind.HeadTooLarge } => LocalReply.BrokenOff with { Reason = failure.Message },
-        { Kind: FailureKind.MalformedResponse } => LocalReply.BrokenOff with
-        {
-            Reason = $"the response of the backend is invalid: {failure.Message}",
-        },
-        _ => null,
-    };
-
     /// <summary>
-    /// The forwarder adds the fields of an upgrade to its own message, and compares the key in it with the response.
+    /// Copies the fields of an upgrade, which the forwarder has added to its own message. It compares the key in that
+    /// message with the response.
     /// </summary>
     private static void TakeUpgrade(HttpRequestMessage message, UpstreamRequest request)
     {

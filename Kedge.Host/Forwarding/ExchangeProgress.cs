@@ -1,7 +1,7 @@
 namespace Kedge.Host.Forwarding;
 
 /// <summary>
-/// Whether an exchange makes progress, and what cancels it: a lack of progress for HTTP, or a deadline. The body
+/// Tracks whether an exchange makes progress, and what cancels it: a lack of progress for HTTP, or a deadline. The body
 /// streams report to it; <see cref="InactivityMonitor"/> reads it.
 /// </summary>
 /// <param name="isExempt">See <see cref="IsExempt"/>.</param>
@@ -22,13 +22,13 @@ internal sealed class ExchangeProgress(bool isExempt)
     public CancellationTokenSource? Cancellation { get; set; }
 
     /// <summary>
-    /// Whether there is a deadline, of the route or of the caller of a gRPC call; then <see cref="Cancellation"/> is
-    /// cancelled by it.
+    /// Whether the route, or the caller of a gRPC call, has set a deadline, which then cancels
+    /// <see cref="Cancellation"/>.
     /// </summary>
     public bool HasDeadline { get; private set; }
 
     /// <summary>
-    /// What is left until the deadline, not negative; <see cref="TimeSpan.MaxValue"/> when there is none.
+    /// The time left until the deadline, never negative; <see cref="TimeSpan.MaxValue"/> when there is none.
     /// </summary>
     public TimeSpan Left => HasDeadline
         ? TimeSpan.FromMilliseconds(Math.Max(0, _deadline - Environment.TickCount64))
@@ -37,24 +37,24 @@ internal sealed class ExchangeProgress(bool isExempt)
     public bool DeadlineHasPassed => HasDeadline && !_isInactive && Cancellation is { IsCancellationRequested: true };
 
     /// <summary>
-    /// When a byte of the request was last read or one of the response written, as
+    /// When a byte of the request was last read or a byte of the response last written, as
     /// <see cref="Environment.TickCount64"/>.
     /// </summary>
     public long LastProgress => Volatile.Read(ref _lastProgress);
 
-    /// <summary>Whether a part of the request body is still to come.</summary>
+    /// <summary>Whether the request body is still being read.</summary>
     public bool IsReadingRequest => _isReadingRequest;
 
     /// <summary>
-    /// Whether it may be silent for any time: gRPC streams and upgraded connections. What is due to the caller must
-    /// still be read.
+    /// Whether the exchange may be silent for any time: gRPC streams and upgraded connections. The caller must still
+    /// read its response.
     /// </summary>
     public bool IsExempt { get; set; } = isExempt;
 
     /// <summary>Whether the monitor has ended the exchange because it made no progress.</summary>
     public bool IsInactive => _isInactive;
 
-    /// <summary>Whether it was ended because the caller, and not the endpoint, made no progress.</summary>
+    /// <summary>Whether it was ended because the caller, rather than the endpoint, made no progress.</summary>
     public bool CallerStalled => _callerStalled;
 
     /// <summary>Whether a read of the request body waits for the caller.</summary>
@@ -63,16 +63,18 @@ internal sealed class ExchangeProgress(bool isExempt)
         set => _isAwaitingCaller = value;
     }
 
-    /// <summary>Whether a part of the response has been read from the endpoint and not taken by the caller.</summary>
+    /// <summary>
+    /// Whether a part of the response has been read from the endpoint but not accepted by the caller.
+    /// </summary>
     public bool IsUnread => _isUnread;
 
     /// <summary>Why the request body could not be read from the caller; null when it could.</summary>
     public Exception? CallerFault { get; set; }
 
-    /// <summary>Whether the exchange failed through its caller, so that no endpoint is to blame.</summary>
+    /// <summary>Whether the exchange failed because of its caller, so that no endpoint is to blame.</summary>
     public bool IsCallersFault => _callerStalled || CallerFault is not null;
 
-    /// <summary>The exchange must have ended when this time is over.</summary>
+    /// <summary>Sets a deadline: the exchange must end within this time.</summary>
     public void SetDeadline(TimeSpan time)
     {
         HasDeadline = true;
@@ -80,7 +82,7 @@ internal sealed class ExchangeProgress(bool isExempt)
         Cancellation!.CancelAfter(time);
     }
 
-    /// <summary>There is no deadline any more.</summary>
+    /// <summary>Removes the deadline.</summary>
     public void ClearDeadline()
     {
         if (HasDeadline)
@@ -99,7 +101,7 @@ internal sealed class ExchangeProgress(bool isExempt)
         NoteProgress();
     }
 
-    /// <summary>The caller, or the buffers on the way to it, took what was written.</summary>
+    /// <summary>The caller, or the buffers on the way to it, accepted the bytes.</summary>
     public void ResponseWriteCompleted()
     {
         _isUnread = false;
@@ -125,16 +127,14 @@ internal sealed class ExchangeProgress(bool isExempt)
     public void End()
     {
         _list?.Remove(this);
-        // The monitor may be about to cancel the source of an inactive exchange, which must not serve another one.
+        // The monitor may be about to cancel the source of an inactive exchange, so that source must not be reused.
         if (Cancellation is { } source && !_isInactive)
         {
             CancellationSources.Return(source);
         }
     }
 
-    /// <summary>
-    /// Exchanges that are watched. The links are in the exchanges, so that adding one allocates nothing.
-    /// </summary>
+    /// <summary>The watched exchanges, which hold the links themselves so that adding one allocates nothing.</summary>
     internal sealed class WatchList
     {
         private readonly Lock _lock = new();
@@ -179,8 +179,8 @@ internal sealed class ExchangeProgress(bool isExempt)
         /// <param name="now">As <see cref="Environment.TickCount64"/>.</param>
         /// <param name="readLimit">In milliseconds, while the request body is read.</param>
         /// <param name="writeLimit">In milliseconds, after that.</param>
-        /// <param name="unreadLimit">In milliseconds, for the response of an exempt exchange that is not read.</param>
-        /// <param name="inactive">Where they are collected; created for the first one.</param>
+        /// <param name="unreadLimit">In milliseconds, for exempt exchanges whose response is not read.</param>
+        /// <param name="inactive">Receives them; created for the first one.</param>
         public void MarkInactive(
             long now, long readLimit, long writeLimit, long unreadLimit, ref List<ExchangeProgress>? inactive)
         {

@@ -15,7 +15,7 @@ namespace Kedge.Host.Forwarding;
 /// <summary>Copies the headers of an exchange in both directions, each in a single pass.</summary>
 internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders forwarded) : HttpTransformer
 {
-    // Not used: an exchange knows where it sends the request.
+    // Not used: the exchange knows where to send the request.
     private static readonly Uri Unused = new("http://kedge/");
 
     private RequestFacts? _facts;
@@ -84,7 +84,7 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
         }
         if (exchange.IsUpgrade && outgoing.TryGet(HeaderNames.SecWebSocketKey, out var key))
         {
-            // Where the forwarder looks for it before it generates one.
+            // The forwarder looks for a key here before it generates one.
             proxyRequest.Headers.TryAddWithoutValidation(HeaderNames.SecWebSocketKey, key);
         }
         return default;
@@ -104,7 +104,7 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
         exchange.Record.FirstByte = Stopwatch.GetTimestamp();
         var response = httpContext.Response;
         CopyHeaders(upstream, response.Headers);
-        // Only where it applies (RFC 9110, 8.6), and not where kedge may have to end the response before its end.
+        // Only where it applies (RFC 9110, 8.6), and not for gRPC, where kedge may have to end the response early.
         response.Headers.ContentLength = exchange.Protocol.IsGrpc ? null : upstream.ContentLength;
         response.Headers[ProxyHeaders.RequestId] = exchange.Record.RequestId;
         if (exchange.ReportedAttempts is { } attempts)
@@ -134,13 +134,13 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
         }
         var sendsTrailers = PrepareTrailers(httpContext, upstream);
 
-        // When the first byte of the body has not arrived yet, the headers are sent at once. When it has, or when there
-        // will be none, they are sent together with it or with the end: a trailers-only gRPC response must stay one.
+        // If the first byte of the body has not arrived yet, the headers are sent at once. If it has, or if the body is
+        // empty, they are sent together with it or with the end: a trailers-only gRPC response must stay one.
         var body = upstream.Content.ReadAsStream(cancellationToken);
         var first = body.ReadAsync(Memory<byte>.Empty, cancellationToken);
         if (first.IsCompleted)
         {
-            // Throws if the body has failed already: then nothing was sent to the caller.
+            // Throws if the body has already failed; in that case, nothing was sent to the caller.
             _ = first.Result;
         }
         else
@@ -156,7 +156,7 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
             }
             catch (Exception e)
             {
-                // The response has started; the forwarder does not learn here that it failed.
+                // The response has started; the forwarder does not notice here that it failed.
                 exchange.BreakOff(e);
                 return false;
             }
@@ -219,7 +219,7 @@ internal sealed class ExchangeTransformer(Exchange exchange, ForwardedHeaders fo
     }
 
     /// <summary>An HTTP/1.1 caller gets trailers if it says that it accepts them (RFC 9110, 6.5.1).</summary>
-    /// <returns>Whether the body must be sent in the chunked transfer coding by kedge itself.</returns>
+    /// <returns>Whether kedge itself must send the body in the chunked transfer coding.</returns>
     private static bool PrepareTrailers(HttpContext context, UpstreamResponse upstream)
     {
         var request = context.Request;

@@ -41,7 +41,7 @@ internal static class ForwardedClientCert
     private static string QuotedIfNeeded(string value) =>
         value.AsSpan().IndexOfAny(",;=\"\\") < 0 ? LocalReply.PercentEncode(value) : Quoted(value);
 
-    /// <summary>Escapes what would end the value or the header.</summary>
+    /// <summary>Escapes characters that would end the value or the header.</summary>
     private static string Quoted(string value) =>
         $"\"{LocalReply.PercentEncode(value).Replace("\\", "\\\\").Replace("\"", "\\\"")}\"";
 }

@@ -19,24 +19,24 @@ internal sealed class ForwardedHeaders(ForwardingOptions options)
 
     private readonly ClientAddresses _clients = new(options.TrustedProxies);
 
-    /// <summary>Whether what the peer says about earlier hops is believed.</summary>
+    /// <summary>Whether kedge trusts what the peer says about earlier hops.</summary>
     public bool IsTrusted(ConnectionInfo peer) => _clients.IsTrusted(peer);
 
     /// <inheritdoc cref="ClientAddresses.Of"/>
     public IPAddress? ClientAddressOf(HttpContext context) => _clients.Of(context);
 
     /// <summary>
-    /// Sets the headers from the connection. From a trusted peer, X-Forwarded-For is extended, and
-    /// X-Forwarded-Host and -Proto, which describe the first hop, are kept.
+    /// Sets the headers from the connection. If the peer is trusted, extends its X-Forwarded-For, and keeps its
+    /// X-Forwarded-Host and -Proto, which describe the first hop.
     /// </summary>
     /// <param name="outgoing">The headers of the request to the backend.</param>
-    /// <param name="context">Of the caller's request.</param>
-    /// <param name="authority">As the caller sent it.</param>
+    /// <param name="context">The context of the caller's request.</param>
+    /// <param name="authority">The authority as the caller sent it.</param>
     /// <param name="isTrusted">See <see cref="IsTrusted(ConnectionInfo)"/>.</param>
     public void Add(FieldList outgoing, HttpContext context, string authority, bool isTrusted)
     {
         var incoming = context.Request.Headers;
-        // Not the request's scheme, which a client may choose in HTTP/2.
+        // Not the request's scheme, which an HTTP/2 client can choose.
         var isTls = context.Features.Get<ITlsHandshakeFeature>() is not null;
         var peer = context.Connection.RemoteIpAddress is { } address
             ? ClientAddress.unmapped(address).ToString()

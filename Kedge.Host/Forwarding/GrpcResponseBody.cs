@@ -5,12 +5,12 @@ using Kedge.Host.Telemetry;
 namespace Kedge.Host.Forwarding;
 
 /// <summary>
-/// The response body of a gRPC call: reports progress, and counts the messages. When the endpoint breaks it off, or the
-/// deadline of the call passes, the stream ends with a status in its trailers and not with a reset, which the caller
-/// would take for an internal error or for its own cancellation.
+/// The response body of a gRPC call: reports progress and counts the messages. When the endpoint breaks it off, or the
+/// call's deadline passes, the stream ends with a status in its trailers instead of a reset, which the caller would
+/// mistake for an internal error or for its own cancellation.
 /// </summary>
 /// <param name="source">The body as the endpoint sends it.</param>
-/// <param name="context">Of the call.</param>
+/// <param name="context">The context of the call.</param>
 /// <param name="exchange">The call.</param>
 /// <param name="messages">Counts the messages; null = not counted.</param>
 internal sealed class GrpcResponseBody(
@@ -24,7 +24,7 @@ internal sealed class GrpcResponseBody(
         {
             return new(0);
         }
-        // The copy loop does a zero-byte read before each read; the zero-byte one follows a write.
+        // The copy loop does a zero-byte read before each read, so a zero-byte read follows a completed write.
         if (buffer.Length == 0)
         {
             exchange.Progress.ResponseWriteCompleted();

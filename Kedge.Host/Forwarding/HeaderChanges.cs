@@ -7,10 +7,10 @@ using Microsoft.Net.Http.Headers;
 
 namespace Kedge.Host.Forwarding;
 
-/// <summary>Changes the headers of requests and responses as their route says.</summary>
+/// <summary>Changes the headers of requests and responses as their route specifies.</summary>
 internal static class HeaderChanges
 {
-    /// <summary>What the values of headers may say about the request.</summary>
+    /// <summary>Collects the facts about a request that header values may refer to.</summary>
     public static RequestFacts FactsOf(HttpContext context, RequestRecord record, ForwardedHeaders forwarded) => new(
         context,
         record,
@@ -37,7 +37,7 @@ internal static class HeaderChanges
         }
     }
 
-    /// <summary>Changes the headers of a response of a backend, after all others are set.</summary>
+    /// <summary>Changes the headers of a response to the caller, after all others are set.</summary>
     public static void ApplyTo(IHeaderDictionary headers, Filters filters, RequestFacts facts)
     {
         foreach (var change in filters.ResponseHeaders)
@@ -58,7 +58,9 @@ internal static class HeaderChanges
         }
     }
 
-    /// <summary>Changes what the response says about the backend's own host and paths back.</summary>
+    /// <summary>
+    /// Rewrites the response headers that name the backend's own host and paths back to the caller's.
+    /// </summary>
     public static void Reverse(IHeaderDictionary headers, Filters filters, string scheme, string authority)
     {
         Relocate(HeaderNames.Location);
@@ -78,7 +80,7 @@ internal static class HeaderChanges
         }
     }
 
-    /// <summary>Null for a header that is removed.</summary>
+    /// <summary>The value to set; null to remove the header.</summary>
     private static string? ValueOf(HeaderChange change, RequestFacts facts)
     {
         var value = change switch

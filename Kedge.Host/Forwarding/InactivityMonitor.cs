@@ -2,7 +2,8 @@ namespace Kedge.Host.Forwarding;
 
 /// <summary>
 /// Cancels exchanges that make no progress. One coarse timer checks all of them, so that an exchange only records the
-/// time of its last progress and no timer is set or reset per request. A limit is exceeded by up to an eighth.
+/// time of its last progress and no timer is set or reset per request. An exchange may exceed its limit by up to an
+/// eighth.
 /// </summary>
 internal sealed class InactivityMonitor : IDisposable
 {

@@ -11,9 +11,10 @@ using Microsoft.AspNetCore.WebUtilities;
 namespace Kedge.Host.Forwarding;
 
 /// <summary>
-/// Forwards informational responses such as 103 (RFC 9110, 15.2). The server cannot send them, so they are written to
-/// the decrypted connection below it: over HTTP/1.1 it writes nothing there before the final response, over HTTP/2 they
-/// are inserted between its frames. HTTP/1.0 has none. Whatever cannot be sent is left out, as it is optional.
+/// Forwards informational responses such as 103 (RFC 9110, 15.2). The server cannot send them, so kedge writes them to
+/// the decrypted connection below it: over HTTP/1.1, the server writes nothing there before the final response; over
+/// HTTP/2, they are inserted between its frames. HTTP/1.0 has none. They are optional, so any that cannot be sent are
+/// left out.
 /// </summary>
 internal static class InformationalResponse
 {

@@ -9,7 +9,7 @@ using Microsoft.Net.Http.Headers;
 namespace Kedge.Host.Forwarding;
 
 /// <summary>
-/// The retries of one request that the policy of its route asks for, within the budget of its backend.
+/// Decides whether to retry one request, by the policy of its route and within the budget of its backend.
 /// </summary>
 /// <param name="methodAllows">Whether the request may be processed twice.</param>
 internal sealed class PolicyRetries(
@@ -28,7 +28,7 @@ internal sealed class PolicyRetries(
         status = (int)response.StatusCode;
         if (backend.Protocol.IsGrpc)
         {
-            // What has headers of its own is committed (gRPC A6).
+            // A response with headers before its trailers is committed (gRPC A6).
             if (!response.HasNoContent
                 || !response.Fields.TryGet(GrpcHeaders.Status, out var text)
                 || !int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out status))
@@ -48,10 +48,10 @@ internal sealed class PolicyRetries(
     public bool NamesTimeout => policy.Names(RetryCause.AttemptTimeout, 0);
 
     /// <summary>Decides whether to send the request again.</summary>
-    /// <param name="response">With a status that the policy names; null for another cause.</param>
-    /// <param name="isKept">Whether all of the request can be sent once more.</param>
-    /// <param name="left">Of the time for the request.</param>
-    /// <returns>The pause before the retry; null = none.</returns>
+    /// <param name="response">A response with a status that the policy names; null for any other cause.</param>
+    /// <param name="isKept">Whether the whole request can be sent once more.</param>
+    /// <param name="left">The time left for the request.</param>
+    /// <returns>The pause before the retry; null = no retry.</returns>
     public TimeSpan? Next(RetryCause cause, int status, UpstreamResponse? response, bool isKept, TimeSpan left)
     {
         var reason = ReasonOf(cause, status);
@@ -111,7 +111,9 @@ internal sealed class PolicyRetries(
             : status.ToString(CultureInfo.InvariantCulture),
     };
 
-    /// <summary>RFC 9110, 10.2.3; gRPC A6. What is not a number of seconds or milliseconds asks for no retry.</summary>
+    /// <summary>
+    /// RFC 9110, 10.2.3; gRPC A6. A value that is not a number of seconds or milliseconds forbids a retry.
+    /// </summary>
     private Microsoft.FSharp.Core.FSharpValueOption<TimeSpan> PushbackOf(UpstreamResponse response)
     {
         var isGrpc = backend.Protocol.IsGrpc;

@@ -12,7 +12,7 @@ using Yarp.ReverseProxy.Forwarder;
 
 namespace Kedge.Host.Forwarding;
 
-// The way of a request. The two bodies are streamed at the same time:
+// How a request flows. The two bodies are streamed at the same time:
 //
 //   request    caller ──▶ Kestrel ──▶ RequestBody ──▶ RequestReplay ──▶ connection ──▶ endpoint
 //                                     (step 6)        (HTTP/2 only)
@@ -26,7 +26,7 @@ namespace Kedge.Host.Forwarding;
 // Step 3:  Arm the timeouts: no progress for HTTP, the caller's deadline for gRPC (ArmTimeouts).
 // Step 4:  Copy the headers of the request (ExchangeTransformer.TransformRequestAsync) and wrap its body
 //          (Exchange.Prepare). The copies for mirrors begin here (RequestMirrors).
-// Step 5:  Send it to an endpoint or, when that accepts no connection, to the next one (Exchange.SendAsync).
+// Step 5:  Send it to an endpoint or, if that accepts no connection, to the next one (Exchange.SendAsync).
 // Step 6:  Copy the body of the request (RequestContent, RequestBody). The response may come at any time.
 // Step 7:  Copy the headers of the response (ExchangeTransformer.TransformResponseAsync).
 // Step 8:  Copy the body of the response (ResponseBody, GrpcResponseBody).
@@ -34,14 +34,14 @@ namespace Kedge.Host.Forwarding;
 // Step 10: On failure, reply if the response has not started (FailAsync).
 // Step 11: Release what the exchange holds (Exchange.End), and count and log the request (ProxyTelemetry.End).
 
-/// <summary>Handles the requests of the proxy listeners. One for the process.</summary>
+/// <summary>Handles the requests of the proxy listeners. One per process.</summary>
 public sealed class ProxyEngine : IAsyncDisposable
 {
-    // Of no effect: an exchange sends the request as it decides itself. The forwarder only wants a scheme here.
+    // Has no effect: the exchange itself decides where to send the request. The forwarder only requires a scheme here.
     private const string DestinationPrefix = "http://kedge";
 
-    // HTTP/1.1 makes the forwarder prepare an upgrade for that version, whatever the version of the caller. Its own
-    // timeout would cut quiet streams; exchanges have their own.
+    // With HTTP/1.1, the forwarder prepares an upgrade for that version, whichever version the caller uses. The
+    // forwarder's timeout would cut off quiet streams; exchanges have their own timeouts.
     private static readonly ForwarderRequestConfig RequestConfig = new()
     {
         ActivityTimeout = Timeout.InfiniteTimeSpan,
@@ -71,7 +71,7 @@ public sealed class ProxyEngine : IAsyncDisposable
         _router = router;
         _telemetry = telemetry;
         _logger = loggers.CreateLogger("kedge.proxy");
-        // The forwarder's log lines repeat kedge's own, and take time.
+        // The forwarder's log lines only repeat kedge's own, and cost time.
         _services = new ServiceCollection()
             .AddSingleton<ILoggerFactory>(NullLoggerFactory.Instance)
             .AddSingleton(typeof(ILogger<>), typeof(NullLogger<>))
@@ -85,7 +85,7 @@ public sealed class ProxyEngine : IAsyncDisposable
             listeners.MaxReadTimeout, listeners.MaxWriteTimeout, listeners.ResponseUnreadTimeout);
     }
 
-    /// <summary>When the server is about to stop.</summary>
+    /// <summary>The clock of the drain, which starts when the server is about to stop.</summary>
     internal DrainClock Drain { get; } = new();
 
     /// <summary>Handles one request.</summary>
@@ -107,7 +107,7 @@ public sealed class ProxyEngine : IAsyncDisposable
             _telemetry.Recognized(record);
             if (_hsts.Count > 0 && listener == ListenerKind.HttpTls && view.Protocol.IsHttp)
             {
-                // A backend's own one takes precedence.
+                // A backend's own header takes precedence.
                 context.Response.Headers.StrictTransportSecurity = _hsts;
             }
             if (!HeaderBudget.TryCharge(connection, inFlight, context.Request.Headers, out held))
@@ -124,8 +124,8 @@ public sealed class ProxyEngine : IAsyncDisposable
                 // Step 2: route it.
                 var query = view.Query;
                 var routing = _router.RouteAsync(context, view, record);
-                // As a task in the rare case that it has to wait: awaited as it is, it would keep room for a result in
-                // the state machine of every request.
+                // As a task in the rare case that it has to wait: awaited directly, it would reserve room for a result
+                // in the state machine of every request.
                 var result = routing.IsCompletedSuccessfully ? routing.Result : await routing.AsTask();
                 if (result.IsTunnel)
                 {
@@ -151,7 +151,7 @@ public sealed class ProxyEngine : IAsyncDisposable
             }
             if (exchange is not null)
             {
-                // Inline: in a method of its own it would cost each request another state machine on the heap.
+                // Inline: as a separate method, it would cost each request another state machine on the heap.
                 Tracing.StartForwarding(record);
                 // Step 3: arm the timeouts.
                 ArmTimeouts(exchange, context);
@@ -213,7 +213,7 @@ public sealed class ProxyEngine : IAsyncDisposable
         return _services.DisposeAsync();
     }
 
-    /// <summary>Makes the changes of a route to what it answers itself, once all other headers are set.</summary>
+    /// <summary>Applies a route's header changes to its own answer, once all other headers are set.</summary>
     private void ChangeHeaders(HttpContext context, RequestRecord record)
     {
         if (record.Rule?.Info.Filters is { } filters)
@@ -259,7 +259,7 @@ public sealed class ProxyEngine : IAsyncDisposable
                 or ForwarderError.RequestBodyClient
                 or ForwarderError.RequestBodyDestination)
         {
-            // An early response is a response, whatever becomes of the rest of the request.
+            // An early response is a response, whatever happens to the rest of the request.
             return Task.CompletedTask;
         }
         var failure = exchange.Progress.DeadlineHasPassed
@@ -270,7 +270,7 @@ public sealed class ProxyEngine : IAsyncDisposable
             context.Response.Body = chunked.Target;
         }
         var record = exchange.Record;
-        // A caller that leaves within its body makes reading fail, too.
+        // Reading also fails when a caller leaves before the end of its body.
         if (context.RequestAborted.IsCancellationRequested
             && (exchange.Failure is null || exchange.Progress.CallerFault is not null)
             && failure != LocalReply.DeadlineExceeded)
@@ -305,8 +305,8 @@ public sealed class ProxyEngine : IAsyncDisposable
     }
 
     /// <summary>
-    /// Whether the request is a WebSocket handshake (RFC 6455, 4.1; RFC 8441). Withdraws the possibility of any other
-    /// upgrade: none of kedge's rules holds in another protocol that a backend might agree to with 101.
+    /// Whether the request is a WebSocket handshake (RFC 6455, 4.1; RFC 8441). Rules out any other upgrade: none of
+    /// kedge's rules would apply to another protocol that a backend might accept with 101.
     /// </summary>
     private static bool AllowUpgrade(HttpContext context)
     {

@@ -8,27 +8,27 @@ using Kedge.Wire.Sockets;
 
 namespace Kedge.Host.Forwarding;
 
-// The way of a request body:
+// How a request body flows:
 //
 //   caller ──▶ server's ──▶ RequestBody ──▶ copy loop of ──▶ RequestBody ──▶ RequestReplay ──▶ connection ──▶ endpoint
 //              reader       .ReadAsync      the forwarder    .WriteAsync     (HTTP/2 only)
 //
-// RequestContent is the content of the request that is sent. Each attempt calls its SerializeToStreamAsync with the
-// stream to write to; the first one starts the copy loop, which reads the caller's bytes from RequestBody and writes
-// them back to it.
+// RequestContent is the content of the outgoing request. Each attempt calls its SerializeToStreamAsync with the stream
+// to write to; the first attempt starts the copy loop, which reads the caller's bytes from RequestBody and writes them
+// back to it.
 
 /// <summary>
-/// Both ends of the copy loop of a request body. It sits at both because each end needs to know about the other: what
-/// was written is flushed only when the next read has to wait, so that a chunk is forwarded as soon as it arrives, yet
-/// a body that has arrived already is sent in few packets; and when the endpoint takes no more, the loop ends. Each
-/// byte that is read counts as progress of the exchange.
+/// Both ends of the copy loop of a request body, because each end needs to know about the other: written bytes are
+/// flushed only when the next read has to wait, so that a chunk is forwarded as soon as it arrives, yet a body that has
+/// already arrived is sent in few packets; and when the endpoint accepts no more bytes, the loop ends. Each byte read
+/// counts as progress of the exchange.
 /// </summary>
 /// <param name="source">The server's reader.</param>
 /// <param name="replay">Not null when the body may have to be sent again.</param>
-/// <param name="progress">Of the exchange.</param>
+/// <param name="progress">The progress of the exchange.</param>
 /// <param name="messages">Counts the messages of a gRPC call; null = not counted.</param>
-/// <param name="mirrors">Get a copy of the body; null = none do.</param>
-/// <param name="account">Charged for what waits for the endpoint; null = nobody is.</param>
+/// <param name="mirrors">The mirrors that get a copy of the body; null = none.</param>
+/// <param name="account">Charged for the bytes that wait for the endpoint; null = not charged.</param>
 internal sealed class RequestBody(
     PipeReader source,
     RequestReplay? replay,
@@ -37,7 +37,7 @@ internal sealed class RequestBody(
     RequestMirrors? mirrors,
     IMemoryAccount? account) : AsyncStream
 {
-    // The buffer of the copy loop.
+    // The size of the copy loop's buffer, in bytes.
     private const int CopyBuffer = 64 * 1024;
 
     private readonly Lock _lock = new();
@@ -45,11 +45,11 @@ internal sealed class RequestBody(
     private bool _needsFlush;
     private bool _isReading;
     private bool _canceledRead;
-    // The endpoint has responded and takes no more, so the rest is not needed.
+    // The endpoint has responded and accepts no more of the body, so the rest is not needed.
     private volatile bool _isUnwanted;
 
     /// <summary>
-    /// Whether the copy loop has ended before the end of the body, because the endpoint took no more.
+    /// Whether the copy loop has ended before the end of the body, because the endpoint accepted no more of it.
     /// </summary>
     public bool HasEndedEarly { get; private set; }
 
@@ -58,13 +58,13 @@ internal sealed class RequestBody(
     /// <summary>Whether the caller's body has been read to its end.</summary>
     public bool IsComplete { get; private set; }
 
-    /// <summary>The copy loop begins. Until then, the caller is not waited for.</summary>
+    /// <summary>Notes that the copy loop begins. Until then, the exchange does not wait for the caller.</summary>
     public void Begin() => progress.RequestBodyStarted();
 
     /// <summary>Sets the stream that the body is written to.</summary>
     public void SetTarget(Stream target) => _target = target;
 
-    /// <summary>Ends the copy loop, as if the body had ended. Called by any thread.</summary>
+    /// <summary>Ends the copy loop, as if the body had ended. Can be called from any thread.</summary>
     public void Stop()
     {
         lock (_lock)
@@ -83,8 +83,8 @@ internal sealed class RequestBody(
         try
         {
             cancellationToken.ThrowIfCancellationRequested();
-            // Without the token: the server's reader would count a read that it cancels as still being in progress, and
-            // could not read the rest before the next request.
+            // Without the token: the server's reader would count a read that the token cancels as still in progress,
+            // and could not read the rest of the body before the next request.
             var read = source.ReadAsync(CancellationToken.None);
             return read.IsCompletedSuccessfully
                 ? new(Take(read.Result, buffer))
@@ -142,8 +142,8 @@ internal sealed class RequestBody(
             }
             catch (Exception e) when (e is not OperationCanceledException)
             {
-                // Thrown from a read, it would look like an error of the caller. The next write fails in the same way,
-                // or the failure of the response ends the exchange first.
+                // Thrown from a read, it would look like the caller's error. The next write fails in the same way, or
+                // the failure of the response ends the exchange first.
             }
         }
         lock (_lock)
@@ -180,7 +180,7 @@ internal sealed class RequestBody(
         if (wasCanceled || cancel.IsCancellationRequested)
         {
             source.AdvanceTo(result.Buffer.Start);
-            // When the bytes were first: the server must not find the cancellation in its own next read.
+            // The bytes came first: consume the cancellation here, so that the server's own next read does not get it.
             if (wasCanceled && !result.IsCanceled && source.TryRead(out result))
             {
                 source.AdvanceTo(result.Buffer.Start);
@@ -199,7 +199,7 @@ internal sealed class RequestBody(
         }
     }
 
-    /// <summary>Under the lock.</summary>
+    /// <summary>Call it under the lock.</summary>
     private void CancelRead()
     {
         if (_isReading && !_canceledRead)

@@ -3,11 +3,11 @@ using System.Net;
 namespace Kedge.Host.Forwarding;
 
 /// <summary>
-/// The content of a request with a body, instead of the forwarder's, whose copy loop it runs between the two ends of
-/// <see cref="RequestBody"/>. With a replay, the loop outlives an attempt that the endpoint did not process, and
-/// continues with the next one.
+/// The content of a request with a body. It replaces the forwarder's content, whose copy loop it runs between the two
+/// ends of <see cref="RequestBody"/>. With a replay, the loop outlives an attempt that the endpoint did not process,
+/// and continues with the next one.
 /// </summary>
-/// <param name="copying">The forwarder's content: it copies from the request to the stream that it is given.</param>
+/// <param name="copying">The forwarder's content, which copies from the request to a given stream.</param>
 /// <param name="body">Both ends of the copy loop.</param>
 /// <param name="replay">Not null when the body may have to be sent again.</param>
 internal sealed class RequestContent(HttpContent copying, RequestBody body, RequestReplay? replay) : HttpContent
@@ -19,7 +19,8 @@ internal sealed class RequestContent(HttpContent copying, RequestBody body, Requ
     private bool _isUnwanted;
 
     /// <summary>
-    /// What ends the copy loop; null = what ends the first attempt. An attempt that times out must not end the loop.
+    /// Cancels the copy loop; null = the token of the first attempt does. An attempt that times out must not end the
+    /// loop.
     /// </summary>
     public CancellationToken? Cancellation { get; set; }
 
@@ -27,14 +28,14 @@ internal sealed class RequestContent(HttpContent copying, RequestBody body, Requ
     public bool IsReplayable =>
         _copy is null || (replay is { IsPossible: true } && _copy is { IsFaulted: false, IsCanceled: false });
 
-    /// <summary>Whether a part of the body is still to be read from the caller.</summary>
+    /// <summary>Whether a part of the body remains to be read from the caller.</summary>
     public bool IsSending => _copy is { IsCompleted: false };
 
-    /// <summary>Whether the whole body can be sent, and is not larger than this, as far as it has been read.</summary>
+    /// <summary>Whether the whole body can be sent, and the part read so far is at most this many bytes.</summary>
     public bool IsKept(int maxBody) =>
         IsReplayable && (_copy is null || (!body.HasEndedEarly && replay!.Length <= maxBody));
 
-    /// <summary>The body will not be sent again.</summary>
+    /// <summary>A response has arrived, so the body will not be sent again.</summary>
     public void ResponseReceived()
     {
         replay?.GiveUp();
@@ -50,8 +51,8 @@ internal sealed class RequestContent(HttpContent copying, RequestBody body, Requ
     }
 
     /// <summary>
-    /// An attempt begins that may be followed by another one: until <see cref="ResponseReceived"/>, the rest of the
-    /// body is read although the endpoint takes no more of it.
+    /// Begins an attempt that another one may follow: until <see cref="ResponseReceived"/>, the rest of the body is
+    /// read even if the endpoint accepts no more of it.
     /// </summary>
     /// <param name="attempt">Its number.</param>
     public void Hold(int attempt)
@@ -64,7 +65,7 @@ internal sealed class RequestContent(HttpContent copying, RequestBody body, Requ
         }
     }
 
-    /// <summary>The endpoint of an attempt takes no more of the body.</summary>
+    /// <summary>The endpoint of an attempt accepts no more of the body.</summary>
     public void Stop(int attempt)
     {
         lock (_lock)
@@ -88,13 +89,13 @@ internal sealed class RequestContent(HttpContent copying, RequestBody body, Requ
     /// <summary>Whether the caller's body has been read to its end.</summary>
     public bool IsComplete => body.IsComplete;
 
-    /// <summary>The endpoint takes no more of the body.</summary>
+    /// <summary>Ends the copy loop, because the endpoint accepts no more of the body.</summary>
     public void Stop() => body.Stop();
 
     protected override Task SerializeToStreamAsync(Stream stream, TransportContext? context) =>
         SerializeToStreamAsync(stream, context, CancellationToken.None);
 
-    // The token must be passed on as it is: the forwarder compares it with its own.
+    // The token must be passed on unchanged: the forwarder compares it with its own.
     protected override Task SerializeToStreamAsync(
         Stream stream, TransportContext? context, CancellationToken cancellationToken)
     {

@@ -6,26 +6,26 @@ namespace Kedge.Host.Forwarding;
 
 /// <summary>
 /// Sends a request body again when the endpoint did not process the attempt that it was sent with (RFC 9113, 8.7), or
-/// when the route asks for a retry. It keeps a copy of what was sent until a response comes or more was sent than it
-/// may keep.
+/// when the route asks for a retry. It keeps a copy of the bytes sent until a response arrives or there are more than
+/// it may keep.
 /// </summary>
 /// <remarks>
 /// The copy loop that reads from the caller runs only once. It passes each chunk to <see cref="WriteAsync"/>, which
 /// writes it to the current stream and then records it. When that stream fails, the write does not fail but waits; for
-/// the next attempt, <see cref="ResumeAsync"/> sends what was recorded, and then the write sends its chunk again,
-/// whole. So a chunk that waits for the window of the endpoint does not count as sent, however large it is. The gate
-/// keeps the two apart, so that chunks stay in order.
+/// the next attempt, <see cref="ResumeAsync"/> sends the recorded bytes, and then the write sends its whole chunk
+/// again. So a chunk that waits for the endpoint's window does not count as sent, however large it is. The gate keeps
+/// the two methods apart, so that chunks stay in order.
 /// </remarks>
 /// <param name="maxLength">How much it may keep, in bytes.</param>
-/// <param name="account">Charged for what is kept beyond a few bytes; null = nobody is.</param>
+/// <param name="account">Charged for the copy, unless it is small; null = not charged.</param>
 [SuppressMessage("Design", "CA1001", Justification = "A semaphore holds no resource unless its wait handle is used.")]
 internal sealed class RequestReplay(int maxLength, IMemoryAccount? account)
 {
-    /// <summary>About what an endpoint accepts before it opens its window.</summary>
+    /// <summary>About as many bytes as an endpoint accepts before it enlarges its window.</summary>
     public const int Window = 64 * 1024;
 
     private const int MinLength = 128;
-    // Less is in the share of each request.
+    // Smaller copies are included in what each request is charged anyway.
     private const int MinCharged = 4096;
 
     private readonly SemaphoreSlim _gate = new(1, 1);
@@ -33,7 +33,7 @@ internal sealed class RequestReplay(int maxLength, IMemoryAccount? account)
     private int _length;
     private long _charged;
     private Stream? _target;
-    // How often the body was sent again, and the loop when it waits for the next time.
+    // How often the body was sent again, and what the copy loop waits on for the next time.
     private int _resumptions;
     private TaskCompletionSource? _resumed;
 
@@ -72,7 +72,7 @@ internal sealed class RequestReplay(int maxLength, IMemoryAccount? account)
                 && IsPossible
                 && !cancel.IsCancellationRequested)
             {
-                // Whether the body may be sent again, the exchange decides. If it may not, the loop is canceled.
+                // The exchange decides whether to send the body again. If it does not, the loop is canceled.
             }
             finally
             {
@@ -84,7 +84,7 @@ internal sealed class RequestReplay(int maxLength, IMemoryAccount? account)
 
     public Task FlushAsync(CancellationToken cancel) => _target!.FlushAsync(cancel);
 
-    /// <summary>Sends what was sent before on another stream, and continues there.</summary>
+    /// <summary>Sends the recorded bytes again on another stream, and continues there.</summary>
     public async Task ResumeAsync(Stream target, CancellationToken cancel)
     {
         await _gate.WaitAsync(cancel);

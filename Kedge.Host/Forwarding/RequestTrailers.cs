@@ -8,7 +8,9 @@ namespace Kedge.Host.Forwarding;
 /// <summary>The trailers of a request.</summary>
 internal static class RequestTrailers
 {
-    /// <summary>Those that are forwarded; null when there are none. The body must have been read to its end.</summary>
+    /// <summary>
+    /// Reads the trailers to forward; null when there are none. The body must have been read to its end.
+    /// </summary>
     public static FieldList? Read(HttpContext context, ForwardedClaims? claims)
     {
         if (context.Features.Get<IHttpRequestTrailersFeature>() is not { Available: true } feature
@@ -23,7 +25,7 @@ internal static class RequestTrailers
             {
                 continue;
             }
-            // What no caller may say in a header, none may say in a trailer.
+            // What a caller may not send in a header, it may not send in a trailer either.
             if (claims?.Drops(name, RequestToken.Of(context)) == true)
             {
                 continue;

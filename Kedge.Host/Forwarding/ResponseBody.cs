@@ -18,7 +18,7 @@ internal sealed class ResponseBody(Stream source, HttpContext context, Exchange 
         {
             return new(0);
         }
-        // The copy loop does a zero-byte read before each read; the zero-byte one follows a write.
+        // The copy loop does a zero-byte read before each read, so a zero-byte read follows a completed write.
         if (buffer.Length == 0)
         {
             exchange.Progress.ResponseWriteCompleted();
@@ -45,8 +45,8 @@ internal sealed class ResponseBody(Stream source, HttpContext context, Exchange 
         catch (Exception e) when (context.Response.HasStarted
             && (e is UpstreamException || (e is OperationCanceledException && exchange.HasTimedOut)))
         {
-            // Before the forwarder does: its reset would say that the caller canceled the request, and its abort would
-            // discard what has not been sent yet.
+            // Before the forwarder does: its reset would indicate that the caller canceled the request, and its abort
+            // would discard bytes that have not been sent yet.
             exchange.BreakOff(e);
             if (!exchange.IsCut)
             {
@@ -58,7 +58,7 @@ internal sealed class ResponseBody(Stream source, HttpContext context, Exchange 
     }
 }
 
-/// <summary>Replaces the body of a response by a stream that observes it.</summary>
+/// <summary>Replaces the body of a response with a stream that observes it.</summary>
 internal sealed class ResponseContent(HttpContent original, Stream body) : HttpContent
 {
     protected override Task<Stream> CreateContentReadStreamAsync() => Task.FromResult(body);

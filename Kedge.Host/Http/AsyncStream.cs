@@ -1,8 +1,8 @@
 namespace Kedge.Host.Http;
 
 /// <summary>
-/// A forward-only, asynchronous stream. Rejects, in one place, the operations of <see cref="Stream"/> that such a
-/// stream does not support.
+/// A forward-only, asynchronous stream. Rejects, in one place, the operations of <see cref="Stream"/> that it does not
+/// support.
 /// </summary>
 internal abstract class AsyncStream : Stream
 {

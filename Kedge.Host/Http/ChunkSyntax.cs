@@ -3,13 +3,13 @@ using System.Buffers;
 namespace Kedge.Host.Http;
 
 /// <summary>
-/// Checks the framing of a chunked body (RFC 9112, 7.1) as it goes by, more strictly than the server does: the size is
-/// 1 to 15 hexadecimal digits, and an extension has a name, which is a token, and a value that is a token or a quoted
-/// string. A hop that reads a malformed line differently would see another body.
+/// Checks the framing of a chunked body (RFC 9112, 7.1) as it passes through, more strictly than the server does: the
+/// size is 1 to 15 hexadecimal digits, and an extension has a name, which is a token, and a value that is a token or a
+/// quoted string. A hop that reads a malformed line differently would see a different body.
 /// </summary>
 internal sealed class ChunkSyntax
 {
-    // A size of so many digits fits into 60 bits.
+    // A size with this many digits fits into 60 bits.
     private const int MaxSizeDigits = 15;
 
     private static readonly SearchValues<byte> Token = SearchValues.Create(
@@ -17,7 +17,7 @@ internal sealed class ChunkSyntax
 
     private Part _part;
     private long _size;
-    // Octets of the chunk's line so far, then of its content that are still to come.
+    // The octets of the chunk's line read so far, then those of its content still to come.
     private int _lineLength;
     private long _left;
     private int _digits;
@@ -47,10 +47,10 @@ internal sealed class ChunkSyntax
     /// <summary>Whether the last chunk has ended. Trailers follow, which are not checked.</summary>
     public bool IsComplete => _part == Part.None;
 
-    /// <summary>The next byte is the first of a chunked body.</summary>
+    /// <summary>Starts a chunked body: the next byte is its first.</summary>
     public void Begin() => StartLine();
 
-    /// <summary>Whether the bytes are valid. After the last chunk, which trailers follow, all bytes are.</summary>
+    /// <summary>Whether the next bytes are valid. All bytes after the last chunk are valid: trailers follow.</summary>
     public bool Accepts(ReadOnlySpan<byte> bytes)
     {
         while (bytes.Length > 0 && _part != Part.None)
@@ -162,7 +162,9 @@ internal sealed class ChunkSyntax
         return ends;
     }
 
-    /// <summary>What may follow a size or an extension: blanks, another extension, the end of the line.</summary>
+    /// <summary>
+    /// Whether the octet may follow a size or an extension: a blank, another extension, the end of the line.
+    /// </summary>
     private bool Ends(byte octet)
     {
         _part = octet switch

@@ -5,8 +5,8 @@ using System.Runtime.CompilerServices;
 namespace Kedge.Host.Http;
 
 /// <summary>
-/// The input of an HTTP/1.1 connection. The server reads from it; while that is a chunked body, the framing is checked
-/// once more, by <see cref="ChunkSyntax"/>.
+/// The input of an HTTP/1.1 connection. While the server reads a chunked body from it, <see cref="ChunkSyntax"/> checks
+/// the framing once more.
 /// </summary>
 internal sealed class ChunkedInput(PipeReader source) : PipeReader
 {
@@ -14,7 +14,9 @@ internal sealed class ChunkedInput(PipeReader source) : PipeReader
     private ReadOnlySequence<byte> _buffer;
     private bool _isChecking;
 
-    /// <summary>The server has read the headers of a request with a chunked body, and nothing after them.</summary>
+    /// <summary>
+    /// Starts checking: the server has read the headers of a request with a chunked body, and nothing after them.
+    /// </summary>
     public void BodyBegins()
     {
         _syntax.Begin();
@@ -36,7 +38,7 @@ internal sealed class ChunkedInput(PipeReader source) : PipeReader
         var read = source.ReadAsync(cancellationToken);
         if (!_isChecking)
         {
-            // All that most connections ever do: another state machine for each request is worth avoiding.
+            // Most connections only ever take this path, which avoids another state machine for each request.
             return read;
         }
         if (!read.IsCompletedSuccessfully)
@@ -51,7 +53,7 @@ internal sealed class ChunkedInput(PipeReader source) : PipeReader
     public override void AdvanceTo(SequencePosition consumed) => AdvanceTo(consumed, consumed);
 
     /// <exception cref="BadHttpRequestException">
-    /// What was consumed is malformed. The server then fails the request body.
+    /// The consumed bytes are malformed. The server then fails the request body.
     /// </exception>
     public override void AdvanceTo(SequencePosition consumed, SequencePosition examined)
     {

@@ -3,17 +3,17 @@ using Kedge.Domain;
 
 namespace Kedge.Host.Http;
 
-/// <summary>Finds out whom requests come from.</summary>
-/// <param name="trusted">The networks of proxies whose X-Forwarded-For is believed.</param>
+/// <summary>Determines which addresses requests come from.</summary>
+/// <param name="trusted">The networks of proxies whose X-Forwarded-For is trusted.</param>
 internal sealed class ClientAddresses(IReadOnlyList<IPNetwork> trusted)
 {
-    /// <summary>Whether what the peer says about earlier hops is believed.</summary>
+    /// <summary>Whether kedge trusts what the peer says about earlier hops.</summary>
     public bool IsTrusted(ConnectionInfo peer) =>
         trusted.Count > 0 && peer.RemoteIpAddress is { } address && IsTrusted(ClientAddress.unmapped(address));
 
     /// <summary>
-    /// The caller's address: that of the connection or, when it is a trusted proxy, the last address of X-Forwarded-For
-    /// that is not one. An entry that cannot be read ends the search at the entry after it.
+    /// The caller's address: the connection's or, if that is a trusted proxy, the last address in X-Forwarded-For that
+    /// is not one. An entry that is not an address ends the search at the entry after it.
     /// </summary>
     public IPAddress? Of(HttpContext context)
     {

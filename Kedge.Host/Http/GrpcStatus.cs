@@ -22,7 +22,7 @@ public enum GrpcStatus
     Unauthenticated = 16,
 }
 
-/// <summary>What is known about <see cref="GrpcStatus"/> as a number, as text and as a metric label.</summary>
+/// <summary>Properties of <see cref="GrpcStatus"/> as a number, as text and as a metric label.</summary>
 public static class GrpcStatuses
 {
     /// <summary>The number of codes, which run from 0.</summary>
@@ -41,15 +41,15 @@ public static class GrpcStatuses
 
     /// <summary>
     /// Whether the code is an error of the server rather than of the caller, as OpenTelemetry's conventions for gRPC
-    /// divide them.
+    /// classify them.
     /// </summary>
     public static bool IsServerError(int code) => (GrpcStatus)code
         is GrpcStatus.Unknown or GrpcStatus.DeadlineExceeded or GrpcStatus.Unimplemented or GrpcStatus.Internal
         or GrpcStatus.Unavailable or GrpcStatus.DataLoss;
 
     /// <summary>
-    /// Whether outlier detection counts the status as a failure of the endpoint: UNKNOWN, INTERNAL and UNAVAILABLE. The
-    /// other codes are answers of a healthy server.
+    /// Whether outlier detection counts the status as a failure of the endpoint: UNKNOWN, INTERNAL and UNAVAILABLE. A
+    /// healthy server may respond with any of the other codes.
     /// </summary>
     /// <param name="status">The value of <c>grpc-status</c>.</param>
     public static bool CountsAsFailure(string status) => status is "2" or "13" or "14";

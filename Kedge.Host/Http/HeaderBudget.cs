@@ -3,12 +3,12 @@ namespace Kedge.Host.Http;
 /// <summary>Charges connections for the headers of the requests that are in flight on them.</summary>
 internal static class HeaderBudget
 {
-    // The first few are bounded by the limit on the headers of one request.
+    // Requests that are not charged: the limit on the headers of one request bounds these few.
     private const int FreeRequests = 8;
 
     /// <param name="connection">Null = unknown, and without a budget.</param>
-    /// <param name="inFlight">Requests of the connection, this one included.</param>
-    /// <param name="held">What to give back when the request ends.</param>
+    /// <param name="inFlight">Requests in flight on the connection, including this one.</param>
+    /// <param name="held">What to release when the request ends.</param>
     /// <returns>False when the budget is used up.</returns>
     public static bool TryCharge(
         ICallerConnection? connection, int inFlight, IHeaderDictionary headers, out long held)
@@ -27,16 +27,16 @@ internal static class HeaderBudget
         return true;
     }
 
-    /// <summary>Gives back what a request holds.</summary>
+    /// <summary>Releases what a request holds.</summary>
     /// <param name="connection">Null = unknown.</param>
-    /// <param name="inFlight">As when it was charged.</param>
-    /// <param name="headers">Of the request.</param>
-    /// <param name="held">What it was charged.</param>
+    /// <param name="inFlight">The same value as when the request was charged.</param>
+    /// <param name="headers">The headers of the request.</param>
+    /// <param name="held">What the request was charged.</param>
     public static void Release(ICallerConnection? connection, int inFlight, IHeaderDictionary headers, long held)
     {
         if (inFlight > FreeRequests)
         {
-            // The server keeps a stream for some seconds after its end, and some streams for later requests.
+            // The server keeps a stream for some seconds after its end, and reuses some streams for later requests.
             headers.Clear();
         }
         connection?.RequestEnded(held);

@@ -175,8 +175,8 @@ internal static class HeaderRules
     }
 
     /// <summary>
-    /// Whether a field may be sent as a trailer: not what controls the framing, the routing, the authentication or the
-    /// processing of a message, which has been decided when trailers arrive (RFC 9110, 6.5.1).
+    /// Whether a field may be sent as a trailer: not if it controls the framing, the routing, the authentication or the
+    /// processing of a message, which are settled before trailers arrive (RFC 9110, 6.5.1).
     /// </summary>
     public static bool IsTrailer(string name) => !NoTrailers.Contains(name);
 
@@ -193,7 +193,7 @@ internal static class HeaderRules
     private static HeaderAction ByPrefix(string name) => (name[0] | 0x20) switch
     {
         'p' => IsProxy(name) ? HeaderAction.Drop : HeaderAction.Pass,
-        // What they say would pass for kedge's own words.
+        // Their values would pass for kedge's own.
         'x' when name.StartsWith("X-Kedge-", StringComparison.OrdinalIgnoreCase) => HeaderAction.Drop,
         'x' when name.StartsWith("X-Forwarded-", StringComparison.OrdinalIgnoreCase) =>
             // Only kedge itself, which verified the certificate, sets this one; not even a trusted peer may.

@@ -5,23 +5,23 @@ namespace Kedge.Host.Http;
 
 /// <summary>
 /// The output of an HTTP/2 connection. The server writes its frames to it; frames that the server cannot send are
-/// inserted between them. The server flushes after each group of whole frames, so that is where they can be inserted.
+/// inserted between them. The server flushes after each group of whole frames, so frames can be inserted there.
 /// </summary>
 /// <param name="target">The connection.</param>
 internal sealed class Http2Output(PipeWriter target) : PipeWriter
 {
-    // What is inserted can be left out, so it does not wait without limit for a caller that does not read.
+    // In bytes. Inserted frames are optional, so they do not wait without limit for a caller that does not read.
     private const int MaxWaiting = 64 * 1024;
 
     private readonly Lock _lock = new();
-    // What waits to be inserted.
+    // Frames that wait to be inserted.
     private ArrayBufferWriter<byte>? _waiting;
-    // What the server writes while inserted frames are flushed: the target takes one at a time.
+    // What the server writes while inserted frames are flushed: the target allows one flush at a time.
     private ArrayBufferWriter<byte>? _aside;
     private Task _ownFlush = Task.CompletedTask;
     private bool _isOwnFlush;
     private bool _isFlush;
-    // The server has written something and not flushed it.
+    // The server has written bytes that it has not flushed.
     private bool _isWriting;
     private bool _writesAside;
     private bool _isCompleted;
@@ -30,8 +30,12 @@ internal sealed class Http2Output(PipeWriter target) : PipeWriter
 
     public override long UnflushedBytes => target.UnflushedBytes + (_writesAside ? _aside!.WrittenCount : 0);
 
-    /// <summary>Sends whole frames before what the server writes from now on. Called by any thread.</summary>
-    /// <returns>False when too much waits for the caller; then they are left out.</returns>
+    /// <summary>
+    /// Sends whole frames ahead of what the server writes from now on. Can be called from any thread.
+    /// </summary>
+    /// <returns>
+    /// False when the frames are left out, because too much waits for the caller or the output has been completed.
+    /// </returns>
     public bool TryInsert(ReadOnlySpan<byte> frames)
     {
         lock (_lock)
@@ -192,7 +196,7 @@ internal sealed class Http2Output(PipeWriter target) : PipeWriter
 
     private async Task FlushOwnAsync()
     {
-        // Not under the lock, and not before the task is known.
+        // Not under the lock, and not before the task has been stored.
         await Task.Yield();
         try
         {

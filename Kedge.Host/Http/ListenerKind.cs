@@ -9,13 +9,13 @@ public enum ListenerKind
     /// <summary>Proxies HTTP/1.1 and HTTP/2; gRPC requests are handled as gRPC.</summary>
     HttpTls,
 
-    /// <summary>Proxies HTTP and gRPC without TLS, for the routes that say so.</summary>
+    /// <summary>Proxies HTTP and gRPC without TLS, for the routes that allow it.</summary>
     HttpClear,
 
     /// <summary>The debug port.</summary>
     HttpPlain,
 
-    /// <summary>grpc.health.v1 on a port of its own.</summary>
+    /// <summary>grpc.health.v1 on a separate port.</summary>
     GrpcHealth,
 }
 

@@ -8,7 +8,7 @@ using Microsoft.Extensions.Primitives;
 namespace Kedge.Host.Http;
 
 /// <summary>
-/// A response of kedge itself (docs/matching.md#responses-from-kedge-itself): a text body with the reason for HTTP,
+/// A response from kedge itself (docs/matching.md#responses-from-kedge-itself): a text body with the reason for HTTP,
 /// trailers only for gRPC.
 /// </summary>
 /// <param name="HttpStatus">The status for HTTP; gRPC responses have 200.</param>
@@ -48,7 +48,7 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
             EndsConnection = true,
         };
 
-    /// <summary>The caller read nothing of what was due to it for too long. It is too late to send this.</summary>
+    /// <summary>The caller read nothing of its response for too long. It is too late to send this reply.</summary>
     public static readonly LocalReply ResponseUnread =
         RequestTimeout with { Reason = "the caller stopped reading its response" };
 
@@ -59,7 +59,7 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
     public static readonly LocalReply TooManyLookups =
         new(503, GrpcStatus.ResourceExhausted, "too-many-requests", "too many ad-hoc names are being looked up");
     public static readonly LocalReply BadRequestBody = BadFraming("the request body is malformed or incomplete");
-    /// <summary>The requests in flight on one connection hold as many headers as they may.</summary>
+    /// <summary>The headers of the requests in flight on one connection would exceed their limit.</summary>
     public static readonly LocalReply TooManyHeaders =
         new(503, GrpcStatus.ResourceExhausted, "too-many-requests",
             "the headers of the requests in flight on this connection take too much memory");
@@ -67,7 +67,7 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
 
     private static readonly StringValues Methods = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH";
 
-    // What grpc-message may contain unescaped.
+    // The characters that grpc-message may contain unescaped.
     private static readonly SearchValues<char> PlainText =
         SearchValues.Create(
             " !\"#$&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~");
@@ -75,19 +75,23 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
     /// <summary>The challenge of a 401; null for other replies.</summary>
     public string? Challenge { get; init; }
 
-    /// <summary>When the caller may come again; zero = not said.</summary>
+    /// <summary>When the caller may try again; zero = not given.</summary>
     public TimeSpan RetryAfter { get; init; }
 
     /// <summary>Whether an HTTP/1.1 connection must be closed after the reply.</summary>
     public bool EndsConnection { get; init; }
 
-    /// <summary>Whether a flood of requests gets a flood of these: they are not worth a log line each.</summary>
+    /// <summary>
+    /// Whether a flood of requests causes a flood of these replies: they are not worth a log line each.
+    /// </summary>
     public bool IsOfFlood => Type == RateLimitedType;
 
     /// <summary>Whether the reply reports a failure of the request.</summary>
     public bool IsFailure => HttpStatus >= 400;
 
-    /// <summary>Whether replies of this type are the caller's mistake, and no sign that something is wrong.</summary>
+    /// <summary>
+    /// Whether replies of this type report a mistake of the caller, rather than a problem to look into.
+    /// </summary>
     public static bool IsCallersMistake(string type) =>
         type is "unauthorized" or "bad-request" or "request-timeout" or "misdirected" or RateLimitedType;
 
@@ -108,7 +112,9 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
 
     public static LocalReply Forbidden(string reason) => new(403, GrpcStatus.PermissionDenied, "unauthorized", reason);
 
-    /// <summary>The route does not admit the caller's address. Which it admits is not the caller's business.</summary>
+    /// <summary>
+    /// The route does not admit the caller's address. Which addresses it admits is not disclosed to the caller.
+    /// </summary>
     public static LocalReply WrongNetwork { get; } = Forbidden("not from this network");
 
     /// <summary>
@@ -131,7 +137,7 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
         new(503, GrpcStatus.ResourceExhausted, "too-many-requests",
             $"{target} has reached its limit of concurrent requests");
 
-    /// <summary>The request has waited as long as it may.</summary>
+    /// <summary>The request has waited for a connection for as long as it may.</summary>
     public static LocalReply NoPlace(string target) =>
         new(503, GrpcStatus.ResourceExhausted, "too-many-requests",
             $"no connection to {target} took the request in time");
@@ -143,7 +149,7 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
         };
 
     /// <summary>Sends the reply. The response must not have started; its headers are replaced.</summary>
-    /// <param name="context">Of the request.</param>
+    /// <param name="context">The context of the request.</param>
     /// <param name="protocol">The protocol of the request.</param>
     /// <param name="requestId">Null to omit the header.</param>
     /// <param name="backendName">Null to omit the header.</param>
@@ -179,7 +185,7 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
         {
             headers.WWWAuthenticate = Challenge;
         }
-        // After a CONNECT that was refused, what follows may be bytes that the caller meant for the tunnel.
+        // After a refused CONNECT, the caller may have meant the bytes that follow for the tunnel.
         var isConnect = HttpMethods.IsConnect(context.Request.Method);
         if ((EndsConnection || isConnect) && !HttpProtocol.IsHttp2(context.Request.Protocol))
         {
@@ -215,7 +221,7 @@ public sealed record LocalReply(int HttpStatus, GrpcStatus GrpcStatus, string Ty
             : response.Body.WriteAsync(body, 0, body.Length);
     }
 
-    /// <summary>Sets the headers that every reply of kedge has.</summary>
+    /// <summary>Sets the headers that every reply from kedge has.</summary>
     /// <param name="requestId">Null to omit the header.</param>
     public void SetHeaders(IHeaderDictionary headers, string? requestId)
     {

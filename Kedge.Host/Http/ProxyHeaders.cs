@@ -3,16 +3,16 @@ namespace Kedge.Host.Http;
 /// <summary>The headers that kedge itself reads, sets or removes.</summary>
 internal static class ProxyHeaders
 {
-    /// <summary>Why kedge itself answered, in words.</summary>
+    /// <summary>Why kedge itself responded, in words.</summary>
     public const string Error = "X-Kedge-Error";
 
-    /// <summary>Why kedge itself answered, for programs.</summary>
+    /// <summary>Why kedge itself responded, for programs.</summary>
     public const string ErrorType = "X-Kedge-Error-Type";
 
     /// <summary>The backend of a response.</summary>
     public const string BackendName = "X-Kedge-Backend-Name";
 
-    /// <summary>How often the request was sent, where that was more than once.</summary>
+    /// <summary>How often the request was sent, if more than once.</summary>
     public const string Attempts = "X-Kedge-Attempts";
 
     /// <summary>Identifies the request in logs, both of kedge and of backends.</summary>
@@ -21,7 +21,7 @@ internal static class ProxyHeaders
     /// <summary>A caller sends it to have its request logged.</summary>
     public const string InfoLogs = "X-Kedge-Info-Logs";
 
-    /// <summary>Says that a request is a copy, whose answer nobody sees.</summary>
+    /// <summary>Marks a request as a copy, whose response is dropped.</summary>
     public const string Mirror = "X-Kedge-Mirror";
 
     public const string RateLimit = "RateLimit";

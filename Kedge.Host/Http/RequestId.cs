@@ -11,7 +11,7 @@ internal static class RequestId
     private static readonly ulong ProcessId = BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(8));
     private static ulong _count;
 
-    /// <summary>The caller's value when it is 1 to 128 visible ASCII characters, else a new one.</summary>
+    /// <summary>The caller's value if it is 1 to 128 visible ASCII characters; otherwise, a new one.</summary>
     public static string KeepOrCreate(string? fromCaller) =>
         fromCaller is { Length: > 0 and <= MaxLength } && !fromCaller.AsSpan().ContainsAnyExceptInRange('!', '~')
             ? fromCaller

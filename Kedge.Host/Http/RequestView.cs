@@ -38,18 +38,18 @@ internal readonly struct RequestView
     }
 
     /// <summary>
-    /// The method that routes are matched with: that of the request, but GET for a WebSocket over HTTP/2 (RFC 8441).
+    /// The method that routes match: the request's own, but GET for a WebSocket over HTTP/2 (RFC 8441).
     /// </summary>
     public string Method { get; }
 
     /// <summary>
-    /// The authority as the caller sent it, but with an IPv6 address in its one spelling; empty when there is none.
+    /// The authority as the caller sent it, but with an IPv6 address in canonical form; empty when there is none.
     /// </summary>
     public string Authority { get; }
 
     public AuthorityPorts Ports { get; }
 
-    /// <summary>The canonical path: the one that is matched and the one that is forwarded.</summary>
+    /// <summary>The canonical path, which is both matched and forwarded.</summary>
     public string Path { get; }
 
     /// <summary>The query without its <c>?</c>.</summary>
@@ -63,7 +63,7 @@ internal readonly struct RequestView
     /// <summary>Whether the target is in absolute form, as in requests to a forward proxy.</summary>
     public bool IsForward { get; }
 
-    /// <summary>As routes see it.</summary>
+    /// <summary>The proxy mode, as routes see it.</summary>
     public ProxyMode Mode => IsForward ? ProxyMode.ForwardProxy : ProxyMode.ReverseProxy;
 
     /// <summary>The kind of listener that the request arrived at, as routes see it.</summary>
@@ -84,7 +84,7 @@ internal readonly struct RequestView
         var isGrpc = GrpcContent.IsGrpc(request.ContentType);
         var protocol = isGrpc && isHttp2 ? Protocol.Grpc : Protocol.Http;
         view = new RequestView("", "", default, default, "", "", protocol, false);
-        // The framing first: any other reply would keep the connection open, and with it what may be a request that was
+        // The framing first: any other reply would keep the connection open, along with a request that may have been
         // smuggled behind this one.
         if (request.Headers.TransferEncoding is { Count: > 0 } coding)
         {
@@ -140,7 +140,7 @@ internal readonly struct RequestView
         }
         else if (authority.Length == 0 && !isForward && (isGrpc || (!isHttp2 && request.Headers.Host.Count == 0)))
         {
-            // HTTP/1.0 needs no Host, and a gRPC call may lack an authority. No host matcher takes such a request.
+            // HTTP/1.0 needs no Host, and a gRPC call may lack an authority. No host matcher matches such a request.
             ports = AuthorityPorts.Unspecified;
         }
         else
@@ -152,7 +152,7 @@ internal readonly struct RequestView
         var ownScheme = isClear ? Uri.UriSchemeHttp : Uri.UriSchemeHttps;
         if (isHttp2 && !isGrpc && !string.Equals(request.Scheme, ownScheme, StringComparison.OrdinalIgnoreCase))
         {
-            // What a client sends to a forward proxy: over HTTP/1.1 it would be `http://host/path`.
+            // A request to a forward proxy: over HTTP/1.1 it would be `http://host/path`.
             if (isClear || !string.Equals(request.Scheme, Uri.UriSchemeHttp, StringComparison.OrdinalIgnoreCase))
             {
                 return LocalReply.BadRequest(
@@ -184,8 +184,8 @@ internal readonly struct RequestView
     }
 
     /// <summary>
-    /// Reads a CONNECT request, whose target is a host and a port (RFC 9110, 9.3.6). Tunnels are for clients that use
-    /// HTTP/1.1, and for the TLS listeners.
+    /// Reads a CONNECT request, whose target is a host and a port (RFC 9110, 9.3.6). Only HTTP/1.1 clients on the TLS
+    /// listeners can open tunnels.
     /// </summary>
     private static LocalReply? TryReadConnect(HttpContext context, ListenerKind listener, out RequestView view)
     {
@@ -206,7 +206,7 @@ internal readonly struct RequestView
         return null;
     }
 
-    /// <summary>Reads an authority and replaces it by its canonical form.</summary>
+    /// <summary>Reads an authority and replaces it with its canonical form.</summary>
     private static bool TryParse(ref string text, out Authority parts)
     {
         if (!Domain.Authority.TryParse(text, out parts))
@@ -226,7 +226,7 @@ internal readonly struct RequestView
     /// Checks Transfer-Encoding (RFC 9112, 6.1), more strictly than the server does: a message whose framing another
     /// hop may read differently allows request smuggling.
     /// </summary>
-    /// <returns>Null when it is valid, else what is wrong.</returns>
+    /// <returns>Null when it is valid; otherwise, what is wrong.</returns>
     private static string? BadTransferEncoding(Microsoft.AspNetCore.Http.HttpRequest request, StringValues coding) =>
         !HttpProtocol.IsHttp11(request.Protocol) ? $"Transfer-Encoding in {request.Protocol}"
         // The server renames a Content-Length that comes with Transfer-Encoding to this.
@@ -236,7 +236,7 @@ internal readonly struct RequestView
         : null;
 
     /// <summary>
-    /// Whether the method is a standard one but for its case. RFC 9110, 9.1: another case is another method, which the
+    /// Whether the method differs from a standard one only in case. By RFC 9110, 9.1, it is a different method, which
     /// libraries on the way would turn into the standard one.
     /// </summary>
     private static bool IsMisspelledMethod(string method)
@@ -253,8 +253,8 @@ internal readonly struct RequestView
     }
 
     /// <summary>
-    /// A part of the target as a string: <paramref name="existing"/>, which the server has already created, when it is
-    /// equal.
+    /// A part of the target as a string. Returns <paramref name="existing"/>, which the server has already created, if
+    /// it is equal.
     /// </summary>
     private static string Text(string target, int start, int length, string? existing)
     {

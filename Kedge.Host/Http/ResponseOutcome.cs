@@ -10,7 +10,7 @@ namespace Kedge.Host.Http;
 /// </summary>
 internal static class ResponseOutcome
 {
-    /// <returns>Null when it is decided by the trailers.</returns>
+    /// <returns>Null when the trailers decide.</returns>
     public static bool? FromHeaders(UpstreamResponse response, Protocol protocol) =>
         protocol.IsHttp ? (int)response.StatusCode >= 500
         : response.StatusCode != HttpStatusCode.OK ? true

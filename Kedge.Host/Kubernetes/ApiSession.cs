@@ -7,7 +7,7 @@ using Kedge.Wire.Sockets;
 namespace Kedge.Host.Kubernetes;
 
 /// <summary>
-/// The connections to the API server that are made with one set of credentials. Other credentials need another session,
+/// The connections to the API server with one set of credentials. Different credentials need a different session,
 /// because a client certificate belongs to a connection, not to a request.
 /// </summary>
 internal sealed class ApiSession : IDisposable
@@ -15,11 +15,11 @@ internal sealed class ApiSession : IDisposable
     // A server that comes back must be noticed within seconds.
     private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(5);
 
-    // Without an answer to a ping within these times together, the connection is dead.
+    // A silent connection gets a ping after the delay. Without a response within the timeout, it is dead.
     private static readonly TimeSpan PingDelay = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan PingTimeout = TimeSpan.FromSeconds(5);
 
-    // The same for servers without HTTP/2, as far as TCP can tell.
+    // The same for servers without HTTP/2, as far as TCP can detect it.
     private static readonly TimeSpan KeepAlive = TimeSpan.FromSeconds(15);
 
     private readonly HttpClient _client;
@@ -65,7 +65,7 @@ internal sealed class ApiSession : IDisposable
     /// <summary>Whether the API server has rejected the credentials.</summary>
     public bool IsRejected { get; private set; }
 
-    /// <summary>Whether other credentials have to be found.</summary>
+    /// <summary>Whether new credentials are needed.</summary>
     public bool IsOver => IsRejected || Access.ExpiresAt <= DateTimeOffset.UtcNow;
 
     public void Reject() => IsRejected = true;
@@ -73,7 +73,7 @@ internal sealed class ApiSession : IDisposable
     /// <exception cref="KubernetesAccessException">The server cannot be reached.</exception>
     public async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken stop)
     {
-        // A client's defaults do not apply to messages that its caller makes.
+        // An HttpClient's defaults do not apply to messages that its caller creates.
         request.Version = HttpVersion.Version20;
         request.VersionPolicy = HttpVersionPolicy.RequestVersionOrLower;
         try
@@ -85,7 +85,7 @@ internal sealed class ApiSession : IDisposable
             var isTls = e.HttpRequestError == HttpRequestError.SecureConnectionError;
             if (isTls && Access.ClientCertificate is not null)
             {
-                // The server, or a proxy before it, may accept no connection with this certificate.
+                // The server, or a proxy in front of it, may reject all connections with this certificate.
                 Reject();
             }
             var reason = isTls && Volatile.Read(ref _trustError) is { Length: > 0 } error

@@ -14,7 +14,7 @@ internal sealed class CertificateSecret
     /// <summary>Its certificate and key. The source is <c>secret:namespace/name</c>.</summary>
     public LoadedPair Loaded { get; }
 
-    /// <summary>Null when the object has no name, or is not such a Secret.</summary>
+    /// <summary>Null when the object has no name, or is not a Secret of this type.</summary>
     public static CertificateSecret? TryRead(JsonElement element)
     {
         try
@@ -34,7 +34,7 @@ internal sealed class CertificateSecret
         }
         catch (InvalidOperationException)
         {
-            // Half of a surrogate pair.
+            // A string contains half of a surrogate pair.
             return null;
         }
     }

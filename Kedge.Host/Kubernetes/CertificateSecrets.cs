@@ -5,7 +5,7 @@ namespace Kedge.Host.Kubernetes;
 /// <summary>The certificates in Secrets, kept up to date by one watch for each namespace.</summary>
 internal sealed class CertificateSecrets
 {
-    /// <summary>The most Secrets that are used, over all namespaces.</summary>
+    /// <summary>The maximum number of Secrets that are used, over all namespaces.</summary>
     public const int MaxSecrets = 5000;
 
     private readonly Lock _lock = new();
@@ -13,7 +13,7 @@ internal sealed class CertificateSecrets
     private readonly Coalescer _coalescer;
     private readonly Action<LoadedSources> _publish;
 
-    /// <param name="publish">Gets all Secrets whenever one has changed. Called by one thread at a time.</param>
+    /// <param name="publish">Receives all Secrets whenever one has changed. Called by one thread at a time.</param>
     public CertificateSecrets(Action<LoadedSources> publish, TimeProvider time)
     {
         _publish = publish;
@@ -55,7 +55,7 @@ internal sealed class CertificateSecrets
                 {
                     secrets._known[secret.Loaded.Source] = secret.Loaded;
                 }
-                // At once: the server is ready when it has the first lists.
+                // Immediately, because the server becomes ready with the first lists.
                 secrets.Publish();
             }
         }

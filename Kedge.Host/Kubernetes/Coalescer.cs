@@ -3,11 +3,11 @@ using System.Threading.Channels;
 namespace Kedge.Host.Kubernetes;
 
 /// <summary>
-/// Turns bursts of signals into few calls: one call once it has been quiet for a while, or at the latest some time
-/// after the first signal. A signal during a call leads to another call, so none is lost.
+/// Turns bursts of signals into few calls: one call when no signal has arrived for a while, or some time after the
+/// first signal at the latest. A signal during a call leads to another call, so none is lost.
 /// </summary>
-/// <param name="first">How long it must be quiet before the first call, when many signals can be expected.</param>
-/// <param name="quiet">How long it must be quiet before every other call.</param>
+/// <param name="first">The quiet time before the first call, when many signals can be expected.</param>
+/// <param name="quiet">The quiet time before every other call.</param>
 /// <param name="latest">The longest time that a signal waits.</param>
 internal sealed class Coalescer(TimeSpan first, TimeSpan quiet, TimeSpan latest, TimeProvider time)
 {

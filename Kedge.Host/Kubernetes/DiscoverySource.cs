@@ -27,7 +27,7 @@ public sealed class DiscoverySource : IWatchSink<Service>
     }
 
     /// <summary>
-    /// Services have changed; a burst of changes makes one call. Never raised before the first complete list.
+    /// Raised when services have changed, once for a burst of changes. Never raised before the first complete list.
     /// </summary>
     public event Action? Changed;
 
@@ -47,7 +47,7 @@ public sealed class DiscoverySource : IWatchSink<Service>
     }
 
     /// <summary>
-    /// The entries that the services generate next to these files. Returns the same object as before if nothing
+    /// The entries that the services generate in addition to these files. Returns the same object as before if nothing
     /// changed, so that nothing needs to be published. Empty before the first complete list.
     /// </summary>
     public Generated Generate(LoadedFiles files)

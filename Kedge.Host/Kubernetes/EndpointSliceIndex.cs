@@ -7,14 +7,14 @@ using Kedge.Host.Resolvers;
 namespace Kedge.Host.Kubernetes;
 
 /// <summary>
-/// All endpoint slices of the cluster by their service, and the backends that subscribe to them. One watch feeds it,
+/// All endpoint slices of the cluster by service, and the backends that subscribe to them. One watch feeds it,
 /// however many backends there are. A backend is notified only when its own endpoints change.
 /// </summary>
 /// <remarks>
-/// Slices have the numbers and names of target ports; a backend of the files may name a port of the service instead,
-/// which only the service object maps to a target port. Such a backend is not notified until that service's ports are
-/// known, or until it is clear that they will not be: an answer in between could be wrong. Generated backends use
-/// target ports directly.
+/// Slices contain the numbers of target ports and the names of service ports. A backend in the configuration files may
+/// use the number of a service port or the name of a target port instead, which only the service object maps. The index
+/// does not notify such a backend until it knows the service's ports, or knows that they will stay unknown for now: an
+/// earlier answer could be wrong. Generated backends do not wait.
 /// </remarks>
 /// <param name="portsOf">The ports of a service; null when they are not known.</param>
 /// <param name="needPorts">
@@ -28,13 +28,13 @@ internal sealed class EndpointSliceIndex(Func<ServiceKey, IEnumerable<ServicePor
     private readonly Dictionary<ServiceKey, List<Subscription>> _subscriptions = [];
     private Dictionary<ServiceKey, Dictionary<string, EndpointSlice>> _slices = [];
 
-    // For each slice its service, which can change.
+    // The service of each slice, which can change.
     private Dictionary<ServiceKey, ServiceKey> _serviceOfSlice = [];
     private bool _isSynced;
 
     /// <summary>Reports the target's endpoints to the sink, now and whenever they change, until disposed of.</summary>
     /// <param name="generated">
-    /// Whether discovery generated the backend: a port name is then that of a target port.
+    /// Whether discovery generated the backend: if so, a port name is the name of a target port.
     /// </param>
     public IDisposable Subscribe(K8sTarget target, bool generated, IEndpointSink sink)
     {
@@ -64,7 +64,7 @@ internal sealed class EndpointSliceIndex(Func<ServiceKey, IEnumerable<ServicePor
         }
     }
 
-    /// <summary>Ports of services that are unknown now will stay unknown for the time being.</summary>
+    /// <summary>Service ports that are unknown now will stay unknown for the time being.</summary>
     public void RefreshAll()
     {
         lock (_lock)
@@ -204,8 +204,8 @@ internal sealed class EndpointSliceIndex(Func<ServiceKey, IEnumerable<ServicePor
         public bool Generated => generated;
 
         /// <summary>
-        /// Whether the service of a generated backend is no longer exposed. Without the service's ports, its backend's
-        /// port name could be taken for that of another port.
+        /// Whether the service of a generated backend is no longer exposed. Without the service's ports, the
+        /// backend's port name could be mistaken for the name of another port.
         /// </summary>
         public bool IsOrphaned(bool hasPorts)
         {
@@ -231,7 +231,7 @@ internal sealed class EndpointSliceIndex(Func<ServiceKey, IEnumerable<ServicePor
                 sink.Missing(Describe(fault));
                 return;
             }
-            // Found by its address; TLS verifies the service's name in the cluster.
+            // kedge connects to the address; TLS verifies the service's name in the cluster.
             var name = $"{key.Name}.{key.Namespace}.svc";
             var endpoints = new List<ResolvedEndpoint>(selection.Endpoints.Length);
             foreach (var endpoint in selection.Endpoints)

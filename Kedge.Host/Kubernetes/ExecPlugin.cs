@@ -12,7 +12,7 @@ namespace Kedge.Host.Kubernetes;
 /// <param name="Token">Empty = none.</param>
 /// <param name="Certificate">In PEM; empty = none.</param>
 /// <param name="Key">In PEM; empty = none.</param>
-/// <param name="ExpiresAt">Null = not said.</param>
+/// <param name="ExpiresAt">Null = not specified.</param>
 internal sealed record ExecCredential(string Token, string Certificate, string Key, DateTimeOffset? ExpiresAt)
 {
     /// <summary>The header with the token; null = it has none.</summary>
@@ -23,20 +23,20 @@ internal sealed record ExecCredential(string Token, string Certificate, string K
 }
 
 /// <summary>
-/// Runs the credential plugin of a kubeconfig user, by the contract of <c>client.authentication.k8s.io</c>: no standard
-/// input, the request in <c>KUBERNETES_EXEC_INFO</c>, the answer on standard output.
+/// Runs the credential plugin of a kubeconfig user, as <c>client.authentication.k8s.io</c> specifies: no standard
+/// input, the request in <c>KUBERNETES_EXEC_INFO</c>, the response on standard output.
 /// </summary>
 /// <param name="exec">The plugin, as the kubeconfig names it.</param>
-/// <param name="directory">The directory of the kubeconfig, which a relative path of the plugin starts from.</param>
+/// <param name="directory">The directory of the kubeconfig, to resolve a relative path of the plugin.</param>
 /// <param name="cluster">The cluster that the credentials are for.</param>
-/// <param name="timeout">How long it may take. Then it is killed, with its children.</param>
+/// <param name="timeout">How long the plugin may run before it is killed, with its children.</param>
 internal sealed class ExecPlugin(
     ExternalExecution exec, string directory, ClusterEndpoint cluster, TimeSpan timeout)
 {
     private const int MaxOutput = 1 << 20;
     private const int MaxErrors = 4 << 10;
 
-    // Enough for the reason, and little enough for one line of the log.
+    // Long enough for the reason, and short enough for one log line.
     private const int MaxReason = 400;
 
     // A child that the plugin leaves behind may keep the pipes open.
@@ -45,7 +45,7 @@ internal sealed class ExecPlugin(
     private static readonly string[] Versions =
         ["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"];
 
-    /// <exception cref="KubernetesAccessException">It gave no credentials, with the reason.</exception>
+    /// <exception cref="KubernetesAccessException">It provided no credentials; the message says why.</exception>
     public async Task<ExecCredential> RunAsync(CancellationToken stop)
     {
         if (!Versions.Contains(exec.ApiVersion))
@@ -80,7 +80,7 @@ internal sealed class ExecPlugin(
         }
         finally
         {
-            // Does nothing to one that has ended.
+            // Does nothing when the process has ended.
             process.Kill(entireProcessTree: true);
         }
         return process.ExitCode == 0
@@ -113,8 +113,8 @@ internal sealed class ExecPlugin(
     }
 
     /// <summary>
-    /// The file to start. Not left to the framework, which looks in kedge's own directory and in the current one before
-    /// it looks in <c>PATH</c>.
+    /// The file to start. Not left to the framework, which searches kedge's own directory and the current directory
+    /// before <c>PATH</c>.
     /// </summary>
     private string Executable()
     {
@@ -161,7 +161,7 @@ internal sealed class ExecPlugin(
         }
         catch (JsonException)
         {
-            // Without the text, which may be a credential all the same.
+            // Without the output, which may contain a credential all the same.
             throw Failure("its output is not JSON");
         }
         if (Of(root, "kind") != "ExecCredential" || Of(root, "apiVersion") != exec.ApiVersion)
@@ -195,7 +195,7 @@ internal sealed class ExecPlugin(
         var buffer = new char[1024];
         try
         {
-            // Read to the end whatever it is: a plugin that writes to a full pipe would hang.
+            // Read to the end, even beyond the maximum: a plugin that writes to a full pipe would hang.
             while (await from.ReadAsync(buffer) is > 0 and var count)
             {
                 lock (to)
@@ -206,7 +206,7 @@ internal sealed class ExecPlugin(
         }
         catch (Exception e) when (e is IOException or ObjectDisposedException)
         {
-            // It was killed.
+            // The plugin was killed.
         }
     }
 

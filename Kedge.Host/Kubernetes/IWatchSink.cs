@@ -3,7 +3,7 @@ namespace Kedge.Host.Kubernetes;
 /// <summary>Receives the objects of a watch. Called by one thread at a time.</summary>
 internal interface IWatchSink<in T>
 {
-    /// <summary>The complete list. Objects that are known but not in it are gone.</summary>
+    /// <summary>The complete list. Known objects that are not in it are gone.</summary>
     void Replace(IReadOnlyList<T> all);
 
     /// <summary>An object was added or changed.</summary>
@@ -11,7 +11,7 @@ internal interface IWatchSink<in T>
 
     void Delete(T item);
 
-    /// <summary>The API server cannot be reached, or refuses: no changes will arrive for now.</summary>
+    /// <summary>The API server cannot be reached, or rejects requests: no changes will arrive for now.</summary>
     void Failed()
     {
     }

@@ -9,13 +9,13 @@ using Kedge.Host.Timing;
 namespace Kedge.Host.Kubernetes;
 
 /// <summary>
-/// Access as a user of a kubeconfig: token, client certificate, password, credential plugin or OIDC. The server is
-/// that of <c>k8sclient_kubeapi_url</c>, else that of the current context if it has this user, else that of the first
+/// Access as a user of a kubeconfig: token, client certificate, password, credential plugin or OIDC. The server comes
+/// from <c>k8sclient_kubeapi_url</c>, otherwise from the current context if it has this user, otherwise from the first
 /// context with this user.
 /// </summary>
 internal sealed class KubeConfigAccess(KubernetesOptions options) : IKubernetesAccessSource
 {
-    // The library finds a user through a context. This names the context, and its cluster, that are made up for it.
+    // The library finds a user through a context. This is the name of a made-up context and its cluster.
     private const string SyntheticContext = "kedge";
 
     // A plugin that fails may be expensive, or may lock an account when it is called too often.
@@ -59,12 +59,12 @@ internal sealed class KubeConfigAccess(KubernetesOptions options) : IKubernetesA
         var plugin = user.UserCredentials?.ExternalExecution;
         if (plugin is not null)
         {
-            // The library would run it here, and wait for it on its caller's thread.
+            // The library would run the plugin here, and block its caller's thread.
             user.UserCredentials!.ExternalExecution = null;
         }
         if (plugin is not null || more.TokenFile.Length > 0)
         {
-            // The library rejects users without credentials that it knows. This one is not sent.
+            // The library rejects users without credentials that it knows. This token is not sent.
             user.UserCredentials!.Token = "-";
         }
         var configuration = KubernetesClientConfiguration.BuildConfigFromConfigObject(new K8SConfiguration

@@ -8,14 +8,14 @@ namespace Kedge.Host.Kubernetes;
 
 /// <summary>The fields of a kubeconfig user that the Kubernetes library does not read.</summary>
 /// <param name="TokenFile">Empty = none. Replaces <c>token</c>, and is read for each request.</param>
-/// <param name="InteractiveMode">Of its credential plugin; empty = not said.</param>
-/// <param name="Impersonation">The headers that name whom the user acts as.</param>
+/// <param name="InteractiveMode">The mode of its credential plugin; empty = not specified.</param>
+/// <param name="Impersonation">The headers that name the identity to impersonate.</param>
 internal sealed record KubeConfigUser(
     string TokenFile, string InteractiveMode, IReadOnlyList<KeyValuePair<string, string>> Impersonation)
 {
     private const string Extra = "as-user-extra";
 
-    /// <summary>Reads a kubeconfig: as the library understands it, and this user.</summary>
+    /// <summary>Reads a kubeconfig: the file as the library understands it, and this user.</summary>
     public static async Task<(K8SConfiguration File, KubeConfigUser User)> ReadAsync(
         string path, string name, CancellationToken stop)
     {
@@ -26,7 +26,7 @@ internal sealed record KubeConfigUser(
         var user = Read(name, Child(users.FirstOrDefault(entry => Text(entry, "name") == name), "user"));
         foreach (var entry in users)
         {
-            // The library takes its values for texts, but they are lists.
+            // The library expects its values to be strings, but they are lists.
             (Child(entry, "user") as YamlMappingNode)?.Children.Remove(new YamlScalarNode(Extra));
         }
         using var text = new StringWriter();
@@ -66,13 +66,13 @@ internal sealed record KubeConfigUser(
         }
         if (headers.Count > 0 && headers[0].Key != "Impersonate-User")
         {
-            // The API server would ignore the others, and the user would act as itself.
+            // Without Impersonate-User, the API server would ignore the others, and the user would act as itself.
             throw new KubernetesAccessException(
                 $"kubeconfig user '{name}': as-uid, as-groups and as-user-extra need 'as'");
         }
         if (headers.GroupBy(header => header.Key).FirstOrDefault(group => group.Count() > 1) is { Key: var repeated })
         {
-            // The HTTP client joins several values into one, which the API server takes for a single name.
+            // The HTTP client joins several values into one, which the API server treats as a single name.
             throw new KubernetesAccessException(
                 $"kubeconfig user '{name}': kedge can act for one group and one value of each extra "
                 + $"({repeated} has several)");

@@ -4,8 +4,8 @@ using System.Security.Cryptography.X509Certificates;
 namespace Kedge.Host.Kubernetes;
 
 /// <summary>How to reach the API server, and with which credentials.</summary>
-/// <param name="Trusted">Yields the roots for its certificate, at each handshake; null = those of the system.</param>
-/// <param name="Authorization">Yields the header for each request, or null for none.</param>
+/// <param name="Trusted">Returns the roots for its certificate, at each handshake; null = the system's roots.</param>
+/// <param name="Authorization">Returns the header for each request, or null for none.</param>
 /// <param name="ClientCertificate">Null = none.</param>
 internal sealed record KubernetesAccess(
     Uri Server,
@@ -14,16 +14,16 @@ internal sealed record KubernetesAccess(
     Func<CancellationToken, Task<AuthenticationHeaderValue?>> Authorization,
     X509Certificate2? ClientCertificate)
 {
-    /// <summary>The headers that name whom the user acts as.</summary>
+    /// <summary>The headers that name the identity to impersonate.</summary>
     public IReadOnlyList<KeyValuePair<string, string>> Impersonation { get; init; } = [];
 
     /// <summary>When the credentials expire; null = unknown.</summary>
     public DateTimeOffset? ExpiresAt { get; init; }
 }
 
-/// <summary>Finds the access. Called again after the API server has rejected it, and when it has expired.</summary>
+/// <summary>Finds the access. Called again when the API server has rejected it or it has expired.</summary>
 internal interface IKubernetesAccessSource
 {
-    /// <exception cref="KubernetesAccessException">There is none, with the reason.</exception>
+    /// <exception cref="KubernetesAccessException">There is no access; the message says why.</exception>
     Task<KubernetesAccess> FindAsync(CancellationToken stop);
 }

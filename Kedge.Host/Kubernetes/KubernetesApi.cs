@@ -54,7 +54,7 @@ internal sealed class KubernetesApi : IDisposable
         }
     }
 
-    /// <summary>Leaves the connections as they are, and opens another one for the next request.</summary>
+    /// <summary>Opens a new connection for the next request, and leaves the existing ones open.</summary>
     public async Task ReconnectAsync(CancellationToken stop)
     {
         await _finding.WaitAsync(stop);

@@ -63,11 +63,11 @@ public sealed class KubernetesCluster : IAsyncDisposable
     }
 
     /// <summary>
-    /// What the first complete lists are still missing, one line for each watch; empty once nothing is.
+    /// The watches whose first complete list is still missing, one line for each; empty when all have one.
     /// </summary>
     /// <remarks>
-    /// With discovery everything depends on the lists. Without it, only some backends of the files do: then a watch
-    /// that fails is not waited for, because the other backends can serve.
+    /// With discovery, everything depends on the lists. Without it, only some backends in the files do: kedge then does
+    /// not wait for a watch that fails, because the other backends can serve.
     /// </remarks>
     public IReadOnlyList<string> Pending
     {
@@ -89,8 +89,8 @@ public sealed class KubernetesCluster : IAsyncDisposable
     /// <summary>
     /// Starts to watch the Secrets of the type <c>kubernetes.io/tls</c> in some namespaces. Call at most once.
     /// </summary>
-    /// <param name="options">Which Secrets.</param>
-    /// <param name="publish">Gets all certificates whenever one has changed. Called by one thread at a time.</param>
+    /// <param name="options">Which Secrets to watch.</param>
+    /// <param name="publish">Receives all certificates when one has changed. Called by one thread at a time.</param>
     public void WatchCertificates(SecretOptions options, Action<LoadedSources> publish)
     {
         var secrets = new CertificateSecrets(publish, _time);
@@ -113,9 +113,9 @@ public sealed class KubernetesCluster : IAsyncDisposable
     }
 
     /// <summary>The resolver of a <c>k8s</c> backend.</summary>
-    /// <param name="dnsPortName">A valid target: those of a configuration have been validated.</param>
+    /// <param name="dnsPortName">A valid target, as in a validated configuration.</param>
     /// <param name="generated">
-    /// Whether discovery generated the backend: a port name is then that of a target port.
+    /// Whether discovery generated the backend: if so, a port name is the name of a target port.
     /// </param>
     public IEndpointResolver ResolverOf(string dnsPortName, bool generated)
     {
@@ -129,7 +129,7 @@ public sealed class KubernetesCluster : IAsyncDisposable
     }
 
     /// <summary>Starts to watch exposed services. Call at most once.</summary>
-    /// <param name="options">Which services, and what they generate.</param>
+    /// <param name="options">Which services to watch, and what they generate.</param>
     /// <param name="silenceTimeout">A watch without an event for this long is restarted.</param>
     public DiscoverySource Discover(DiscoveryOptions options, TimeSpan silenceTimeout)
     {
@@ -161,7 +161,7 @@ public sealed class KubernetesCluster : IAsyncDisposable
         _stop.Dispose();
     }
 
-    /// <summary>Whether nothing can be served before its first list: called with the lock held.</summary>
+    /// <summary>Whether nothing can be served before its first list. Call it with the lock held.</summary>
     private bool IsEssential(WatchHealth watch) =>
         _discovers && watch != _allServicesHealth && !_secretsHealth.Contains(watch);
 
@@ -192,7 +192,7 @@ public sealed class KubernetesCluster : IAsyncDisposable
             {
                 _allServicesHealth = Begin(
                     new WatchTarget("all services", "/api/v1/services", "", _options.ResolverResyncTimeout),
-                    // Only the ports matter here: no label begins with this prefix.
+                    // Only the ports matter here, and no label begins with this prefix.
                     ServiceReader("\0"),
                     _allPorts);
             }

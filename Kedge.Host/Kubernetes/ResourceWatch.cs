@@ -9,10 +9,10 @@ namespace Kedge.Host.Kubernetes;
 
 /// <summary>A collection to watch.</summary>
 /// <param name="Name">Its name in messages and metrics.</param>
-/// <param name="Path">The path of the collection, such as <c>/api/v1/services</c> for that of all namespaces.</param>
+/// <param name="Path">The path of the collection, such as <c>/api/v1/services</c> for all namespaces.</param>
 /// <param name="LabelSelector">Empty = all objects.</param>
 /// <param name="SilenceTimeout">
-/// A watch without an event for this long, bookmarks included, is considered dead. At most
+/// A watch that receives no event for this long, not even a bookmark, is considered dead. At most
 /// <see cref="MaxSilence"/>.
 /// </param>
 /// <param name="WhenMissing">
@@ -32,13 +32,13 @@ internal sealed record WatchTarget(
 /// <summary>
 /// Lists a collection, then watches it from that version on, until stopped. No change is lost: a watch resumes from the
 /// last version that it has seen, and where that is impossible (410, or an API server that may have been replaced
-/// meanwhile) everything is listed again.
+/// in the meantime), it lists everything again.
 /// </summary>
 /// <remarks>
 /// One round of <see cref="RunAsync"/> is: list, unless a version is known; watch until the connection ends; then wait,
-/// unless the watch ended in good order. A list comes in pages, and reaches the sink only when it is complete.
+/// unless the watch ended normally. A list comes in pages, and reaches the sink only when it is complete.
 /// </remarks>
-/// <param name="read">Decodes an object; null = it is malformed, and is left out.</param>
+/// <param name="read">Decodes an object; null = it is malformed, and is skipped.</param>
 /// <param name="reportFailure">Records an error; returns whether to log it.</param>
 internal sealed class ResourceWatch<T>(
     KubernetesApi api,
@@ -49,7 +49,7 @@ internal sealed class ResourceWatch<T>(
     ILogger logger)
     where T : class
 {
-    // The same as kubectl requests. Memory for a response is bounded by a page, not by the cluster.
+    // The page size of kubectl. The memory for a response is bounded by a page, not by the size of the cluster.
     private const int PageSize = 500;
 
     private static readonly TimeSpan PageTimeout = TimeSpan.FromSeconds(60);
@@ -62,7 +62,7 @@ internal sealed class ResourceWatch<T>(
     // The API server limits objects to 1.5 MB.
     private const int MaxEventBytes = 8 << 20;
 
-    // However long the API server asks clients to wait.
+    // The longest wait, even if the API server asks for more.
     private static readonly TimeSpan MaxRetryAfter = TimeSpan.FromSeconds(30);
 
     // A watch that was up for this long is not counted as a failed attempt.
@@ -74,7 +74,7 @@ internal sealed class ResourceWatch<T>(
     // The last version that was seen; null = a list is needed.
     private string? _version;
 
-    // Whether the last attempt was a list that began at once, because the version before it was gone.
+    // Whether the last attempt was an immediate list, because the previous version was gone.
     private bool _hasRelisted;
 
     public WatchHealth Health { get; } = new(target.Name, target.SilenceTimeout);
@@ -104,11 +104,11 @@ internal sealed class ResourceWatch<T>(
                     : "";
                 MarkDown(e.IsGone ? LogLevel.Debug : LogLevel.Warning, e.Message + meaning);
                 retryAfter = e.RetryAfter;
-                // After 410, and after every other error too: the server may not know the version any more.
+                // Not only after 410: after any other error, too, the server may no longer know the version.
                 _version = null;
                 if (e.IsGone && !_hasRelisted)
                 {
-                    // An answer in good order: the list is requested at once, unless the last one was of no use.
+                    // A normal response: list again immediately, unless the last immediate list did not help.
                     _hasRelisted = true;
                     Health.NoteRestart();
                     continue;
@@ -190,7 +190,7 @@ internal sealed class ResourceWatch<T>(
             }
             catch (KubernetesApiException e) when (e.IsGone && continuation.Length > 0)
             {
-                // The version expired between two pages: list everything at once instead.
+                // The version expired between two pages: list everything in a single response instead.
                 items.Clear();
                 continuation = "";
                 limit = 0;
@@ -258,7 +258,7 @@ internal sealed class ResourceWatch<T>(
         {
             logger.LogInformation("watch of {Watch}: no event for too long, restarting", target.Name);
             Health.NoteRestart();
-            // A proxy before the API server may keep a connection that leads nowhere.
+            // A proxy in front of the API server may keep a connection open that leads nowhere.
             await api.ReconnectAsync(stop);
             return true;
         }
@@ -327,7 +327,7 @@ internal sealed class ResourceWatch<T>(
 
     private void MarkDown(LogLevel level, string error)
     {
-        // The same error again and again gets one line.
+        // A repeated error gets one line.
         logger.Log(
             reportFailure(Health, error) ? level : LogLevel.Debug, "watch of {Watch}: {Error}", target.Name, error);
         sink.Failed();

@@ -12,7 +12,7 @@ internal sealed class ServicePortIndex(Action<ServiceKey> changed, Action settle
     private Dictionary<ServiceKey, IEnumerable<ServicePort>> _ports = [];
 
     /// <summary>
-    /// Whether the answers of <see cref="Find"/> are final for now: false until the first list arrives or fails.
+    /// Whether the results of <see cref="Find"/> are final for now: false until the first list arrives or fails.
     /// </summary>
     public bool IsSettled => _isSettled;
 

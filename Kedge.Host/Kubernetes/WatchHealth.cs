@@ -40,7 +40,7 @@ public sealed class WatchHealth(string name, TimeSpan silenceTimeout)
 
     public long Lists => Volatile.Read(ref _lists);
 
-    /// <summary>How often the watch was restarted, for any reason, an orderly end included.</summary>
+    /// <summary>How often the watch was restarted, for any reason, including a normal end.</summary>
     public long Restarts => Volatile.Read(ref _restarts);
 
     /// <summary>The current error; null while the watch is up.</summary>

@@ -4,10 +4,10 @@ using Kedge.Wire.Sockets;
 namespace Kedge.Host.Listeners;
 
 /// <summary>
-/// The server's buffers for one connection, each of which the connection is charged for. What it has received and not
-/// given to a backend, and what a caller has not taken, is in them.
+/// The server's buffers for one connection, which is charged for each of them. They contain the bytes received but not
+/// yet passed to a backend, and those that the caller has not read.
 /// </summary>
-/// <param name="inner">Has the buffers; not disposed of here.</param>
+/// <param name="inner">Provides the buffers; not disposed of here.</param>
 internal sealed class AccountedMemoryPool(MemoryPool<byte> inner, IMemoryAccount account) : MemoryPool<byte>
 {
     public override int MaxBufferSize => inner.MaxBufferSize;

@@ -6,14 +6,14 @@ using Microsoft.AspNetCore.Http.Features;
 namespace Kedge.Host.Listeners;
 
 /// <summary>
-/// Requests that the server itself rejects, because their lines or headers cannot be read. Kedge gives the responses
-/// its headers, and counts and logs the requests like all others.
+/// Requests that the server itself rejects, because it cannot parse their lines or headers. Kedge adds its headers to
+/// the responses, and counts and logs the requests like all others.
 /// </summary>
 internal sealed class BadRequests(ProxyTelemetry telemetry) : IObserver<KeyValuePair<string, object?>>
 {
     private const string Event = "Microsoft.AspNetCore.Server.Kestrel.BadRequest";
 
-    /// <param name="source">That of the server.</param>
+    /// <param name="source">The server's source.</param>
     public IDisposable Watch(DiagnosticListener source) => source.Subscribe(this, static name => name == Event);
 
     public void OnNext(KeyValuePair<string, object?> value)
@@ -22,7 +22,7 @@ internal sealed class BadRequests(ProxyTelemetry telemetry) : IObserver<KeyValue
             || features.Get<IBadRequestExceptionFeature>()?.Error is not BadHttpRequestException error
             || features.Get<IHttpResponseFeature>() is not { HasStarted: false } response)
         {
-            // A response that has started is that of a request which is counted at its end.
+            // A response that has started belongs to a request that is counted when it ends.
             return;
         }
         var request = features.Get<IHttpRequestFeature>();
@@ -32,7 +32,7 @@ internal sealed class BadRequests(ProxyTelemetry telemetry) : IObserver<KeyValue
         {
             reply.SetHeaders(response.Headers, requestId);
             response.Headers.Connection = "close";
-            // Until the response has started, the server resets its headers again. This does not wait for the caller.
+            // The server would reset the headers of a response that has not started. This does not wait for the caller.
             _ = features.Get<IHttpResponseBodyFeature>()?.StartAsync();
         }
         telemetry.Rejected(request, requestId, reply);
@@ -40,7 +40,7 @@ internal sealed class BadRequests(ProxyTelemetry telemetry) : IObserver<KeyValue
 
     private static LocalReply ReplyTo(BadHttpRequestException error)
     {
-        // Behind the colon, the message quotes the request, which may contain secrets.
+        // After the colon, the message quotes the request, which may contain secrets.
         var message = error.Message.AsSpan();
         var reason = message[..(message.IndexOf(": '") is var quote and >= 0 ? quote : message.Length)].TrimEnd('.');
         return LocalReply.BadRequest($"{char.ToLowerInvariant(reason[0])}{reason[1..]}") with

@@ -10,13 +10,13 @@ namespace Kedge.Host.Listeners;
 
 /// <summary>
 /// HTTP/2 on a listener without TLS, for clients that know in advance that the server speaks it (RFC 9113, 3.3).
-/// Nothing negotiates the protocol there, so the first bytes of the connection decide. The server by itself would speak
-/// HTTP/1.1 on every such connection; it is given what it finds after a TLS handshake that chose HTTP/2.
+/// Nothing negotiates the protocol there, so the first bytes of the connection decide. On its own, the server would
+/// speak HTTP/1.1 on every such connection, so kedge sets the features that a TLS handshake with HTTP/2 would set.
 /// </summary>
 internal static class ClearHttp2
 {
-    /// <summary>To be added to a listener without TLS, before everything that depends on the protocol.</summary>
-    /// <param name="listener">For both protocols.</param>
+    /// <summary>Must be added to a listener without TLS, before everything that depends on the protocol.</summary>
+    /// <param name="listener">A listener for both protocols.</param>
     /// <param name="limit">How long the first bytes may take.</param>
     public static void UseClearHttp2(this ListenOptions listener, TimeSpan limit) =>
         listener.Use(next => async connection =>
@@ -34,7 +34,7 @@ internal static class ClearHttp2
         });
 
     /// <summary>
-    /// Whether the connection starts with the preface of HTTP/2; null when it ended before that was clear.
+    /// Whether the connection starts with the HTTP/2 preface; null when it ended before that was clear.
     /// </summary>
     private static async ValueTask<bool?> TryReadStartAsync(ConnectionContext connection, TimeSpan limit)
     {
@@ -54,7 +54,7 @@ internal static class ClearHttp2
                 }
                 if (read.IsCompleted || read.IsCanceled)
                 {
-                    // So few bytes do not make a request in HTTP/1.1 either; the server says so, if there are any.
+                    // Too few bytes for an HTTP/1.1 request as well; the server rejects them, if there are any.
                     return read.Buffer.IsEmpty ? null : false;
                 }
             }
@@ -67,7 +67,7 @@ internal static class ClearHttp2
     }
 
     /// <summary>
-    /// Null while it may become either. No method of HTTP/1.1 starts like the preface (RFC 9113, 3.4).
+    /// Null while both protocols are possible. No method of HTTP/1.1 starts like the preface (RFC 9113, 3.4).
     /// </summary>
     private static bool? IsHttp2(ReadOnlySequence<byte> input)
     {

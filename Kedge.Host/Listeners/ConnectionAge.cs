@@ -7,8 +7,8 @@ using Microsoft.AspNetCore.Server.Kestrel.Core;
 namespace Kedge.Host.Listeners;
 
 /// <summary>
-/// Ends connections that have become old, so that callers spread over new replicas and make their handshakes again:
-/// with GOAWAY over HTTP/2 and <c>Connection: close</c> over HTTP/1.1. Exchanges in flight have a grace to finish.
+/// Ends old connections, so that callers spread over new replicas and repeat their handshakes: with GOAWAY over HTTP/2
+/// and <c>Connection: close</c> over HTTP/1.1. Exchanges in flight get a grace period to finish.
 /// </summary>
 internal static class ConnectionAge
 {
@@ -36,7 +36,7 @@ internal static class ConnectionAge
                 var token = closed.Token;
                 try
                 {
-                    // Callers that came together must not all come back together.
+                    // Callers that connected together must not all reconnect together.
                     await Task.Delay(Backoff.Spread(limits.MaxConnectionAge), token);
                     counters.Age();
                     connection.Features.Get<IConnectionLifetimeNotificationFeature>()?.RequestClose();
@@ -48,7 +48,7 @@ internal static class ConnectionAge
                 }
                 catch (OperationCanceledException)
                 {
-                    // It closed before.
+                    // The connection closed earlier.
                 }
             }
         });

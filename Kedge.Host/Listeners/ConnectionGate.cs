@@ -4,19 +4,19 @@ using Microsoft.AspNetCore.Connections;
 namespace Kedge.Host.Listeners;
 
 /// <summary>
-/// Bounds the number of open connections by what the limit on open files allows. When all are taken, a new connection
-/// takes the place of idle ones: first of those whose peers have sent nothing, then of those that have not completed a
-/// request in some time, then of those between requests; in each class, the one that has been idle longest. While every
-/// connection is in use, accepting pauses.
+/// Bounds the number of open connections by what the limit on open files allows. At the bound, a new connection
+/// replaces idle ones: first those whose peers have sent nothing, then those whose first request has been incomplete
+/// for some time, then those between requests; in each class, the longest idle first. While every connection is in use,
+/// accepting pauses.
 /// </summary>
 [SuppressMessage("Design", "CA1001", Justification = "A semaphore holds no resource unless its wait handle is used.")]
 public sealed class ConnectionGate
 {
-    // How long a connection is kept after it was opened or used, and while its peer is sending its first request.
+    // How long to spare a connection after it was opened or used, and while its peer sends its first request.
     private static readonly TimeSpan LeastIdle = TimeSpan.FromMilliseconds(100);
     private static readonly TimeSpan FirstRequest = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(50);
-    // How long accepting must go well until the next trouble is reported again.
+    // How long accepting must succeed before the next problem is reported again.
     private static readonly TimeSpan Quiet = TimeSpan.FromSeconds(10);
 
     private readonly int _limit;
@@ -29,7 +29,7 @@ public sealed class ConnectionGate
 
     /// <param name="limit">At least 1.</param>
     /// <param name="logger">Where pauses are reported.</param>
-    /// <param name="memory">What the connections may hold together, in bytes.</param>
+    /// <param name="memory">The memory that the connections may hold together, in bytes.</param>
     public ConnectionGate(int limit, ILogger logger, long memory = long.MaxValue)
     {
         _limit = limit;
@@ -37,13 +37,13 @@ public sealed class ConnectionGate
         Memory = new MemoryBudget(memory, All, logger);
     }
 
-    /// <summary>The most connections.</summary>
+    /// <summary>The maximum number of connections.</summary>
     public int Limit => _limit;
 
-    /// <summary>What the connections hold.</summary>
+    /// <summary>The memory that the connections hold.</summary>
     public MemoryBudget Memory { get; }
 
-    /// <summary>Connections that are open.</summary>
+    /// <summary>The number of open connections.</summary>
     public int Open
     {
         get
@@ -58,19 +58,19 @@ public sealed class ConnectionGate
     /// <summary>How many idle connections were closed to make room.</summary>
     public long Evicted => Volatile.Read(ref _evicted);
 
-    /// <summary>Waits until there is room for one more connection, which it makes if it can.</summary>
+    /// <summary>Waits until there is room for one more connection, and makes room if it can.</summary>
     internal async ValueTask WaitForRoomAsync(CancellationToken cancel)
     {
         while (Open >= _limit)
         {
             Report($"all {_limit} connections that the limit on open files allows are in use");
             MakeRoom();
-            // The server closes connections on threads of its own.
+            // The server closes connections on other threads.
             await _closed.WaitAsync(Pause, cancel);
         }
     }
 
-    /// <summary>Accepting failed. Waits, because it would fail again at once, and makes room.</summary>
+    /// <summary>After accepting failed, makes room, and waits, because it would fail again at once.</summary>
     internal async ValueTask RecoverAsync(Exception failure, CancellationToken cancel)
     {
         Report($"a connection cannot be accepted: {failure.Message}");
@@ -94,7 +94,7 @@ public sealed class ConnectionGate
         {
             _open.Remove(connection);
         }
-        // At most one waits, or two on two listeners: a signal more makes it look once more.
+        // Each listener has at most one waiter. An extra signal only makes it check once more.
         if (_closed.CurrentCount == 0)
         {
             _closed.Release();
@@ -117,7 +117,7 @@ public sealed class ConnectionGate
         {
             idle = [.. _open.Where(connection => connection.IdleFor(now) >= LeastIdle.TotalMilliseconds)];
         }
-        // Several at a time, so that a crowd of idle connections is not looked through for each new one.
+        // Several at a time, to avoid a scan of all idle connections for each new one.
         foreach (var connection in idle
             .Where(connection => connection.HasServed || !connection.HasReceived
                 || connection.IdleFor(now) >= FirstRequest.TotalMilliseconds)

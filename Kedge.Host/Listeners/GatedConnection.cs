@@ -15,12 +15,12 @@ namespace Kedge.Host.Listeners;
 internal sealed class GatedConnection : ConnectionContext, ICallerConnection, IMemoryPoolFeature, IHolder
 {
     /// <summary>
-    /// What the headers of the requests in flight on one connection may occupy, in bytes. HPACK can name a large field
-    /// with one byte, so their size on the wire says nothing.
+    /// How much memory the headers of the requests in flight on one connection may occupy, in bytes. HPACK can encode a
+    /// large field in one byte, so their size on the wire says nothing.
     /// </summary>
     public const long MaxHeldHeaders = 2 * 1024 * 1024;
 
-    /// <summary>What a request in flight is charged beyond the buffers that it fills, in bytes.</summary>
+    /// <summary>The charge for a request in flight beyond the buffers that it fills, in bytes.</summary>
     public const long RequestCost = 16 * 1024;
 
     // The budget need not follow each request: most connections never hold that much.
@@ -33,7 +33,7 @@ internal sealed class GatedConnection : ConnectionContext, ICallerConnection, IM
     private long _heldHeaders;
     private long _held;
     private readonly Lock _lock = new();
-    // What the budget knows of.
+    // The bytes already reported to the budget.
     private long _reported;
     private bool _isClosed;
     private long _idleSince = Environment.TickCount64;
@@ -61,7 +61,7 @@ internal sealed class GatedConnection : ConnectionContext, ICallerConnection, IM
         HasServed
         || (_hasReceived |= TcpInfo.Of(Features) is { } info && info.BytesReceived > (ulong)PrefaceLength);
 
-    /// <summary>How many of the first bytes are a load balancer's and not the peer's.</summary>
+    /// <summary>How many of the first bytes come from a load balancer, not from the peer.</summary>
     public int PrefaceLength { get; set; }
 
     /// <summary>The server's buffers.</summary>
@@ -165,7 +165,7 @@ internal sealed class GatedConnection : ConnectionContext, ICallerConnection, IM
         Abort(reason);
     }
 
-    /// <summary>For how many milliseconds it has been idle; -1 while a request is in flight.</summary>
+    /// <summary>How many milliseconds it has been idle; -1 while a request is in flight.</summary>
     /// <param name="now">As <see cref="Environment.TickCount64"/>.</param>
     public long IdleFor(long now) => Requests > 0 ? -1 : now - Volatile.Read(ref _idleSince);
 

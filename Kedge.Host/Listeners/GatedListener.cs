@@ -5,23 +5,23 @@ using Microsoft.AspNetCore.Connections;
 namespace Kedge.Host.Listeners;
 
 /// <summary>Where a listener gets its connections from.</summary>
-/// <typeparam name="T">A connection that is accepted and not served yet.</typeparam>
+/// <typeparam name="T">An accepted connection that is not served yet.</typeparam>
 internal interface IConnectionSource<T> : IDisposable
     where T : class, IDisposable
 {
     EndPoint EndPoint { get; }
 
-    /// <exception cref="SocketException">None can be accepted now.</exception>
+    /// <exception cref="SocketException">No connection can be accepted now.</exception>
     ValueTask<T> AcceptAsync(CancellationToken cancel);
 
     /// <summary>Begins to serve a connection.</summary>
     ConnectionContext Open(T accepted);
 
-    /// <summary>Stops listening. Connections that are open stay so.</summary>
+    /// <summary>Stops listening. Open connections stay open.</summary>
     void Close();
 }
 
-/// <summary>A listener whose connections pass a gate.</summary>
+/// <summary>A listener whose connections pass through a gate.</summary>
 internal sealed class GatedListener<T>(IConnectionSource<T> source, ConnectionGate gate) : IConnectionListener
     where T : class, IDisposable
 {
@@ -47,7 +47,7 @@ internal sealed class GatedListener<T>(IConnectionSource<T> source, ConnectionGa
             catch (SocketException e)
                 when (e.SocketErrorCode is SocketError.ConnectionReset or SocketError.ConnectionAborted)
             {
-                // It was reset while it waited to be accepted.
+                // The connection was reset before it was accepted.
                 accepted?.Dispose();
             }
             catch (Exception e)

@@ -8,10 +8,10 @@ using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
 namespace Kedge.Host.Listeners;
 
 /// <summary>
-/// Accepts connections through a gate. The server's own listener would try again and again, without a pause, when
-/// accepting fails for want of a file descriptor.
+/// Accepts connections through a gate. The server's own listener would retry without a pause when accepting fails for
+/// lack of a file descriptor.
 /// </summary>
-/// <param name="loops">Serve the connections; null = the platform's sockets do.</param>
+/// <param name="loops">The event loops that serve the connections; null = the platform's sockets do.</param>
 /// <param name="memory">Where the server's buffers come from.</param>
 internal sealed class GatedListenerFactory(
     ConnectionGate gate, EventLoops? loops, IMemoryPoolFactory<byte> memory, ILoggerFactory loggers)
@@ -39,7 +39,7 @@ internal sealed class GatedListenerFactory(
     /// <summary>The platform's sockets.</summary>
     private sealed class SocketSource(Socket socket, ILoggerFactory loggers) : IConnectionSource<Socket>
     {
-        // What is read from a caller before the server asks for it, in bytes.
+        // How much to read from a caller before the server asks for it, in bytes.
         private const int ReadBuffer = 128 * 1024;
 
         private readonly SocketConnectionContextFactory _connections = new(

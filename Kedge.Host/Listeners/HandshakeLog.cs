@@ -1,7 +1,7 @@
 namespace Kedge.Host.Listeners;
 
 /// <summary>
-/// The loggers of the server, of which it takes the one that gets the causes of failed handshakes: they are published
+/// The server's loggers. Watches the one that receives the causes of failed handshakes, which the server publishes
 /// nowhere else.
 /// </summary>
 internal sealed class HandshakeLog(ILoggerFactory inner) : ILoggerFactory
@@ -15,7 +15,7 @@ internal sealed class HandshakeLog(ILoggerFactory inner) : ILoggerFactory
 
     public void Dispose()
     {
-        // The inner one has an owner.
+        // The owner of the inner factory disposes of it.
     }
 
     private sealed class Watched(ILogger inner) : ILogger

@@ -11,19 +11,19 @@ using Microsoft.AspNetCore.Server.Kestrel.Https;
 namespace Kedge.Host.Listeners;
 
 /// <summary>
-/// Counts and logs TLS handshakes that fail. The server only writes their cause to its debug log, from where
-/// <see cref="HandshakeLog"/> takes it.
+/// Counts and logs TLS handshakes that fail. The server writes their cause only to its debug log, where
+/// <see cref="HandshakeLog"/> picks it up.
 /// </summary>
 internal sealed class Handshakes(HandshakeFailures counters, ILogger logger)
 {
-    // A fatal alert (RFC 8446, 6; RFC 6066, 3), which the runtime cannot send from where the certificate is chosen.
+    // A fatal alert (RFC 8446, 6; RFC 6066, 3), which the runtime cannot send from its certificate callback.
     private static readonly ReadOnlyMemory<byte> UnrecognizedName = new byte[] { 21, 3, 3, 0, 2, 2, 112 };
 
     private static readonly AsyncLocal<Handshake?> Current = new();
 
     private readonly LogThrottle _lines = new();
 
-    /// <summary>To be added before TLS.</summary>
+    /// <summary>Must be added before TLS.</summary>
     public void Watch(ListenOptions listener, ListenerKind kind) =>
         listener.Use(next => async connection =>
         {
@@ -36,7 +36,7 @@ internal sealed class Handshakes(HandshakeFailures counters, ILogger logger)
             }
             catch (Exception e) when (!handshake.IsDone)
             {
-                // The TLS stream throws exceptions of other types, too, when messages come in the wrong order.
+                // The TLS stream also throws exceptions of other types when messages arrive in the wrong order.
                 handshake.Cause = e;
             }
             if (!handshake.IsDone)
@@ -45,7 +45,7 @@ internal sealed class Handshakes(HandshakeFailures counters, ILogger logger)
             }
         });
 
-    /// <summary>To be added after TLS.</summary>
+    /// <summary>Must be added after TLS.</summary>
     public static void EndWatch(ListenOptions listener) =>
         listener.Use(next => connection =>
         {
@@ -55,13 +55,13 @@ internal sealed class Handshakes(HandshakeFailures counters, ILogger logger)
             {
                 served.Handshakes.Count(tls.Protocol);
             }
-            // Requests run without it.
+            // Requests do not inherit it.
             Current.Value = null;
             return next(connection);
         });
 
     /// <summary>Chooses the certificate of a handshake.</summary>
-    /// <exception cref="AuthenticationException">None is for the name that the client asks for.</exception>
+    /// <exception cref="AuthenticationException">No certificate covers the name that the client asks for.</exception>
     public static async ValueTask<SslServerAuthenticationOptions> ChooseAsync(
         TlsHandshakeCallbackContext context, ListenerKind kind, CertificateStore certificates)
     {
@@ -78,14 +78,14 @@ internal sealed class Handshakes(HandshakeFailures counters, ILogger logger)
         throw new AuthenticationException("no certificate is for this name");
     }
 
-    /// <summary>No certificate is for the name that a client asks for: it is sent the alert for that.</summary>
+    /// <summary>Sends the alert for a server name that no certificate covers.</summary>
     public static async ValueTask RejectNameAsync(ConnectionContext connection, string name, CancellationToken cancel)
     {
         connection.Features.Get<Handshake>()!.UnknownName = name;
         await connection.Transport.Output.WriteAsync(UnrecognizedName, cancel);
     }
 
-    /// <summary>The handshake that runs now failed.</summary>
+    /// <summary>Records that the current handshake failed.</summary>
     public static void Failed(Exception? cause)
     {
         if (Current.Value is { } handshake)
@@ -110,7 +110,7 @@ internal sealed class Handshakes(HandshakeFailures counters, ILogger logger)
             kind.Name(), connection.RemoteEndPoint, reason.Label(), detail, unlogged);
     }
 
-    /// <summary>What is known of the handshake of one connection.</summary>
+    /// <summary>What kedge knows about one connection's handshake.</summary>
     private sealed class Handshake
     {
         public bool IsDone { get; set; }
@@ -119,7 +119,7 @@ internal sealed class Handshakes(HandshakeFailures counters, ILogger logger)
 
         public Exception? Cause { get; set; }
 
-        /// <summary>The name that the client asked for, when no certificate has it; may be empty.</summary>
+        /// <summary>The name that the client asked for, when no certificate covers it; may be empty.</summary>
         public string? UnknownName { get; set; }
 
         public (HandshakeFailure Reason, string Detail) Outcome()

@@ -11,7 +11,7 @@ namespace Kedge.Host.Listeners;
 /// </summary>
 internal static class Http1Connections
 {
-    /// <summary>To be added after TLS.</summary>
+    /// <summary>Must be added after TLS.</summary>
     public static void UseHttp1Rules(this ListenOptions listener) =>
         listener.Use(next => connection =>
             Http2Connections.IsHttp2(connection) ? next(connection) : RunAsync(connection, next));
@@ -27,9 +27,9 @@ internal static class Http1Connections
     }
 
     /// <summary>
-    /// A caller that has sent its request may close its side and wait for the response (RFC 9112, 9.6). On the wire
-    /// that looks like a caller that has left. So the exchange continues while the response moves, and ends when
-    /// nothing was sent for <see cref="HalfCloseTimeout"/>: a caller that has left answers what is sent to it with a
+    /// A caller that has sent its request may close its side and wait for the response (RFC 9112, 9.6). On the wire,
+    /// that looks like a caller that has left. So the exchange continues while the response makes progress, and ends
+    /// when nothing has been sent for <see cref="HalfCloseTimeout"/>: a caller that has left responds to data with a
     /// reset.
     /// </summary>
     private sealed class HalfClose : IDisposable
@@ -66,7 +66,7 @@ internal static class Http1Connections
             await _closed.CancelAsync();
         }
 
-        /// <summary>How long the connection may still be silent; zero when it is over.</summary>
+        /// <summary>How much longer the connection may be silent; zero or negative when it must end.</summary>
         private TimeSpan TimeUntilSilent() =>
             TcpInfo.Of(_features) is { IsHalfClosed: true } info
                 ? HalfCloseTimeout - info.SinceDataSent

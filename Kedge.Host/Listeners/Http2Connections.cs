@@ -9,7 +9,7 @@ namespace Kedge.Host.Listeners;
 /// <summary>What an HTTP/2 connection needs for informational responses.</summary>
 internal static class Http2Connections
 {
-    /// <summary>To be added after TLS.</summary>
+    /// <summary>Must be added after TLS.</summary>
     public static void UseHttp2Output(this ListenOptions listener) =>
         listener.Use(next => connection =>
         {

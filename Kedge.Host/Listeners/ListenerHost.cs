@@ -7,14 +7,14 @@ namespace Kedge.Host.Listeners;
 
 /// <summary>
 /// A web host that contains only Kestrel and one request delegate: no routing, no middleware, no configuration from the
-/// environment. The proxy and the debug port have one each, because they end at different times.
+/// environment. The proxy and the health and debug ports have one each, because they end at different times.
 /// </summary>
 public static class ListenerHost
 {
     /// <param name="loggers">Where the server logs.</param>
     /// <param name="gate">Bounds the number of connections; null = they are not bounded here.</param>
     /// <param name="listeners">Sets the addresses and their protocols.</param>
-    /// <param name="handler">Answers every request.</param>
+    /// <param name="handler">Handles every request.</param>
     public static WebApplication Create(
         ILoggerFactory loggers,
         ConnectionGate? gate,
@@ -22,8 +22,8 @@ public static class ListenerHost
         RequestDelegate handler) =>
         Create(loggers, gate, listeners, static _ => { }, app => app.Run(handler));
 
-    /// <summary>A host whose server is used without the host.</summary>
-    /// <param name="loops">Serve the connections; null = the platform's sockets do.</param>
+    /// <summary>A host that only provides its server; the host itself is never started.</summary>
+    /// <param name="loops">The event loops that serve the connections; null = the platform's sockets do.</param>
     public static WebApplication Create(
         ILoggerFactory loggers, ConnectionGate gate, EventLoops? loops, Action<KestrelServerOptions> listeners) =>
         Create(loggers, gate, loops, listeners, static _ => { }, static _ => { });
@@ -62,7 +62,7 @@ public static class ListenerHost
         return app;
     }
 
-    /// <summary>Signals are handled in one place for both hosts.</summary>
+    /// <summary>Kedge handles signals in one place for all hosts.</summary>
     private sealed class NoLifetime : IHostLifetime
     {
         public Task WaitForStartAsync(CancellationToken cancellationToken) => Task.CompletedTask;

@@ -1,6 +1,6 @@
 namespace Kedge.Host.Listeners;
 
-/// <summary>Limits lines about what callers do to one a second: those that fail try again and again.</summary>
+/// <summary>Limits log lines about callers to one per second: those that fail retry again and again.</summary>
 internal sealed class LogThrottle
 {
     private static readonly TimeSpan BetweenLines = TimeSpan.FromSeconds(1);
@@ -9,7 +9,7 @@ internal sealed class LogThrottle
     private int _unlogged;
 
     /// <summary>Whether a line may be logged now.</summary>
-    /// <param name="unlogged">How many were not, since the last one.</param>
+    /// <param name="unlogged">How many lines were suppressed since the last one.</param>
     public bool TryTake(out int unlogged)
     {
         unlogged = 0;

@@ -7,8 +7,8 @@ namespace Kedge.Host.Listeners;
 internal static class LoopConnections
 {
     /// <summary>
-    /// To be added after TLS. A handshake takes long, and may look for certificates; so it runs on pool threads. From
-    /// here on, the connection continues on the thread of its loop.
+    /// Must be added after TLS. A handshake takes long and may look up certificates, so it runs on pool threads. From
+    /// here on, the connection continues on its loop's thread.
     /// </summary>
     public static void UseLoops(this ListenOptions listener) =>
         listener.Use(next => connection =>

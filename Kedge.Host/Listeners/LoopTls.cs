@@ -15,8 +15,8 @@ using Microsoft.AspNetCore.Server.Kestrel.Core.Features;
 namespace Kedge.Host.Listeners;
 
 /// <summary>
-/// TLS of connections on an event loop: by the TLS library itself, where the runtime's streams are not needed. These
-/// cost a tenth of a request, and much of a handshake.
+/// TLS for connections on an event loop, directly by the TLS library where the runtime's streams are not needed. Those
+/// account for a tenth of the cost of a request, and for much of the cost of a handshake.
 /// </summary>
 /// <param name="kind">The listener.</param>
 /// <param name="certificates">The certificates to choose from.</param>
@@ -25,16 +25,16 @@ internal sealed class LoopTls(ListenerKind kind, CertificateStore certificates, 
 {
     private ConnectionDelegate? _afterTls;
 
-    /// <summary>To be added before the runtime's TLS, which gets the other connections.</summary>
+    /// <summary>Must be added before the runtime's TLS, which handles the other connections.</summary>
     public void Begin(ListenOptions listener) =>
         listener.Use(streams => connection =>
             connection.Features.Get<IEventLoopFeature>() is null
-                // What all identities have in common: their demands on clients, and the cipher suites.
+                // One decides for all: identities share the demands on clients and the cipher suites.
                 || certificates.Current.LoopContextFor(kind) is null
                 ? streams(connection)
                 : RunAsync(connection, streams));
 
-    /// <summary>To be added after the runtime's TLS.</summary>
+    /// <summary>Must be added after the runtime's TLS.</summary>
     public void End(ListenOptions listener) => listener.Use(next => _afterTls = next);
 
     private async Task RunAsync(ConnectionContext connection, ConnectionDelegate streams)
@@ -66,9 +66,9 @@ internal sealed class LoopTls(ListenerKind kind, CertificateStore certificates, 
         }
     }
 
-    /// <summary>Makes the handshake.</summary>
+    /// <summary>Performs the handshake.</summary>
     /// <returns>
-    /// Null when the connection is over; without TLS when the identity that it asks for needs the runtime's streams.
+    /// Null when the connection is over; without TLS when the chosen identity needs the runtime's streams.
     /// </returns>
     private async ValueTask<(TlsServer? Tls, string Name)?> HandshakeAsync(ConnectionContext connection)
     {
@@ -98,7 +98,7 @@ internal sealed class LoopTls(ListenerKind kind, CertificateStore certificates, 
         }
         catch (OperationCanceledException) when (!connection.ConnectionClosed.IsCancellationRequested)
         {
-            // Not in time.
+            // The handshake took too long.
             return null;
         }
         catch (OperationCanceledException e)
@@ -107,14 +107,14 @@ internal sealed class LoopTls(ListenerKind kind, CertificateStore certificates, 
         }
     }
 
-    /// <summary>What was negotiated, as the server wants to see it.</summary>
+    /// <summary>The result of the negotiation, in the features that the server reads.</summary>
     private sealed class Negotiated(TlsServer tls, string name)
         : ITlsConnectionFeature, ITlsApplicationProtocolFeature, ITlsHandshakeFeature
     {
         private static readonly ReadOnlyMemory<byte> Http2 = "h2"u8.ToArray();
         private static readonly ReadOnlyMemory<byte> Http11 = "http/1.1"u8.ToArray();
 
-        // These identities do not ask for one.
+        // These identities do not ask clients for one.
         public X509Certificate2? ClientCertificate { get; set; }
 
         public ReadOnlyMemory<byte> ApplicationProtocol => tls.ApplicationProtocol switch

@@ -4,20 +4,20 @@ using Microsoft.AspNetCore.Connections;
 namespace Kedge.Host.Listeners;
 
 /// <summary>
-/// Bounds what is held for all callers together: responses that they do not read, requests that backends do not read,
-/// and a share for each request in flight. Each of these is bounded for a stream or a connection, too; but many
-/// connections of many streams would still fill the memory. Beyond the budget, the connections that hold most are
-/// closed.
+/// Bounds the memory held for all callers together: responses that they do not read, requests that backends do not
+/// read, and a share for each request in flight. Each of these has a bound per stream or connection, too, but many
+/// connections with many streams would still fill the memory. Beyond the budget, closes the connections that hold the
+/// most.
 /// </summary>
 /// <param name="limit">The budget, in bytes.</param>
-/// <param name="connections">Those that are open.</param>
+/// <param name="connections">The open connections.</param>
 /// <param name="logger">Where closed connections are reported.</param>
 public sealed class MemoryBudget(long limit, Func<IReadOnlyList<IHolder>> connections, ILogger logger)
 {
     /// <summary>What a connection may hold without being closed, in bytes.</summary>
     public const long Share = 128 * 1024;
 
-    // The memory of closed connections is given back on other threads.
+    // Other threads release the memory of closed connections.
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(10);
 
     private readonly LogThrottle _log = new();
@@ -25,19 +25,19 @@ public sealed class MemoryBudget(long limit, Func<IReadOnlyList<IHolder>> connec
     private long _closed;
     private int _isEnforcing;
 
-    /// <summary>In bytes.</summary>
+    /// <summary>The budget, in bytes.</summary>
     public long Limit => limit;
 
     /// <summary>What is held now, in bytes.</summary>
     public long Held => Volatile.Read(ref _held);
 
-    /// <summary>How many connections were closed because they held most.</summary>
+    /// <summary>How many connections were closed because they held the most.</summary>
     public long Closed => Volatile.Read(ref _closed);
 
-    /// <summary>What a quarter of the memory is that the process may use, in bytes.</summary>
+    /// <summary>A quarter of the memory that the process may use, in bytes.</summary>
     public static long OfMachine() => GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 4;
 
-    /// <summary>So many more bytes are held, or fewer when negative. By any thread, which may hold locks.</summary>
+    /// <summary>Adds to the bytes held; negative = releases them. Any thread may call it, even under locks.</summary>
     internal void Add(long bytes)
     {
         if (Interlocked.Add(ref _held, bytes) > limit && bytes > 0 && Interlocked.Exchange(ref _isEnforcing, 1) == 0)
@@ -97,7 +97,7 @@ public sealed class MemoryBudget(long limit, Func<IReadOnlyList<IHolder>> connec
 /// <summary>A connection that holds memory.</summary>
 public interface IHolder
 {
-    /// <summary>In bytes.</summary>
+    /// <summary>How much it holds, in bytes.</summary>
     long Held { get; }
 
     /// <summary>Whether it is being closed.</summary>

@@ -122,10 +122,10 @@ public static class ProxyListeners
         http2.MaxStreamsPerConnection = limits.MaxStreams;
         // A single field may use the whole limit: beyond it, the server closes the connection instead of replying.
         http2.MaxRequestHeaderFieldSize = headerBytes;
-        // What one stream, and one connection with all its streams, may buffer when nothing reads.
+        // How much one stream, and one connection with all its streams, may buffer while its data is not read.
         http2.InitialStreamWindowSize = 512 * 1024;
         http2.InitialConnectionWindowSize = 2 * 1024 * 1024;
-        // Detects clients that have vanished, also while their streams are quiet.
+        // Detects clients that have vanished, even while their streams are quiet.
         http2.KeepAlivePingDelay = TimeSpan.FromSeconds(60);
         http2.KeepAlivePingTimeout = TimeSpan.FromSeconds(20);
     }

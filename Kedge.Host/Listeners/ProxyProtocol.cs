@@ -9,20 +9,20 @@ using Microsoft.AspNetCore.Server.Kestrel.Core;
 namespace Kedge.Host.Listeners;
 
 /// <summary>
-/// Takes the source of connections from the PROXY header that load balancers put before everything else. Those that
-/// come from given networks must begin with a header, all others must not: to guess would let callers forge addresses.
-/// A connection that does otherwise is closed.
+/// Reads the source of connections from the PROXY header that load balancers send before everything else. Connections
+/// from the given networks must begin with a header, and all others must not: guessing would let callers forge
+/// addresses. Closes connections that break this rule.
 /// </summary>
-/// <param name="networks">Where headers come from; empty = nobody sends one.</param>
+/// <param name="networks">The networks that send headers; empty = none.</param>
 /// <param name="limit">How long a header may take to arrive.</param>
 /// <param name="counters">Counts the connections.</param>
-/// <param name="logger">Where connections that are closed are reported.</param>
+/// <param name="logger">Where closed connections are reported.</param>
 internal sealed class ProxyProtocol(
     IReadOnlyList<IPNetwork> networks, TimeSpan limit, ProxyProtocolCounters counters, ILogger logger)
 {
     private readonly LogThrottle _lines = new();
 
-    /// <summary>To be added before everything that reads.</summary>
+    /// <summary>Must be added before everything that reads.</summary>
     public void AddTo(ListenOptions listener, ListenerKind kind)
     {
         if (networks.Count > 0)
@@ -48,7 +48,7 @@ internal sealed class ProxyProtocol(
         return copy.AsSpan(0, length);
     }
 
-    /// <summary>Whether the connection begins as it has to; it continues after its header then.</summary>
+    /// <summary>Whether the connection begins as required; if so, its input continues after the header.</summary>
     private async ValueTask<bool> TryPrepareAsync(ConnectionContext connection, ListenerKind kind)
     {
         var isListed = (connection.RemoteEndPoint as IPEndPoint)?.Address is { } peer && Holds(peer);
@@ -88,7 +88,7 @@ internal sealed class ProxyProtocol(
         }
         if (isListed && (hasReceived || !hasEnded))
         {
-            // Load balancers that only check whether the port is open close without a byte, which is not a fault.
+            // A load balancer that only checks whether the port is open sends nothing, which is not a fault.
             return Judge(
                 hasReceived ? ProxyProtocolResult.Malformed : ProxyProtocolResult.Missing, connection, kind);
         }
@@ -96,7 +96,7 @@ internal sealed class ProxyProtocol(
         return false;
     }
 
-    /// <summary>Null while more bytes decide; else the result and how many bytes the header takes.</summary>
+    /// <summary>Null while more bytes are needed; otherwise the result, and the header length in bytes.</summary>
     private static (ProxyProtocolResult? Result, int Length)? Expect(
         ConnectionContext connection, in ReadOnlySequence<byte> input, byte[] copy)
     {
@@ -120,7 +120,7 @@ internal sealed class ProxyProtocol(
         };
     }
 
-    /// <summary>As <see cref="Expect"/>, of a peer that may not send a header; no result = it sent none.</summary>
+    /// <summary>As <see cref="Expect"/>, for a peer that must not send a header; no result = it sent none.</summary>
     private static (ProxyProtocolResult? Result, int Length)? Reject(in ReadOnlySequence<byte> input, byte[] copy) =>
         ProxyHeader.StartsOne(SpanOf(input, copy)) switch
         {

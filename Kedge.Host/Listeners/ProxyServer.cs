@@ -22,7 +22,7 @@ public sealed class ProxyServer : IAsyncDisposable
     /// <param name="host">Provides the server. It is never started.</param>
     /// <param name="engine">Handles the requests.</param>
     /// <param name="options">The ports of the listeners.</param>
-    /// <param name="badRequests">Gets the requests that the server rejects itself.</param>
+    /// <param name="badRequests">Receives the requests that the server itself rejects.</param>
     internal ProxyServer(WebApplication host, ProxyEngine engine, ListenerOptions options, BadRequests badRequests)
     {
         badRequests.Watch(host.Services.GetRequiredService<DiagnosticListener>());
@@ -55,7 +55,7 @@ public sealed class ProxyServer : IAsyncDisposable
     {
         public DefaultHttpContext CreateContext(IFeatureCollection contextFeatures)
         {
-            // The server keeps a context for each connection or stream that it reuses.
+            // The server keeps the context with each connection or stream object that it reuses.
             if (contextFeatures is not IHostContextContainer<DefaultHttpContext> container)
             {
                 return new DefaultHttpContext(contextFeatures);

@@ -8,11 +8,11 @@ namespace Kedge.Host.Listeners;
 
 /// <summary>
 /// How the server decodes the bytes of request headers. It asks for the encoding of each header before it interprets
-/// the value, so this is the only place to check values that it would accept too easily, or change.
+/// the value, so this is the only place to check values that it would accept too readily, or change.
 /// </summary>
 internal static class RequestHeaderDecoding
 {
-    // RFC 9110, 5.5: a field value has visible characters, spaces, tabs and bytes above 0x7F.
+    // RFC 9110, 5.5: a field value contains visible characters, spaces, tabs and bytes above 0x7F.
     private static readonly SearchValues<byte> ControlCharacters = SearchValues.Create(
         [.. Enumerable.Range(0, 0x20).Where(octet => octet != '\t').Select(octet => (byte)octet), 0x7F]);
 
@@ -43,7 +43,7 @@ internal static class RequestHeaderDecoding
         }
     }
 
-    /// <exception cref="DecoderFallbackException">The value has one.</exception>
+    /// <exception cref="DecoderFallbackException">The value contains a control character.</exception>
     private static void RejectControlCharacters(ReadOnlySpan<byte> value)
     {
         if (value.ContainsAny(ControlCharacters))
@@ -55,7 +55,7 @@ internal static class RequestHeaderDecoding
     /// <summary>Any header's value.</summary>
     private sealed class ValueEncoding : Latin1Decoding
     {
-        // The server calls the overloads with pointers; those of the base class would copy into arrays.
+        // The server calls the overloads with pointers; the base class's overloads would copy into arrays.
         public override unsafe int GetCharCount(byte* bytes, int count)
         {
             RejectControlCharacters(new(bytes, count));
@@ -68,7 +68,7 @@ internal static class RequestHeaderDecoding
 
     /// <summary>
     /// When Connection contains exactly one of `close`, `keep-alive` and `upgrade`, the server replaces the whole value
-    /// by that word, and the header names in it are lost. It keeps the value when it finds two of these words. So a
+    /// with that word, and the header names in it are lost. It keeps the value when it finds two of these words. So a
     /// value that names headers gets both `close` and `keep-alive`, of which `close` takes effect: the request is the
     /// last of its connection.
     /// </summary>
@@ -98,7 +98,7 @@ internal static class RequestHeaderDecoding
     /// <summary>RFC 9110, 8.6: digits only. The server would also accept a sign and any white space.</summary>
     private sealed class ContentLengthEncoding : Latin1Decoding
     {
-        // More than that the server has no room for; the largest number it takes has as many.
+        // The largest number that the server accepts has this many digits; it has no room for more.
         private const int MaxDigits = 19;
 
         public override int GetChars(ReadOnlySpan<byte> bytes, Span<char> chars)

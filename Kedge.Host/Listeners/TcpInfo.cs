@@ -5,7 +5,7 @@ using Microsoft.AspNetCore.Http.Features;
 
 namespace Kedge.Host.Listeners;
 
-/// <summary>What the kernel knows of a TCP connection: Linux's <c>struct tcp_info</c>.</summary>
+/// <summary>What the kernel knows about a TCP connection: Linux's <c>struct tcp_info</c>.</summary>
 /// <param name="IsHalfClosed">Whether the peer has closed its side (CLOSE-WAIT).</param>
 /// <param name="SinceDataSent">How long ago data was last sent.</param>
 /// <param name="BytesReceived">How many bytes of data have been received.</param>
@@ -19,7 +19,7 @@ internal readonly record struct TcpInfo(bool IsHalfClosed, TimeSpan SinceDataSen
     private const int LastDataSent = 44;
     private const int Received = 128;
 
-    /// <summary>Null when the connection is closed, or the system does not say.</summary>
+    /// <summary>Null when the connection is closed, or the system does not report it.</summary>
     public static TcpInfo? Of(IFeatureCollection connection)
     {
         Span<byte> info = stackalloc byte[Received + sizeof(ulong)];

@@ -90,7 +90,7 @@ public static class LogLine
     /// </summary>
     /// <param name="entry">The event.</param>
     /// <param name="time">When it happened.</param>
-    /// <param name="tags">The tags of the line; without any there is no such field.</param>
+    /// <param name="tags">The tags of the line; empty = the line has no such field.</param>
     public static byte[] ToLogstash<TState>(
         in LogEntry<TState> entry, DateTimeOffset time, ReadOnlySpan<string> tags)
     {

@@ -3,9 +3,9 @@ using Kedge.Host.Flags;
 namespace Kedge.Host.Logging;
 
 /// <summary>
-/// Logging as the flags configure it: one line per event on standard error, and over TCP if requested. Kedge's own
-/// events are logged from the configured level, those of the frameworks from warning. Disposing of it flushes pending
-/// lines.
+/// Logging as the flags configure it: one line per event on standard error, and over TCP if requested. Logs kedge's own
+/// events from the configured level, and framework events only from warning, except at level debug. Disposing of it
+/// flushes pending lines.
 /// </summary>
 public sealed class LogOutput : IDisposable
 {

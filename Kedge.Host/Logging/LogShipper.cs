@@ -10,8 +10,8 @@ namespace Kedge.Host.Logging;
 
 /// <summary>
 /// Sends log lines as JSON over TCP, in the form that Logstash's <c>json_lines</c> codec reads. Logging never waits:
-/// lines that find no room are dropped and counted, and the log says so once for as long as that lasts. A broken
-/// connection is opened again, after pauses that grow.
+/// lines that find no room are dropped and counted, and the log reports that once for as long as it lasts. Reopens a
+/// broken connection after increasing pauses.
 /// </summary>
 public sealed class LogShipper : ILoggerProvider
 {
@@ -55,8 +55,8 @@ public sealed class LogShipper : ILoggerProvider
     public long Dropped => Volatile.Read(ref _dropped);
 
     /// <summary>
-    /// Sets the log for the reports that lines are being dropped, and that they no longer are. These lines are shipped
-    /// too, where there is room.
+    /// Sets the log that reports when lines start to be dropped, and when they no longer are. The reports are shipped
+    /// too, if there is room.
     /// </summary>
     public void ReportTo(ILogger log) => Volatile.Write(ref _log, log);
 

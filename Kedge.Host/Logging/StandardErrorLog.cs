@@ -6,8 +6,9 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace Kedge.Host.Logging;
 
 /// <summary>
-/// Writes log lines to standard error, in batches when several are pending. Logging never waits, even when nobody reads
-/// standard error: lines that find no room are dropped and counted, and a line says so as soon as one can be written.
+/// Writes log lines to standard error, in batches when several are pending. Logging never waits, even while no process
+/// reads standard error: lines that find no room are dropped and counted, and a line reports that as soon as one can be
+/// written.
 /// </summary>
 public sealed class StandardErrorLog : ILoggerProvider
 {
@@ -24,13 +25,13 @@ public sealed class StandardErrorLog : ILoggerProvider
     private long _dropped;
 
     /// <param name="format">
-    /// The format of a line; <see cref="LogFormat.Auto"/> means text on a terminal, else JSON.
+    /// The format of a line; <see cref="LogFormat.Auto"/> means text on a terminal, otherwise JSON.
     /// </param>
     public StandardErrorLog(LogFormat format)
     {
         _output = Console.OpenStandardError();
         _asJson = format == LogFormat.Json || (format == LogFormat.Auto && Console.IsErrorRedirected);
-        // On its own thread, because writes block while nobody reads.
+        // On its own thread, because writes block while no process reads standard error.
         _writing = new Thread(Write) { IsBackground = true, Name = "kedge log" };
         _writing.Start();
     }
@@ -91,7 +92,7 @@ public sealed class StandardErrorLog : ILoggerProvider
             }
             catch (IOException)
             {
-                // The reader has closed it: nobody is left to read the line.
+                // The reader has closed standard error, so the line is lost.
             }
             batch.SetLength(0);
         }

@@ -25,7 +25,7 @@ internal sealed class ActiveLimit(RateLimit limit, BucketTable table, LimitCount
     /// <summary>What this replica allows now.</summary>
     public Gcra Share => _isDivided ? limit.Share(replicas.Count) : _alone;
 
-    /// <summary>What pages show of a key: an address or a network, or the beginning of a hash.</summary>
+    /// <summary>What pages show for a key: an address or a network, or the beginning of a hash.</summary>
     public string TextOf(UInt128 key)
     {
         if (_key is not [KeyPart.ClientAddress { ipv6Prefix: var prefix }])
@@ -40,9 +40,7 @@ internal sealed class ActiveLimit(RateLimit limit, BucketTable table, LimitCount
             : address.ToString();
     }
 
-    /// <summary>
-    /// Whether the buckets of another limit of the same name are those of this one, except for how many there are.
-    /// </summary>
+    /// <summary>Whether another limit of the same name uses the same buckets, except for how many there are.</summary>
     public bool HasSameKeys(RateLimit other) =>
         limit.Key.Equals(other.Key) && limit.OnMissingKey == other.OnMissingKey;
 }

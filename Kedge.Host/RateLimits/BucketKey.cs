@@ -2,7 +2,7 @@ namespace Kedge.Host.RateLimits;
 
 /// <summary>Which bucket of a rate limit a request belongs to.</summary>
 /// <param name="Kind">What <paramref name="Value"/> means.</param>
-/// <param name="Value">An address or a hash; only of <see cref="BucketKind.Keyed"/>.</param>
+/// <param name="Value">An address or a hash; only for <see cref="BucketKind.Keyed"/>.</param>
 public readonly record struct BucketKey(BucketKind Kind, UInt128 Value)
 {
     public static BucketKey Common => new(BucketKind.Common, 0);
@@ -14,10 +14,10 @@ public readonly record struct BucketKey(BucketKind Kind, UInt128 Value)
 
 public enum BucketKind : byte
 {
-    /// <summary>The limit does not hold for the request.</summary>
+    /// <summary>The limit does not apply to the request.</summary>
     None,
 
-    /// <summary>The one bucket of a limit without a key, and of requests that lack a part of it.</summary>
+    /// <summary>The one bucket of a limit without a key, or of requests that lack a part of the key.</summary>
     Common,
 
     Keyed,

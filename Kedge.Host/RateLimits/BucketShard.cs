@@ -4,19 +4,19 @@ using System.Runtime.InteropServices;
 namespace Kedge.Host.RateLimits;
 
 /// <summary>
-/// A part of the buckets of a rate limit: a hash table of a fixed capacity. A bucket whose time has come is like one
-/// that was never used, so its slot is free for another key. All members are to be used under <see cref="Lock"/>.
+/// A part of the buckets of a rate limit: a hash table of a fixed capacity. A bucket whose time has come is equivalent
+/// to one that was never used, so its slot is free for another key. Use all members under <see cref="Lock"/>.
 /// </summary>
-/// <param name="capacity">How many keys it knows at the same time; at least 1.</param>
+/// <param name="capacity">How many keys it holds at a time; at least 1.</param>
 public sealed class BucketShard(int capacity)
 {
     private const int None = -1;
 
-    // Allocated with the first key. The slots of keys with the same hash are a list.
+    // Allocated with the first key. The slots of keys with the same hash form a list.
     private int[] _heads = [];
     private Slot[] _slots = [];
 
-    // Slots from here on were never used.
+    // Slots from here on have never been used.
     private int _used;
 
     // The first of the slots that are free again.
@@ -83,7 +83,7 @@ public sealed class BucketShard(int capacity)
 
     public long TimeOf(int slot) => _slots[slot].Time;
 
-    /// <summary>Sets the time of a key that the table has.</summary>
+    /// <summary>Sets the time of a key that the shard contains.</summary>
     public void Set(int slot, long time) => _slots[slot].Time = time;
 
     /// <summary>Adds a key to the slot that <see cref="FindFree"/> has returned.</summary>
@@ -96,7 +96,7 @@ public sealed class BucketShard(int capacity)
         _noneBefore = Math.Min(_noneBefore, time);
     }
 
-    /// <summary>Calls back with each key whose time has not come.</summary>
+    /// <summary>Calls the delegate with each key whose time has not come.</summary>
     public void ForEach(long now, Action<UInt128, long> visit)
     {
         for (var slot = 0; slot < _used; slot++)
@@ -108,7 +108,7 @@ public sealed class BucketShard(int capacity)
         }
     }
 
-    // The runtime seeds this hash at random for each process: nobody can send keys that all meet in one bucket.
+    // The runtime seeds this hash at random for each process: callers cannot send keys that all end up in one bucket.
     private int BucketOf(UInt128 key) =>
         HashCode.Combine((ulong)key, (ulong)(key >> 64)) & (_heads.Length - 1);
 

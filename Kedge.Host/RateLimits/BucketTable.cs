@@ -1,12 +1,12 @@
 namespace Kedge.Host.RateLimits;
 
 /// <summary>
-/// The buckets of a rate limit, by key. It knows a fixed number of keys at the same time; when all of them are busy,
-/// new keys share one bucket, so that no caller can get rid of its debts by sending more keys.
+/// The buckets of a rate limit, by key. It holds a fixed number of keys at a time; when all of them are busy, new keys
+/// share one bucket, so that no caller can escape its limit by sending more keys.
 /// </summary>
 public sealed class BucketTable
 {
-    // A limit with fewer keys has one shard, so that it holds exactly as many as it may.
+    // A limit with fewer keys has one shard, so that it holds exactly as many keys as it may.
     private const int MinShard = 4096;
     private const int MaxShards = 64;
     private static int _tables;
@@ -15,7 +15,7 @@ public sealed class BucketTable
     private readonly LoneBucket _overflow = new();
     private readonly BucketShard[] _shards;
 
-    /// <param name="maxKeys">At least 1. Of a large number, each shard has an equal part, rounded up.</param>
+    /// <param name="maxKeys">At least 1. A large number is divided equally among the shards, rounded up.</param>
     public BucketTable(int maxKeys)
     {
         var count = Math.Clamp(maxKeys / MinShard, 1, MaxShards);
@@ -24,13 +24,13 @@ public sealed class BucketTable
     }
 
     /// <summary>
-    /// Whoever enters the buckets of several tables does so in this order, so that no two wait for each other.
+    /// A request must enter the buckets of several tables in this order, so that no two requests wait for each other.
     /// </summary>
     public int Order { get; } = Interlocked.Increment(ref _tables);
 
     /// <summary>
-    /// Locks the bucket of a key, which is not of <see cref="BucketKind.None"/>. The table does not change before
-    /// <see cref="Leave"/>.
+    /// Locks the bucket of a key, whose kind must not be <see cref="BucketKind.None"/>. The table does not change
+    /// before <see cref="Leave"/>.
     /// </summary>
     public void Enter(BucketKey key, long now, out HeldBucket held)
     {
@@ -80,7 +80,7 @@ public sealed class BucketTable
         held.Shard?.Lock.Exit();
     }
 
-    /// <summary>Calls back with each key whose bucket is in use, and the bucket's time.</summary>
+    /// <summary>Calls the delegate with each key whose bucket is in use, and the bucket's time.</summary>
     public void ForEach(long now, Action<UInt128, long> visit)
     {
         foreach (var shard in _shards)
@@ -100,7 +100,7 @@ public sealed class BucketTable
         return count;
     }
 
-    /// <summary>The same buckets in a table of another size, as far as there is room.</summary>
+    /// <summary>Copies the buckets into a table of another size, as far as there is room.</summary>
     public BucketTable Resized(int maxKeys, long now)
     {
         var table = new BucketTable(maxKeys);

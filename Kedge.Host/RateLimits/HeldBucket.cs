@@ -1,15 +1,15 @@
 namespace Kedge.Host.RateLimits;
 
-/// <summary>A bucket that is locked for one request, until its <see cref="BucketTable"/> is left.</summary>
+/// <summary>A bucket that is locked for one request, until the request leaves its <see cref="BucketTable"/>.</summary>
 public struct HeldBucket
 {
     /// <summary>Null for a bucket that is not in a shard.</summary>
     public BucketShard? Shard { get; set; }
 
-    /// <summary>Where in the shard.</summary>
+    /// <summary>The slot in the shard.</summary>
     public int Slot { get; set; }
 
-    /// <summary>Whether the shard does not have the key yet.</summary>
+    /// <summary>Whether the shard does not contain the key yet.</summary>
     public bool IsNew { get; set; }
 
     /// <summary>The common bucket or the overflow bucket; null for one in a shard.</summary>
@@ -22,11 +22,11 @@ public struct HeldBucket
     public long Time { get; set; }
 }
 
-/// <summary>A bucket that is always there.</summary>
+/// <summary>A bucket that always exists.</summary>
 public sealed class LoneBucket
 {
     public Lock Lock { get; } = new();
 
-    /// <summary>To be used under the lock.</summary>
+    /// <summary>Use it under the lock.</summary>
     public long Time { get; set; }
 }

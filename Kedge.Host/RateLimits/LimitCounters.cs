@@ -1,8 +1,8 @@
 namespace Kedge.Host.RateLimits;
 
 /// <summary>
-/// What the rate limits of one name have decided. The counters live as long as the process, so that they never go back;
-/// there are as many as names were ever configured.
+/// Counts what the rate limits of one name have decided. The counters live as long as the process, so that they never
+/// decrease; there is one set for each name that was ever configured.
 /// </summary>
 internal sealed class LimitCounters(string name)
 {
@@ -14,7 +14,7 @@ internal sealed class LimitCounters(string name)
     /// <summary>The label, allocated once.</summary>
     public KeyValuePair<string, object?> Label { get; } = new("limit", name);
 
-    /// <summary>Each decision with its count, as metrics name it.</summary>
+    /// <summary>Each decision, by its name in metrics, with its count.</summary>
     public IEnumerable<(string Decision, long Count)> All =>
     [
         ("allowed", Volatile.Read(ref _allowed)),
@@ -27,6 +27,6 @@ internal sealed class LimitCounters(string name)
 
     public void Refused(bool isShadow) => Interlocked.Increment(ref isShadow ? ref _shadowRefused : ref _refused);
 
-    /// <summary>There was no room for the key of a request, which is also counted by what was decided.</summary>
+    /// <summary>Counts a request for whose key there was no room. The decision about it is counted as well.</summary>
     public void Overflow() => Interlocked.Increment(ref _overflow);
 }

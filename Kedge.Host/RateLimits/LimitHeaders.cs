@@ -15,10 +15,10 @@ internal sealed class LimitHeaders
     private readonly StringBuilder _state = new();
 
     /// <param name="context">The request.</param>
-    /// <param name="limits">The limits of its route.</param>
-    /// <param name="asked">Which of them were asked; the others do not hold for the request.</param>
-    /// <param name="shares">What this replica allows, for each that was asked.</param>
-    /// <param name="buckets">Its bucket after the request.</param>
+    /// <param name="limits">The limits of the request's route.</param>
+    /// <param name="asked">Which of them were checked; the others do not apply to the request.</param>
+    /// <param name="shares">What this replica allows, for each limit that was checked.</param>
+    /// <param name="buckets">The bucket of each after the request.</param>
     /// <param name="now">The time of the decision.</param>
     public static void Add(
         HttpContext context,
@@ -33,7 +33,7 @@ internal sealed class LimitHeaders
         {
             headers = new LimitHeaders();
             context.Features.Set(headers);
-            // At the last moment: replies of kedge begin with headers of their own.
+            // At the last moment: kedge's own replies clear the headers first.
             context.Response.OnStarting(
                 static state =>
                 {

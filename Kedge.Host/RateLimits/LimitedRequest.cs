@@ -12,23 +12,23 @@ using OnMissingKey = Kedge.Domain.Decoded.OnMissingKey;
 
 namespace Kedge.Host.RateLimits;
 
-/// <summary>What rate limits ask a request for.</summary>
+/// <summary>What rate limits need to know about a request.</summary>
 /// <param name="context">The caller's request.</param>
-/// <param name="host">The host that it is for, without a port.</param>
-/// <param name="route">What its route is called in keys.</param>
-/// <param name="clientAddressOf">The address of the caller.</param>
+/// <param name="host">The host that the request is for, without a port.</param>
+/// <param name="route">The name of its route in keys.</param>
+/// <param name="clientAddressOf">Returns the address of the caller.</param>
 internal readonly ref struct LimitedRequest(
     HttpContext context, ReadOnlySpan<char> host, string route, Func<HttpContext, IPAddress?> clientAddressOf)
 {
-    // Longer keys are hashed from memory of the pool.
+    // Longer keys are hashed from pooled memory.
     private const int MaxOnStack = 512;
 
-    // Keys that are pages or dumps show say nothing to someone who can guess the values.
+    // Hashed with each key, so that the keys on pages or in dumps do not confirm a guessed value.
     private static readonly byte[] Secret = RandomNumberGenerator.GetBytes(16);
 
     private readonly ReadOnlySpan<char> _host = host;
 
-    /// <summary>The bucket of a limit that the request belongs to.</summary>
+    /// <summary>The key of the request's bucket in a limit.</summary>
     public BucketKey KeyOf(ActiveLimit limit)
     {
         var parts = limit.Key;
@@ -61,7 +61,7 @@ internal readonly ref struct LimitedRequest(
         }
     }
 
-    /// <summary>The address, of whose bits only the first count if it is an IPv6 address.</summary>
+    /// <summary>The bits of the address; of an IPv6 address, only the first ones.</summary>
     private static UInt128 Bits(IPAddress address, int ipv6Prefix)
     {
         Span<byte> bytes = stackalloc byte[16];
@@ -116,7 +116,9 @@ internal readonly ref struct LimitedRequest(
         return text.Length > 0;
     }
 
-    /// <summary>Texts one after the other, each with its length, so that no two sequences are the same bytes.</summary>
+    /// <summary>
+    /// Texts one after the other, each with its length, so that no two sequences yield the same bytes.
+    /// </summary>
     private ref struct TextBuffer(Span<byte> initial)
     {
         private Span<byte> _bytes = initial;

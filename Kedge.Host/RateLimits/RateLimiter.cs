@@ -9,18 +9,18 @@ namespace Kedge.Host.RateLimits;
 
 /// <summary>
 /// The rate limits of the active configuration. A limit that keeps its name and key keeps its buckets across reloads.
-/// One for the process.
+/// One per process.
 /// </summary>
-/// <param name="clientAddressOf">The address of the caller of a request.</param>
-/// <param name="countsReplicas">Whether somebody counts the replicas of kedge.</param>
-/// <param name="logger">Where it warns of limits that cannot hold as they are written.</param>
+/// <param name="clientAddressOf">Returns the address of a request's caller.</param>
+/// <param name="countsReplicas">Whether the replicas of kedge are counted.</param>
+/// <param name="logger">Where it warns of limits that cannot be enforced as configured.</param>
 internal sealed class RateLimiter(
     Func<HttpContext, IPAddress?> clientAddressOf, bool countsReplicas, ILogger logger)
 {
     private readonly ConcurrentDictionary<string, LimitCounters> _counters = new();
     private FrozenDictionary<string, ActiveLimit> _active = FrozenDictionary<string, ActiveLimit>.Empty;
 
-    /// <summary>Nanoseconds on a clock that does not go back.</summary>
+    /// <summary>Nanoseconds on a clock that never goes backward.</summary>
     public static long Now => Stopwatch.GetElapsedTime(0).Ticks * TimeSpan.NanosecondsPerTick;
 
     public ReplicaCount Replicas { get; } = new();
@@ -30,7 +30,7 @@ internal sealed class RateLimiter(
     public IEnumerable<LimitCounters> Counters => _counters.Values;
 
     /// <summary>Activates the limits of a configuration.</summary>
-    /// <returns>What holds for each route, in the order of the routes; null for a route without limits.</returns>
+    /// <returns>The limiter of each route, in the order of the routes; null for a route without limits.</returns>
     public PerProtocol<RouteLimiter?[]> Apply(Configuration configuration)
     {
         var before = _active;

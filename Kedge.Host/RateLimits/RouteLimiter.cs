@@ -9,7 +9,7 @@ namespace Kedge.Host.RateLimits;
 /// <summary>The rate limits of a route.</summary>
 internal sealed class RouteLimiter
 {
-    /// <summary>The most limits of a route; validation rejects more.</summary>
+    /// <summary>The maximum number of limits of a route; validation rejects more.</summary>
     private const int Most = 8;
 
     private readonly ActiveLimit[] _beforeToken;
@@ -21,7 +21,7 @@ internal sealed class RouteLimiter
     public RouteLimiter(
         RouteInfo route, IReadOnlyList<ActiveLimit> limits, Func<HttpContext, IPAddress?> clientAddressOf)
     {
-        // In the order in which their buckets may be locked.
+        // In the order in which their buckets must be locked.
         var ordered = limits.OrderBy(limit => limit.Table.Order).ToLookup(limit => limit.Limit.IsAfterToken);
         _beforeToken = [.. ordered[false]];
         _afterToken = [.. ordered[true]];
@@ -30,18 +30,18 @@ internal sealed class RouteLimiter
         _clientAddressOf = clientAddressOf;
     }
 
-    /// <summary>Whether there are limits that are asked once the caller's token is verified.</summary>
+    /// <summary>Whether there are limits that kedge checks after it verifies the caller's token.</summary>
     public bool HasAfterToken => _afterToken.Length > 0;
 
     /// <summary>
-    /// Asks the limits that need no token. Charges all of them or, when one refuses, none; likewise for
+    /// Checks the limits that need no token. Charges all of them or, if one refuses, none; likewise for
     /// <see cref="AskAfterToken"/>.
     /// </summary>
     /// <returns>Null = the request is allowed.</returns>
     public LocalReply? AskBeforeToken(HttpContext context, in RequestView view, RequestRecord record) =>
         _beforeToken.Length == 0 ? null : Ask(_beforeToken, context, view, record);
 
-    /// <summary>Asks the limits that depend on who the caller is.</summary>
+    /// <summary>Checks the limits that depend on the caller's token.</summary>
     public LocalReply? AskAfterToken(HttpContext context, in RequestView view, RequestRecord record) =>
         _afterToken.Length == 0 ? null : Ask(_afterToken, context, view, record);
 
@@ -76,7 +76,7 @@ internal sealed class RouteLimiter
         return isAllowed ? null : Refusal(limits, asked[..count], waits);
     }
 
-    /// <summary>Asks the limits with all their buckets locked, so that all are charged or none.</summary>
+    /// <summary>Checks the limits with all their buckets locked, so that either all are charged or none.</summary>
     private static bool Decide(
         ActiveLimit[] limits,
         ReadOnlySpan<int> asked,
@@ -133,7 +133,7 @@ internal sealed class RouteLimiter
         }
     }
 
-    /// <summary>The reply for the limit that takes longest.</summary>
+    /// <summary>The reply for the limit with the longest wait.</summary>
     private static LocalReply Refusal(ActiveLimit[] limits, ReadOnlySpan<int> asked, ReadOnlySpan<long> waits)
     {
         var (longest, wait) = (-1, 0L);

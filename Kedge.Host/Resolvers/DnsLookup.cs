@@ -17,7 +17,7 @@ public readonly record struct SrvTarget(string Target, ushort Port, ushort Prior
 /// </summary>
 /// <param name="servers">Where to send the queries.</param>
 /// <param name="queries">
-/// Has room for the queries in flight, each of which has a socket. Further ones wait.
+/// Limits the queries in flight, each of which needs a socket. Further queries wait.
 /// </param>
 public sealed class DnsLookup(NameServers servers, SemaphoreSlim queries)
 {
@@ -33,7 +33,7 @@ public sealed class DnsLookup(NameServers servers, SemaphoreSlim queries)
     /// <exception cref="DnsLookupException">There are none.</exception>
     public async Task<DnsAnswer<IPAddress>> AddressesAsync(string name, CancellationToken cancel)
     {
-        // The parser also takes other spellings of IPv4 addresses, such as 10.1, which are not addresses here.
+        // The parser also accepts other spellings of IPv4 addresses, such as 10.1, which kedge treats as names.
         if (IPAddress.TryParse(name, out var literal) && (name.Contains(':') || HostName.isIPv4(name)))
         {
             return new([literal], Timeout.InfiniteTimeSpan);
@@ -104,7 +104,7 @@ public sealed class DnsLookup(NameServers servers, SemaphoreSlim queries)
             return targets.Count > 0
                 ? new DnsAnswer<SrvTarget>(targets, TimeSpan.FromSeconds(ttl))
                 : throw (isUnavailable
-                    // RFC 2782: the target "." says so.
+                    // RFC 2782: the target "." has this meaning.
                     ? new DnsLookupException($"{candidate}: the service is not available (its SRV target is \".\")")
                     {
                         IsServiceUnavailable = true,
@@ -121,7 +121,7 @@ public sealed class DnsLookup(NameServers servers, SemaphoreSlim queries)
 
     /// <summary>
     /// Looks up the candidates of the search list in the order of resolv.conf(5); the first answer wins. The name is
-    /// absent when all of them are.
+    /// absent when all candidates are.
     /// </summary>
     private async Task<DnsAnswer<T>> SearchAsync<T>(
         string name, Func<LookupClient, string, Task<DnsAnswer<T>>> lookUp)

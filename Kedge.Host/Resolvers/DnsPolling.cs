@@ -4,9 +4,9 @@ using Kedge.Host.Timing;
 namespace Kedge.Host.Resolvers;
 
 /// <summary>
-/// Looks up a name, and again whenever its TTL expires or the name servers change. A failed lookup is retried with an
-/// exponential back-off and jitter, so that a DNS server that comes back is not flooded. It keeps the last answer,
-/// unless DNS says that there is no such service, or for longer than the grace that there is no such name.
+/// Looks up a name, and again whenever its TTL expires or the name servers change. Retries a failed lookup with
+/// exponential back-off and jitter, so as not to flood a DNS server that comes back. Keeps the last answer until DNS
+/// says that the service is not available, or has said for longer than the grace that the name does not exist.
 /// </summary>
 /// <param name="dns">Where to look names up.</param>
 /// <param name="absenceGrace">How long the last answer is kept when DNS answers that the name does not exist.</param>
@@ -99,7 +99,7 @@ public sealed class HostResolver(DnsLookup dns, TimeSpan absenceGrace, string dn
 /// <param name="dns">Where to look names up.</param>
 /// <param name="absenceGrace">See <see cref="DnsPolling"/>.</param>
 /// <param name="dnsName">The name with the SRV records.</param>
-/// <param name="portOverride">Replaces the ports of the records; 0 = does not.</param>
+/// <param name="portOverride">Replaces the ports of the records; 0 = keep them.</param>
 public sealed class SrvResolver(DnsLookup dns, TimeSpan absenceGrace, string dnsName, ushort portOverride)
     : DnsPolling(dns, absenceGrace)
 {

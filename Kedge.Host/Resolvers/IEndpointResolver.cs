@@ -6,13 +6,13 @@ public interface IEndpointSink
     /// <summary>The current endpoints, which replace the previous ones.</summary>
     /// <param name="endpoints">Empty = none is ready.</param>
     /// <param name="areTerminating">
-    /// Whether they are the last resort: none is ready, and these are about to end.
+    /// Whether the endpoints are a last resort: none is ready, and these are terminating.
     /// </param>
     void Resolved(IReadOnlyList<ResolvedEndpoint> endpoints, bool areTerminating = false);
 
     /// <summary>
-    /// What the backend names does not exist, or not any more. As the parts of such a change can arrive one after the
-    /// other, the previous endpoints may stay in use for a moment.
+    /// The target that the backend names does not exist, or no longer does. The parts of a change can arrive one after
+    /// the other, so the previous endpoints may stay in use for a moment.
     /// </summary>
     /// <param name="reason">What is missing.</param>
     void Missing(string reason);

@@ -4,8 +4,8 @@ using DnsClient;
 namespace Kedge.Host.Resolvers;
 
 /// <summary>
-/// The name servers and the search list that are in force. Follows changes of /etc/resolv.conf, as the system's own
-/// resolver does: a lease, a VPN or a node-local cache may replace it at any time.
+/// The current name servers and search list. Follows changes to /etc/resolv.conf, as the system's own resolver does: a
+/// DHCP lease, a VPN or a node-local cache may replace it at any time.
 /// </summary>
 public sealed class NameServers : IDisposable
 {
@@ -21,9 +21,9 @@ public sealed class NameServers : IDisposable
     private State _current;
     private TaskCompletionSource _changed = NewChange();
 
-    /// <param name="fixedServers">Empty = those of the file. The search list comes from there anyway.</param>
+    /// <param name="fixedServers">Empty = those in the file. The search list always comes from the file.</param>
     /// <param name="path">The file.</param>
-    /// <param name="port">The port of the name servers in the file, which cannot contain it.</param>
+    /// <param name="port">The port of the name servers in the file, which cannot specify one.</param>
     public NameServers(
         IReadOnlyList<IPEndPoint> fixedServers, string path = "/etc/resolv.conf", int port = DnsPort)
     {
@@ -46,7 +46,7 @@ public sealed class NameServers : IDisposable
 
     private void Check()
     {
-        // A check that takes long must not queue up others.
+        // A slow check must not make others queue up.
         if (!_checking.TryEnter())
         {
             return;
@@ -63,7 +63,7 @@ public sealed class NameServers : IDisposable
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            // The file is absent or being replaced: what is in force stays in force.
+            // The file is absent or being replaced: the current settings remain.
         }
         finally
         {
@@ -89,7 +89,7 @@ public sealed class NameServers : IDisposable
             ContinueOnDnsError = true,
         });
 
-    /// <param name="Conf">Its search list.</param>
+    /// <param name="Conf">Supplies the search list.</param>
     /// <param name="Client">Null when there is no name server.</param>
     /// <param name="Path">The file, for messages.</param>
     internal sealed record State(ResolvConf Conf, LookupClient? Client, string Path)

@@ -8,7 +8,7 @@ namespace Kedge.Host.Resolvers;
 /// </summary>
 internal sealed class ResolvConf
 {
-    // The C library uses no more, and so nobody expects more to be used.
+    // The C library uses no more than this, so users do not expect more.
     private const int MaxNameServers = 3;
 
     private readonly IReadOnlyList<string> _search;

@@ -4,13 +4,13 @@ using Kedge.Host.Backends;
 namespace Kedge.Host.Routing;
 
 /// <summary>
-/// Lets the generated backends whose endpoints are still missing serve with those of the backends that had their routes
-/// before. A service and its endpoint slices reach kedge one after the other: without this, a service whose target port
-/// changes would have no endpoint in between.
+/// Lets generated backends whose endpoints are still missing serve with the endpoints of the backends that had their
+/// routes before. A service and its endpoint slices reach kedge one after the other: without this, a service whose
+/// target port changes would have no endpoint in between.
 /// </summary>
 internal static class BackendSuccession
 {
-    /// <param name="before">The state that is active.</param>
+    /// <param name="before">The active state.</param>
     /// <param name="next">The state that is about to replace it.</param>
     public static void Arrange(ServingState before, ServingState next)
     {

@@ -9,8 +9,9 @@ namespace Kedge.Host.Routing;
 /// <param name="Name">The name of the backend or target, for messages.</param>
 /// <param name="Ticket">Decides which endpoint the balancer picks; the same for all attempts.</param>
 /// <param name="Backend">
-/// Not null for a backend. The request has entered it: whoever gets the destination calls <see cref="Leave"/> when the
-/// request ends. </param>
+/// Not null for a backend. The request has entered it, so the holder of the destination must call <see cref="Leave"/>
+/// when the request ends.
+/// </param>
 internal readonly record struct Destination(
     UpstreamClient Client, EndpointSet Endpoints, HealthPolicy Policy, string Name, ulong Ticket, Backend? Backend)
 {
@@ -20,10 +21,10 @@ internal readonly record struct Destination(
     /// <summary>How long the request may take, and when it is sent again; null = no limit, and no retries.</summary>
     public Policies? Policies { get; init; }
 
-    /// <summary>The path that the backend sees; null = that of the caller.</summary>
+    /// <summary>The path that the backend sees; null = the caller's path.</summary>
     public string? Path { get; init; }
 
-    /// <summary>What the endpoint gets of the tokens of callers; null = nothing.</summary>
+    /// <summary>What the endpoint receives of callers' tokens; null = nothing.</summary>
     public ForwardedClaims? Claims { get; init; }
 
     /// <summary>The copies of the request; null = none.</summary>

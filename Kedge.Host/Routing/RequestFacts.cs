@@ -6,9 +6,9 @@ using Kedge.Host.Telemetry;
 
 namespace Kedge.Host.Routing;
 
-/// <summary>What the values of headers may say about a request (docs/matching.md#changes).</summary>
+/// <summary>The facts about a request that header values may refer to (docs/matching.md#changes).</summary>
 /// <param name="context">The caller's request.</param>
-/// <param name="record">Its record.</param>
+/// <param name="record">The record of the request.</param>
 /// <param name="host">The host that the caller asked for, without a port.</param>
 /// <param name="clientAddress">The caller's address.</param>
 internal sealed class RequestFacts(HttpContext context, RequestRecord record, string host, IPAddress? clientAddress)

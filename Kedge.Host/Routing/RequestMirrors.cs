@@ -11,22 +11,22 @@ using Microsoft.Net.Http.Headers;
 namespace Kedge.Host.Routing;
 
 /// <summary>
-/// The copies of one request. Nothing of the request waits for them: a copy is sent, by another thread, when the whole
-/// request is there, with the headers that the backend itself gets; its answer is read and dropped. What becomes of it
-/// affects no health and no budget. The body that is kept is bounded, and so is the number of copies in flight, from
-/// here to the end of the answer.
+/// The copies of one request. The request never waits for them: once all of it has arrived, another thread sends each
+/// copy, with the headers that the backend itself gets, and reads and drops the response. The outcome of a copy affects
+/// no endpoint's health and no retry budget. The size of the body that is kept is bounded, and so is the number of
+/// copies in flight, from here to the end of the response.
 /// </summary>
 internal sealed class RequestMirrors(Protocol protocol, MirrorAgreement? agreement)
 {
-    /// <summary>The time for a copy, from its connection to the last byte of its answer.</summary>
+    /// <summary>The time for a copy, from its connection to the last byte of its response.</summary>
     public static readonly TimeSpan TimeLimit = TimeSpan.FromSeconds(10);
 
-    // How much of an answer is read.
+    // How much of a response is read, in bytes.
     private const int MaxAnswer = 1024 * 1024;
 
     private readonly Lock _lock = new();
 
-    // First those that were chosen, then those that wait for the body.
+    // At first the chosen copies, then those that wait for the body.
     private readonly List<Copy> _copies = new(1);
     private ArrayBufferWriter<byte>? _body;
     private List<int>? _answers;
@@ -34,13 +34,13 @@ internal sealed class RequestMirrors(Protocol protocol, MirrorAgreement? agreeme
     private bool _hasBegun;
     private bool _hasEnded;
 
-    /// <summary>Adds a copy. Before <see cref="Begin"/>.</summary>
-    /// <param name="backend">Null when the pool does not have it.</param>
+    /// <summary>Adds a copy. Call it before <see cref="Begin"/>.</summary>
+    /// <param name="backend">Null when the pool does not contain it.</param>
     public void Add(RouteMirror mirror, Backend? backend, MirrorCounters counters) =>
         _copies.Add(new Copy(mirror, backend, counters));
 
-    /// <summary>The request is about to be sent to its backend.</summary>
-    /// <param name="request">With the fields that the backend gets.</param>
+    /// <summary>Begins the copies: the request is about to be sent to its backend.</summary>
+    /// <param name="request">The request, with the fields that the backend gets.</param>
     public void Begin(UpstreamRequest request, RequestRecord record)
     {
         var parent = Tracing.ContextOf(record);
@@ -77,7 +77,7 @@ internal sealed class RequestMirrors(Protocol protocol, MirrorAgreement? agreeme
         }
     }
 
-    /// <summary>A part of the body has been read from the caller.</summary>
+    /// <summary>Keeps a part of the body that has been read from the caller.</summary>
     public void Note(ReadOnlySpan<byte> bytes)
     {
         lock (_lock)
@@ -101,7 +101,7 @@ internal sealed class RequestMirrors(Protocol protocol, MirrorAgreement? agreeme
         }
     }
 
-    /// <summary>The body has been read to its end.</summary>
+    /// <summary>Sends the copies that wait for the body: it has been read to its end.</summary>
     public void BodyCompleted()
     {
         lock (_lock)
@@ -118,7 +118,7 @@ internal sealed class RequestMirrors(Protocol protocol, MirrorAgreement? agreeme
     }
 
     /// <summary>The request has ended.</summary>
-    /// <param name="status">What the caller got; null when it left.</param>
+    /// <param name="status">The status that the caller got; null when it left.</param>
     public void End(int? status)
     {
         lock (_lock)
@@ -166,7 +166,7 @@ internal sealed class RequestMirrors(Protocol protocol, MirrorAgreement? agreeme
 
     private static bool Is(string name, string other) => name.Equals(other, StringComparison.OrdinalIgnoreCase);
 
-    /// <summary>Under the lock.</summary>
+    /// <summary>Call it under the lock.</summary>
     private void Drop(int index, MirrorResult result)
     {
         var copy = _copies[index];
@@ -175,7 +175,7 @@ internal sealed class RequestMirrors(Protocol protocol, MirrorAgreement? agreeme
         copy.Counters.Leave();
     }
 
-    /// <summary>On another thread, and outside the spans of the request.</summary>
+    /// <summary>Sends a copy on another thread, and outside the spans of the request.</summary>
     private void Send(Copy copy) =>
         ThreadPool.UnsafeQueueUserWorkItem(
             static work => _ = work.Owner.SendAsync(work.Copy), (Owner: this, Copy: copy), preferLocal: false);
@@ -190,7 +190,7 @@ internal sealed class RequestMirrors(Protocol protocol, MirrorAgreement? agreeme
         }
         catch (Exception e)
         {
-            // Whatever it is, it concerns nobody but the mirror.
+            // Whatever it is, it concerns only the mirror.
             span?.SetStatus(ActivityStatusCode.Error, e.Message);
         }
         finally
@@ -242,8 +242,8 @@ internal sealed class RequestMirrors(Protocol protocol, MirrorAgreement? agreeme
         }
     }
 
-    /// <summary>Reads the answer to its end, as far as that is not too far.</summary>
-    /// <returns>The HTTP status, or the gRPC status; null when the latter is not known.</returns>
+    /// <summary>Reads the response to its end, up to the maximum size.</summary>
+    /// <returns>The HTTP status, or the gRPC status; null when the gRPC status is not known.</returns>
     private async Task<int?> ReadStatusAsync(UpstreamResponse response, CancellationToken cancel)
     {
         if (!response.HasNoContent)

@@ -12,7 +12,7 @@ namespace Kedge.Host.Routing;
 
 /// <summary>
 /// Decides what to do with a request: matches it against the active configuration, authorizes its caller, and finds the
-/// endpoints of its destination. One for the process.
+/// endpoints of its destination. One per process.
 /// </summary>
 public sealed class RequestRouter : IDisposable
 {
@@ -74,7 +74,7 @@ public sealed class RequestRouter : IDisposable
     /// <summary>How many ad-hoc names are being looked up.</summary>
     public int AdhocLookups => _adhoc.Running;
 
-    /// <summary>How many ad-hoc names are kept with their addresses.</summary>
+    /// <summary>How many ad-hoc names are cached with their addresses.</summary>
     public int AdhocAnswers => _adhoc.Kept;
 
     internal IEnumerable<Backend> LiveBackends => Serving.Backends.Http.Concat(Serving.Backends.Grpc);
@@ -115,8 +115,7 @@ public sealed class RequestRouter : IDisposable
     public void Dispose() => _backends.Dispose();
 
     /// <summary>
-    /// Routes a request: match → authorize → destination. As a rule it completes synchronously, and then it allocates
-    /// nothing.
+    /// Routes a request: match → authorize → destination. Usually completes synchronously, and then allocates nothing.
     /// </summary>
     internal async ValueTask<RoutingResult> RouteAsync(HttpContext context, RequestView view, RequestRecord record)
     {
@@ -143,7 +142,7 @@ public sealed class RequestRouter : IDisposable
         {
             return PlainDefault(view, record);
         }
-        // First of all: who is in the wrong network costs nothing more, such as the verification of a token.
+        // First of all: a caller in the wrong network must cost nothing more, such as the verification of a token.
         var address = match.Rule is { Info.Demands: var demands } && Access.AddressMatters(demands)
             ? _clients.Of(context)
             : null;
@@ -154,16 +153,17 @@ public sealed class RequestRouter : IDisposable
         var limiter = match is { Rule.Info: { Limits: not null } limited, Adhoc: null }
             ? state.Limits[view.Protocol][limited.Index]
             : null;
-        // A flood of requests must not buy verifications of tokens.
+        // A flood of requests must not cause a flood of token verifications.
         if (limiter?.AskBeforeToken(context, view, record) is { } early)
         {
             return early;
         }
-        // What kedge answers itself in clear text is for everyone, and a token for it would be on its way already.
+        // kedge's own answers in clear text are for everyone: a token for them would already have been sent in the
+        // clear.
         var isForEveryone = answer is not null
             && view.Listener == Listener.Plain
             && ReferenceEquals(match.Rule?.Info.Demands, RouteDemands.None);
-        // Before any other reply, so that only callers who are authorized learn what exists.
+        // Before any other reply, so that only authorized callers learn what exists.
         if (!isForEveryone
             && await _authorizer.AuthorizeAsync(context, match.Rule?.Info, state.Issuers, address) is { } refusal)
         {
@@ -193,13 +193,13 @@ public sealed class RequestRouter : IDisposable
         return answer.To(view);
     }
 
-    /// <summary>What the plain port does with a request that no route takes.</summary>
+    /// <summary>What the plain port does with a request that matches no route.</summary>
     private RoutingResult PlainDefault(in RequestView view, RequestRecord record) =>
         view.Protocol.IsGrpc ? LocalReply.NoGrpcRoute
         : _plainDefault is null || view.Host.Length == 0 || view.IsTunnel ? _noRoute
         : Answer(_plainDefault, view, record);
 
-    /// <summary>To one of the backends of a route with several.</summary>
+    /// <summary>Routes a request to one of the backends of a route with several.</summary>
     private async ValueTask<RoutingResult> ToOneBackendAsync(
         RouteInfo route, ServingState state, RequestView view, RequestRecord record, HttpContext context)
     {

@@ -5,8 +5,8 @@ using Microsoft.Extensions.Primitives;
 
 namespace Kedge.Host.Routing;
 
-/// <summary>What a route answers itself, without a backend: a redirect, or a fixed answer.</summary>
-/// <param name="kind">The name in metrics, where other requests have that of their backend.</param>
+/// <summary>A route's own answer, without a backend: a redirect or a fixed answer.</summary>
+/// <param name="kind">The name in metrics, where other requests have the name of their backend.</param>
 internal abstract class RouteAnswer(string kind)
 {
     /// <summary>The name of redirects in metrics.</summary>
@@ -15,7 +15,7 @@ internal abstract class RouteAnswer(string kind)
     /// <summary>The name of fixed answers in metrics.</summary>
     public const string Respond = "respond";
 
-    // A request body that is not read makes the connection useless for further requests, unless it is small enough to
+    // In bytes. An unread request body makes the connection unusable for further requests, unless it is small enough to
     // be skipped.
     private const long MaxSkippedBody = 64 * 1024;
 
@@ -111,7 +111,7 @@ internal abstract class RouteAnswer(string kind)
             {
                 response.Headers.ContentType = _response.ContentType;
             }
-            // RFC 9110, 8.6: neither 204 nor 304 says a length here; 205 has the length 0 (RFC 9110, 15.3.6).
+            // RFC 9110, 8.6: neither 204 nor 304 has a length here; 205 has the length 0 (RFC 9110, 15.3.6).
             if (_response.Status is not (StatusCodes.Status204NoContent or StatusCodes.Status304NotModified))
             {
                 response.ContentLength = _body.Length;

@@ -5,15 +5,15 @@ using Kedge.Host.Telemetry;
 
 namespace Kedge.Host.Routing;
 
-/// <summary>Chooses the requests of a route that its mirrors get copies of.</summary>
+/// <summary>Chooses which requests of a route to copy to its mirrors.</summary>
 internal sealed class RouteMirrors
 {
     private readonly (MirrorTarget Target, MirrorCounters Counters)[] _mirrors;
     private readonly SplitKeys? _keys;
     private readonly MirrorAgreement? _agreement;
 
-    /// <param name="route">With mirrors.</param>
-    /// <param name="telemetry">Counts the copies and, for a named route, how the answers compare.</param>
+    /// <param name="route">A route with mirrors.</param>
+    /// <param name="telemetry">Counts the copies and, for a named route, how the responses compare.</param>
     public RouteMirrors(Protocol protocol, RouteInfo route, ProxyTelemetry telemetry)
     {
         _mirrors = Array.ConvertAll(
@@ -22,8 +22,8 @@ internal sealed class RouteMirrors
         _agreement = route.Name.Length > 0 ? telemetry.MirrorAgreementOf(protocol, route.Name) : null;
     }
 
-    /// <summary>The copies of a request; null = none.</summary>
-    /// <param name="backends">Of the protocol.</param>
+    /// <summary>Chooses the copies of a request; null = none.</summary>
+    /// <param name="backends">The backends of the request's protocol.</param>
     public RequestMirrors? Choose(
         HttpContext context, in RequestView view, ClientAddresses clients, Backend[] backends)
     {

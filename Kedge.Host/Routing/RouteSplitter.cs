@@ -14,7 +14,7 @@ internal sealed class RouteSplitter
     private readonly bool _sharesUnavailable;
     private readonly SplitCounters? _counters;
 
-    /// <param name="route">With several backends.</param>
+    /// <param name="route">A route with several backends.</param>
     /// <param name="telemetry">Counts the requests of a named route.</param>
     public RouteSplitter(Protocol protocol, RouteInfo route, ProxyTelemetry telemetry)
     {
@@ -29,15 +29,13 @@ internal sealed class RouteSplitter
     /// <summary>The name of a backend.</summary>
     public string NameOf(int choice) => _split.Names[choice];
 
-    /// <summary>What is changed about the requests for it, and about their responses; null = nothing.</summary>
+    /// <summary>What changes in a backend's requests and in their responses; null = nothing.</summary>
     public Filters? FiltersOf(int choice) => _split.Filters[choice];
 
-    /// <summary>Its index in the backends of the protocol; -1 when the pool does not have it.</summary>
+    /// <summary>The index of a backend among those of the protocol; -1 when the pool does not contain it.</summary>
     public int BackendIndexOf(int choice) => _split.BackendIndexes[choice];
 
-    /// <summary>
-    /// Chooses a backend. As a rule it completes synchronously, and then it allocates nothing.
-    /// </summary>
+    /// <summary>Chooses a backend. Usually completes synchronously, and then allocates nothing.</summary>
     /// <param name="firstLookup">Waits for the first lookup of a backend's endpoints.</param>
     /// <returns>The index of the backend in the route.</returns>
     public ValueTask<int> ChooseAsync(

@@ -13,15 +13,17 @@ internal readonly struct RoutingResult
         IsTunnel = isTunnel;
     }
 
-    /// <summary>The reply of kedge itself; null when the request is forwarded or gets a tunnel.</summary>
+    /// <summary>
+    /// The reply of kedge itself; null when the request is answered by its route, forwarded or tunneled.
+    /// </summary>
     public LocalReply? Reply { get; }
 
-    /// <summary>What the route answers itself; null when there is something else to do.</summary>
+    /// <summary>The route's own answer; null when the request is handled in another way.</summary>
     public RouteAnswer? Answer { get; }
 
     /// <summary>
-    /// Where to forward the request, or to open the tunnel, to. Only when there is neither a <see cref="Reply"/>
-    /// nor an <see cref="Answer"/>.
+    /// Where to forward the request or open the tunnel. Set only when there is neither a <see cref="Reply"/> nor an
+    /// <see cref="Answer"/>.
     /// </summary>
     public Destination Destination { get; }
 

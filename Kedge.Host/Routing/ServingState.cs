@@ -9,15 +9,21 @@ using Listener = Kedge.Domain.Decoded.Listener;
 namespace Kedge.Host.Routing;
 
 /// <summary>
-/// What requests need of a configuration: its rules with their hits, and its live backends. Replaced as a whole.
+/// What requests need from a configuration: its rules with their hits, and its live backends. Replaced as a whole.
 /// </summary>
 /// <param name="configuration">The configuration that is active from now on.</param>
 /// <param name="backends">Its backends, in its order.</param>
-/// <param name="limits">The rate limits of each route, in the order of the routes; null for a route without.</param>
-/// <param name="splitters">What chooses among the backends of each route, likewise; null for one or none.</param>
-/// <param name="mirrors">What chooses the requests that are copied, likewise; null for a route without mirrors.</param>
+/// <param name="limits">
+/// The rate limits of each route, in the order of the routes; null for a route without limits.
+/// </param>
+/// <param name="splitters">
+/// What chooses among the backends of each route, in the same order; null for a route with one or none.
+/// </param>
+/// <param name="mirrors">
+/// What chooses the requests to copy, in the same order; null for a route without mirrors.
+/// </param>
 /// <param name="issuers">The issuers whose tokens its routes accept.</param>
-/// <param name="previous">The state that it replaces, whose hits are kept; null for the first.</param>
+/// <param name="previous">The state that this one replaces, whose hits are kept; null for the first.</param>
 internal sealed class ServingState(
     Configuration configuration,
     PerProtocol<Backend[]> backends,
@@ -48,7 +54,7 @@ internal sealed class ServingState(
 
     public ActiveIssuers Issuers => issuers;
 
-    /// <summary>What each route answers itself, in the order of the routes; null for one that forwards.</summary>
+    /// <summary>Each route's own answer, in the order of the routes; null for a route that forwards.</summary>
     public PerProtocol<RouteAnswer?[]> Answers { get; } = PerProtocol.Init(
         protocol => configuration.Routes[protocol]
             .Select(route => RouteAnswer.Of(route.Action, configuration.Files.Bodies))
@@ -62,7 +68,7 @@ internal sealed class ServingState(
     /// Matches a request against the routes and, when none matches, against the ad-hoc rules. Tunnels are matched
     /// against the ad-hoc rules only.
     /// </summary>
-    /// <returns>False when the path parameters of the request decide which rule takes it.</returns>
+    /// <returns>False when the path parameters of the request decide which rule matches it.</returns>
     public bool TryMatch(in RequestView view, IHeaderDictionary headers, out RuleMatch match)
     {
         RuleHits? route = null;
@@ -78,7 +84,7 @@ internal sealed class ServingState(
                 return false;
             }
         }
-        // Ad-hoc rules hold on the TLS listeners alone.
+        // Ad-hoc rules apply only on the TLS listeners.
         match = route is not null ? RuleMatch.Route(route)
             : view.Listener == Listener.Tls ? MatchAdhoc(view)
             : RuleMatch.None;

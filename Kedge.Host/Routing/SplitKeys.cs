@@ -8,10 +8,10 @@ using SplitKey = Kedge.Domain.Decoded.SplitKey;
 
 namespace Kedge.Host.Routing;
 
-/// <summary>Finds what decides which of several backends a caller gets.</summary>
+/// <summary>Finds the key that decides which of several backends a caller gets.</summary>
 internal sealed class SplitKeys
 {
-    // The longest text of an IPv6 address with its scope.
+    // The length of the longest IPv6 address with its scope, in characters.
     private const int MaxAddress = 65;
 
     private readonly SplitKey _key;
@@ -23,7 +23,7 @@ internal sealed class SplitKeys
         _queryName = key is SplitKey.Query { name: var name } ? Encoding.UTF8.GetBytes(name) : [];
     }
 
-    /// <summary>The hash of the key of a request. Allocates nothing for what the request itself says.</summary>
+    /// <summary>The hash of the key of a request. Allocates nothing for a key that is in the request itself.</summary>
     /// <returns>False when the request has no key.</returns>
     public bool TryHash(HttpContext context, in RequestView view, ClientAddresses clients, out ulong hash)
     {

@@ -5,8 +5,8 @@ using Yarp.ReverseProxy.Forwarder;
 namespace Kedge.Host.Server;
 
 /// <summary>
-/// Loads the code that requests need before the server is ready. Otherwise a part of it would be loaded when it is
-/// first needed, and if no file can be opened at that moment, it would be missing from then on.
+/// Loads, before the server is ready, the code that requests need. Otherwise, a part of it would be loaded on first use
+/// and, if no file can be opened at that moment, be missing from then on.
 /// </summary>
 internal static class Assemblies
 {
@@ -18,7 +18,7 @@ internal static class Assemblies
         typeof(Pages.Assets).Assembly,
     ];
 
-    /// <summary>Loads what the server, the forwarder, the client and the pages refer to.</summary>
+    /// <summary>Loads what the server, the forwarder, the client and the pages reference.</summary>
     public static void Load()
     {
         foreach (var name in Roots.SelectMany(root => root.GetReferencedAssemblies()))
@@ -29,7 +29,7 @@ internal static class Assemblies
             }
             catch (Exception e) when (e is FileNotFoundException or FileLoadException or BadImageFormatException)
             {
-                // Referred to, but not part of the program on this system.
+                // Referenced, but not part of the program on this system.
             }
         }
     }

@@ -4,7 +4,7 @@ using Kedge.Host.Flags;
 
 namespace Kedge.Host.Server;
 
-/// <summary>Reloads the two configuration files, and those that they name.</summary>
+/// <summary>Reloads the two configuration files and the files that they name.</summary>
 public sealed class ConfigurationReload(ConfigurationOptions options, WatchedFiles watched, ConfigurationStore store)
     : IReloadable<LoadedFiles>
 {
@@ -12,7 +12,7 @@ public sealed class ConfigurationReload(ConfigurationOptions options, WatchedFil
     {
         var named = new List<string>();
         var files = ConfigurationLoader.Load(options, out errors, named.Add);
-        // A configuration that cannot be read names nothing: the files of the active one stay interesting.
+        // A configuration that cannot be read names nothing: the files of the active one stay watched.
         if (files is not null || named.Count > 0)
         {
             watched.Include([.. named.Distinct()]);

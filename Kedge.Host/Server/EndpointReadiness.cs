@@ -7,7 +7,7 @@ namespace Kedge.Host.Server;
 
 /// <summary>
 /// Whether each endpoint gets requests, as a metric. A metric keeps the last value of a series, so an endpoint that is
-/// gone is still reported, as not ready, for some minutes: long enough for everyone who reads the metric.
+/// gone is still reported, as not ready, for some minutes: long enough for all readers of the metric.
 /// </summary>
 internal sealed class EndpointReadiness(RequestRouter router)
 {

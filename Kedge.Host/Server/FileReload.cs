@@ -3,23 +3,23 @@ using Kedge.Host.Configurations;
 
 namespace Kedge.Host.Server;
 
-/// <summary>Loads files that belong together, and takes their content.</summary>
-/// <typeparam name="T">What the files hold.</typeparam>
+/// <summary>Loads files that belong together, and applies their content.</summary>
+/// <typeparam name="T">What the files contain.</typeparam>
 public interface IReloadable<T>
     where T : class
 {
     /// <summary>Loads the files. Returns null and a line for each error when they are invalid.</summary>
     T? Load(out IReadOnlyList<string> errors);
 
-    /// <summary>The files have new, valid content.</summary>
+    /// <summary>Applies new, valid content of the files.</summary>
     /// <param name="value">The new content.</param>
     /// <param name="source">What caused the reload: <c>file</c> or <c>SIGHUP</c>.</param>
     void Replace(T value, string source);
 
-    /// <summary>The files still have, or have again, the content that is active.</summary>
+    /// <summary>Notes that the files still have, or have again, the active content.</summary>
     void MarkUnchanged(string source);
 
-    /// <summary>The files have invalid content: what was loaded before stays active.</summary>
+    /// <summary>Rejects invalid content of the files: what was loaded before stays active.</summary>
     void Reject(IReadOnlyList<string> errors, string source);
 
     /// <summary>Called before each check of the files.</summary>
@@ -29,8 +29,8 @@ public interface IReloadable<T>
 }
 
 /// <summary>
-/// Reloads files when their content changes, which is checked every second, and at once on SIGHUP. Files that cannot be
-/// read in time, such as those on a file system that hangs, are reported; they do not delay the end of the process.
+/// Reloads files when their content changes, which it checks every second, and at once on SIGHUP. It reports files that
+/// cannot be read in time, such as those on a file system that hangs; they do not delay the end of the process.
 /// </summary>
 public sealed class FileReload<T> : IAsyncDisposable
     where T : class
@@ -50,8 +50,8 @@ public sealed class FileReload<T> : IAsyncDisposable
     private Task _loop = Task.CompletedTask;
 
     /// <param name="subject">The name of the files in log messages, such as <c>configuration</c>.</param>
-    /// <param name="files">The files, in the state that is active already.</param>
-    /// <param name="target">Loads the files and takes their content.</param>
+    /// <param name="files">The files, in the state that is already active.</param>
+    /// <param name="target">Loads the files and applies their content.</param>
     /// <param name="logger">Where failures are logged.</param>
     public FileReload(string subject, WatchedFiles files, IReloadable<T> target, ILogger logger)
     {
@@ -73,7 +73,7 @@ public sealed class FileReload<T> : IAsyncDisposable
     {
         _registration.Dispose();
         await _stop.CancelAsync();
-        // The two are not disposed: a read that hangs may still use them.
+        // The semaphore and the token source are not disposed: a read that hangs may still use them.
         await _loop;
     }
 
@@ -100,7 +100,7 @@ public sealed class FileReload<T> : IAsyncDisposable
         try
         {
             _target.BeforeCheck();
-            // On a thread of its own, which a file system may hold for any length of time.
+            // On another thread, which a file system may block for any length of time.
             await FinishAsync(Task.Run(() => CheckAsync(isRequested)), SourceOf(isRequested));
         }
         catch (Exception e) when (!_stop.IsCancellationRequested)
@@ -109,7 +109,7 @@ public sealed class FileReload<T> : IAsyncDisposable
         }
     }
 
-    /// <summary>Waits for a check, however long it takes, but reports when that is too long.</summary>
+    /// <summary>Waits for a check, however long it takes, but reports when it takes too long.</summary>
     private async Task FinishAsync(Task check, string source)
     {
         try

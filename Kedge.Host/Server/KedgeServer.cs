@@ -21,16 +21,16 @@ using OpenTelemetry.Trace;
 
 namespace Kedge.Host.Server;
 
-/// <summary>The running proxy: puts its parts together, opens its listeners, and drains them at the end.</summary>
+/// <summary>The running proxy: assembles its parts, opens its listeners, and drains them at the end.</summary>
 public sealed class KedgeServer : IAsyncDisposable
 {
     // The debug and health ports serve nothing that is worth waiting for.
     private static readonly TimeSpan CloseTimeout = TimeSpan.FromSeconds(1);
 
-    // At 64 sockets, thousands of backends are resolved within seconds.
+    // With 64 sockets, thousands of backends are resolved within seconds.
     private const int MaxBackendQueries = 64;
 
-    // How often the server looks whether it is ready, while it is not.
+    // How often the server checks whether it is ready, until it is.
     private static readonly TimeSpan ReadinessInterval = TimeSpan.FromMilliseconds(50);
 
     private readonly ListenerOptions _options;
@@ -59,7 +59,7 @@ public sealed class KedgeServer : IAsyncDisposable
     /// <param name="options">The options of the server.</param>
     /// <param name="flags">The flags behind the options, for the page that shows them.</param>
     /// <param name="start">What the server starts from.</param>
-    /// <param name="logging">Where it logs.</param>
+    /// <param name="logging">Where the server logs.</param>
     public KedgeServer(ServerOptions options, FlagValues flags, ServerStart start, LogOutput logging)
     {
         Assemblies.Load();
@@ -69,7 +69,7 @@ public sealed class KedgeServer : IAsyncDisposable
         _logger = loggers.CreateLogger<KedgeServer>();
 
         _telemetry = new(new RequestLog(loggers.CreateLogger("kedge.requests"), options.Logging.AccessLog));
-        // Before anything is counted: instruments record nothing until somebody listens.
+        // Before anything is counted: instruments record nothing until a listener is attached.
         _metrics = MetricsExport.Create(_options is { HttpPort: not 0, MetricsPath.Length: > 0 });
         _traces = Tracing.Export(options.Tracing.TracesPerSecond);
 
@@ -159,7 +159,9 @@ public sealed class KedgeServer : IAsyncDisposable
         }
     }
 
-    /// <summary>How long <see cref="DrainAsync"/> takes at most, not counting the ends of the debug pages.</summary>
+    /// <summary>
+    /// How long <see cref="DrainAsync"/> takes at most, not counting the shutdown of the debug and health ports.
+    /// </summary>
     public TimeSpan DrainTime => _options.SigtermDelay + _options.SigtermTimeout;
 
     /// <summary>Opens the listeners.</summary>
@@ -194,7 +196,7 @@ public sealed class KedgeServer : IAsyncDisposable
     }
 
     /// <summary>
-    /// Lets health checks fail, closes the proxy listeners after the delay, lets exchanges in flight finish within the
+    /// Makes health checks fail, closes the proxy listeners after the delay, lets exchanges in flight finish within the
     /// drain time, then aborts the rest. The debug port stays open until that is done.
     /// </summary>
     public async Task DrainAsync()
@@ -257,7 +259,9 @@ public sealed class KedgeServer : IAsyncDisposable
         }
     }
 
-    /// <summary>What the flags allow for all proxy listeners, or less if the limit on open files is lower.</summary>
+    /// <summary>
+    /// How many connections the flags allow for all proxy listeners, or fewer if the limit on open files is lower.
+    /// </summary>
     private int CallerConnections()
     {
         int[] ports = [_options.GrpcTlsPort, _options.HttpTlsPort, _options.HttpPlainPort];
@@ -275,7 +279,7 @@ public sealed class KedgeServer : IAsyncDisposable
         return files.CallerConnections;
     }
 
-    /// <summary>Marks the server ready if the first lists of the cluster, as far as it needs them, are in.</summary>
+    /// <summary>Marks the server ready if the first lists that it needs from the cluster have arrived.</summary>
     private bool HasCluster()
     {
         var reason = _cluster.Pending is [var first, ..] ? first
@@ -312,13 +316,13 @@ public sealed class KedgeServer : IAsyncDisposable
 
     private RequestRouter CreateRouter(ForwardingOptions options, ILoggerFactory loggers)
     {
-        // Each with queries of its own: neither callers nor a long list of backends may starve the other.
+        // Each has its own limit on queries: neither callers nor a long list of backends may starve the other.
         var backendDns = new DnsLookup(_nameServers, new SemaphoreSlim(MaxBackendQueries));
         var adhocDns = new DnsLookup(_nameServers, new SemaphoreSlim(2 * options.AdhocMaxLookups));
         var backends = new BackendRegistry(
             options with
             {
-                // Else they would take the files that everything else needs.
+                // Otherwise, they would use up the files that everything else needs.
                 MaxBackendConnections = Math.Min(
                     options.MaxBackendConnections, OpenFiles.OfProcess()?.BackendConnections ?? int.MaxValue),
             },

@@ -5,8 +5,8 @@ using System.Globalization;
 namespace Kedge.Host.Server;
 
 /// <summary>
-/// Metrics of the process, under the names that the client libraries of Prometheus use. Those of file descriptors exist
-/// on Linux only.
+/// Metrics of the process, under the names that the client libraries of Prometheus use. The metrics of file descriptors
+/// exist on Linux only.
 /// </summary>
 internal static class ProcessMetrics
 {
@@ -40,7 +40,7 @@ internal static class ProcessMetrics
         return self.VirtualMemorySize64;
     }
 
-    // Without the one that lists them.
+    // Without the descriptor that lists them.
     private static long OpenDescriptors() => Directory.EnumerateFileSystemEntries(Descriptors).Count() - 1;
 
     /// <summary>The soft limit; no value when there is none, or when it cannot be read.</summary>

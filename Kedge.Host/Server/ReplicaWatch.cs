@@ -4,8 +4,8 @@ using Kedge.Host.Resolvers;
 namespace Kedge.Host.Server;
 
 /// <summary>
-/// Counts the ready endpoints of kedge's own service, over which the rate limits of all replicas are divided. While
-/// none is known, this replica counts alone; when the count cannot be read, the last one holds.
+/// Counts the ready endpoints of kedge's own service: the rate limits of all replicas are divided by their number.
+/// While none is known, only this replica counts; when the number cannot be read, the last one stays in effect.
 /// </summary>
 internal sealed class ReplicaWatch : IEndpointSink, IAsyncDisposable
 {
@@ -15,7 +15,7 @@ internal sealed class ReplicaWatch : IEndpointSink, IAsyncDisposable
     private readonly CancellationTokenSource _stop = new();
     private readonly Task _running;
 
-    /// <param name="resolver">Of the service.</param>
+    /// <param name="resolver">Resolves the endpoints of the service.</param>
     /// <param name="service">Its name, for log lines.</param>
     /// <param name="replicas">Receives the count.</param>
     /// <param name="logger">Where changes are logged.</param>

@@ -54,7 +54,7 @@ public static class ServerMetrics
             description: "The version of kedge.");
     }
 
-    /// <summary>The bound on callers' connections that the limit on open files sets.</summary>
+    /// <summary>Registers the metrics of callers' connections, and of the memory held for callers.</summary>
     public static void RegisterConnections(Meter meter, ConnectionGate gate)
     {
         meter.CreateObservableGauge("kedge_connections_limit", () => gate.Limit,

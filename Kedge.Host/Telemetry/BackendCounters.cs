@@ -3,8 +3,8 @@ using Kedge.Domain;
 namespace Kedge.Host.Telemetry;
 
 /// <summary>
-/// The counters of one backend and protocol, found before requests need them. They exist as long as the process, so
-/// that they never decrease; there are as many as backend names were ever configured.
+/// The counters of one backend and protocol, looked up before requests need them. They live as long as the process, so
+/// that they never decrease; there is one for each backend name that was ever configured.
 /// </summary>
 public sealed class BackendCounters(Protocol protocol, string name)
 {

@@ -4,7 +4,7 @@ using Kedge.Host.Http;
 namespace Kedge.Host.Telemetry;
 
 /// <summary>Requests counted by HTTP status or gRPC code.</summary>
-/// <param name="protocol">Whose codes they are.</param>
+/// <param name="protocol">The protocol of the codes.</param>
 public sealed class CodeCounts(Protocol protocol)
 {
     // HTTP: a row for each hundred, allocated when it is needed. gRPC: one row.

@@ -5,17 +5,17 @@ using Kedge.Wire.Upstream;
 namespace Kedge.Host.Telemetry;
 
 /// <summary>
-/// Counts the connections that were opened for the requests of one backend. Like the Go implementation, it knows a few
-/// reasons for failures only.
+/// Counts the connections that were opened for the requests of one backend. Like the Go implementation, it
+/// distinguishes only a few reasons for failures.
 /// </summary>
-/// <param name="name">As the Go implementation has it: <c>http_backend_NAME</c> or <c>grpc_backend_NAME</c>.</param>
+/// <param name="name">As the Go implementation names it: <c>http_backend_NAME</c> or <c>grpc_backend_NAME</c>.</param>
 /// <param name="backend">The name of the backend.</param>
 /// <param name="handshakes">Records how long connections took to open.</param>
 internal sealed class DialerCounters(string name, string backend, Histogram<double> handshakes) : ConnectionObserver
 {
     private static readonly string[] Reasons = ["refused", "timeout", "unknown"];
 
-    // RFC 9113, 7, has codes 0 to 13; whatever is beyond counts as the last one.
+    // RFC 9113, 7, defines codes 0 to 13; all higher codes count as the last one.
     private const int Codes = 15;
 
     private readonly long[] _failed = new long[Reasons.Length];
@@ -40,12 +40,12 @@ internal sealed class DialerCounters(string name, string backend, Histogram<doub
     public IEnumerable<(string Reason, long Count)> Failed() =>
         Reasons.Select((reason, index) => (reason, Volatile.Read(ref _failed[index])));
 
-    /// <summary>HTTP/2 streams that were reset, by the code and by who did it.</summary>
+    /// <summary>HTTP/2 streams that were reset, by code and by the side that reset them.</summary>
     public IEnumerable<(string Code, string By, long Count)> Resets() =>
         Counted(_resetsByBackend).Select(entry => (entry.Code, "backend", entry.Count))
             .Concat(Counted(_resetsByProxy).Select(entry => (entry.Code, "kedge", entry.Count)));
 
-    /// <summary>HTTP/2 connections that the backend ended, by the code.</summary>
+    /// <summary>HTTP/2 connections that the backend ended, by code.</summary>
     public IEnumerable<(string Code, long Count)> GoAways() => Counted(_goAways);
 
     public override void Dialing() => Interlocked.Increment(ref _attempted);
@@ -79,7 +79,7 @@ internal sealed class DialerCounters(string name, string backend, Histogram<doub
     {
         for (var code = 0; code < counts.Length; code++)
         {
-            // One code is always reported, so that the metric is there before anything has happened.
+            // One code is always reported, so that the metric exists from the start.
             if (Volatile.Read(ref counts[code]) is var count && (count > 0 || code == 0))
             {
                 yield return (code == Codes - 1 ? "other" : code.ToString(), count);

@@ -3,8 +3,9 @@ using System.Buffers.Binary;
 namespace Kedge.Host.Telemetry;
 
 /// <summary>
-/// Counts the messages in one direction of a gRPC call. Each message is a byte of flags, its length in four bytes, and
-/// as many bytes (gRPC over HTTP/2, "Length-Prefixed-Message"). A message counts when its last byte has gone by.
+/// Counts the messages in one direction of a gRPC call. Each message consists of a byte of flags, its length in four
+/// bytes, and that many bytes (gRPC over HTTP/2, "Length-Prefixed-Message"). A message counts once its last byte has
+/// passed.
 /// </summary>
 public sealed class GrpcMessages
 {
@@ -30,7 +31,7 @@ public sealed class GrpcMessages
     public static GrpcMessages? OfResponse(RequestRecord record) =>
         record.GrpcServer is null ? null : new(record.GrpcClient, record.GrpcServer);
 
-    /// <summary>The next bytes of the stream.</summary>
+    /// <summary>Processes the next bytes of the stream.</summary>
     public void Note(ReadOnlySpan<byte> bytes)
     {
         var messages = Count(bytes);
@@ -59,7 +60,7 @@ public sealed class GrpcMessages
             }
             else
             {
-                // A prefix in parts. The shift drops the byte of flags.
+                // The prefix arrives in parts. The shift drops the byte of flags.
                 _length = (_length << 8) | bytes[0];
                 bytes = bytes[1..];
                 if (++_prefix < PrefixLength)

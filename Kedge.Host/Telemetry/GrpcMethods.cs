@@ -4,8 +4,8 @@ using Kedge.Host.Http;
 namespace Kedge.Host.Telemetry;
 
 /// <summary>
-/// The counters of gRPC methods, found by path. The caller chooses the names: only calls that a route takes are
-/// counted, and beyond a limit they are counted together.
+/// The counters of gRPC methods, by path. Callers choose the names, so only calls that match a rule are counted, and
+/// methods beyond a limit are counted together.
 /// </summary>
 public sealed class GrpcMethods
 {
@@ -16,7 +16,7 @@ public sealed class GrpcMethods
     private readonly GrpcMethodCounters _others = new("other", "other");
     private int _count;
 
-    /// <summary>The counters of all methods, and last the one for those beyond the limit.</summary>
+    /// <summary>The counters of all methods; the last one is for methods beyond the limit.</summary>
     public IEnumerable<GrpcMethodCounters> All =>
         _byPath.Values.Append(_others).Where(counters => counters.Started > 0);
 

@@ -25,7 +25,7 @@ public enum HandshakeFailure
     /// <summary>The caller refused, for example because it does not trust the server's certificate.</summary>
     Alert,
 
-    /// <summary>It took too long, or its connection was given up.</summary>
+    /// <summary>It took too long, or its connection was abandoned.</summary>
     Timeout,
 
     /// <summary>The caller closed the connection.</summary>
@@ -39,7 +39,7 @@ public sealed class HandshakeFailures
 
     private readonly long[,] _counts = new long[Kinds.Length, Enum.GetValues<HandshakeFailure>().Length];
 
-    /// <summary>All of them, also those that are zero.</summary>
+    /// <summary>All counts, including zeros.</summary>
     public IEnumerable<(ListenerKind Listener, HandshakeFailure Reason, long Count)> All =>
         from index in Enumerable.Range(0, Kinds.Length)
         from reason in Enum.GetValues<HandshakeFailure>()

@@ -26,7 +26,7 @@ public sealed class HttpMethodCounters(string method)
 {
     private const int MaxStatus = 599;
 
-    // By status; 0 for one that is none.
+    // By status; invalid ones count at index 0.
     private readonly long[] _completed = new long[MaxStatus + 1];
     private long _started;
 

@@ -14,7 +14,7 @@ public static class MetricsExport
     private const int MaxSeries = 5000;
 
     /// <param name="forPrometheus">Whether there is a page to scrape.</param>
-    /// <returns>Null when nobody listens: instruments without a listener cost nothing.</returns>
+    /// <returns>Null when nothing collects the metrics: instruments without a listener cost nothing.</returns>
     public static MeterProvider? Create(bool forPrometheus)
     {
         if (!forPrometheus && !Otlp.IsConfigured)

@@ -5,7 +5,7 @@ namespace Kedge.Host.Telemetry;
 /// <summary>What became of a copy of a request.</summary>
 public enum MirrorResult
 {
-    /// <summary>An endpoint answered it.</summary>
+    /// <summary>An endpoint responded to it.</summary>
     Sent,
 
     /// <summary>The body of the request is larger than a copy may be.</summary>
@@ -15,18 +15,18 @@ public enum MirrorResult
     Busy,
 
     /// <summary>
-    /// There was no endpoint, or it did not answer in time; or the request itself did not arrive to its end.
+    /// There was no endpoint, or it did not respond in time, or the request itself did not arrive in full.
     /// </summary>
     Failed,
 }
 
 /// <summary>
-/// The copies of requests for one backend, those in flight and those that have ended. Lives as long as the process, so
+/// The copies of requests for one backend, both in flight and ended. Lives as long as the process, so
 /// that the bound on copies in flight holds across changes of the configuration.
 /// </summary>
 public sealed class MirrorCounters(string backend)
 {
-    /// <summary>The most copies in flight.</summary>
+    /// <summary>The maximum number of copies in flight.</summary>
     public const int MaxInFlight = 100;
 
     private static readonly MirrorResult[] Results = Enum.GetValues<MirrorResult>();
@@ -54,7 +54,7 @@ public sealed class MirrorCounters(string backend)
         return false;
     }
 
-    /// <summary>A copy that entered has ended.</summary>
+    /// <summary>Ends a copy that entered.</summary>
     public void Leave() => Interlocked.Decrement(ref _inFlight);
 
     public void Count(MirrorResult result) => Interlocked.Increment(ref _results[(int)result]);
@@ -74,7 +74,7 @@ public sealed class MirrorCounters(string backend)
     };
 }
 
-/// <summary>How often the mirrors of a named route answered with the status that the caller got.</summary>
+/// <summary>How often the mirrors of a named route responded with the status that the caller got.</summary>
 public sealed class MirrorAgreement(Protocol protocol, string route)
 {
     private long _same;

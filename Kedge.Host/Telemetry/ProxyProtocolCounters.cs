@@ -1,6 +1,6 @@
 namespace Kedge.Host.Telemetry;
 
-/// <summary>What a connection has to do with the PROXY protocol.</summary>
+/// <summary>The result of looking for a PROXY header on a connection.</summary>
 public enum ProxyProtocolResult
 {
     /// <summary>It began with a header of version 1.</summary>
@@ -12,7 +12,7 @@ public enum ProxyProtocolResult
     /// <summary>It began with a header that keeps the addresses of the socket.</summary>
     Local,
 
-    /// <summary>It had to begin with a header, and did not. It was closed.</summary>
+    /// <summary>It had to begin with a header, but did not. It was closed.</summary>
     Missing,
 
     /// <summary>Its header was not valid, or not complete in time. It was closed.</summary>
@@ -22,12 +22,12 @@ public enum ProxyProtocolResult
     Unexpected,
 }
 
-/// <summary>Counts connections by what they have to do with the PROXY protocol.</summary>
+/// <summary>Counts connections by the result of looking for a PROXY header.</summary>
 public sealed class ProxyProtocolCounters
 {
     private readonly long[] _counts = new long[Enum.GetValues<ProxyProtocolResult>().Length];
 
-    /// <summary>All of them, also those that are zero.</summary>
+    /// <summary>All counts, including zeros.</summary>
     public IEnumerable<(string Result, long Count)> All =>
         from result in Enum.GetValues<ProxyProtocolResult>()
         select (Label(result), Volatile.Read(ref _counts[(int)result]));

@@ -9,8 +9,8 @@ using Microsoft.AspNetCore.Http.Features;
 namespace Kedge.Host.Telemetry;
 
 /// <summary>
-/// What the request path reports: counters, recent requests and failures, log lines and spans. One for the process. It
-/// costs a request a record and a few interlocked increments.
+/// What the request path reports: counters, recent requests and failures, log lines and spans. One per process. Costs
+/// each request a record and a few interlocked increments.
 /// </summary>
 public sealed class ProxyTelemetry : IDisposable
 {
@@ -128,7 +128,7 @@ public sealed class ProxyTelemetry : IDisposable
     public IEnumerable<(string Backend, string Type, long Count)> Errors =>
         _errors.Select(error => (error.Key.Item1, error.Key.Item2, Volatile.Read(ref error.Value.Value)));
 
-    /// <summary>The retries by the policies of routes.</summary>
+    /// <summary>The retries under the retry policies of routes.</summary>
     public IEnumerable<(string Backend, string Reason, string Outcome, long Count)> Retries =>
         _retries.Select(retry =>
             (retry.Key.Item1, retry.Key.Item2, retry.Key.Item3, Volatile.Read(ref retry.Value.Value)));
@@ -150,7 +150,7 @@ public sealed class ProxyTelemetry : IDisposable
     /// <summary>The copies of requests, by backend.</summary>
     public IEnumerable<MirrorCounters> Mirrors => _mirrors.Values;
 
-    /// <summary>How the answers of the mirrors of named routes compare.</summary>
+    /// <summary>How often mirrors and callers of named routes got the same status.</summary>
     public IEnumerable<MirrorAgreement> MirrorAgreements => _mirrorAgreements.Values;
 
     public MirrorCounters MirrorOf(string backend) =>
@@ -225,14 +225,14 @@ public sealed class ProxyTelemetry : IDisposable
         }
     }
 
-    /// <summary>The route of the request answers it itself.</summary>
+    /// <summary>The route itself responds to the request.</summary>
     public static void Answering(RequestRecord record, BackendCounters kind)
     {
         record.Backend = kind;
         kind.Started();
     }
 
-    /// <summary>A connection to an endpoint could not be made.</summary>
+    /// <summary>A connection attempt to an endpoint failed.</summary>
     /// <param name="backend">
     /// Null for an ad-hoc target, whose address is the caller's choice and therefore not reported.
     /// </param>
@@ -257,8 +257,8 @@ public sealed class ProxyTelemetry : IDisposable
     }
 
     /// <summary>The server rejected a request before it reached kedge: counts, records and logs it.</summary>
-    /// <param name="request">As far as it was read; null when nothing was.</param>
-    /// <param name="requestId">Of the response.</param>
+    /// <param name="request">The request, as far as it was read; null when none of it was.</param>
+    /// <param name="requestId">The ID in the response.</param>
     /// <param name="reply">The response.</param>
     public void Rejected(IHttpRequestFeature? request, string requestId, LocalReply reply)
     {
@@ -329,7 +329,7 @@ public sealed class ProxyTelemetry : IDisposable
             return "";
         }
         var text = values.ToString();
-        // An empty value asks, too, but does not say who.
+        // An empty value also asks for logging, but does not say who asks.
         return text.Length switch
         {
             0 => "anonymous",
@@ -338,7 +338,7 @@ public sealed class ProxyTelemetry : IDisposable
         };
     }
 
-    /// <summary>Whether it ended with an error that is not the caller's.</summary>
+    /// <summary>Whether it ended with an error that the caller did not cause.</summary>
     private static bool IsServerError(RequestRecord record) =>
         record.Protocol.IsGrpc
             ? GrpcStatuses.IsServerError(record.Status)

@@ -8,7 +8,7 @@ namespace Kedge.Host.Telemetry;
 /// </summary>
 /// <remarks>
 /// A token bucket that holds the tokens of one second, and is full at first. Its only state is the time at which it
-/// will be full again (the generic cell rate algorithm, ITU-T I.371). Taking a token moves that time on by the interval
+/// will be full again (the generic cell rate algorithm, ITU-T I.371). Taking a token advances that time by the interval
 /// between two tokens; the bucket is empty when that time is a second or more ahead. A rejected span writes nothing, so
 /// under load the cores can share the state without invalidating each other's caches.
 /// </remarks>

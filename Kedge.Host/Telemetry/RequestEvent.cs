@@ -5,8 +5,8 @@ using System.Text;
 namespace Kedge.Host.Telemetry;
 
 /// <summary>
-/// A request as a log event: a line for people, without the parts that a request does not have, and fields for
-/// machines, which are always the same.
+/// A request as a log event: a line for people, which leaves out empty parts, and fields for machines, which keep
+/// empty values.
 /// </summary>
 internal sealed class RequestEvent : IReadOnlyList<KeyValuePair<string, object?>>
 {

@@ -1,7 +1,7 @@
 namespace Kedge.Host.Telemetry;
 
 /// <summary>
-/// Logs requests: those that kedge failed, and on demand all. At level debug, all are logged.
+/// Logs requests: those that kedge failed, except for rate limits, and others on demand. At level debug, logs all.
 /// </summary>
 public sealed class RequestLog(ILogger logger, bool logsAll)
 {

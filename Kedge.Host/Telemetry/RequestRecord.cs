@@ -8,7 +8,7 @@ namespace Kedge.Host.Telemetry;
 /// <summary>How the target of a request is written (RFC 9112, 3.2).</summary>
 public enum RequestForm : byte
 {
-    /// <summary>A path; the host is a field of its own.</summary>
+    /// <summary>A path; the host is in a separate field.</summary>
     Origin,
 
     /// <summary>A whole URL: a request to a forward proxy.</summary>
@@ -50,8 +50,8 @@ public sealed class RequestRecord
     public RuleHits? Rule { get; set; }
 
     /// <summary>
-    /// The configuration that routed it; null when it was answered before. Weak, so that records do not keep replaced
-    /// configurations alive.
+    /// The configuration that routed it; null when kedge responded before that. Weak, so that records do not keep
+    /// replaced configurations alive.
     /// </summary>
     public WeakReference<Configuration>? RoutedBy { get; private set; }
 
@@ -65,7 +65,7 @@ public sealed class RequestRecord
     public bool IsPlain { get; private set; }
 
     /// <summary>
-    /// The query, with its <c>?</c>, if a condition of the configuration looks at it; else empty. May contain
+    /// The query, with its <c>?</c>, if a condition of the configuration reads it; otherwise empty. May contain
     /// secrets: only the parameters that conditions name may be shown (<see cref="MatchedNames.QueryOf"/>).
     /// </summary>
     public string ConditionQuery { get; private set; } = "";
@@ -101,22 +101,22 @@ public sealed class RequestRecord
     public int Attempts { get; set; }
 
     /// <summary>
-    /// The endpoint of each attempt and what came of it, where the route has retries and there was more than one; else
-    /// null. <c>10.0.0.1:80 (503), 10.0.0.2:80</c>
+    /// The endpoint and result of each attempt that the route's policy retried; null when there was none.
+    /// <c>10.0.0.1:80 (503), 10.0.0.2:80 (reset)</c>
     /// </summary>
     public string? Tried { get; set; }
 
-    /// <summary>All attempts, as far as they are known; else the endpoint of the last one.</summary>
+    /// <summary>The retried attempts, if any, then the endpoint of the last attempt; empty = none.</summary>
     public string Endpoints => Tried is null ? Endpoint ?? "" : $"{Tried}, {Endpoint}";
 
-    /// <summary>When the response's headers came; 0 when none did.</summary>
+    /// <summary>When the response's headers arrived; 0 = they did not.</summary>
     public long FirstByte { get; set; }
 
     public long Ended { get; set; }
 
     /// <summary>
-    /// The reply of kedge itself, sent or, when the response had already started, not sent; null when the request
-    /// succeeded.
+    /// The reply of kedge itself, even if it could not be sent because the response had already started; null when the
+    /// request succeeded.
     /// </summary>
     public LocalReply? Failure { get; set; }
 
@@ -141,7 +141,7 @@ public sealed class RequestRecord
     public TimeSpan Total => Stopwatch.GetElapsedTime(Started, Ended);
 
     /// <summary>
-    /// The request is being matched: keeps what it takes to explain it later, by the configuration that serves it.
+    /// Keeps the data that explains the request later, according to the configuration that serves it.
     /// </summary>
     internal void Matching(
         WeakReference<Configuration> configuration, MatchedNames names, in RequestView view, IHeaderDictionary headers)

@@ -3,8 +3,8 @@ using Kedge.Domain;
 namespace Kedge.Host.Telemetry;
 
 /// <summary>
-/// The counters of the routes of one name and protocol. They live as long as the process, so that they never go back;
-/// there are as many as route names were ever configured.
+/// The counters of the routes of one name and protocol. They live as long as the process, so that they never decrease;
+/// there is one for each route name that was ever configured.
 /// </summary>
 public sealed class RouteCounters(Protocol protocol, string name)
 {

@@ -23,7 +23,7 @@ public sealed class RuleHits
 
     public RouteInfo Info { get; }
 
-    /// <summary>The rule for traces: its conditions, and with a name also this and its place.</summary>
+    /// <summary>The rule for traces: its conditions, after its name and place if it has a name.</summary>
     public string Label => field ??= Info.Name.Length == 0
         ? Info.Rule
         : $"{Info.Name} ({Path.GetFileName(Info.File)}:{Info.Line}): {Info.Rule}";
@@ -35,7 +35,7 @@ public sealed class RuleHits
     /// with the same conditions and backend, keeps its count.
     /// </summary>
     /// <param name="rules">In the order of the configuration.</param>
-    /// <param name="previous">Those of the configuration before; null when there was none.</param>
+    /// <param name="previous">The hits of the previous configuration; null when there was none.</param>
     public static RuleHits[] Of(IReadOnlyList<RouteInfo> rules, RuleHits[]? previous)
     {
         previous ??= [];
@@ -73,7 +73,7 @@ public sealed class RuleHits
 
     public void Hit() => Interlocked.Increment(ref _count.Value);
 
-    // No conditions are the same as a name: they contain a `=`, or are `any`, which is followed by a backend.
+    // Conditions never equal a name: they contain a `=`, or are `any`, which is followed by a backend.
     private static (string, string) KeyOf(RouteInfo info) =>
         info.Name.Length > 0 ? (info.Name, "") : (info.Rule, info.BackendName);
 

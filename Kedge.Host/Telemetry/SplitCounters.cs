@@ -5,7 +5,7 @@ namespace Kedge.Host.Telemetry;
 
 /// <summary>
 /// The counters of the routes of one name and protocol that have several backends. They live as long as the process;
-/// there are as many as names of routes, and of backends in them, were ever configured.
+/// there is one for each route name that was ever configured, with an entry for each of its backends.
 /// </summary>
 public sealed class SplitCounters(Protocol protocol, string route)
 {
@@ -15,7 +15,7 @@ public sealed class SplitCounters(Protocol protocol, string route)
     public KeyValuePair<string, object?>[] Labels { get; } =
         [new("protocol", protocol.Section), new("route", route)];
 
-    /// <summary>The requests without the key that the split is by.</summary>
+    /// <summary>The requests without the key that decides the split.</summary>
     public long MissingKeys => Volatile.Read(ref _missing);
 
     /// <summary>The completed requests of each backend, by status.</summary>

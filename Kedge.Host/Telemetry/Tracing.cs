@@ -10,8 +10,8 @@ using Protocol = Kedge.Domain.Protocol;
 namespace Kedge.Host.Telemetry;
 
 /// <summary>
-/// OpenTelemetry spans: one for each request, with one for routing and one for forwarding as its children, and below
-/// the latter one for each choice of an endpoint. When tracing is off, no span is created and trace headers are
+/// OpenTelemetry spans: one for each request, with one for routing and one for forwarding as its children, and under
+/// forwarding one for each choice of an endpoint. When tracing is off, no span is created and trace headers are
 /// forwarded unchanged.
 /// </summary>
 public static class Tracing
@@ -59,8 +59,8 @@ public static class Tracing
         ActivityContext.TryParse(
             request.Headers[TraceParent], request.Headers[TraceState], isRemote: true, out var parent);
         var span = Source.CreateActivity("request", ActivityKind.Server, parent);
-        // A started span becomes part of the execution context, which costs at each await; unsampled requests save
-        // that.
+        // A started span becomes part of the execution context, which adds a cost to each await; unsampled
+        // requests avoid that.
         return IsRecording(span) ? span.Start() : span;
     }
 
@@ -75,7 +75,7 @@ public static class Tracing
     public static Activity? StartPicking(RequestRecord record) => StartBelow(record.Forwarding, "pick");
 
     /// <param name="span">From <see cref="StartPicking"/>.</param>
-    /// <param name="record">Of the request, with the number of attempts so far.</param>
+    /// <param name="record">The request, with the number of attempts so far.</param>
     /// <param name="endpoint">Null when the request has tried all.</param>
     public static void Picked(Activity span, RequestRecord record, string? endpoint)
     {
@@ -84,13 +84,13 @@ public static class Tracing
         Tag(span, "kedge.attempt", Boxed.Of(record.Attempts + 1));
     }
 
-    /// <summary>What the spans of copies of the request are below; the default when it is not sampled.</summary>
+    /// <summary>The parent of the spans of the request's copies; the default when it is not sampled.</summary>
     public static ActivityContext ContextOf(RequestRecord record) =>
         IsRecording(record.Forwarding) ? record.Forwarding.Context : default;
 
     /// <summary>
-    /// Starts the span of a copy of a request, and puts its context in the fields of the copy. Null, and the fields
-    /// stay as they are, when tracing is off or the request is not sampled.
+    /// Starts the span of a copy of a request, and puts its context in the fields of the copy. Returns null, and
+    /// leaves the fields unchanged, when tracing is off or the request is not sampled.
     /// </summary>
     /// <param name="parent">From <see cref="ContextOf"/>.</param>
     public static Activity? StartMirror(ActivityContext parent, string backend, FieldList fields)
@@ -115,7 +115,7 @@ public static class Tracing
     }
 
     /// <summary>
-    /// Replaces the caller's trace headers by the context of the span of forwarding or, when the request is not
+    /// Replaces the caller's trace headers with the context of the span of forwarding or, when the request is not
     /// sampled, of the request. Does nothing when tracing is off.
     /// </summary>
     public static void Inject(RequestRecord record, FieldList fields)
@@ -130,7 +130,7 @@ public static class Tracing
     {
         fields.Remove(TraceParent);
         fields.Add(TraceParent, span.Id ?? NotSampled(span.TraceId));
-        // Also when the span has no state: the caller's belongs to the trace that its traceparent failed to name.
+        // Even when the span has no state: the caller's state belongs to the trace that its traceparent failed to name.
         fields.Remove(TraceState);
         if (span.TraceStateString is { Length: > 0 } state)
         {

@@ -16,7 +16,7 @@ public sealed class TrafficCounters
     private readonly long[] _byDuration = new long[Buckets];
     private long _errors;
 
-    /// <summary>Requests that ended with a server's error.</summary>
+    /// <summary>Requests that ended with a server error.</summary>
     public long Errors => Volatile.Read(ref _errors);
 
     public void Record(TimeSpan duration, bool isError)
@@ -40,8 +40,8 @@ public sealed class TrafficCounters
     }
 
     /// <summary>
-    /// The duration that a share of the requests did not exceed, in milliseconds: at most a quarter too high, and 0
-    /// without requests.
+    /// The duration that a share of the requests did not exceed, in milliseconds: at most a quarter too high within
+    /// the range of the buckets, and 0 without requests.
     /// </summary>
     /// <param name="byDuration">The number of requests in each bucket.</param>
     /// <param name="share">From 0 to 1.</param>

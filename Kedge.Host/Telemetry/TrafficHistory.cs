@@ -1,6 +1,6 @@
 namespace Kedge.Host.Telemetry;
 
-/// <summary>What happened in one period of <see cref="TrafficHistory.Period"/>.</summary>
+/// <summary>The traffic in one period of <see cref="TrafficHistory.Period"/>.</summary>
 /// <param name="Requests">Per second.</param>
 /// <param name="Errors">Per second.</param>
 /// <param name="P50">In milliseconds.</param>
@@ -8,7 +8,7 @@ namespace Kedge.Host.Telemetry;
 public readonly record struct TrafficPoint(double Requests, double Errors, double P50, double P99);
 
 /// <summary>
-/// The traffic of the last 15 minutes, of each backend and of all together, for pages. It takes 3 KB for each backend
+/// The traffic of the last 15 minutes, of each backend and of all together, for pages. Uses 3 KB for each backend
 /// that had a request in that time.
 /// </summary>
 public sealed class TrafficHistory : IDisposable
@@ -43,7 +43,7 @@ public sealed class TrafficHistory : IDisposable
         }
     }
 
-    /// <summary>The points of one backend, the oldest first; empty when it had no request in the time.</summary>
+    /// <summary>The points of one backend, the oldest first; empty when it had no request in that time.</summary>
     public TrafficPoint[] Of(BackendCounters backend)
     {
         lock (_lock)

@@ -1,8 +1,8 @@
 namespace Kedge.Host.Timing;
 
 /// <summary>
-/// The pauses between attempts: each up to twice the previous one, with jitter, so that a peer that comes back
-/// does not meet all its clients at once. For one caller at a time.
+/// The pauses between attempts: each up to twice the previous one, with jitter, so that a peer that recovers does not
+/// meet all its clients at once. Not thread-safe.
 /// </summary>
 public sealed class Backoff
 {
@@ -24,7 +24,7 @@ public sealed class Backoff
     /// <summary>A random time between nine and eleven tenths of <paramref name="time"/>.</summary>
     public static TimeSpan Spread(TimeSpan time) => time * (0.9 + (Random.Shared.NextDouble() / 5));
 
-    /// <summary>An attempt has succeeded: the next pause is a first one again.</summary>
+    /// <summary>Notes that an attempt has succeeded: the next pause is a first one again.</summary>
     public void Reset() => _limit = _first;
 
     /// <summary>The next pause.</summary>

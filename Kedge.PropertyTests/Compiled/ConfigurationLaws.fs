@@ -6,7 +6,7 @@ open System.Text
 open Expecto
 open FsCheck.FSharp
 open Kedge.Domain
-open Kedge.PropertyTests.ConfigGenerators
+open Kedge.PropertyTests.SoundConfig
 
 let private bytes (text: string) = ReadOnlyMemory(Encoding.UTF8.GetBytes text)
 

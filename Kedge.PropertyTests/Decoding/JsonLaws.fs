@@ -10,7 +10,7 @@ open System.Text.RegularExpressions
 open Expecto
 open FsCheck.FSharp
 open Kedge.Domain
-open Kedge.PropertyTests.ConfigGenerators
+open Kedge.PropertyTests.ArbitraryConfig
 
 let private bytes (text: string) = ReadOnlyMemory(Encoding.UTF8.GetBytes text)
 

@@ -10,7 +10,7 @@ open Expecto
 open FsCheck
 open FsCheck.FSharp
 open Kedge.Domain
-open Kedge.PropertyTests.ConfigGenerators
+open Kedge.PropertyTests.SoundConfig
 
 let private loadBoth (bytes: byte array) =
     let memory = ReadOnlyMemory bytes

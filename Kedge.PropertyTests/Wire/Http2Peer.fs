@@ -70,6 +70,9 @@ module PeerFrame =
     let block (fields: (string * string) list) =
         fields |> List.map (fun (name, value) -> literal name value) |> Array.concat
 
+    /// The header block of `:status: 200`.
+    let ok = [| 0x88uy |]
+
     let bytes frame =
         let length = frame.Payload.Length
 
@@ -109,6 +112,17 @@ type StreamEvent =
     | End of trailers: (string * string) list
     | Unwanted
     | Failed of kind: FailureKind * sent: SentState * code: uint32 option
+
+[<RequireQualifiedAccess>]
+module StreamEvent =
+
+    /// Whether the stream ends with it.
+    let isTerminal event =
+        match event with
+        | Failed _
+        | End _
+        | Head(_, _, _, true) -> true
+        | _ -> false
 
 /// Notes what it is called with.
 type RecordingStream() =
@@ -180,7 +194,15 @@ type Session(options: Http2Options) =
         else
             bytes
 
-    /// Null when no stream could be opened.
+    /// The code of the last GOAWAY that was written since the last call of Written.
+    member this.Farewell() =
+        this.Written()
+        |> PeerFrame.parse
+        |> List.filter (fun frame -> frame.Kind = 7uy)
+        |> List.tryLast
+        |> Option.map (fun frame -> frame.Payload[7])
+
+    /// None when no stream could be opened.
     member _.TryOpen(request: UpstreamRequest, isEnd: bool) =
         let stream = RecordingStream()
 

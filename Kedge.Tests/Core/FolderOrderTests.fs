@@ -92,7 +92,10 @@ let private filesUsed (all: Source list) (source: Source) =
     let words = set [ for word in Regex.Matches(source.Code, @"\w+") -> word.Value ]
 
     all
-    |> List.filter (fun other -> other.Path <> source.Path && not (Set.intersect other.Types words).IsEmpty)
+    |> List.filter (fun other ->
+        // The parts of a type are one file in this respect.
+        (Set.intersect other.Types source.Types).IsEmpty
+        && not (Set.intersect other.Types words).IsEmpty)
 
 /// The first circle of uses that is found from a file, as the files along it.
 let private circleFrom (uses: Map<string, string list>) (start: string) =

@@ -52,7 +52,7 @@ let private callRoute (name: string) (entries: (string * int) list) (fields: str
 let private sticky = """ "split_by": { "cookie": "session" } """
 
 /// A route whose backends have changes of headers of their own.
-let private withHeaders (canary: string) =
+let internal withHeaders (canary: string) =
     $$"""{ "name": "headers", "host_matcher": "headers.example",
            "request_headers": { "set": { "x-env": "prod", "x-version": "any" } },
            "backends": [
@@ -156,476 +156,281 @@ let private callOf (client: Echo.EchoClient) (headers: (string * string) list) =
         return sent.GetValue "x-peer" |> string
     }
 
-let private serving =
-    [
-        case "of 10,000 requests at 95 and 5, the share of each is within 99.9 % of the binomial's bounds" (fun () ->
-            task {
-                for protocol, client in clients.Value do
-                    let! found = tally 10_000 (fun _ -> backendOf client "https://drawn.example/" [])
-                    Expect.equal (count "stable" found + count "next" found) 10_000 protocol
-                    Expect.isTrue (isWithin999 10_000 0.05 (count "next" found)) $"{protocol}: {found}"
-
-                use channel = Clients.grpc kedge.Value.GrpcPort None "drawn.example"
-                let client = Echo.EchoClient channel
-                let! found = tally 10_000 (fun _ -> callOf client [])
-                Expect.equal (count "calls" found + count "next-calls" found) 10_000 "gRPC"
-                Expect.isTrue (isWithin999 10_000 0.05 (count "next-calls" found)) $"gRPC: {found}"
-
-                let! counted =
-                    DebugPort.metric
-                        kedge.Value
-                        "kedge_route_backend_requests_total"
-                        [
-                            "protocol", "grpc"
-                            "route", "drawn"
-                            "backend_name", "next_calls"
-                            "code", "OK"
-                        ]
-
-                Expect.equal (int counted) (count "next-calls" found) "counted for each backend"
-            })
-
-        case "raising 5 to 50 moves callers one way only, whatever the protocol, and a restart moves none" (fun () ->
-            task {
-                let keys = 400
-
-                let ask (kedge: Kedge) =
+[<Tests>]
+let tests =
+    testList
+        "splits of routes"
+        [
+            case
+                "of 10,000 requests at 95 and 5, the share of each is within 99.9 % of the binomial's bounds"
+                (fun () ->
                     task {
-                        let answers = ResizeArray<string array>()
+                        for protocol, client in clients.Value do
+                            let! found = tally 10_000 (fun _ -> backendOf client "https://drawn.example/" [])
+                            Expect.equal (count "stable" found + count "next" found) 10_000 protocol
+                            Expect.isTrue (isWithin999 10_000 0.05 (count "next" found)) $"{protocol}: {found}"
 
-                        for protocol, client in clientsOf kedge do
-                            let found = Array.zeroCreate<string> keys
-
-                            let! _ =
-                                tally keys (fun key ->
-                                    task {
-                                        let! backend =
-                                            backendOf client "https://sticky.example/" (cookie $"user-{key}")
-
-                                        found[key] <- backend
-                                        return protocol
-                                    })
-
-                            answers.Add found
-
-                        use channel = Clients.grpc kedge.GrpcPort None "sticky.example"
+                        use channel = Clients.grpc kedge.Value.GrpcPort None "drawn.example"
                         let client = Echo.EchoClient channel
-                        let found = Array.zeroCreate<string> keys
+                        let! found = tally 10_000 (fun _ -> callOf client [])
+                        Expect.equal (count "calls" found + count "next-calls" found) 10_000 "gRPC"
+                        Expect.isTrue (isWithin999 10_000 0.05 (count "next-calls" found)) $"gRPC: {found}"
 
-                        let! _ =
-                            tally keys (fun key ->
+                        let! counted =
+                            DebugPort.metric
+                                kedge.Value
+                                "kedge_route_backend_requests_total"
+                                [
+                                    "protocol", "grpc"
+                                    "route", "drawn"
+                                    "backend_name", "next_calls"
+                                    "code", "OK"
+                                ]
+
+                        Expect.equal (int counted) (count "next-calls" found) "counted for each backend"
+                    })
+
+            case
+                "raising 5 to 50 moves callers one way only, whatever the protocol, and a restart moves none"
+                (fun () ->
+                    task {
+                        let keys = 400
+
+                        let ask (kedge: Kedge) =
+                            task {
+                                let answers = ResizeArray<string array>()
+
+                                for protocol, client in clientsOf kedge do
+                                    let found = Array.zeroCreate<string> keys
+
+                                    let! _ =
+                                        tally keys (fun key ->
+                                            task {
+                                                let! backend =
+                                                    backendOf client "https://sticky.example/" (cookie $"user-{key}")
+
+                                                found[key] <- backend
+                                                return protocol
+                                            })
+
+                                    answers.Add found
+
+                                use channel = Clients.grpc kedge.GrpcPort None "sticky.example"
+                                let client = Echo.EchoClient channel
+                                let found = Array.zeroCreate<string> keys
+
+                                let! _ =
+                                    tally keys (fun key ->
+                                        task {
+                                            let! peer = callOf client (cookie $"user-{key}")
+                                            found[key] <- if peer = "calls" then "stable" else "next"
+                                            return ""
+                                        })
+
+                                Expect.equal answers[0] answers[1] "HTTP/1.1 and HTTP/2 agree"
+                                return answers[0], found
+                            }
+
+                        let isNext answers = answers |> Array.filter (fun backend -> backend = "next") |> Array.length
+                        use! first = Kedge.Start(director 5, pool (), [])
+                        let! before, callsBefore = ask first
+                        let! again, _ = ask first
+                        Expect.equal again before "the same caller, the same backend"
+                        let! restarted, _ = ask kedge.Value
+                        Expect.equal restarted before "replicas agree"
+                        Expect.isTrue (isNext before > 4 && isNext before < 45) $"about 5 of 100: {isNext before}"
+
+                        File.WriteAllText(first.DirectorFile, director 50)
+                        first.Program.Signal PosixSignal.SIGHUP
+
+                        do!
+                            soon
+                                (TimeSpan.FromSeconds 20.0)
+                                "the new weights"
+                                (fun () -> DebugPort.text first "/debug/status")
+                                _.Contains("stable 50, next 50 by cookie session")
+
+                        let! after, callsAfter = ask first
+
+                        for was, now in [ before, after; callsBefore, callsAfter ] do
+                            Expect.isTrue (isNext now > 150 && isNext now < 250) $"about half: {isNext now}"
+
+                            for key in 0 .. keys - 1 do
+                                if was[key] = "next" then
+                                    Expect.equal now[key] "next" $"user-{key} is never sent back"
+                    })
+
+            case
+                "the key is the header, the query parameter, the client's address, name or the token's subject"
+                (fun () ->
+                    task {
+                        for protocol, client in clients.Value do
+                            let distinct (url: int -> string) (headers: int -> (string * string) list) =
                                 task {
-                                    let! peer = callOf client (cookie $"user-{key}")
-                                    found[key] <- if peer = "calls" then "stable" else "next"
-                                    return ""
+                                    let! found =
+                                        tally 60 (fun number ->
+                                            task {
+                                                let! first = backendOf client (url number) (headers number)
+                                                let! second = backendOf client (url number) (headers number)
+                                                Expect.equal second first $"{protocol}: {url number} is sticky"
+                                                return first
+                                            })
+
+                                    Expect.isTrue
+                                        (count "stable" found > 5 && count "next" found > 5)
+                                        $"{protocol}: {found}"
+                                }
+
+                            do!
+                                distinct (fun _ -> "https://by-header.example/") (fun number ->
+                                    [ "X-User", $"{number}" ])
+
+                            do! distinct (fun number -> $"https://by-query.example/?user=u{number}") (fun _ -> [])
+
+                            // An escape is the character that it stands for.
+                            let! plain =
+                                tally 20 (fun _ -> backendOf client "https://by-query.example/?user=ab" [])
+
+                            let! escaped =
+                                tally 20 (fun _ -> backendOf client "https://by-query.example/?user=%61b" [])
+
+                            Expect.equal escaped plain $"{protocol}: escaped"
+                            let! found = tally 40 (fun _ -> backendOf client "https://by-address.example/" [])
+                            Expect.equal found.Count 1 $"{protocol}: one address, one backend"
+                    })
+
+            case "a backend has changes of headers of its own, after those of the route" (fun () ->
+                task {
+                    for protocol, client in clients.Value do
+                        let path = $"/own-{protocol.Length}"
+
+                        let! found =
+                            tally 40 (fun _ ->
+                                task {
+                                    let! answer = get client $"https://headers.example{path}" [ "x-debug", "1" ]
+                                    Expect.equal answer.Status 200 protocol
+                                    let canary = answer.Header "X-Canary"
+                                    return $"{answer.Body} {canary}"
                                 })
 
-                        Expect.equal answers[0] answers[1] "HTTP/1.1 and HTTP/2 agree"
-                        return answers[0], found
-                    }
+                        Expect.equal (found |> Map.keys |> List.ofSeq) [ "next headers"; "stable " ] protocol
 
-                let isNext answers = answers |> Array.filter (fun backend -> backend = "next") |> Array.length
-                use! first = Kedge.Start(director 5, pool (), [])
-                let! before, callsBefore = ask first
-                let! again, _ = ask first
-                Expect.equal again before "the same caller, the same backend"
-                let! restarted, _ = ask kedge.Value
-                Expect.equal restarted before "replicas agree"
-                Expect.isTrue (isNext before > 4 && isNext before < 45) $"about 5 of 100: {isNext before}"
+                        for peer, versions, debug in [ stable, [ "1" ], [ "1" ]; next, [ "any"; "2" ], [] ] do
+                            for request in peer.Value.ReceivedOn path do
+                                Expect.equal (request.Values "x-version") versions peer.Value.Name
+                                Expect.equal (request.Values "x-debug") debug peer.Value.Name
+                                Expect.equal (request.Header "x-env") "prod" "the route's"
+                })
 
-                File.WriteAllText(first.DirectorFile, director 50)
-                first.Program.Signal PosixSignal.SIGHUP
-
-                do!
-                    soon
-                        (TimeSpan.FromSeconds 20.0)
-                        "the new weights"
-                        (fun () -> DebugPort.text first "/debug/status")
-                        _.Contains("stable 50, next 50 by cookie session")
-
-                let! after, callsAfter = ask first
-
-                for was, now in [ before, after; callsBefore, callsAfter ] do
-                    Expect.isTrue (isNext now > 150 && isNext now < 250) $"about half: {isNext now}"
-
-                    for key in 0 .. keys - 1 do
-                        if was[key] = "next" then
-                            Expect.equal now[key] "next" $"user-{key} is never sent back"
-            })
-
-        case "the key is the header, the query parameter, the client's address, name or the token's subject" (fun () ->
-            task {
-                for protocol, client in clients.Value do
-                    let distinct (url: int -> string) (headers: int -> (string * string) list) =
+            case "each subject of a token, and each name in a client's certificate, has its backend" (fun () ->
+                task {
+                    /// The backend of each of several callers, whatever the protocol.
+                    let backends (who: int -> (HttpClient * (string * string) list) list) (url: string) =
                         task {
-                            let! found =
-                                tally 60 (fun number ->
-                                    task {
-                                        let! first = backendOf client (url number) (headers number)
-                                        let! second = backendOf client (url number) (headers number)
-                                        Expect.equal second first $"{protocol}: {url number} is sticky"
-                                        return first
-                                    })
+                            let found = ResizeArray<string>()
 
-                            Expect.isTrue (count "stable" found > 5 && count "next" found > 5) $"{protocol}: {found}"
+                            for number in 1..10 do
+                                let answers = ResizeArray<string>()
+
+                                for client, headers in who number do
+                                    for _ in 1..2 do
+                                        let! backend = backendOf client url headers
+                                        answers.Add backend
+
+                                Expect.hasLength (Seq.distinct answers) 1 $"{url}: {number} has one backend"
+                                found.Add answers[0]
+
+                            Expect.hasLength (Seq.distinct found) 2 $"{url}: both have callers"
+                            return List.ofSeq found
                         }
 
-                    do! distinct (fun _ -> "https://by-header.example/") (fun number -> [ "X-User", $"{number}" ])
-                    do! distinct (fun number -> $"https://by-query.example/?user=u{number}") (fun _ -> [])
+                    let token number =
+                        [
+                            for _, client in clients.Value do
+                                // Another token each time, of the same subject.
+                                let token = (issuer.Value.Token []).With [ "sub", box $"user-{number}" ]
+                                client, [ "Authorization", $"Bearer {token.Text}" ]
+                        ]
 
-                    // An escape is the character that it stands for.
-                    let! plain =
-                        tally 20 (fun _ -> backendOf client "https://by-query.example/?user=ab" [])
+                    let! first = backends token "https://by-subject.example/"
+                    let! again = backends token "https://by-subject.example/"
+                    Expect.equal again first "the same subject, the same backend"
 
-                    let! escaped =
-                        tally 20 (fun _ -> backendOf client "https://by-query.example/?user=%61b" [])
+                    let certificate number =
+                        let identity =
+                            Certificates.authority.Value.ClientWith($"CN=c{number}", [ $"c{number}.example" ])
 
-                    Expect.equal escaped plain $"{protocol}: escaped"
-                    let! found = tally 40 (fun _ -> backendOf client "https://by-address.example/" [])
-                    Expect.equal found.Count 1 $"{protocol}: one address, one backend"
-            })
+                        [
+                            Clients.http1 kedge.Value.HttpsPort (Some identity), []
+                            Clients.http2 kedge.Value.HttpsPort (Some identity), []
+                        ]
 
-        case "a backend has changes of headers of its own, after those of the route" (fun () ->
-            task {
-                for protocol, client in clients.Value do
-                    let path = $"/own-{protocol.Length}"
+                    let! first = backends certificate "https://by-san.example/"
+                    let! again = backends certificate "https://by-san.example/"
+                    Expect.equal again first "another certificate of the same name, the same backend"
+
+                    let! missing =
+                        DebugPort.metric
+                            kedge.Value
+                            "kedge_split_key_missing_total"
+                            [ "route", "by-subject"; "protocol", "http" ]
+
+                    Expect.equal missing 0.0 "each had its key"
+                })
+
+            case "a request without the key is drawn, and counted" (fun () ->
+                task {
+                    let client = snd clients.Value.Head
+
+                    let missing (route: string) =
+                        DebugPort.metric
+                            kedge.Value
+                            "kedge_split_key_missing_total"
+                            [ "route", route; "protocol", "http" ]
+
+                    for route in [ "by-header"; "by-token"; "by-san" ] do
+                        let! found = tally 60 (fun _ -> backendOf client $"https://{route}.example/" [])
+                        Expect.equal found.Count 2 route
+                        let! counted = missing route
+                        Expect.isGreaterThanOrEqual counted 60.0 route
 
                     let! found =
-                        tally 40 (fun _ ->
+                        tally 60 (fun _ -> backendOf client "https://sticky.example/" (cookie ""))
+
+                    Expect.isTrue (count "stable" found > 30) "an empty cookie is no key"
+                })
+
+            case "the share of a backend without an endpoint gets 503, or is shared by the others" (fun () ->
+                task {
+                    for protocol, client in clients.Value do
+                        let status (host: string) (_: int) =
                             task {
-                                let! answer = get client $"https://headers.example{path}" [ "x-debug", "1" ]
-                                Expect.equal answer.Status 200 protocol
-                                let canary = answer.Header "X-Canary"
-                                return $"{answer.Body} {canary}"
-                            })
+                                let! answer = get client $"https://{host}.example/" []
+                                return $"{answer.Status}"
+                            }
 
-                    Expect.equal (found |> Map.keys |> List.ofSeq) [ "next headers"; "stable " ] protocol
+                        let! found = tally 60 (status "failing")
+                        let failed = found |> Map.filter (fun answer _ -> answer.StartsWith "503")
+                        Expect.isTrue (count "200" found > 5) $"{protocol}: {found}"
+                        Expect.equal (failed |> Map.values |> Seq.sum) (60 - count "200" found) $"{protocol}: {found}"
+                        let! found = tally 60 (status "others")
+                        Expect.equal found (Map [ "200", 60 ]) $"{protocol}: the others"
+                        let! found = tally 60 (status "ghost")
+                        let failed = found |> Map.filter (fun answer _ -> answer.StartsWith "502")
+                        Expect.isTrue (count "200" found > 5) $"{protocol}: {found}"
+                        Expect.equal (failed |> Map.values |> Seq.sum) (60 - count "200" found) $"{protocol}: {found}"
 
-                    for peer, versions, debug in [ stable, [ "1" ], [ "1" ]; next, [ "any"; "2" ], [] ] do
-                        for request in peer.Value.ReceivedOn path do
-                            Expect.equal (request.Values "x-version") versions peer.Value.Name
-                            Expect.equal (request.Values "x-debug") debug peer.Value.Name
-                            Expect.equal (request.Header "x-env") "prod" "the route's"
-            })
-
-        case "each subject of a token, and each name in a client's certificate, has its backend" (fun () ->
-            task {
-                /// The backend of each of several callers, whatever the protocol.
-                let backends (who: int -> (HttpClient * (string * string) list) list) (url: string) =
-                    task {
-                        let found = ResizeArray<string>()
-
-                        for number in 1..10 do
-                            let answers = ResizeArray<string>()
-
-                            for client, headers in who number do
-                                for _ in 1..2 do
-                                    let! backend = backendOf client url headers
-                                    answers.Add backend
-
-                            Expect.hasLength (Seq.distinct answers) 1 $"{url}: {number} has one backend"
-                            found.Add answers[0]
-
-                        Expect.hasLength (Seq.distinct found) 2 $"{url}: both have callers"
-                        return List.ofSeq found
-                    }
-
-                let token number =
-                    [
-                        for _, client in clients.Value do
-                            // Another token each time, of the same subject.
-                            let token = (issuer.Value.Token []).With [ "sub", box $"user-{number}" ]
-                            client, [ "Authorization", $"Bearer {token.Text}" ]
-                    ]
-
-                let! first = backends token "https://by-subject.example/"
-                let! again = backends token "https://by-subject.example/"
-                Expect.equal again first "the same subject, the same backend"
-
-                let certificate number =
-                    let identity =
-                        Certificates.authority.Value.ClientWith($"CN=c{number}", [ $"c{number}.example" ])
-
-                    [
-                        Clients.http1 kedge.Value.HttpsPort (Some identity), []
-                        Clients.http2 kedge.Value.HttpsPort (Some identity), []
-                    ]
-
-                let! first = backends certificate "https://by-san.example/"
-                let! again = backends certificate "https://by-san.example/"
-                Expect.equal again first "another certificate of the same name, the same backend"
-
-                let! missing =
-                    DebugPort.metric
-                        kedge.Value
-                        "kedge_split_key_missing_total"
-                        [ "route", "by-subject"; "protocol", "http" ]
-
-                Expect.equal missing 0.0 "each had its key"
-            })
-
-        case "a request without the key is drawn, and counted" (fun () ->
-            task {
-                let client = snd clients.Value.Head
-
-                let missing (route: string) =
-                    DebugPort.metric kedge.Value "kedge_split_key_missing_total" [ "route", route; "protocol", "http" ]
-
-                for route in [ "by-header"; "by-token"; "by-san" ] do
-                    let! found = tally 60 (fun _ -> backendOf client $"https://{route}.example/" [])
-                    Expect.equal found.Count 2 route
-                    let! counted = missing route
-                    Expect.isGreaterThanOrEqual counted 60.0 route
-
-                let! found =
-                    tally 60 (fun _ -> backendOf client "https://sticky.example/" (cookie ""))
-
-                Expect.isTrue (count "stable" found > 30) "an empty cookie is no key"
-            })
-
-        case "the share of a backend without an endpoint gets 503, or is shared by the others" (fun () ->
-            task {
-                for protocol, client in clients.Value do
-                    let status (host: string) (_: int) =
-                        task {
-                            let! answer = get client $"https://{host}.example/" []
-                            return $"{answer.Status}"
-                        }
-
-                    let! found = tally 60 (status "failing")
-                    let failed = found |> Map.filter (fun answer _ -> answer.StartsWith "503")
-                    Expect.isTrue (count "200" found > 5) $"{protocol}: {found}"
-                    Expect.equal (failed |> Map.values |> Seq.sum) (60 - count "200" found) $"{protocol}: {found}"
-                    let! found = tally 60 (status "others")
-                    Expect.equal found (Map [ "200", 60 ]) $"{protocol}: the others"
-                    let! found = tally 60 (status "ghost")
-                    let failed = found |> Map.filter (fun answer _ -> answer.StartsWith "502")
-                    Expect.isTrue (count "200" found > 5) $"{protocol}: {found}"
-                    Expect.equal (failed |> Map.values |> Seq.sum) (60 - count "200" found) $"{protocol}: {found}"
-
-                let! failed =
-                    DebugPort.metric
-                        kedge.Value
-                        "kedge_route_backend_requests_total"
-                        [
-                            "protocol", "http"
-                            "route", "failing"
-                            "backend_name", "empty"
-                            "code", "503"
-                        ]
-
-                Expect.isGreaterThan failed 10.0 "counted for the backend that was chosen"
-            })
-    ]
-
-let private write (scratch: Scratch) (name: string) (text: string) =
-    let path = scratch.File name
-    File.WriteAllText(path, text)
-    path
-
-let private inFile (route: string) = $$"""{ "http": { "routes": [ {{route}} ] } }"""
-
-let private shop (weight: int) =
-    inFile
-        $$"""{ "name": "shop", "host_matcher": "a.example", "split_by": { "cookie": "session" },
-               "backends": [ { "name": "shop", "weight": {{100 - weight}} }, { "name": "shop_next", "weight": {{weight}} } ] }"""
-
-let private commands =
-    [
-        case "explain: the distribution, and whose the request is" (fun () ->
-            task {
-                use scratch = new Scratch()
-                let path = write scratch "director.json" (shop 5)
-                let url = "https://a.example/"
-
-                let! _, output, _ =
-                    run
-                        [
-                            "explain"
-                            "GET"
-                            url
-                            "-H"
-                            "cookie: session=abc"
-                            InspectionStage.director path
-                        ]
-
-                let lines = output |> Array.map _.Trim()
-                Expect.contains lines "split: 95 of 100 to shop" "the distribution"
-                Expect.contains lines "split: 5 of 100 to shop_next" "the distribution"
-
-                Expect.exists
-                    lines
-                    (fun line -> line.StartsWith "choice: session=abc -> shop" && line.EndsWith " of 100")
-                    "the backend of this session"
-
-                let! _, output, _ = run [ "explain"; "GET"; url; InspectionStage.director path ]
-
-                Expect.exists
-                    output
-                    (fun line -> line.Contains "choice: a draw, since the request has no cookie session")
-                    "no key"
-            })
-
-        case "explain and diff show the headers of single backends" (fun () ->
-            task {
-                use scratch = new Scratch()
-                let before = write scratch "before.json" (inFile (withHeaders "yes"))
-                let after = write scratch "after.json" (inFile (withHeaders "no"))
-
-                let! _, output, _ =
-                    run
-                        [
-                            "explain"
-                            "GET"
-                            "https://headers.example/"
-                            InspectionStage.director before
-                        ]
-
-                let lines = output |> Array.map _.Trim()
-                Expect.contains lines "headers for stable: request: x-version: 1" "of the one"
-
-                Expect.contains
-                    lines
-                    "headers for next: request: without x-debug, also x-version: 2; response: x-canary: yes"
-                    "of the other"
-
-                let! _, output, _ = run [ "diff"; "--output=json"; before; after ]
-                let change = items "differences" (json output) |> List.exactlyOne
-                Expect.equal (text "kind" change) "route-changed" "kind"
-                Expect.stringContains (text "request_before" change) "response: x-canary: yes" "before"
-                Expect.stringContains (text "request_after" change) "response: x-canary: no" "after"
-            })
-
-        case "check: every missing backend has its place; a weight of 0 is a note" (fun () ->
-            task {
-                use scratch = new Scratch()
-                let path = write scratch "director.json" (shop 0)
-
-                let pool' = write scratch "pool.json" (Json.pool [ Json.backend "shop" 80 ] [])
-
-                let! code, output, _ =
-                    run
-                        [
-                            "check"
-                            "--output=json"
-                            InspectionStage.director path
-                            InspectionStage.pool pool'
-                        ]
-
-                Expect.equal code 1 "an error"
-
-                Expect.equal
-                    (items "findings" (json output)
-                     |> List.map (fun finding -> text "kind" finding, text "path" finding))
-                    [
-                        "dangling-backend", "$.http.routes[0].backends[1]"
-                        "weight-zero", "$.http.routes[0].backends[1].weight"
-                    ]
-                    "findings"
-            })
-
-        case "check: contradictions are located errors" (fun () ->
-            task {
-                use scratch = new Scratch()
-
-                for route, place, part in
-                    [
-                        """{ "backend_name": "shop", "backends": [ { "name": "shop" } ] }""",
-                        "$.http.routes[0]",
-                        "exactly one of backend_name, backends, redirect, respond"
-                        """{ "backends": [ { "name": "shop", "weight": 0 } ] }""",
-                        "$.http.routes[0].backends",
-                        "a weight that is not 0"
-                        """{ "backends": [ { "name": "shop" }, { "name": "shop" } ] }""",
-                        "$.http.routes[0].backends[1].name",
-                        "the name is taken"
-                        """{ "backends": [ { "name": "shop", "weight": 1000001 } ] }""",
-                        "$.http.routes[0].backends[0].weight",
-                        "0 to 1000000"
-                        """{ "backend_name": "shop", "split_by": { "cookie": "s" } }""",
-                        "$.http.routes[0].split_by",
-                        "must be omitted"
-                        """{ "backends": [ { "name": "shop" } ], "split_by": { "cookie": "s", "header": "x" } }""",
-                        "$.http.routes[0].split_by",
-                        "exactly one of"
-                        """{ "backends": [ { "name": "shop" } ], "split_by": { "cookie": "a b" } }""",
-                        "$.http.routes[0].split_by.cookie",
-                        "a cookie name"
-                        """{ "backends": [ { "name": "shop", "wieght": 2 } ] }""",
-                        "$.http.routes[0].backends[0].wieght",
-                        "did you mean weight?"
-                    ] do
-                    let path = write scratch "director.json" (inFile route)
-
-                    let! code, output, _ =
-                        run [ "check"; "--output=json"; InspectionStage.director path ]
-
-                    Expect.equal code 1 route
-                    let errors = items "findings" (json output)
-                    Expect.exists errors (fun e -> text "path" e = place) $"{route}: {errors}"
-                    Expect.exists errors (fun e -> (text "message" e).Contains part) $"{route}: {errors}"
-            })
-
-        case "diff: what a change of weights moves, with a caller whom it moves" (fun () ->
-            task {
-                use scratch = new Scratch()
-                let before = write scratch "before.json" (shop 5)
-                let after = write scratch "after.json" (shop 50)
-                let! _, output, _ = run [ "diff"; "--output=json"; before; after ]
-                let change = items "differences" (json output) |> List.exactlyOne
-                Expect.equal (text "kind" change) "weights-changed" "kind"
-                Expect.stringEnds (text "after" change) "9/20 (45 %) of the callers move" "the share"
-                Expect.equal (text "request_before" change, text "request_after" change) ("shop", "shop_next") "moves"
-                let witness = text "request" change
-                Expect.stringContains witness "cookie: session=" "the witness has the key"
-
-                // The witness is one: explain says so of both files.
-                for file, backend in [ before, "shop,"; after, "shop_next," ] do
-                    let key = witness.Substring(witness.IndexOf "cookie: ").TrimEnd '\''
-
-                    let! _, output, _ =
-                        run
+                    let! failed =
+                        DebugPort.metric
+                            kedge.Value
+                            "kedge_route_backend_requests_total"
                             [
-                                "explain"
-                                "GET"
-                                "https://a.example/"
-                                "-H"
-                                key
-                                InspectionStage.director file
+                                "protocol", "http"
+                                "route", "failing"
+                                "backend_name", "empty"
+                                "code", "503"
                             ]
 
-                    Expect.exists output (fun line -> line.Contains $"-> {backend}") $"{file}: {backend}"
-
-                let! _, output, _ = run [ "diff"; "--output=json"; before; before ]
-                Expect.isEmpty (items "differences" (json output)) "no change"
-
-                // Another name draws anew.
-                let renamed =
-                    write
-                        scratch
-                        "renamed.json"
-                        ((shop 5).Replace("\"name\": \"shop\", \"host", "\"name\": \"shop-2\", \"host"))
-
-                let! _, output, _ = run [ "diff"; "--output=json"; before; renamed ]
-                let changes = items "differences" (json output)
-                Expect.equal (changes |> List.map (text "kind")) [ "route-changed"; "weights-changed" ] "kinds"
-                Expect.stringContains (text "after" changes[1]) "the route has another name" "why"
-                Expect.stringContains (text "after" changes[1]) "19/200 (9.5 %)" "the share"
-                Expect.stringContains (text "request" changes[1]) "cookie: session=" "a caller that moves"
-
-                // The first step of a canary.
-                let single =
-                    write
-                        scratch
-                        "single.json"
-                        (inFile """{ "name": "shop", "host_matcher": "a.example", "backend_name": "shop" }""")
-
-                let! _, output, _ = run [ "diff"; "--output=json"; single; before ]
-                let changes = items "differences" (json output)
-                Expect.equal (changes |> List.map (text "kind")) [ "route-changed"; "weights-changed" ] "kinds"
-                Expect.stringContains (text "after" changes[1]) "1/20 (5 %) of the callers move" "the share"
-            })
-    ]
-
-[<Tests>]
-let tests = testList "splits of routes" (serving @ commands)
+                    Expect.isGreaterThan failed 10.0 "counted for the backend that was chosen"
+                })
+        ]

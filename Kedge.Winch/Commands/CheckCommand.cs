@@ -4,7 +4,7 @@ using Kedge.Winch.Settings;
 
 namespace Kedge.Winch.Commands;
 
-/// <summary>Judges the files.</summary>
+/// <summary>Checks the files.</summary>
 public sealed class CheckCommand : ICommand
 {
     private static readonly Flag<bool> Strict = new()

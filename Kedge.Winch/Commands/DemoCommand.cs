@@ -12,10 +12,10 @@ using Kedge.Winch.Settings;
 
 namespace Kedge.Winch.Commands;
 
-/// <summary>Runs a kedge, two backends behind it and winch before it, without any files.</summary>
+/// <summary>Runs a kedge with two backends behind it and winch in front of it, without any files.</summary>
 public sealed class DemoCommand : ICommand
 {
-    // The demo's kedge has a token of its own, so that winch has something to add.
+    // The demo's kedge requires a token, so that winch has something to add.
     private const string Token = "winch-demo-token";
 
     public string Name => "demo";

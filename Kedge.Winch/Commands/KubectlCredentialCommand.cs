@@ -6,7 +6,7 @@ using Kedge.Winch.Settings;
 
 namespace Kedge.Winch.Commands;
 
-/// <summary>Prints a token as kubectl takes it from an exec plugin.</summary>
+/// <summary>Prints a token in the format that kubectl expects from an exec plugin.</summary>
 public sealed class KubectlCredentialCommand : ICommand
 {
     public string Name => "kubectl-credential";

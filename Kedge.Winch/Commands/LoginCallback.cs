@@ -25,15 +25,15 @@ internal sealed class LoginCallback : IAsyncDisposable
             NullLoggerFactory.Instance, gate: null, kestrel => kestrel.Listen(address), AnswerAsync);
     }
 
-    /// <summary>Where the provider is to send the browser.</summary>
+    /// <summary>The URI that the provider must send the browser back to.</summary>
     public string Redirect { get; }
 
-    /// <summary>Completes with the login, and fails with it.</summary>
+    /// <summary>Completes when the login does, and fails when it fails.</summary>
     public Task Completed => _completed.Task;
 
-    /// <summary>Listens on the first address of the source that is free; null when all are in use.</summary>
-    /// <param name="source">With the addresses; without any, the port of winch on 127.0.0.1.</param>
-    /// <param name="port">Of winch.</param>
+    /// <summary>Listens on the first free address of the source; null when all are in use.</summary>
+    /// <param name="source">The source with the addresses; if it has none, winch's port on 127.0.0.1 is used.</param>
+    /// <param name="port">The port of winch.</param>
     public static async Task<LoginCallback?> TryListenAsync(OidcSource source, int port)
     {
         var listen = source.Settings.Listen;
@@ -57,7 +57,7 @@ internal sealed class LoginCallback : IAsyncDisposable
         return null;
     }
 
-    /// <summary>Where a provider sends the browser.</summary>
+    /// <summary>The URI that a provider sends the browser back to.</summary>
     public static string RedirectUri(Oidc settings, int port)
     {
         var host = settings.RedirectHost.Length > 0 ? settings.RedirectHost : "127.0.0.1";
@@ -82,7 +82,7 @@ internal sealed class LoginCallback : IAsyncDisposable
     {
         if (context.Request.Path != new Uri(Redirect).AbsolutePath)
         {
-            // A stray request, such as for an icon, ends no login.
+            // A stray request, such as for an icon, must not end the login.
             context.Response.StatusCode = StatusCodes.Status404NotFound;
             return;
         }
@@ -96,7 +96,7 @@ internal sealed class LoginCallback : IAsyncDisposable
         }
         catch (UnknownLoginException e)
         {
-            // Of an earlier attempt, or forged: the login that is in progress may still succeed.
+            // From an earlier attempt, or forged: the current login may still succeed.
             context.Response.StatusCode = StatusCodes.Status400BadRequest;
             await context.Response.WriteAsync($"{e.Message}\n");
         }

@@ -8,7 +8,7 @@ using Microsoft.AspNetCore.WebUtilities;
 
 namespace Kedge.Winch.Commands;
 
-/// <summary>Logs a person in.</summary>
+/// <summary>Logs a user in.</summary>
 public sealed class LoginCommand : ICommand
 {
     private static readonly Flag<bool> Device = new()
@@ -125,7 +125,7 @@ public sealed class LoginCommand : ICommand
         output.Flush();
     }
 
-    /// <summary>The person opens the URL in a browser anywhere, and pastes the address at which it ends.</summary>
+    /// <summary>The user opens the URL in a browser anywhere, and pastes the address where it ends up.</summary>
     private static async Task ByKeyboardAsync(Invocation invocation, OidcSource source, CancellationToken cancel)
     {
         var port = invocation.Flags.Get(WinchFlags.HttpPort);
@@ -160,7 +160,7 @@ public sealed class LoginCommand : ICommand
         await callback.Completed.WaitAsync(cancel);
     }
 
-    /// <summary>Prints the URL, and opens it in a browser where that is possible and wanted.</summary>
+    /// <summary>Prints the URL, and opens it in a browser if that is possible and wanted.</summary>
     internal static void Show(Invocation invocation, OidcSource source, Uri url)
     {
         invocation.Output.WriteLine($"Log in at {url.AbsoluteUri}");

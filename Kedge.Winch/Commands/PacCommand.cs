@@ -6,7 +6,7 @@ using Kedge.Winch.Settings;
 
 namespace Kedge.Winch.Commands;
 
-/// <summary>Prints the proxy auto-configuration, or what it says of a URL.</summary>
+/// <summary>Prints the proxy auto-configuration, or its result for a URL.</summary>
 public sealed class PacCommand : ICommand
 {
     private static readonly Flag<string> Test = new()
@@ -50,7 +50,9 @@ public sealed class PacCommand : ICommand
         return Task.FromResult(ExitCodes.Success);
     }
 
-    /// <summary>What the PAC says of a URL. A law holds the script to the mapper, so the mapper is asked.</summary>
+    /// <summary>
+    /// The PAC's result for a URL, as the mapper decides it: a property test checks that the script agrees.
+    /// </summary>
     internal static string Say(FlagValues flags, Mapper mapper, string url)
     {
         if (flags.Get(WinchFlags.PacFile).Length > 0)

@@ -7,9 +7,9 @@ namespace Kedge.Winch.Commands;
 /// <summary>The variables that make programs use winch.</summary>
 internal static class ProxyEnvironment
 {
-    /// <param name="port">Of winch.</param>
-    /// <param name="takesConnect">Whether some route takes TLS, so that https URLs may go to winch.</param>
-    /// <param name="password">That winch asks for; null = none.</param>
+    /// <param name="port">The port of winch.</param>
+    /// <param name="takesConnect">Whether some route accepts TLS, so that https URLs may go to winch.</param>
+    /// <param name="password">The password that winch asks for; null = none.</param>
     public static IReadOnlyList<(string Name, string Value)> Variables(int port, bool takesConnect, string? password)
     {
         var proxy = password is null
@@ -18,7 +18,7 @@ internal static class ProxyEnvironment
         const string own = "localhost,127.0.0.1,::1";
         List<(string, string)> variables =
         [
-            // curl takes the lower-case name only, others the upper-case one.
+            // curl reads only the lower-case name, other programs the upper-case one.
             ("http_proxy", proxy),
             ("HTTP_PROXY", proxy),
             ("grpc_proxy", proxy),

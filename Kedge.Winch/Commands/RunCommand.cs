@@ -39,7 +39,7 @@ public sealed class RunCommand : ICommand
         return await UntilSignalAsync(invocation, files, _ => Task.CompletedTask);
     }
 
-    /// <summary>Runs a proxy, and something more when it is up.</summary>
+    /// <summary>Runs a proxy, and a callback once it is up.</summary>
     internal static async Task<int> UntilSignalAsync(
         Invocation invocation,
         ClientFiles files,
@@ -79,7 +79,7 @@ public sealed class RunCommand : ICommand
         return ExitCodes.Success;
     }
 
-    /// <summary>The password of this user's winch. It is kept, so that settings that contain it stay valid.</summary>
+    /// <summary>The password of this user's winch, stored so that settings that contain it stay valid.</summary>
     internal static string Password()
     {
         var store = new FileStore("", "proxy-credentials");

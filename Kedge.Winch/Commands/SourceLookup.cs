@@ -5,11 +5,11 @@ using Kedge.Winch.Sources;
 
 namespace Kedge.Winch.Commands;
 
-/// <summary>What commands about auth sources share.</summary>
+/// <summary>Shared by the commands about auth sources.</summary>
 internal static class SourceLookup
 {
     /// <summary>
-    /// The source that is meant: the one named, or the only one that can be meant. Null with what is wrong.
+    /// The source that the command line names, or the only possible one. Null, with errors, if there is none.
     /// </summary>
     public static ITokenSource? Find(Invocation invocation, bool onlyLogins, out IReadOnlyList<string> errors)
     {

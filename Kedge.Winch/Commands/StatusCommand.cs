@@ -6,7 +6,7 @@ using Kedge.Winch.Settings;
 
 namespace Kedge.Winch.Commands;
 
-/// <summary>Prints what the running winch does.</summary>
+/// <summary>Prints the state of the running winch.</summary>
 public sealed class StatusCommand : ICommand
 {
     public string Name => "status";

@@ -10,7 +10,7 @@ internal static class WinchClient
 {
     private static readonly TimeSpan Poll = TimeSpan.FromMilliseconds(300);
 
-    /// <summary>Its answer to a GET; null when none runs there.</summary>
+    /// <summary>Its response to a GET; null when no winch runs there.</summary>
     public static async Task<string?> TryGetAsync(int port, string path)
     {
         using var http = Http();
@@ -24,7 +24,7 @@ internal static class WinchClient
         }
     }
 
-    /// <summary>Its answer to a POST with its page's token; null when none runs there.</summary>
+    /// <summary>Its response to a POST with its page token; null when no winch runs there.</summary>
     public static async Task<(bool Ok, string Text)?> TryPostAsync(int port, string path)
     {
         if (await TryGetAsync(port, "/winch/page-token") is not { } token)
@@ -45,7 +45,9 @@ internal static class WinchClient
         }
     }
 
-    /// <summary>Logs in by the running winch, which has the port that the provider sends the browser back to.</summary>
+    /// <summary>
+    /// Logs in through the running winch, which holds the port that the provider sends the browser back to.
+    /// </summary>
     public static async Task LoginAsync(Invocation invocation, OidcSource source, int port, CancellationToken cancel)
     {
         var begun =

@@ -13,11 +13,10 @@ using Microsoft.AspNetCore.Connections;
 namespace Kedge.Winch.Listening;
 
 /// <summary>
-/// Serves CONNECT. To a host that is not mapped it is a plain tunnel. To a mapped one the answer comes first, and what
-/// the client then
-/// sends decides: HTTP/1.1 and HTTP/2 in clear text (WebSockets of browsers, gRPC libraries with a proxy setting)
-/// become ordinary
-/// requests; TLS is tunnelled to the kedge with CONNECT where the route allows it, and is closed otherwise.
+/// Serves CONNECT. For an unmapped host, it opens a plain tunnel. For a mapped host, it responds first, and the first
+/// bytes of the client decide: clear-text HTTP/1.1 and HTTP/2 (WebSockets of browsers, gRPC libraries with a proxy
+/// setting) become ordinary requests; TLS is tunnelled to the kedge with CONNECT if the route allows it, and closed
+/// otherwise.
 /// </summary>
 internal sealed class ConnectTunnel(
     FrontDoor door,
@@ -34,7 +33,7 @@ internal sealed class ConnectTunnel(
     private static readonly TimeSpan HeadTimeout = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(5);
 
-    // A client that waits for the server to speak first.
+    // For a client that waits for the server to speak first.
     private static readonly TimeSpan SilenceTimeout = TimeSpan.FromMilliseconds(200);
     private static readonly TimeSpan InnerTimeout = TimeSpan.FromMinutes(2);
     private static readonly TimeSpan Farewell = TimeSpan.FromSeconds(5);
@@ -51,7 +50,7 @@ internal sealed class ConnectTunnel(
         }
         catch (Exception e) when (e is IOException or SocketException or OperationCanceledException or TimeoutException)
         {
-            // One of the two has gone, and so does the other.
+            // One side has gone, so the other is closed, too.
         }
         finally
         {
@@ -62,7 +61,7 @@ internal sealed class ConnectTunnel(
         }
     }
 
-    /// <returns>Whether the server has the connection now.</returns>
+    /// <returns>Whether the server owns the connection now.</returns>
     private async Task<bool> RunAsync(ConnectionContext connection, Arrival arrival)
     {
         var (input, output) = (connection.Transport.Input, connection.Transport.Output);
@@ -166,7 +165,7 @@ internal sealed class ConnectTunnel(
         }
         catch (KedgeException e)
         {
-            // The client has its 200 already; all that is left is to end the connection and say why here.
+            // The client already has its 200; all that remains is to close the connection and log the reason.
             var error = WinchError.Of(e, target.Authority);
             metrics.CountError(error.Type);
             logger.LogWarning("CONNECT {Target}: {Type}: {Reason}", target, error.Type, error.Reason);
@@ -174,7 +173,7 @@ internal sealed class ConnectTunnel(
         return false;
     }
 
-    /// <summary>A tunnel to the target, through its kedge.</summary>
+    /// <summary>Opens a tunnel to the target through its kedge.</summary>
     private async Task<Stream> ThroughKedgeAsync(ConnectionContext connection, KedgeRoute route, Target target)
     {
         var cancel = connection.ConnectionClosed;
@@ -204,7 +203,7 @@ internal sealed class ConnectTunnel(
                     KedgeFailure.KedgeUnreachable,
                     $"the kedge {route.Kedge.Authority} refuses CONNECT: {head.Split("\r\n")[0]}");
             }
-            // What came behind the head is the target's.
+            // The bytes after the head come from the target.
             return new PrefixedStream(reader, stream);
         }
         catch
@@ -221,7 +220,7 @@ internal sealed class ConnectTunnel(
         await output.WriteAsync(error.ToRawResponse());
     }
 
-    /// <summary>Carries bytes both ways until both sides have ended, or one has broken off.</summary>
+    /// <summary>Copies bytes both ways until both sides end, or one breaks off.</summary>
     private static async Task CarryAsync(ConnectionContext connection, Stream target)
     {
         var up = UpAsync(connection.Transport.Input, target, connection.ConnectionClosed);
@@ -247,7 +246,9 @@ internal sealed class ConnectTunnel(
         }
     }
 
-    /// <summary>Up to the empty line, without it; null when there is none in time or in size.</summary>
+    /// <summary>
+    /// The head up to the empty line, without it; null when the line does not come in time or is too far away.
+    /// </summary>
     private static async Task<string?> ReadHeadAsync(PipeReader input, TimeSpan timeout)
     {
         using var limit = new CancellationTokenSource(timeout);
@@ -301,7 +302,7 @@ internal sealed class ConnectTunnel(
         return true;
     }
 
-    /// <summary>A stream of which some bytes have been read already.</summary>
+    /// <summary>A stream some of whose bytes a reader has already buffered.</summary>
     private sealed class PrefixedStream(PipeReader read, Stream inner) : AsyncStream
     {
         public override bool CanRead => true;

@@ -8,16 +8,16 @@ using Microsoft.Extensions.Options;
 namespace Kedge.Winch.Listening;
 
 /// <summary>
-/// Accepts connections and hands each to the part of the server that speaks its protocol. The server itself cannot have
-/// HTTP/1.1 and clear-text HTTP/2 on one port, and knows nothing of CONNECT tunnels; so it listens in memory, once for
-/// each protocol.
+/// Accepts connections and hands each to the part of the server that speaks its protocol. The server itself cannot
+/// serve HTTP/1.1 and clear-text HTTP/2 on one port, and does not support CONNECT tunnels; so it listens in memory,
+/// once for each protocol.
 /// </summary>
 internal sealed class FrontDoor : IConnectionListenerFactory, IConnectionListenerFactorySelector, IAsyncDisposable
 {
-    // Local programs: more than this is a fault of one of them.
+    // Clients are local programs: more connections than this mean that one of them is faulty.
     private const int MostConnections = 4096;
 
-    // Browsers open connections ahead and keep them.
+    // Browsers open connections in advance and keep them.
     private static readonly TimeSpan FirstBytesTimeout = TimeSpan.FromMinutes(2);
 
     private readonly SocketTransportFactory _sockets;
@@ -31,24 +31,24 @@ internal sealed class FrontDoor : IConnectionListenerFactory, IConnectionListene
         _sockets = new(
             Options.Create(new SocketTransportOptions { CreateBoundListenSocket = UnixSocket.Bind }), loggers);
 
-    /// <summary>The server's end for HTTP/1.1.</summary>
+    /// <summary>The server's endpoint for HTTP/1.1.</summary>
     public EndPoint Http1 => _http1.EndPoint;
 
-    /// <summary>The server's end for HTTP/2.</summary>
+    /// <summary>The server's endpoint for HTTP/2.</summary>
     public EndPoint Http2 => _http2.EndPoint;
 
     /// <summary>Serves a CONNECT request; owns the connection.</summary>
     public Func<ConnectionContext, Arrival, Task>? OnConnect { get; set; }
 
-    /// <summary>Where connections are accepted.</summary>
+    /// <summary>The endpoints that accept connections.</summary>
     public IEnumerable<EndPoint> Places => _listeners.Select(listener => listener.EndPoint);
 
     /// <summary>The ports among them.</summary>
     public IEnumerable<IPEndPoint> Addresses => Places.OfType<IPEndPoint>();
 
     /// <summary>Opens a port, or a Unix domain socket.</summary>
-    /// <param name="address">Of the port; the path of the socket.</param>
-    /// <param name="hasPages">Whether winch's own pages are there.</param>
+    /// <param name="address">The address of the port, or the path of the socket.</param>
+    /// <param name="hasPages">Whether winch serves its own pages there.</param>
     /// <exception cref="ListenFailedException">It cannot be opened.</exception>
     public async Task ListenAsync(EndPoint address, bool hasPages)
     {
@@ -67,7 +67,9 @@ internal sealed class FrontDoor : IConnectionListenerFactory, IConnectionListene
         _accepting.Add(AcceptAsync(listener, arrival));
     }
 
-    /// <summary>Hands a connection to the server, which then owns it. False: it speaks no HTTP.</summary>
+    /// <summary>
+    /// Hands a connection to the server, which then owns it. False if the connection does not speak HTTP.
+    /// </summary>
     public bool TryServe(ConnectionContext connection, FirstBytes protocol, Arrival arrival)
     {
         connection.Features.Set(arrival);
@@ -84,7 +86,7 @@ internal sealed class FrontDoor : IConnectionListenerFactory, IConnectionListene
     public ValueTask<IConnectionListener> BindAsync(EndPoint endpoint, CancellationToken cancellationToken = default) =>
         ValueTask.FromResult<IConnectionListener>(endpoint == Http1 ? _http1 : _http2);
 
-    /// <summary>Accepts no more.</summary>
+    /// <summary>Stops accepting connections.</summary>
     public async ValueTask DisposeAsync()
     {
         foreach (var listener in _listeners)
@@ -138,7 +140,7 @@ internal sealed class FrontDoor : IConnectionListenerFactory, IConnectionListene
         public override string ToString() => name;
     }
 
-    /// <summary>Where the server waits for connections of one protocol.</summary>
+    /// <summary>The listener on which the server waits for connections of one protocol.</summary>
     private sealed class Doorway(EndPoint endpoint) : IConnectionListener
     {
         private readonly Channel<ConnectionContext> _waiting = Channel.CreateUnbounded<ConnectionContext>();

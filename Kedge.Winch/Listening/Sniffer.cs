@@ -3,10 +3,10 @@ using System.IO.Pipelines;
 
 namespace Kedge.Winch.Listening;
 
-/// <summary>What the first bytes of a connection say.</summary>
+/// <summary>The protocol that the first bytes of a connection indicate.</summary>
 internal enum FirstBytes
 {
-    /// <summary>There are none: the connection has ended, or the time is over.</summary>
+    /// <summary>No bytes came: the connection has ended, or the time limit has passed.</summary>
     None,
     Http1,
     Connect,
@@ -15,7 +15,7 @@ internal enum FirstBytes
     Other,
 }
 
-/// <summary>Looks at the first bytes of a connection and leaves them there.</summary>
+/// <summary>Looks at the first bytes of a connection without consuming them.</summary>
 internal static class Sniffer
 {
     private const byte TlsHandshake = 0x16;
@@ -25,8 +25,8 @@ internal static class Sniffer
 
     private static ReadOnlySpan<byte> ConnectMethod => "CONNECT "u8;
 
-    /// <param name="input">Of the connection.</param>
-    /// <param name="timeout">For the first bytes.</param>
+    /// <param name="input">The input of the connection.</param>
+    /// <param name="timeout">The time limit for the first bytes.</param>
     public static async ValueTask<FirstBytes> LookAsync(PipeReader input, TimeSpan timeout)
     {
         using var limit = new CancellationTokenSource(timeout);
@@ -55,7 +55,7 @@ internal static class Sniffer
         }
     }
 
-    /// <summary>Null: more bytes are needed.</summary>
+    /// <summary>Null = more bytes are needed.</summary>
     private static FirstBytes? Classify(ReadOnlySequence<byte> buffer)
     {
         Span<byte> first = stackalloc byte[24];

@@ -4,7 +4,7 @@ using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
 
 namespace Kedge.Winch.Listening;
 
-/// <summary>Binds sockets; those in the file system are for their user alone.</summary>
+/// <summary>Binds sockets; only their user may access sockets in the file system.</summary>
 internal static class UnixSocket
 {
     private const UnixFileMode ForItsUser = UnixFileMode.UserRead | UnixFileMode.UserWrite;
@@ -23,14 +23,14 @@ internal static class UnixSocket
         }
         catch (ArgumentException)
         {
-            // sockaddr_un has room for no more.
+            // sockaddr_un has no room for a longer path.
             return $"'{path}' is not a valid path for a socket (at most about 100 bytes)";
         }
     }
 
     /// <summary>
-    /// A bound socket on which nobody listens yet. One in the file system has its permissions before it takes a
-    /// connection.
+    /// A bound socket that does not listen yet. A socket in the file system has its permissions before it accepts
+    /// connections.
     /// </summary>
     public static Socket Bind(EndPoint endpoint)
     {
@@ -56,7 +56,7 @@ internal static class UnixSocket
         }
     }
 
-    /// <summary>Removes the file of a socket on which nobody listens any more; nothing for a port.</summary>
+    /// <summary>Removes the file of a socket on which no process listens any more; does nothing for a port.</summary>
     public static void Remove(EndPoint endpoint)
     {
         if (endpoint is UnixDomainSocketEndPoint)
@@ -73,8 +73,8 @@ internal static class UnixSocket
     }
 
     /// <summary>
-    /// A process that was killed leaves its socket behind. It is removed if nobody answers there; a file with content
-    /// is not a socket, and stays.
+    /// Removes a socket that a killed process left behind, unless another process listens on it. A file with content is
+    /// not a socket, and stays.
     /// </summary>
     private static void RemoveAbandoned(string path, EndPoint endpoint)
     {

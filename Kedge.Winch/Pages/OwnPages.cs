@@ -11,9 +11,8 @@ using static System.Net.WebUtility;
 namespace Kedge.Winch.Pages;
 
 /// <summary>
-/// winch's own pages: status, PAC, logins, metrics. They change nothing on GET, and on POST only with a token that is
-/// on the page:
-/// another site can send a form here, but cannot read that token.
+/// winch's own pages: status, PAC, logins, metrics. A GET changes nothing, and a POST needs a token that is on the
+/// page: another site can send a form here, but cannot read that token.
 /// </summary>
 internal sealed class OwnPages(
     WinchStates states, WinchMetrics metrics, KedgeConnections connections, PageSettings settings, ILogger logger)
@@ -23,7 +22,7 @@ internal sealed class OwnPages(
     private readonly string _pageToken = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(16));
     private readonly DateTimeOffset _started = DateTimeOffset.UtcNow;
 
-    /// <summary>The pages of the main port.</summary>
+    /// <summary>Serves the pages of the main port.</summary>
     public async Task ServeAsync(HttpContext context)
     {
         var path = context.Request.Path.Value ?? "/";
@@ -54,7 +53,7 @@ internal sealed class OwnPages(
                 await TextAsync(context, 200, _pageToken);
                 return;
             case "/quitquitquit" when settings.Quit is { } quit && HttpMethods.IsPost(context.Request.Method):
-                // Browsers send it with each POST; a page has no business here.
+                // Browsers send Origin with each POST; web pages must not end winch.
                 if (context.Request.Headers.Origin.Count > 0)
                 {
                     await TextAsync(context, 403, "this is not for pages\n");
@@ -80,7 +79,7 @@ internal sealed class OwnPages(
         await TextAsync(context, 404, "no such page\n");
     }
 
-    /// <summary>Metrics and debug pages: on the main port, or on one of their own.</summary>
+    /// <summary>Serves metrics and debug pages, on the main port or on their own port.</summary>
     public Task ServeDebugAsync(HttpContext context)
     {
         var path = context.Request.Path.Value ?? "/";
@@ -305,14 +304,14 @@ internal sealed class OwnPages(
     }
 }
 
-/// <summary>What pages need to know of the process.</summary>
+/// <summary>What pages need to know about the process.</summary>
 /// <param name="Port">The main port.</param>
 /// <param name="HasDebugPages">Whether metrics and debug pages are on the main port.</param>
 /// <param name="Flags">The text of the flags page, secrets masked.</param>
-/// <param name="Quit">Ends winch; null = pages cannot.</param>
+/// <param name="Quit">Ends winch; null = pages cannot end it.</param>
 internal sealed record PageSettings(int Port, string MetricsPath, bool HasDebugPages, string Flags, Action? Quit)
 {
-    /// <summary>Where a provider sends the browser back to; null = the source has no such login.</summary>
+    /// <summary>The URI that a provider sends the browser back to; null = the source has no such login.</summary>
     public string? RedirectUri(OidcSource source) =>
         source.Settings.LoginCallbackPath is { Length: > 0 } path
             ? $"http://{(source.Settings.RedirectHost is { Length: > 0 } host ? host : "127.0.0.1")}:{Port}{path}"

@@ -26,7 +26,7 @@ internal static class Html
         """;
 }
 
-/// <summary>What winch does, and for whom.</summary>
+/// <summary>The status page: the state of winch and its latest requests.</summary>
 internal static class StatusPage
 {
     public static string Render(
@@ -150,7 +150,7 @@ internal static class StatusPage
     }
 }
 
-/// <summary>Explanations for people.</summary>
+/// <summary>Human-readable explanations.</summary>
 internal static class Explanations
 {
     /// <summary>Lines that say where a URL goes and why; null when it is not a URL.</summary>

@@ -3,13 +3,13 @@ using System.Text;
 
 namespace Kedge.Winch.Proxying;
 
-/// <summary>What clients of this winch show when the machine is shared with other users.</summary>
-/// <param name="Password">Null = none is asked for.</param>
+/// <summary>The credentials that clients of this winch present when other users share the machine.</summary>
+/// <param name="Password">Null = none is required.</param>
 internal sealed record ClientCredentials(string? Password)
 {
     public const string User = "winch";
 
-    /// <summary>Whether the value of a <c>Proxy-Authorization</c> header will do.</summary>
+    /// <summary>Whether the value of a <c>Proxy-Authorization</c> header is valid.</summary>
     public bool Permit(string? header)
     {
         if (Password is null)

@@ -5,19 +5,19 @@ namespace Kedge.Winch.Proxying;
 
 /// <summary>Opens connections to hosts that are not mapped.</summary>
 /// <param name="isOwn">Whether an address is a port of winch itself, which a request must not come back to.</param>
-/// <param name="upstream">The proxy to the outside; null = none.</param>
+/// <param name="upstream">The upstream proxy; null = none.</param>
 internal sealed class DirectDialer(Func<IPEndPoint, bool> isOwn, UpstreamProxy? upstream)
 {
     public UpstreamProxy? Upstream => upstream;
 
-    /// <summary>A connection to a host, through the proxy to the outside where it serves the host.</summary>
+    /// <summary>Opens a connection to a host, through the upstream proxy if it serves the host.</summary>
     public Task<Stream> ConnectAsync(string host, int port, CancellationToken cancel) =>
         GuardAsync(host, port, async () =>
             upstream is not null && upstream.Serves(host, port)
                 ? await upstream.ConnectAsync(host, port, Allows, cancel)
                 : await Dialer.ConnectAsync(host, port, Allows, cancel));
 
-    /// <summary>A connection to exactly this host.</summary>
+    /// <summary>Opens a connection to exactly this host.</summary>
     public Task<Stream> DialAsync(string host, int port, CancellationToken cancel) =>
         GuardAsync(host, port, async () => await Dialer.ConnectAsync(host, port, Allows, cancel));
 
@@ -36,7 +36,7 @@ internal sealed class DirectDialer(Func<IPEndPoint, bool> isOwn, UpstreamProxy? 
     }
 }
 
-/// <summary>Sends http requests to the proxy to the outside as they are, in absolute form.</summary>
+/// <summary>Sends http requests to the upstream proxy unchanged, in absolute form.</summary>
 internal sealed class UpstreamWebProxy(UpstreamProxy upstream) : IWebProxy
 {
     // The credentials are added to the request, because a body cannot be sent again after a challenge.

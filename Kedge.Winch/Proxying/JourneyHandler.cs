@@ -12,8 +12,8 @@ internal sealed class JourneyHandler : HttpMessageHandler
     private readonly HttpMessageInvoker _direct;
     private readonly UpstreamProxy? _upstream;
 
-    /// <param name="kedges">For mapped hosts.</param>
-    /// <param name="dialer">For all others.</param>
+    /// <param name="kedges">The handler for mapped hosts.</param>
+    /// <param name="dialer">The dialer for all other hosts.</param>
     public JourneyHandler(KedgeHandler kedges, DirectDialer dialer)
     {
         _kedges = kedges;
@@ -33,7 +33,7 @@ internal sealed class JourneyHandler : HttpMessageHandler
             ConnectCallback = async (context, cancel) =>
             {
                 var (host, port) = (context.DnsEndPoint.Host, context.DnsEndPoint.Port);
-                // An http request that goes to the proxy to the outside has the proxy as its endpoint.
+                // An http request through the upstream proxy has the proxy as its endpoint.
                 return context.InitialRequestMessage.RequestUri!.Scheme == Uri.UriSchemeHttps
                     ? await dialer.ConnectAsync(host, port, cancel)
                     : await dialer.DialAsync(host, port, cancel);
@@ -50,7 +50,7 @@ internal sealed class JourneyHandler : HttpMessageHandler
         {
             return _kedges.SendAsync(request, route, journey.Authority, journey.IsGrpc, cancellationToken);
         }
-        // HTTP/1.1 is what a target in clear text speaks.
+        // Clear-text targets speak HTTP/1.1.
         request.Version = HttpVersion.Version11;
         request.VersionPolicy = HttpVersionPolicy.RequestVersionOrLower;
         if (request.RequestUri is { Scheme: "http" } url
@@ -65,7 +65,7 @@ internal sealed class JourneyHandler : HttpMessageHandler
     }
 
     /// <summary>
-    /// The challenge of the proxy to the outside is an error here: clients have credentials for winch at most.
+    /// A challenge of the upstream proxy is an error here: clients have at most credentials for winch.
     /// </summary>
     private async Task<HttpResponseMessage> ThroughProxyAsync(
         HttpRequestMessage request, UpstreamProxy upstream, CancellationToken cancel)

@@ -6,7 +6,7 @@ namespace Kedge.Winch.Proxying;
 /// <summary>The latest attempt to connect to each kedge.</summary>
 internal sealed class KedgeConnections
 {
-    // Hosts choose kedges, so their number has a limit; a kedge beyond it is not shown.
+    // Host names choose kedges, so their number is limited; kedges beyond the limit are not shown.
     private const int MostKedges = 256;
 
     private readonly ConcurrentDictionary<string, KedgeConnection> _latest = new();

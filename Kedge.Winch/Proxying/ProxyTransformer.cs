@@ -14,10 +14,10 @@ internal sealed record Journey(KedgeRoute? Route, string Authority, Uri Url, boo
     public static readonly HttpRequestOptionsKey<Journey> Option = new("winch-journey");
 }
 
-/// <summary>Makes the outgoing request of the incoming one, and the response.</summary>
-/// <param name="journey">Of the request.</param>
-/// <param name="infoLogs">What asks kedges to log the request; empty = nothing does.</param>
-/// <param name="allowedOrigin">The origin that winch's own CORS allows; null = CORS is the service's.</param>
+/// <summary>Builds the outgoing request from the incoming one, and the response.</summary>
+/// <param name="journey">The journey of the request.</param>
+/// <param name="infoLogs">The header value that asks kedges to log the request; empty = none.</param>
+/// <param name="allowedOrigin">The origin that winch's own CORS allows; null = the service handles CORS.</param>
 internal sealed class ProxyTransformer(Journey journey, string infoLogs, string? allowedOrigin) : HttpTransformer
 {
     private const string InfoLogsHeader = "X-Kedge-Info-Logs";
@@ -79,7 +79,7 @@ internal sealed class ProxyTransformer(Journey journey, string infoLogs, string?
         {
             return copies;
         }
-        // Headers are sent at once even when the body is still to come; the forwarder would hold them until then.
+        // Sends the headers at once, before the body arrives; the forwarder would hold them until then.
         var body = await proxyResponse.Content.ReadAsStreamAsync(cancellationToken);
         var first = body.ReadAsync(Memory<byte>.Empty, cancellationToken);
         if (!first.IsCompletedSuccessfully)

@@ -6,20 +6,18 @@ namespace Kedge.Winch.Proxying;
 
 /// <summary>
 /// Recognises requests that a browser makes for a page of another site. winch adds the user's credentials, so the page
-/// would act with
-/// them (a confused deputy), and cookie rules of browsers know nothing of that.
+/// would act with them (a confused deputy), and the browser's cookie rules do not prevent that.
 /// </summary>
 internal static class SameSite
 {
-    /// <summary>The site that asks, when it is another one; null when the request is fine.</summary>
-    /// <param name="headers">Of the request.</param>
+    /// <summary>The site that makes the request, if it is another one; null when the request is fine.</summary>
+    /// <param name="headers">The headers of the request.</param>
     /// <param name="isGet">Whether the method is GET.</param>
-    /// <param name="target">Of the request.</param>
-    /// <param name="mapper">What it maps counts as one site: only the user's own services are there.</param>
+    /// <param name="target">The target of the request.</param>
+    /// <param name="mapper">All hosts that it maps count as one site: they are only the user's own services.</param>
     /// <remarks>
-    /// Browsers send Sec-Fetch-Site (W3C Fetch Metadata) to https and local URLs only. Elsewhere Origin decides, which
-    /// comes with each
-    /// WebSocket and with each request but plain GETs, and for these Referer.
+    /// Browsers send Sec-Fetch-Site (W3C Fetch Metadata) to https and local URLs only. Otherwise Origin decides, which
+    /// comes with each WebSocket and with each request except plain GETs; for these, Referer decides.
     /// </remarks>
     public static string? Stranger(IHeaderDictionary headers, bool isGet, Target target, Mapper mapper)
     {

@@ -5,17 +5,17 @@ using Kedge.Host.Http;
 
 namespace Kedge.Winch.Proxying;
 
-/// <summary>An answer of winch itself.</summary>
-/// <param name="Status">For HTTP; gRPC has 200.</param>
-/// <param name="GrpcStatus">For gRPC.</param>
-/// <param name="Type">For programs; also a header.</param>
-/// <param name="Reason">For people; also a header.</param>
+/// <summary>A response of winch itself.</summary>
+/// <param name="Status">The status for HTTP; gRPC has 200.</param>
+/// <param name="GrpcStatus">The status for gRPC.</param>
+/// <param name="Type">The error for programs; also a header.</param>
+/// <param name="Reason">The error for people; also a header.</param>
 internal sealed record WinchError(int Status, GrpcStatus GrpcStatus, string Type, string Reason)
 {
     public const string ErrorHeader = "X-Winch-Error";
     public const string TypeHeader = "X-Winch-Error-Type";
 
-    /// <summary>The source that wants a login; null for other errors.</summary>
+    /// <summary>The source that needs a login; null for other errors.</summary>
     public string? LoginSource { get; init; }
 
     public static WinchError NotAKedgeDestination(string authority) =>
@@ -33,7 +33,7 @@ internal sealed record WinchError(int Status, GrpcStatus GrpcStatus, string Type
             $"a page of another site ({from}) asked for this, and the route adds your credentials; "
             + "require_same_site: false on the route allows it");
 
-    /// <summary>TLS for a route that has no tunnel through its kedge.</summary>
+    /// <summary>TLS for a route that allows no tunnel through its kedge.</summary>
     public static WinchError ConnectRefused(string authority, string route) => new(
         403, GrpcStatus.PermissionDenied, "connect-refused",
         $"{authority}: {route} does not take TLS from clients; use http:// (winch speaks TLS to the kedge), "
@@ -49,7 +49,7 @@ internal sealed record WinchError(int Status, GrpcStatus GrpcStatus, string Type
     public static WinchError Itself(string authority) =>
         new(508, GrpcStatus.FailedPrecondition, "bad-request", $"{authority} is winch itself");
 
-    /// <summary>What an exception of the client library, or of a direct request, comes to.</summary>
+    /// <summary>The error for an exception of the client library or of a direct request.</summary>
     public static WinchError Of(Exception? e, string authority) => e switch
     {
         KedgeException kedge => Of(kedge),
@@ -58,11 +58,11 @@ internal sealed record WinchError(int Status, GrpcStatus GrpcStatus, string Type
         _ => new(502, GrpcStatus.Unavailable, "transport-unknown-error", $"{authority}: {e?.Message ?? "no response"}"),
     };
 
-    /// <summary>Sends it. Nothing may have been sent before.</summary>
-    /// <param name="context">Of the request.</param>
+    /// <summary>Sends the error. The response must not have started.</summary>
+    /// <param name="context">The context of the request.</param>
     /// <param name="isGrpc">Whether it is a gRPC call.</param>
     /// <param name="pages">The URL of winch's own pages, for the login button.</param>
-    /// <param name="returnTo">The URL that the person wanted, to return to after a login.</param>
+    /// <param name="returnTo">The URL that the user wanted, to return to after a login.</param>
     public Task WriteAsync(HttpContext context, bool isGrpc, string pages, string returnTo)
     {
         var response = context.Response;
@@ -94,7 +94,7 @@ internal sealed record WinchError(int Status, GrpcStatus GrpcStatus, string Type
             : response.Body.WriteAsync(body, 0, body.Length);
     }
 
-    /// <summary>The same for a connection on which no server speaks yet.</summary>
+    /// <summary>The same, for a connection that no server handles yet.</summary>
     public byte[] ToRawResponse()
     {
         var body = $"winch: {Reason}\n";

@@ -12,7 +12,7 @@ internal sealed record Passed(
 /// <summary>Counts requests, and keeps the latest.</summary>
 internal sealed class WinchMetrics
 {
-    // Hosts choose kedges, so the number of series has a limit.
+    // Host names choose kedges, so the number of series is limited.
     private const int MostSeries = 1000;
 
     private readonly ConcurrentDictionary<Series, Counter> _requests = new();
@@ -32,8 +32,8 @@ internal sealed class WinchMetrics
 
     public void CountError(string type) => Interlocked.Increment(ref _errors.GetOrAdd(type, static _ => new()).Value);
 
-    /// <summary>Prometheus' text format.</summary>
-    /// <param name="state">For the tokens.</param>
+    /// <summary>The metrics in Prometheus' text format.</summary>
+    /// <param name="state">The state with the tokens.</param>
     public string Render(WinchState state)
     {
         var text = new StringBuilder();

@@ -10,17 +10,17 @@ using Route = Kedge.Client.Domain.Route;
 
 namespace Kedge.Winch.Proxying;
 
-/// <summary>Serves one request: own page, through a kedge, or directly.</summary>
+/// <summary>Serves one request: as one of winch's own pages, through a kedge, or directly.</summary>
 /// <param name="states">The configuration.</param>
 /// <param name="forwarder">Carries requests and responses.</param>
-/// <param name="invoker">Sends them.</param>
-/// <param name="pages">Serves the own pages.</param>
-/// <param name="pagesUrl">Where these are: the main port, whichever port a request came in on.</param>
-/// <param name="metrics">Counts them.</param>
-/// <param name="credentials">That clients must show.</param>
-/// <param name="corsOrigins">For which winch answers CORS itself.</param>
-/// <param name="infoLogs">What asks kedges to log each request; empty = nothing does.</param>
-/// <param name="logger">For answers of winch itself.</param>
+/// <param name="invoker">Sends the requests.</param>
+/// <param name="pages">Serves winch's own pages.</param>
+/// <param name="pagesUrl">The URL of these: on the main port, whichever port a request came in on.</param>
+/// <param name="metrics">Counts the requests.</param>
+/// <param name="credentials">The credentials that clients must present.</param>
+/// <param name="corsOrigins">The origins for which winch handles CORS itself.</param>
+/// <param name="infoLogs">The header value that asks kedges to log each request; empty = none.</param>
+/// <param name="logger">The logger for winch's own responses.</param>
 internal sealed class WinchProxy(
     WinchStates states,
     IHttpForwarder forwarder,
@@ -33,7 +33,7 @@ internal sealed class WinchProxy(
     string infoLogs,
     ILogger logger)
 {
-    // Streams have no limit: watches, logs and events stay open.
+    // Streams have no time limit: watches, logs and events stay open.
     private static readonly ForwarderRequestConfig Config = new()
     {
         ActivityTimeout = Timeout.InfiniteTimeSpan,
@@ -96,8 +96,8 @@ internal sealed class WinchProxy(
     }
 
     /// <summary>
-    /// Own pages answer to exactly the names of this machine: a page of a stranger, whose name is made to resolve to
-    /// 127.0.0.1 (DNS rebinding), reaches none of them.
+    /// winch serves its own pages only under the names of this machine: a page of another site, whose name is made to
+    /// resolve to 127.0.0.1 (DNS rebinding), reaches none of them.
     /// </summary>
     internal static bool IsOwnPage(Arrival arrival, HttpRequest request, string rawTarget)
     {
@@ -230,7 +230,7 @@ internal sealed class WinchProxy(
         var end = rest.AsSpan().IndexOfAny('/', '?');
         authority = end < 0 ? rest : rest[..end];
         path = end < 0 ? "/" : rest[end] == '?' ? "/" + rest[end..] : rest[end..];
-        // RFC 9112, 3.2.2: the target counts, and not the Host header. User names are for no proxy.
+        // RFC 9112, 3.2.2: the target counts, not the Host header. User names must not reach a proxy.
         return scheme.Length > 0 && !authority.Contains('@');
     }
 

@@ -4,9 +4,9 @@ using Kedge.Winch.Sources;
 
 namespace Kedge.Winch.Proxying;
 
-/// <summary>What decides about requests. Replaced as a whole when the files change.</summary>
-/// <param name="Files">Loaded and valid.</param>
-/// <param name="Sources">By name.</param>
+/// <summary>The state that decides about requests. Replaced as a whole when the files change.</summary>
+/// <param name="Files">The loaded, valid files.</param>
+/// <param name="Sources">The sources, by name.</param>
 /// <param name="Routes">Routes with their credentials.</param>
 /// <param name="Pac">The PAC's text.</param>
 internal sealed record WinchState(
@@ -14,7 +14,7 @@ internal sealed record WinchState(
 {
     public Mapper Mapper => Files.Mapper;
 
-    /// <summary>The sources that a person can log in to.</summary>
+    /// <summary>The sources that a user can log in to.</summary>
     public IEnumerable<OidcSource> Logins => Sources.Values.OfType<OidcSource>();
 }
 

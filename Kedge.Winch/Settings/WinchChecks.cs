@@ -5,7 +5,7 @@ using Kedge.Winch.Listening;
 
 namespace Kedge.Winch.Settings;
 
-/// <summary>Rules about flags that concern no file.</summary>
+/// <summary>Rules about flags that do not concern files.</summary>
 internal static class WinchChecks
 {
     /// <summary>A line for each rule that the flags break.</summary>
@@ -13,7 +13,7 @@ internal static class WinchChecks
         [.. Bind(flags), .. Unix(flags), .. Monitoring(flags), .. Upstream(flags)];
 
     /// <summary>The address of the monitoring port; null = there is none.</summary>
-    /// <exception cref="FormatException">The flag has no address and port.</exception>
+    /// <exception cref="FormatException">The flag is not an address and a port.</exception>
     public static IPEndPoint? MonitoringAddress(FlagValues flags)
     {
         var text = flags.Get(WinchFlags.MonitoringAddress);

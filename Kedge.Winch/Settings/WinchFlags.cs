@@ -5,7 +5,7 @@ using Kedge.Host.Flags;
 namespace Kedge.Winch.Settings;
 
 /// <summary>
-/// The flags of winch. Those of the original keep their names, and their meaning unless it was a fault.
+/// The flags of winch. The flags of the original keep their names, and their meaning unless it was a defect.
 /// </summary>
 public static class WinchFlags
 {
@@ -194,21 +194,21 @@ public static class WinchFlags
             "every chunk is flushed as it arrives");
     }
 
-    /// <summary>What the proxy takes, in the order of the help text.</summary>
+    /// <summary>The flags that the proxy accepts, in the order of the help text.</summary>
     public static IReadOnlyList<Flag> All => [.. Flags, FlagCatalogue.LogLevel, FlagCatalogue.LogFormatFlag];
 
     /// <summary>
-    /// A command's own flags and those of the proxy, so that the proxy's command line can be given to it.
+    /// A command's own flags and the proxy's flags, so that the command accepts the proxy's command line.
     /// </summary>
     public static IEnumerable<Flag> With(IEnumerable<Flag> flags) => flags.Concat(All).Distinct();
 
-    /// <summary>What commands need that look at the files.</summary>
+    /// <summary>The flags of commands that read the files.</summary>
     public static IEnumerable<Flag> OfFiles => Flags.Where(flag => flag.Group is FlagGroup.Configuration);
 
-    /// <summary>What commands need that use a source or talk to a running winch.</summary>
+    /// <summary>The flags of commands that use a source or talk to a running winch.</summary>
     public static IEnumerable<Flag> OfSources => [SourcesPath, SourcesText, HttpPort, AuthTimeout];
 
-    /// <summary>What decides the PAC.</summary>
+    /// <summary>The flags that determine the PAC.</summary>
     public static IEnumerable<Flag> OfPac => [.. OfFiles, HttpPort, PacExpressions, PacFile, PacUpstream, PacFallback];
 
     private static Flag<T> Add<T>(

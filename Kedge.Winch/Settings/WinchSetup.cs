@@ -6,10 +6,10 @@ using Kedge.Host.Flags;
 
 namespace Kedge.Winch.Settings;
 
-/// <summary>The files that the flags name, read and judged.</summary>
+/// <summary>Reads and checks the files that the flags name.</summary>
 internal static class WinchSetup
 {
-    /// <summary>The files; null with a line for each error.</summary>
+    /// <summary>The files, or null with a line for each error.</summary>
     public static ClientFiles? Load(FlagValues flags, out IReadOnlyList<string> errors)
     {
         var problems = new List<string>();
@@ -34,7 +34,7 @@ internal static class WinchSetup
         return loaded.Value;
     }
 
-    /// <summary>The auth sources alone, which need no mapper; null with a line for each error.</summary>
+    /// <summary>The auth sources alone, which need no mapper, or null with a line for each error.</summary>
     public static IReadOnlyList<AuthSource>? LoadSources(FlagValues flags, out IReadOnlyList<string> errors)
     {
         var problems = new List<string>();
@@ -57,7 +57,7 @@ internal static class WinchSetup
     public static KedgeTls TlsOf(FlagValues flags)
     {
         var (certificate, key) = (flags.Get(WinchFlags.ClientCert), flags.Get(WinchFlags.ClientKey));
-        // As in the original, whose key has the default ".": only both together count.
+        // As in the original, whose key flag defaults to ".": only both together count.
         var hasBoth = certificate.Length > 0 && key.Length > 0 && key != ".";
         return new KedgeTls
         {
@@ -68,7 +68,7 @@ internal static class WinchSetup
         };
     }
 
-    /// <summary>The PAC, or null with what is wrong.</summary>
+    /// <summary>The PAC, or null with the problem.</summary>
     public static string? Pac(FlagValues flags, Mapper mapper, string proxy, out string problem)
     {
         problem = "";

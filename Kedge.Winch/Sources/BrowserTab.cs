@@ -3,15 +3,17 @@ using System.Diagnostics;
 
 namespace Kedge.Winch.Sources;
 
-/// <summary>Opens the browser for a login: one tab, and none again for a while, however many requests wait.</summary>
+/// <summary>
+/// Opens the browser for a login: one tab, and no further one for a while, however many requests wait.
+/// </summary>
 internal sealed class BrowserTab(ILogger logger)
 {
     private static readonly TimeSpan ProviderTimeout = TimeSpan.FromSeconds(10);
 
-    /// <summary>Where a provider sends the browser back to; null = the source has no such login.</summary>
+    /// <summary>The URI that a provider sends the browser back to; null = the source has no such login.</summary>
     public Func<OidcSource, string?> Redirect { get; set; } = static _ => null;
 
-    /// <summary>Begins a login if the source and the surroundings allow one.</summary>
+    /// <summary>Begins a login if the source and the environment allow one.</summary>
     public void Open(OidcSource source)
     {
         var settings = source.Settings;
@@ -28,7 +30,7 @@ internal sealed class BrowserTab(ILogger logger)
         }
     }
 
-    /// <summary>Whether somebody sits in front of this machine.</summary>
+    /// <summary>Whether a browser can open where a user sees it.</summary>
     public static bool IsPossible(string command) =>
         command.Length > 0
         || OperatingSystem.IsWindows()
@@ -36,9 +38,9 @@ internal sealed class BrowserTab(ILogger logger)
         || !string.IsNullOrEmpty(Environment.GetEnvironmentVariable("DISPLAY"))
         || !string.IsNullOrEmpty(Environment.GetEnvironmentVariable("WAYLAND_DISPLAY"));
 
-    /// <summary>Runs the browser. False: it does not start.</summary>
-    /// <param name="command">With the arguments before the URL; empty = the system's browser.</param>
-    /// <param name="url">To show.</param>
+    /// <summary>Starts the browser. False if it does not start.</summary>
+    /// <param name="command">The command with the arguments before the URL; empty = the system's browser.</param>
+    /// <param name="url">The URL to show.</param>
     public static bool TryStart(string command, Uri url)
     {
         var words = command.Split(' ', StringSplitOptions.RemoveEmptyEntries);

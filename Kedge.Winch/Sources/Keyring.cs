@@ -3,11 +3,11 @@ using System.Diagnostics;
 
 namespace Kedge.Winch.Sources;
 
-/// <summary>There is no keyring, or it does not do what it is asked.</summary>
+/// <summary>There is no keyring, or a request to it failed.</summary>
 internal sealed class KeyringException(string reason) : IOException($"the keyring cannot be used: {reason}");
 
 /// <summary>
-/// Keeps tokens in the keyring of a Linux desktop (the Secret Service of GNOME, KDE and others), by libsecret's
+/// Keeps tokens in the keyring of a Linux desktop (the Secret Service of GNOME, KDE and others), through libsecret's
 /// <c>secret-tool</c>. Tokens are passed on its standard streams, never as arguments, which other users can read.
 /// </summary>
 internal sealed class KeyringStore : ITokenStore
@@ -19,9 +19,9 @@ internal sealed class KeyringStore : ITokenStore
     private readonly string _label;
     private readonly FileStore _lock;
 
-    /// <param name="provider">Of the login.</param>
-    /// <param name="clientId">Of the login.</param>
-    /// <param name="file">Its lock is used, because the keyring has none.</param>
+    /// <param name="provider">The provider of the login.</param>
+    /// <param name="clientId">The client ID of the login.</param>
+    /// <param name="file">The file whose lock is used, because the keyring has none.</param>
     public KeyringStore(string provider, string clientId, FileStore file)
     {
         _attributes = ["application", "winch", "provider", provider, "client_id", clientId];
@@ -56,7 +56,7 @@ internal sealed class KeyringStore : ITokenStore
         var (code, _, error) = tokens is null
             ? Run(["clear", .. _attributes], "")
             : Run(["store", $"--label={_label}", .. _attributes], tokens.ToJson());
-        // There is nothing to clear.
+        // Clearing fails without a message when there is nothing to clear.
         if (code != 0 && (tokens is not null || error.Length > 0))
         {
             throw Failure(code, error);
@@ -65,7 +65,7 @@ internal sealed class KeyringStore : ITokenStore
 
     public Task<IDisposable> LockAsync(CancellationToken cancel) => _lock.LockAsync(cancel);
 
-    /// <summary>The text that is kept; empty = none.</summary>
+    /// <summary>The stored text; empty = none.</summary>
     private string Lookup()
     {
         var (code, output, error) = Run(["lookup", .. _attributes], "");
@@ -96,7 +96,7 @@ internal sealed class KeyringStore : ITokenStore
             }
             catch (IOException)
             {
-                // It ended before it read all; its exit code and message say why.
+                // secret-tool ended before it read everything; its exit code and message say why.
             }
             return Task.WaitAll([output, error], Timeout) && process.WaitForExit(Timeout)
                 ? (process.ExitCode, output.Result, error.Result.Trim())
@@ -125,8 +125,8 @@ internal sealed class KeyringStore : ITokenStore
 }
 
 /// <summary>
-/// The keyring, or the file where there is no keyring. A file that exists is used even if there is a keyring, so that a
-/// login without a desktop (by SSH) and one on the desktop are the same.
+/// The keyring, or the file if there is no keyring. An existing file is used even if there is a keyring, so that a
+/// login without a desktop (over SSH) and a login on the desktop are the same.
 /// </summary>
 internal sealed class KeyringOrFile(KeyringStore keyring, FileStore file) : ITokenStore
 {

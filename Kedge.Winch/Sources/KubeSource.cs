@@ -39,7 +39,7 @@ internal static class KubeSource
                                 ? $"the kubeconfig user {kube.User} has no credentials"
                                 : $"kubeconfig user {kube.User}: only a client certificate, which services do not see");
                     }
-                    // Plugins keep their tokens themselves; asking again is cheap, and the file may change.
+                    // Plugins cache their tokens themselves; asking again is cheap, and the file may change.
                     return new AuthToken(value, header.Scheme, DateTimeOffset.UtcNow + Recheck);
                 }
                 catch (KubernetesAccessException e)

@@ -11,14 +11,14 @@ using Microsoft.IdentityModel.Tokens;
 
 namespace Kedge.Winch.Sources;
 
-/// <summary>A provider's answer of error (RFC 6749, 5.2).</summary>
+/// <summary>An error response of a provider (RFC 6749, 5.2).</summary>
 internal sealed class ProviderException(string error, string description)
     : Exception(description.Length > 0 ? $"{error}: {description}" : error)
 {
     public string Error { get; } = error;
 }
 
-/// <summary>One OpenID Connect provider. Contacted on first use; what it says of itself is kept and renewed.</summary>
+/// <summary>One OpenID Connect provider. Contacted on first use; its metadata is cached and refreshed.</summary>
 internal sealed class OidcProvider : IDisposable
 {
     private readonly Oidc _settings;
@@ -26,8 +26,8 @@ internal sealed class OidcProvider : IDisposable
     private readonly ConfigurationManager<OpenIdConnectConfiguration> _metadata;
     private readonly JsonWebTokenHandler _tokens = new() { MapInboundClaims = false };
 
-    /// <param name="settings">Of the source.</param>
-    /// <param name="timeout">For one answer.</param>
+    /// <param name="settings">The settings of the source.</param>
+    /// <param name="timeout">The time limit for one response.</param>
     public OidcProvider(Oidc settings, TimeSpan timeout)
     {
         _settings = settings;
@@ -58,7 +58,7 @@ internal sealed class OidcProvider : IDisposable
             documents);
     }
 
-    /// <summary>The URL at which a person logs in.</summary>
+    /// <summary>The URL at which a user logs in.</summary>
     public async Task<Uri> AuthorizeUrlAsync(
         string redirectUri,
         string state,
@@ -132,7 +132,7 @@ internal sealed class OidcProvider : IDisposable
             TimeSpan.FromSeconds(Number(answer, "expires_in") ?? 600));
     }
 
-    /// <summary>Waits until the person has logged in on the other device.</summary>
+    /// <summary>Waits until the user has logged in on the other device.</summary>
     public async Task<StoredTokens> FinishDeviceAsync(DeviceLogin login, CancellationToken cancel)
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
@@ -162,10 +162,10 @@ internal sealed class OidcProvider : IDisposable
         }
     }
 
-    /// <summary>The end of an ID token that is genuine; throws otherwise.</summary>
-    /// <param name="idToken">To verify.</param>
-    /// <param name="nonce">Of the login; null = it came without one.</param>
-    /// <param name="audience">For whom it must be.</param>
+    /// <summary>The expiry of an ID token that is genuine; throws otherwise.</summary>
+    /// <param name="idToken">The token to verify.</param>
+    /// <param name="nonce">The nonce of the login; null = it had none.</param>
+    /// <param name="audience">The audience that it must be for.</param>
     /// <param name="cancel">Ends the wait for the provider's keys.</param>
     public async Task<DateTimeOffset> VerifyAsync(
         string idToken, string? nonce, string audience, CancellationToken cancel)
@@ -189,7 +189,7 @@ internal sealed class OidcProvider : IDisposable
         }
         if (!result.IsValid)
         {
-            // The library's text may have parts of the token.
+            // The library's message may contain parts of the token.
             throw new ProviderException(
                 "invalid_token",
                 $"the ID token is not valid ({result.Exception?.GetType().Name})");
@@ -203,9 +203,8 @@ internal sealed class OidcProvider : IDisposable
     }
 
     /// <summary>
-    /// The end of an ID token that was verified when it was stored. Null: it is not of this provider and client,
-    /// because
-    /// the configuration has changed since, or not an ID token at all.
+    /// The expiry of an ID token that was verified when it was stored. Null if it is not from this provider and for
+    /// this client, because the configuration has changed since, or if it is not an ID token at all.
     /// </summary>
     public DateTimeOffset? ExpiryOf(string idToken)
     {
@@ -229,11 +228,11 @@ internal sealed class OidcProvider : IDisposable
                 : null;
     }
 
-    /// <summary>Where tokens are given; the audience of assertions (RFC 7523, 3).</summary>
+    /// <summary>The endpoint that issues tokens; the audience of assertions (RFC 7523, 3).</summary>
     public async Task<string> TokenEndpointAsync(CancellationToken cancel) =>
         (await MetadataAsync(cancel)).TokenEndpoint;
 
-    /// <summary>The answer of the token endpoint to any grant.</summary>
+    /// <summary>The response of the token endpoint to any grant.</summary>
     public async Task<JsonObject> GrantAsync(Dictionary<string, string> parameters, CancellationToken cancel) =>
         await PostAsync((await MetadataAsync(cancel)).TokenEndpoint, parameters, cancel);
 
@@ -288,7 +287,7 @@ internal sealed class OidcProvider : IDisposable
             }
             await VerifyAsync(idToken, nonce, _settings.ClientId, cancel);
         }
-        // A provider that does not rotate gives no new refresh token; the old one stays valid.
+        // A provider that does not rotate refresh tokens sends no new one; the old one stays valid.
         var refresh = Text(answer, "refresh_token");
         return new(
             Text(answer, "access_token"),

@@ -7,25 +7,25 @@ using Kedge.Client.Domain.Decoded;
 namespace Kedge.Winch.Sources;
 
 /// <summary>
-/// Tokens of an OpenID Connect provider: kept, refreshed ahead of their end, and after a login by a person.
+/// Tokens of an OpenID Connect provider: obtained by a user's login, stored, and refreshed before they expire.
 /// </summary>
 internal sealed class OidcSource : ITokenSource, IDisposable
 {
     // A token may expire while its request is on the way.
     private static readonly TimeSpan Margin = TimeSpan.FromSeconds(10);
 
-    // How long a request waits for a refresh. It never waits for a person.
+    // How long a request waits for a refresh. It never waits for a user.
     private static readonly TimeSpan RefreshTimeout = TimeSpan.FromSeconds(3);
 
-    // After a failure, the provider is not asked again until this has passed.
+    // How long to wait after a failure before asking the provider again.
     private static readonly TimeSpan RefreshPause = TimeSpan.FromSeconds(2);
 
-    // Between one browser tab and the next; doubled for each tab that led to no login, so that a night brings few.
+    // The pause between two browser tabs; doubled for each tab that led to no login, so that few open overnight.
     private static readonly TimeSpan FirstTabPause = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan LongestTabPause = TimeSpan.FromHours(8);
     private static readonly TimeSpan LoginLifetime = TimeSpan.FromMinutes(3);
 
-    // Of an access token whose end the provider does not give.
+    // Of an access token whose expiry the provider does not state.
     private static readonly TimeSpan UnknownLifetime = TimeSpan.FromMinutes(5);
     private static readonly TimeSpan LockTimeout = TimeSpan.FromSeconds(30);
 
@@ -59,7 +59,7 @@ internal sealed class OidcSource : ITokenSource, IDisposable
 
     public OidcProvider Provider => _provider;
 
-    /// <summary>Where the login is kept.</summary>
+    /// <summary>Where the login is stored.</summary>
     public string StorePlace => _store.Place;
 
     /// <summary>Called after a refresh that showed that a login is needed.</summary>
@@ -69,7 +69,7 @@ internal sealed class OidcSource : ITokenSource, IDisposable
 
     public long FailedRefreshes { get; private set; }
 
-    /// <summary>The end of the token that is kept; null = there is none.</summary>
+    /// <summary>The expiry of the current token; null = there is none.</summary>
     public DateTimeOffset? ExpiresAt
     {
         get
@@ -137,7 +137,7 @@ internal sealed class OidcSource : ITokenSource, IDisposable
         }
     }
 
-    /// <summary>Forgets the tokens that are sent, and keeps the login.</summary>
+    /// <summary>Forgets the tokens that winch sends, but keeps the login.</summary>
     /// <exception cref="TokenException">The store cannot be written.</exception>
     public void Clear()
     {
@@ -156,7 +156,7 @@ internal sealed class OidcSource : ITokenSource, IDisposable
         });
     }
 
-    /// <summary>Looks again although the last look failed a moment ago.</summary>
+    /// <summary>Allows a new attempt although the last one has only just failed.</summary>
     public void Forgive()
     {
         lock (_lock)
@@ -178,9 +178,9 @@ internal sealed class OidcSource : ITokenSource, IDisposable
         Store(() => _store.Write(null));
     }
 
-    /// <summary>Begins a login in a browser. A login that is already in progress is continued.</summary>
-    /// <param name="redirectUri">Where the provider sends the browser back to.</param>
-    /// <param name="returnTo">Where the person wanted to go; empty = nowhere.</param>
+    /// <summary>Begins a login in a browser, or continues the login that is already in progress.</summary>
+    /// <param name="redirectUri">The URI that the provider sends the browser back to.</param>
+    /// <param name="returnTo">The URL that the user wanted; empty = none.</param>
     /// <param name="cancel">Ends the wait for the provider.</param>
     public async Task<Uri> BeginLoginAsync(string redirectUri, string returnTo, CancellationToken cancel)
     {
@@ -199,8 +199,8 @@ internal sealed class OidcSource : ITokenSource, IDisposable
         return await _provider.AuthorizeUrlAsync(redirectUri, login.State, challenge, login.Nonce, cancel);
     }
 
-    /// <summary>Ends a login with what the browser brought back.</summary>
-    /// <returns>Where the person wanted to go.</returns>
+    /// <summary>Completes a login with the values that the browser brought back.</summary>
+    /// <returns>The URL that the user wanted.</returns>
     /// <exception cref="TokenException">The login failed.</exception>
     public async Task<string> CompleteLoginAsync(string state, string code, string error, CancellationToken cancel)
     {
@@ -216,7 +216,7 @@ internal sealed class OidcSource : ITokenSource, IDisposable
                 throw new UnknownLoginException(Name);
             }
             login = pending;
-            // A code is good once.
+            // A code is valid only once.
             _login = null;
         }
         if (error.Length > 0)
@@ -227,7 +227,7 @@ internal sealed class OidcSource : ITokenSource, IDisposable
         return login.ReturnTo;
     }
 
-    /// <summary>Logs in with a code that a person enters on another device.</summary>
+    /// <summary>Logs in with a code that the user enters on another device.</summary>
     public async Task LoginByDeviceAsync(Action<DeviceLogin> show, CancellationToken cancel)
     {
         await StoreAsync(async () =>
@@ -238,7 +238,7 @@ internal sealed class OidcSource : ITokenSource, IDisposable
         });
     }
 
-    /// <summary>Whether a browser may be opened now; true once for each pause.</summary>
+    /// <summary>Whether a browser may open now; true once per pause.</summary>
     public bool MayOpenTab()
     {
         lock (_lock)
@@ -299,7 +299,7 @@ internal sealed class OidcSource : ITokenSource, IDisposable
         Adopt(tokens);
     }
 
-    /// <summary>Called with the lock held. The token that is kept now is not taken from the store again.</summary>
+    /// <summary>Call it with the lock held. It does not adopt the current token from the store again.</summary>
     private Task<AuthToken> Refresh() => _refreshing ??= RefreshAsync(_token?.Value ?? "");
 
     private async Task<AuthToken> RefreshAsync(string old)
@@ -328,7 +328,8 @@ internal sealed class OidcSource : ITokenSource, IDisposable
         }
         catch (Exception e)
         {
-            // Whatever it is, the next request must be able to try again. The text of a stranger may have a secret.
+            // Whatever the error is, the next request must be able to try again. The message of an unknown exception
+            // may contain a secret.
             failure = new TokenException(Name, $"the refresh failed ({e.GetType().Name})", e);
         }
         lock (_lock)
@@ -353,7 +354,8 @@ internal sealed class OidcSource : ITokenSource, IDisposable
         }
         using (await LockAsync())
         {
-            // Another process may have refreshed meanwhile, and then the refresh token that was read first is used up.
+            // Another process may have refreshed in the meantime; then the refresh token that was read first is used
+            // up.
             if (_store.Read() is not { } stored)
             {
                 throw LoginRequired("nobody has logged in yet");
@@ -405,7 +407,7 @@ internal sealed class OidcSource : ITokenSource, IDisposable
         {
             return null;
         }
-        // It was verified when it was stored, and the kedge verifies it again: this works while the provider is away.
+        // It was verified when it was stored, and the kedge verifies it again: this works while the provider is down.
         var end = _settings.Use == OidcToken.IdToken ? _provider.ExpiryOf(stored.IdToken) : stored.Expiry;
         return end > _clock.GetUtcNow() + Margin ? Adopt(value, end.Value) : null;
     }
@@ -413,7 +415,7 @@ internal sealed class OidcSource : ITokenSource, IDisposable
     private string Value(StoredTokens stored) =>
         _settings.Use == OidcToken.IdToken ? stored.IdToken : stored.AccessToken;
 
-    /// <summary>Uses tokens that the provider has just given.</summary>
+    /// <summary>Uses tokens that the provider has just issued.</summary>
     private AuthToken Adopt(StoredTokens fresh) => Adopt(
         Value(fresh),
         (_settings.Use == OidcToken.IdToken ? _provider.ExpiryOf(fresh.IdToken) : fresh.Expiry)
@@ -442,6 +444,8 @@ internal sealed class OidcSource : ITokenSource, IDisposable
     }
 }
 
-/// <summary>The browser brought an answer that belongs to no login in progress: of an earlier one, or forged.</summary>
+/// <summary>
+/// The browser brought a response that belongs to no login in progress: from an earlier one, or forged.
+/// </summary>
 internal sealed class UnknownLoginException(string source)
     : TokenException(source, "this answer belongs to no login in progress; log in again");

@@ -59,7 +59,7 @@ internal static class ServiceAccountSource
                                 or System.Text.Json.JsonException
                                 or FormatException)
                 {
-                    // Their texts may have parts of the key.
+                    // Their messages may contain parts of the key.
                     throw new TokenException(name, $"{account.KeyPath} is not a service account key");
                 }
             });

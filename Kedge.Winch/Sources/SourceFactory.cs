@@ -4,11 +4,11 @@ using Kedge.Winch.Proxying;
 
 namespace Kedge.Winch.Sources;
 
-/// <summary>Makes the sources of a file. None of them contacts anybody before its first use.</summary>
+/// <summary>Creates the sources of a file. None of them contacts a provider before its first use.</summary>
 internal static class SourceFactory
 {
-    /// <param name="definitions">Valid.</param>
-    /// <param name="timeout">For one answer of a provider.</param>
+    /// <param name="definitions">The valid definitions.</param>
+    /// <param name="timeout">The time limit for one response of a provider.</param>
     /// <param name="previous">
     /// The state before a reload: a source whose definition has not changed is kept, with its tokens and a login in
     /// progress. Null = there is none.
@@ -54,7 +54,7 @@ internal static class SourceFactory
             when (e is IOException or UnauthorizedAccessException or System.Security.Cryptography.CryptographicException
             )
         {
-            // A CA file that cannot be read is a fault of this source, and not of all of winch.
+            // A CA file that cannot be read disables only this source, not all of winch.
             return new Broken(source.Name, e.Message);
         }
     }
@@ -72,7 +72,7 @@ internal static class SourceFactory
         };
     }
 
-    /// <summary>A provider as a client of this account sees it.</summary>
+    /// <summary>The provider's settings for this account.</summary>
     private static Oidc Provider(ServiceAccount account) =>
         new(
             account.Provider,

@@ -6,9 +6,10 @@ using System.Text.Json.Nodes;
 namespace Kedge.Winch.Sources;
 
 /// <summary>
-/// What an identity provider gave. The file has the form of the Go implementation, so that its logins stay valid.
+/// The tokens from an identity provider. The file has the format of the Go implementation, so that its logins stay
+/// valid.
 /// </summary>
-/// <param name="Expiry">Of the access token; null = unknown.</param>
+/// <param name="Expiry">The expiry of the access token; null = unknown.</param>
 internal sealed record StoredTokens(string AccessToken, DateTimeOffset? Expiry, string RefreshToken, string IdToken)
 {
     public string ToJson() =>
@@ -21,7 +22,7 @@ internal sealed record StoredTokens(string AccessToken, DateTimeOffset? Expiry, 
             ["id_token"] = IdToken,
         }.ToJsonString();
 
-    /// <summary>Null: the text is not what <see cref="ToJson"/> writes.</summary>
+    /// <summary>Null if the text is not what <see cref="ToJson"/> writes.</summary>
     public static StoredTokens? Parse(string text)
     {
         try
@@ -52,25 +53,25 @@ internal sealed record StoredTokens(string AccessToken, DateTimeOffset? Expiry, 
             : null;
 }
 
-/// <summary>Keeps tokens between runs, and between several processes of one user.</summary>
+/// <summary>Stores tokens across runs, and across the processes of one user.</summary>
 internal interface ITokenStore
 {
-    /// <summary>What is kept now; null = nothing, or nothing that can be read.</summary>
+    /// <summary>The stored tokens; null = none, or none that can be read.</summary>
     StoredTokens? Read();
 
     void Write(StoredTokens? tokens);
 
     /// <summary>
-    /// Waits until no other process refreshes. Refresh tokens that rotate are good once: two refreshes at a time end
-    /// the session.
+    /// Waits until no other process refreshes. Rotating refresh tokens are valid only once: two refreshes at the same
+    /// time end the session.
     /// </summary>
     Task<IDisposable> LockAsync(CancellationToken cancel);
 
-    /// <summary>Where tokens are kept, for people.</summary>
+    /// <summary>Where tokens are stored, for messages.</summary>
     string Place { get; }
 }
 
-/// <summary>For one process alone.</summary>
+/// <summary>A store for one process only.</summary>
 internal sealed class MemoryStore : ITokenStore
 {
     private StoredTokens? _tokens;
@@ -109,7 +110,7 @@ internal sealed class FileStore : ITokenStore
 
     public string Place => _path;
 
-    /// <summary>Whether somebody has logged in with this file.</summary>
+    /// <summary>Whether a user has logged in with this file.</summary>
     public bool Exists => File.Exists(_path);
 
     private static string StateFolder =>
@@ -189,7 +190,7 @@ internal sealed class FileStore : ITokenStore
         }
     }
 
-    /// <summary><c>$NAME</c>, <c>${NAME}</c> and a leading <c>~/</c>.</summary>
+    /// <summary>Expands <c>$NAME</c>, <c>${NAME}</c> and a leading <c>~/</c>.</summary>
     internal static string Expand(string path)
     {
         var home = Environment.GetFolderPath(Environment.SpecialFolder.UserProfile);

@@ -2,8 +2,8 @@ namespace Kedge.Wire.Http1;
 
 /// <summary>
 /// Decodes the chunked transfer coding (RFC 9112, 7.1) up to its last chunk; the trailer section follows. Pure: it
-/// takes the bytes in any pieces. Strict: sizes are 1 to 15 hexadecimal digits, extensions are tokens and quoted
-/// strings without white space around them, lines end with CRLF.
+/// accepts the bytes in pieces of any size. Strict: sizes are 1 to 15 hexadecimal digits, extensions are tokens and
+/// quoted strings without white space around them, lines end with CRLF.
 /// </summary>
 public struct ChunkedDecoder
 {

@@ -5,8 +5,8 @@ namespace Kedge.Wire.Http1;
 
 /// <summary>
 /// Parses header and trailer sections (RFC 9112, 5) line by line, as strictly as the RFC: lines end with CRLF, names
-/// are tokens directly followed by the colon, values contain no controls, and no line is folded. Pure: it keeps no
-/// bytes, and a line is parsed when it has arrived whole.
+/// are tokens directly followed by the colon, values contain no control characters, and no line is folded. Pure: it
+/// keeps no bytes, and parses a line only once it is complete.
 /// </summary>
 /// <param name="maxBytes">The limit for the section, with its line ends.</param>
 public sealed class FieldSectionParser(int maxBytes)
@@ -34,9 +34,9 @@ public sealed class FieldSectionParser(int maxBytes)
         _previous = previous;
     }
 
-    /// <summary>Parses the lines that have arrived whole.</summary>
-    /// <param name="bytes">What has arrived and was not consumed.</param>
-    /// <param name="consumed">How many of the bytes were parsed; the rest is to be given again, with more.</param>
+    /// <summary>Parses all complete lines.</summary>
+    /// <param name="bytes">The received bytes that are not consumed yet.</param>
+    /// <param name="consumed">How many of the bytes were parsed; pass the rest again, with more.</param>
     public ParseStatus Parse(ReadOnlySpan<byte> bytes, out int consumed)
     {
         consumed = 0;

@@ -6,7 +6,7 @@ using Kedge.Wire.Upstream;
 
 namespace Kedge.Wire.Http1;
 
-// One exchange after the other. Each has two halves, which proceed at the same time and end in either order:
+// Exchanges follow one another. Each has two halves, which run at the same time and end in either order:
 //
 //   request    SendAsync ──▶ content (SendContentAsync) ──▶ Http1RequestStream ──▶ OutputBuffer ──▶ channel
 //   response   SendAsync ◀── Http1ResponseStream ◀── input buffer ◀── channel
@@ -15,7 +15,7 @@ namespace Kedge.Wire.Http1;
 // closes the connection, and becomes the first read of the next response.
 
 /// <summary>An HTTP/1.1 connection to an endpoint.</summary>
-public sealed class Http1Connection : IUpstreamConnection, IValueTaskSource<int>
+public sealed partial class Http1Connection : IUpstreamConnection, IValueTaskSource<int>
 {
     private const int BufferSize = 4096;
     private const int MaxInformational = 64;
@@ -23,14 +23,6 @@ public sealed class Http1Connection : IUpstreamConnection, IValueTaskSource<int>
     private readonly IConnectionOwner _owner;
     private readonly Http1Options _options;
     private readonly ResponseHeadParser _parser;
-    private readonly Action _completeReadAhead;
-    private ManualResetValueTaskSourceCore<int> _readAhead;
-    private ConfiguredValueTaskAwaitable<int>.ConfiguredValueTaskAwaiter _readAheadAwaiter;
-    private bool _readAheadPending;
-    private volatile bool _readAheadCompleted;
-    private byte[] _input = new byte[BufferSize];
-    private int _start;
-    private int _end;
     private int _state;
     private int _closed;
     private volatile bool _isRetired;
@@ -78,10 +70,7 @@ public sealed class Http1Connection : IUpstreamConnection, IValueTaskSource<int>
 
     internal OutputBuffer Output { get; } = new(BufferSize);
 
-    /// <summary>What was received and not consumed.</summary>
-    internal ReadOnlySpan<byte> Buffered => _input.AsSpan(_start, _end - _start);
-
-    /// <summary>The endpoint takes no more of the content: writes of it are ignored.</summary>
+    /// <summary>Whether the endpoint accepts no more content, so that writes of it are ignored.</summary>
     internal bool DiscardsContent => _discardsContent;
 
     internal Http1Options Options => _options;
@@ -158,7 +147,7 @@ public sealed class Http1Connection : IUpstreamConnection, IValueTaskSource<int>
             }
             if (waitsForContinue)
             {
-                // The endpoint does not want the content, and would take the next request for it.
+                // The endpoint does not want the content, and would mistake the next request for it.
                 _requestEnded = true;
                 EndHalf();
             }
@@ -179,75 +168,7 @@ public sealed class Http1Connection : IUpstreamConnection, IValueTaskSource<int>
         }
     }
 
-    int IValueTaskSource<int>.GetResult(short token) => _readAhead.GetResult(token);
-
-    ValueTaskSourceStatus IValueTaskSource<int>.GetStatus(short token) => _readAhead.GetStatus(token);
-
-    void IValueTaskSource<int>.OnCompleted(
-        Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) =>
-        _readAhead.OnCompleted(continuation, state, token, flags);
-
-    /// <summary>
-    /// Keeps a read pending while the connection is idle. Called once for a new connection that is not used at once.
-    /// </summary>
-    internal void ReadAhead()
-    {
-        if (_input.Length > BufferSize)
-        {
-            _input = new byte[BufferSize];
-        }
-        _start = _end = 0;
-        _readAhead.Reset();
-        _readAheadPending = true;
-        var read = Channel.ReadAsync(_input);
-        _readAheadAwaiter = read.ConfigureAwait(false).GetAwaiter();
-        if (_readAheadAwaiter.IsCompleted)
-        {
-            CompleteReadAhead();
-        }
-        else
-        {
-            _readAheadAwaiter.UnsafeOnCompleted(_completeReadAhead);
-        }
-    }
-
-    /// <summary>Reads more input. The buffer grows as the parsers allow.</summary>
-    /// <returns>Whether there was any before the end of the stream.</returns>
-    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
-    internal async ValueTask<bool> FillAsync()
-    {
-        int count;
-        if (_readAheadPending)
-        {
-            _readAheadPending = false;
-            count = await new ValueTask<int>(this, _readAhead.Version);
-            _readAheadCompleted = false;
-        }
-        else
-        {
-            MakeRoom();
-            count = await Channel.ReadAsync(_input.AsMemory(_end));
-        }
-        _end += count;
-        _receivedAny |= count > 0;
-        return count > 0;
-    }
-
-    internal void Consume(int count) => _start += count;
-
-    /// <summary>Puts back what was read into another buffer. There must be no input in the buffer.</summary>
-    internal void Unread(ReadOnlySpan<byte> bytes)
-    {
-        _start = 0;
-        _end = bytes.Length;
-        if (_input.Length < bytes.Length)
-        {
-            _input = new byte[bytes.Length];
-        }
-        bytes.CopyTo(_input);
-    }
-
-    /// <summary>Sends what has been collected. Errors are left to the response.</summary>
+    /// <summary>Sends the collected bytes. Errors are left to the response.</summary>
     internal ValueTask FlushAsync()
     {
         if (Output.Count == 0)
@@ -288,8 +209,7 @@ public sealed class Http1Connection : IUpstreamConnection, IValueTaskSource<int>
         EndHalf();
     }
 
-    /// <summary>The exception for a response that broke off, or for what went wrong with it. Closes the connection.
-    /// </summary>
+    /// <summary>Closes the connection, and returns the exception for a response that broke off or failed.</summary>
     internal Exception Fail(Exception e)
     {
         Close();
@@ -334,7 +254,7 @@ public sealed class Http1Connection : IUpstreamConnection, IValueTaskSource<int>
         }
         catch (Exception e) when (e is IOException or ObjectDisposedException or InvalidOperationException)
         {
-            // It was of no further use.
+            // The channel was already unusable.
         }
     }
 
@@ -348,36 +268,10 @@ public sealed class Http1Connection : IUpstreamConnection, IValueTaskSource<int>
         _registration = cancel.UnsafeRegister(static self => ((Http1Connection)self!).Close(), this);
     }
 
-    private void CompleteReadAhead()
-    {
-        var count = 0;
-        Exception? error = null;
-        try
-        {
-            count = _readAheadAwaiter.GetResult();
-        }
-        catch (Exception e)
-        {
-            error = e;
-        }
-        _readAheadCompleted = true;
-        if (Interlocked.CompareExchange(ref _state, (int)State.Closed, (int)State.Idle) == (int)State.Idle)
-        {
-            // The peer closed it, or sent what nobody asked for.
-            Close();
-        }
-        if (error is null)
-        {
-            _readAhead.SetResult(count);
-        }
-        else
-        {
-            _readAhead.SetException(error);
-        }
-    }
-
-    /// <summary>Reads the head of a response. While the request waits for a 100, only for a time.</summary>
-    /// <returns>Whether it still waits for a 100.</returns>
+    /// <summary>
+    /// Reads the head of a response. If the request waits for a 100, sends the content when none arrives in time.
+    /// </summary>
+    /// <returns>Whether the request still waits for a 100.</returns>
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     private async ValueTask<bool> ReadHeadAsync(UpstreamRequest request, bool waitsForContinue)
     {
@@ -504,7 +398,7 @@ public sealed class Http1Connection : IUpstreamConnection, IValueTaskSource<int>
         }
         catch (Exception e) when (e is IOException or OperationCanceledException)
         {
-            // The endpoint may have responded early and closed the connection; whether it did, the response shows.
+            // The endpoint may have responded early and closed the connection; the response shows whether it did.
             _isPersistent = false;
             StopContent();
         }
@@ -531,8 +425,8 @@ public sealed class Http1Connection : IUpstreamConnection, IValueTaskSource<int>
     {
         _request = null;
         _requests++;
-        // A cancellation that is being carried out might close the connection in the middle of the next exchange. (That
-        // there is nothing to unregister is normal when the exchange has ended before its request.)
+        // A cancellation in progress might close the connection in the middle of the next exchange. (It is normal that
+        // there is nothing to unregister when the exchange has ended before its request.)
         var isCanceled = !_registration.Unregister() && _cancel.IsCancellationRequested;
         if (isCanceled || !_isPersistent || _discardsContent || _readAheadCompleted || _start != _end)
         {
@@ -559,27 +453,6 @@ public sealed class Http1Connection : IUpstreamConnection, IValueTaskSource<int>
         }
     }
 
-    private void MakeRoom()
-    {
-        if (_start == _end)
-        {
-            _start = _end = 0;
-        }
-        else if (_end == _input.Length)
-        {
-            if (_start == 0)
-            {
-                Array.Resize(ref _input, 2 * _input.Length);
-            }
-            else
-            {
-                Buffered.CopyTo(_input);
-                _end -= _start;
-                _start = 0;
-            }
-        }
-    }
-
     private UpstreamException Failure(FailureKind kind, SentState sent, string message, Exception? cause = null) =>
         new(kind, sent, message, cause)
         {
@@ -587,6 +460,6 @@ public sealed class Http1Connection : IUpstreamConnection, IValueTaskSource<int>
             BeforeAnyResponseByte = !_receivedAny,
         };
 
-    // What is not ASCII, the server would replace by question marks; the phrase is optional.
+    // The server would replace non-ASCII characters with question marks; the phrase is optional.
     private static bool IsAscii(string? text) => text is not null && System.Text.Ascii.IsValid(text);
 }

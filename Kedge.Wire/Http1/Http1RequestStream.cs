@@ -5,13 +5,13 @@ using Kedge.Wire.Upstream;
 namespace Kedge.Wire.Http1;
 
 /// <summary>
-/// Where the content of a request is written to: frames it, and collects what is small, so that a short request leaves
-/// in one piece with its head.
+/// The stream to which the content of a request is written: frames it, and collects small writes, so that a short
+/// request is sent in one piece with its head.
 /// </summary>
 /// <param name="length">The Content-Length; null = chunked.</param>
 internal sealed class Http1RequestStream(Http1Connection connection, long? length) : AsyncOnlyStream
 {
-    // Chunk sizes with their line ends, and the line end after the data.
+    // The chunk size with its line end, and the line end after the data.
     private const int ChunkOverhead = 12;
 
     private long _remaining = length ?? long.MaxValue;
@@ -55,7 +55,7 @@ internal sealed class Http1RequestStream(Http1Connection connection, long? lengt
         return flush.IsCompletedSuccessfully ? Task.CompletedTask : flush.AsTask();
     }
 
-    /// <summary>The content is complete.</summary>
+    /// <summary>Completes the content.</summary>
     public ValueTask EndAsync(UpstreamRequest request)
     {
         if (connection.DiscardsContent)
@@ -89,7 +89,7 @@ internal sealed class Http1RequestStream(Http1Connection connection, long? lengt
         await connection.WriteAsync(buffer);
         if (length is null)
         {
-            // Leaves with what comes next, or with the flush.
+            // Sent with the next write, or with the flush.
             output.Write("\r\n"u8);
         }
     }

@@ -20,13 +20,13 @@ internal sealed class Http1ResponseStream(
 
     public override bool CanWrite => false;
 
-    // An empty buffer spares its reader a real one while it waits. Once it has read some content, it does no harm when
-    // it has to wait with a real one now and then, and there is one system call less for each read. The first time, the
-    // answer has to be right: what there is of the response so far is sent before the wait.
+    // A read into an empty buffer spares the reader a real one while it waits. Once the reader has read some content,
+    // it does no harm if it waits with a real buffer now and then, and each read takes one system call less. The first
+    // time, the result must be exact: before it waits, the reader sends the part of the response that it has.
     private bool NeedsNoWait => _hasRead && connection.Channel.MayBeReadable;
 
     /// <summary>
-    /// Reads, synchronously if it can. An empty buffer waits until something can be read, or the end is known.
+    /// Reads, synchronously if it can. With an empty buffer, waits until bytes can be read or the end is known.
     /// </summary>
     public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
@@ -129,7 +129,7 @@ internal sealed class Http1ResponseStream(
         return ReadMoreAsync(buffer);
     }
 
-    /// <summary>Nothing of the content is in the connection's buffer.</summary>
+    /// <summary>Reads content from the channel: the connection's buffer contains none.</summary>
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     private async ValueTask<int> ReadMoreAsync(Memory<byte> buffer)
     {
@@ -141,7 +141,7 @@ internal sealed class Http1ResponseStream(
                 {
                     return 0;
                 }
-                // Decoded where it is, so that large content is copied once.
+                // Decoded in place, so that large content is copied only once.
                 var count = await connection.Channel.ReadAsync(buffer);
                 if (buffer.IsEmpty)
                 {

@@ -2,7 +2,8 @@ using Kedge.Wire.Sockets;
 
 namespace Kedge.Wire.Http1;
 
-/// <summary>What follows a 101 on the connection, in both directions. Closes the connection when it is disposed of.
+/// <summary>
+/// The bytes that follow a 101 on the connection, in both directions. Disposing of it closes the connection.
 /// </summary>
 internal sealed class Http1UpgradedStream(Http1Connection connection) : AsyncOnlyStream
 {

@@ -11,11 +11,11 @@ public static class HttpCharacters
     private static readonly SearchValues<char> TokenCharacters = SearchValues.Create(TokenText);
     private static readonly SearchValues<byte> TokenBytes = SearchValues.Create(Encoding.ASCII.GetBytes(TokenText));
 
-    // Controls but the horizontal tab.
+    // Control characters except the horizontal tab.
     private static readonly SearchValues<byte> ForbiddenBytes = SearchValues.Create(
         [.. Enumerable.Range(0, 0x20).Where(code => code != '\t').Select(code => (byte)code), 0x7f]);
 
-    // What is beyond Latin-1 has no byte of its own.
+    // Characters beyond Latin-1 do not fit into one byte.
     private static readonly SearchValues<char> AllowedInValue = SearchValues.Create(
         [.. Enumerable.Range(0, 0x100)
             .Where(code => code is '\t' or (>= 0x20 and not 0x7f))
@@ -31,12 +31,12 @@ public static class HttpCharacters
 
     public static bool IsTokenByte(byte value) => TokenBytes.Contains(value);
 
-    /// <summary>Whether it can be a field value: no control character but the tab.</summary>
+    /// <summary>Whether the text can be a field value: it contains no control characters except tabs.</summary>
     public static bool IsFieldValue(ReadOnlySpan<byte> text) => !text.ContainsAny(ForbiddenBytes);
 
-    /// <summary>Whether it can be a field value, with one character for each byte.</summary>
+    /// <summary>Whether the text can be a field value, with one character for each byte.</summary>
     public static bool IsFieldValue(ReadOnlySpan<char> text) => !text.ContainsAnyExcept(AllowedInValue);
 
-    /// <summary>Whether it can be a request target: neither spaces nor controls.</summary>
+    /// <summary>Whether the text can be a request target: it contains neither spaces nor control characters.</summary>
     public static bool IsTarget(ReadOnlySpan<char> text) => text.Length > 0 && !text.ContainsAnyExcept(AllowedInTarget);
 }

@@ -9,7 +9,7 @@ public enum ParseStatus
     /// <summary>The section has ended.</summary>
     Complete,
 
-    /// <summary>The bytes break a rule of HTTP. The parser is of no further use before it is reset.</summary>
+    /// <summary>The bytes break a rule of HTTP. The parser must be reset before it is used again.</summary>
     Malformed,
 
     /// <summary>The section exceeds the limit.</summary>

@@ -5,8 +5,8 @@ using Kedge.Wire.Upstream;
 namespace Kedge.Wire.Http1;
 
 /// <summary>
-/// Encodes the head of a request, and trailer sections. Pure. Refuses whatever would not be read as it was meant: a
-/// line end in a value would start a field, or a request, of the caller's making.
+/// Encodes the head of a request, and trailer sections. Pure. Rejects anything that the endpoint would misread: with a
+/// line end in a value, a caller could inject a field or a request.
 /// </summary>
 public static class RequestHeadEncoder
 {
@@ -61,7 +61,8 @@ public static class RequestHeadEncoder
     }
 
     /// <summary>
-    /// RFC 9110, 8.6: where the method expects content, its absence is said, so that nobody waits for it.
+    /// RFC 9110, 8.6: where the method expects content, its absence is stated, so that the endpoint does not wait for
+    /// it.
     /// </summary>
     private static bool SuggestsContent(string method) =>
         method is not ("GET" or "HEAD" or "DELETE" or "OPTIONS" or "TRACE" or "CONNECT");
@@ -85,8 +86,8 @@ public static class RequestHeadEncoder
         FailureKind.InvalidRequest, SentState.NothingSent, $"{what} of the request contains invalid characters");
 }
 
-/// <summary>Bytes to be sent, in one piece.</summary>
-/// <param name="capacity">The initial one, in bytes. It grows with what is written and shrinks with the next
+/// <summary>Collects bytes to send in one piece.</summary>
+/// <param name="capacity">The initial capacity, in bytes. It grows as bytes are written, and shrinks with the next
 /// <see cref="Clear"/>.</param>
 public sealed class OutputBuffer(int capacity)
 {

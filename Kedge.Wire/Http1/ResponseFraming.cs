@@ -2,7 +2,7 @@ using Kedge.Wire.Upstream;
 
 namespace Kedge.Wire.Http1;
 
-/// <summary>How the end of the content of a response is found.</summary>
+/// <summary>How the end of a response's content is found.</summary>
 public enum ContentFraming
 {
     /// <summary>There is no content.</summary>
@@ -19,8 +19,8 @@ public enum ContentFraming
 }
 
 /// <summary>
-/// What the head of a response says about its content and the connection (RFC 9112, 6.3 and 9.3). What two recipients
-/// could read in two ways is an error: that is how responses are split.
+/// What the head of a response says about its content and the connection (RFC 9112, 6.3 and 9.3). Anything that two
+/// recipients could read in two ways is an error: that is how responses are split.
 /// </summary>
 /// <param name="Error">Why the framing is invalid; null when it is valid.</param>
 /// <param name="Framing">Of the content.</param>
@@ -31,7 +31,7 @@ public enum ContentFraming
 public readonly record struct ResponseFraming(
     string? Error, ContentFraming Framing, long? ContentLength, bool IsPersistent, int? KeepAliveSeconds)
 {
-    /// <summary>Of a final response.</summary>
+    /// <summary>Determines the framing of a final response.</summary>
     /// <param name="method">Of the request.</param>
     public static ResponseFraming Of(string method, int status, bool isHttp10, FieldList fields)
     {
@@ -78,8 +78,8 @@ public readonly record struct ResponseFraming(
         var isPersistent = isHttp10 ? keepsAlive && !closes : !closes;
         if (status is < 200 or 204 or 205)
         {
-            // There is no content, whatever the head says; what a mistaken peer sends after it must not be taken for
-            // the next response.
+            // There is no content, whatever the head says; bytes that a faulty peer sends after it must not be taken
+            // for the next response.
             return new(null, ContentFraming.None, null, isPersistent && length is null or 0 && coding is null, timeout);
         }
         if (method == "HEAD" || status == 304)
@@ -91,7 +91,7 @@ public readonly record struct ResponseFraming(
             : new(null, length == 0 ? ContentFraming.None : ContentFraming.Length, length, isPersistent, timeout);
     }
 
-    /// <summary>Whether a list has this member (RFC 9110, 5.6.1).</summary>
+    /// <summary>Whether a list contains this member (RFC 9110, 5.6.1).</summary>
     public static bool HasMember(string list, string member)
     {
         foreach (var range in list.AsSpan().Split(','))

@@ -39,7 +39,7 @@ public sealed class ResponseHeadParser(int maxBytes)
         _error = null;
     }
 
-    /// <summary>Parses the lines that have arrived whole; see <see cref="FieldSectionParser.Parse"/>.</summary>
+    /// <summary>Parses all complete lines; see <see cref="FieldSectionParser.Parse"/>.</summary>
     public ParseStatus Parse(ReadOnlySpan<byte> bytes, out int consumed)
     {
         consumed = 0;
@@ -67,7 +67,7 @@ public sealed class ResponseHeadParser(int maxBytes)
         return status;
     }
 
-    /// <summary>What is not HTTP, such as a greeting without a line end, is recognized by its first bytes.</summary>
+    /// <summary>Recognizes what is not HTTP, such as a greeting without a line end, by its first bytes.</summary>
     private ParseStatus CheckStart(ReadOnlySpan<byte> bytes)
     {
         var expected = "HTTP/1."u8;

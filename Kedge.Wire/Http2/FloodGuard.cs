@@ -1,22 +1,22 @@
 namespace Kedge.Wire.Http2;
 
 /// <summary>
-/// Limits frames that cost work and carry nothing: SETTINGS, PING, PRIORITY, unknown types, DATA without content,
-/// header blocks and resets of streams that are closed. Each takes one from a budget. Time gives back to it, and so do
-/// frames of this side, as each may be the reason for some frames of the peer.
+/// Limits frames that cost work and carry nothing, such as SETTINGS, PING, PRIORITY, unknown types, DATA without
+/// content, and header blocks and resets of closed streams. Each takes one from a budget. The budget recovers with
+/// time, and with each frame that this side sends, since that may be the reason for some of the peer's frames.
 /// </summary>
 internal sealed class FloodGuard
 {
-    /// <summary>How many such frames may come at once.</summary>
+    /// <summary>How many such frames the peer may send at once.</summary>
     public const int Burst = 2000;
 
-    /// <summary>How many such frames may come for each second that has passed.</summary>
+    /// <summary>How many more such frames it may send with each second that passes.</summary>
     public const int PerSecond = 200;
 
     private int _budget = Burst;
     private long _refilled = long.MinValue;
 
-    /// <summary>Gives back what the time since the last call is worth.</summary>
+    /// <summary>Refills the budget for the time since the last call.</summary>
     /// <param name="now">A time in milliseconds that never goes backwards.</param>
     public void Refill(long now)
     {
@@ -33,10 +33,10 @@ internal sealed class FloodGuard
         }
     }
 
-    /// <summary>Gives back for a HEADERS or DATA frame that was sent.</summary>
+    /// <summary>Refills the budget for a HEADERS or DATA frame that was sent.</summary>
     public void Sent() => _budget = Math.Min(Burst, _budget + 2);
 
-    /// <summary>Takes for a frame that carries nothing.</summary>
+    /// <summary>Charges the budget for a frame that carries nothing.</summary>
     /// <returns>False when the budget is exhausted.</returns>
     public bool TryTake() => --_budget >= 0;
 }

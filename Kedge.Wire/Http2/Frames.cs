@@ -17,7 +17,7 @@ internal enum FrameType : byte
     Continuation = 9,
 }
 
-/// <summary>The flags of frames. What one bit means depends on the type.</summary>
+/// <summary>The flags of frames. The meaning of a bit depends on the frame's type.</summary>
 internal static class FrameFlags
 {
     public const byte None = 0;
@@ -39,7 +39,7 @@ internal enum SettingId : ushort
     MaxHeaderListSize = 6,
 }
 
-/// <summary>What every frame begins with (RFC 9113, section 4.1).</summary>
+/// <summary>The header of a frame (RFC 9113, section 4.1).</summary>
 internal readonly record struct FrameHeader(int Length, FrameType Type, byte Flags, int StreamId)
 {
     public const int Size = 9;
@@ -97,7 +97,7 @@ internal static class FrameWriter
         BinaryPrimitives.WriteUInt32BigEndian(
             Begin(output, new FrameHeader(4, FrameType.RstStream, FrameFlags.None, streamId)), (uint)code);
 
-    /// <summary>GOAWAY of a client that takes no streams from its peer.</summary>
+    /// <summary>GOAWAY of a client, which accepts no streams from its peer.</summary>
     public static void GoAway(OutputBuffer output, Http2ErrorCode code)
     {
         var payload = Begin(output, new FrameHeader(8, FrameType.GoAway, FrameFlags.None, 0));

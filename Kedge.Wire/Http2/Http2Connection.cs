@@ -6,22 +6,19 @@ using Kedge.Wire.Upstream;
 namespace Kedge.Wire.Http2;
 
 /// <summary>
-/// An HTTP/2 connection to an endpoint, over clear text with prior knowledge or over TLS after ALPN (RFC 9113, section
+/// An HTTP/2 connection to an endpoint, in clear text with prior knowledge, or over TLS with ALPN (RFC 9113, section
 /// 3).
 /// </summary>
 /// <remarks>
-/// One lock guards the <see cref="Http2Session"/>. Frames are written by the thread that made them, or by the one that
-/// is writing already: there is no thread for that, and what several have made meanwhile goes out in one write. Under
-/// the lock, nothing that belongs to somebody else is called; what is to be called is collected and called after it.
+/// One lock guards the <see cref="Http2Session"/>. The thread that creates frames writes them, unless another thread is
+/// already writing: there is no dedicated writer, and the frames that several threads create in the meantime go out in
+/// one write. No foreign code is called under the lock: such calls are collected, and made after its release.
 /// </remarks>
-public sealed class Http2Connection : IUpstreamConnection
+public sealed partial class Http2Connection : IUpstreamConnection
 {
     private const int InputSize = 2 * Http2Session.MaxFrame;
 
-    // From this many bytes on, what a body has written goes out before the body is flushed.
-    private const int WriteThrough = 32 * 1024;
-
-    // How long a connection that is at its end may take to read what is left, or to write its last frames.
+    // How long a connection that is ending may take to read the remaining bytes, or to write its last frames.
     private static readonly TimeSpan ClosePatience = TimeSpan.FromSeconds(1);
 
     private readonly Lock _lock = new();
@@ -33,22 +30,17 @@ public sealed class Http2Connection : IUpstreamConnection
     private readonly ITimer _timer;
     private readonly TaskCompletionSource _ready = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    // Streams with something that is to be called after the lock.
+    // Streams that must be signalled after the lock is released.
     private List<Http2Exchange> _changed = [];
     private List<Http2Exchange>? _spareList;
 
-    // Streams whose content waits for a window or for the channel, in the order of their turns.
-    private readonly Queue<Http2Exchange> _waiting = [];
-
-    private OutputBuffer? _spareOutput = new();
-    private bool _isWriting;
-    private bool _writeFailed;
     private int _reserved;
     private long? _idleSince;
     private bool _isTimerOn;
     private bool _wasAvailable = true;
     private bool _isRetired;
-    // Whether the owner has been given the connection, or will be at once; and whether it knows that it is retired.
+    // Whether the owner has received the connection, or is about to; and whether it knows that the connection is
+    // retired.
     private bool _isKnown;
     private bool _isRetiredKnown;
     private bool _isClosed;
@@ -110,10 +102,10 @@ public sealed class Http2Connection : IUpstreamConnection
     private long Now => _options.Clock.GetTimestamp() / (_options.Clock.TimestampFrequency / 1000);
 
     /// <summary>Takes over a channel: sends the connection preface and waits for the endpoint's SETTINGS.</summary>
-    /// <param name="owner">Is not called before this has completed.</param>
+    /// <param name="owner">Called only after the endpoint's SETTINGS have arrived.</param>
     /// <exception cref="UpstreamException">The endpoint did not send its SETTINGS; the kind is
     /// <see cref="FailureKind.Connect"/>, and the channel is closed.</exception>
-    /// <exception cref="OperationCanceledException">The channel is closed.</exception>
+    /// <exception cref="OperationCanceledException">The operation was canceled; the channel is closed.</exception>
     public static async ValueTask<IUpstreamConnection> StartAsync(
         ByteChannel channel, Http2Options options, IConnectionOwner owner, ConnectionObserver observer,
         CancellationToken cancel)
@@ -195,7 +187,7 @@ public sealed class Http2Connection : IUpstreamConnection
             }
             after = Settle();
         }
-        // The first part of the content goes out with the header section when it is there already.
+        // Content that is already available is sent together with the header section.
         exchange.Begin();
         Flush();
         Run(after);
@@ -214,28 +206,14 @@ public sealed class Http2Connection : IUpstreamConnection
         Run(after);
     }
 
-    /// <summary>Remembers, under the lock, that <see cref="Http2Exchange.Signal"/> is to be called after it.</summary>
+    /// <summary>
+    /// Schedules a call of <see cref="Http2Exchange.Signal"/> for after the lock. Call it under the lock.
+    /// </summary>
     internal void Changed(Http2Exchange exchange) => _changed.Add(exchange);
 
-    /// <summary>Takes content of a request.</summary>
-    /// <returns>Whether it was taken whole; if not, the stream is signalled when it was.</returns>
-    internal bool Write(Http2Exchange exchange, ReadOnlyMemory<byte> content, bool isEnd)
-    {
-        bool isTaken;
-        bool isMuch;
-        lock (_lock)
-        {
-            isTaken = exchange.Offer(content, isEnd);
-            isMuch = _session.Output.Length >= WriteThrough;
-        }
-        if (!isTaken || isMuch)
-        {
-            Flush();
-        }
-        return isTaken;
-    }
-
-    /// <summary>Does something under the lock, then writes and calls what has come of it.</summary>
+    /// <summary>
+    /// Runs an action under the lock, then writes the frames and makes the calls that result from it.
+    /// </summary>
     internal void Do<TArgument>(Action<Http2Session, TArgument> action, TArgument argument)
     {
         After after;
@@ -248,161 +226,10 @@ public sealed class Http2Connection : IUpstreamConnection
         Run(after);
     }
 
-    /// <summary>The lock under which streams are called by the session.</summary>
+    /// <summary>The lock under which the session calls the streams.</summary>
     internal Lock Lock => _lock;
 
     internal Http2Session Session => _session;
-
-    /// <summary>Sends, under the lock, as much as may wait for the channel.</summary>
-    internal int SendNow(Http2Exchange exchange, ReadOnlySpan<byte> content, bool isEnd) =>
-        _session.Send(exchange, content, _options.MaxPendingOutput - _session.Output.Length, isEnd);
-
-    /// <summary>Gives, under the lock, a stream with content a turn when there is room.</summary>
-    internal void Wait(Http2Exchange exchange) => _waiting.Enqueue(exchange);
-
-    /// <summary>Writes what is there, unless that is being done already.</summary>
-    internal void Flush()
-    {
-        OutputBuffer? output;
-        lock (_lock)
-        {
-            if (_isWriting || !TryTakeOutput(out output))
-            {
-                return;
-            }
-            _isWriting = true;
-        }
-        Write(output);
-    }
-
-    private void Write(OutputBuffer output)
-    {
-        while (true)
-        {
-            ValueTask write;
-            try
-            {
-                write = _channel.WriteAsync(output.Memory);
-                if (!write.IsCompleted)
-                {
-                    _ = ContinueAsync(write, output);
-                    return;
-                }
-                write.GetAwaiter().GetResult();
-            }
-            catch (Exception e)
-            {
-                WriteFailed(e, output);
-                return;
-            }
-            if (!TryGoOn(ref output))
-            {
-                return;
-            }
-        }
-    }
-
-    private async Task ContinueAsync(ValueTask write, OutputBuffer output)
-    {
-        try
-        {
-            await write;
-        }
-        catch (Exception e)
-        {
-            WriteFailed(e, output);
-            return;
-        }
-        if (TryGoOn(ref output))
-        {
-            Write(output);
-        }
-    }
-
-    /// <summary>After a write: content that waited takes its turn, and what is there is written next.</summary>
-    private bool TryGoOn(ref OutputBuffer output)
-    {
-        After after;
-        bool goesOn;
-        lock (_lock)
-        {
-            output.Clear();
-            _spareOutput = output;
-            GiveTurns();
-            goesOn = TryTakeOutput(out var next);
-            _isWriting = goesOn;
-            output = next ?? output;
-            after = Settle();
-        }
-        // Whoever is called might write for long, and the next write should not wait for that.
-        Dispatch(after);
-        return goesOn;
-    }
-
-    private bool TryTakeOutput([System.Diagnostics.CodeAnalysis.NotNullWhen(true)] out OutputBuffer? output)
-    {
-        if (_session.Output.Length == 0)
-        {
-            output = null;
-            return false;
-        }
-        if (_writeFailed)
-        {
-            _session.Output.Clear();
-            output = null;
-            return false;
-        }
-        output = _session.SwapOutput(_spareOutput!);
-        _spareOutput = null;
-        return true;
-    }
-
-    /// <summary>
-    /// A peer that closes the connection may have said before what it has not processed, so what it sent is still read.
-    /// </summary>
-    private void WriteFailed(Exception cause, OutputBuffer output)
-    {
-        After after;
-        lock (_lock)
-        {
-            _writeFailed = true;
-            _isWriting = false;
-            output.Free();
-            _spareOutput = output;
-            _session.Output.Clear();
-            _isRetired = true;
-            after = Settle();
-        }
-        _ = AbortLaterAsync();
-        Dispatch(after);
-    }
-
-    private async Task AbortLaterAsync()
-    {
-        await Task.Delay(ClosePatience);
-        _channel.Abort();
-    }
-
-    /// <summary>Streams with content take turns of one frame each, while windows and the channel permit.</summary>
-    private void GiveTurns()
-    {
-        var without = 0;
-        while (without < _waiting.Count)
-        {
-            var room = _options.MaxPendingOutput - _session.Output.Length;
-            if (room <= 0)
-            {
-                return;
-            }
-            var exchange = _waiting.Dequeue();
-            var sent = exchange.TakeTurn(Math.Min(room, PeerSettings.LeastMaxFrameSize), out var isDone);
-            without = sent > 0 || isDone ? 0 : without + 1;
-            if (!isDone)
-            {
-                _waiting.Enqueue(exchange);
-            }
-        }
-    }
 
     private async Task ReadAsync()
     {
@@ -489,7 +316,7 @@ public sealed class Http2Connection : IUpstreamConnection
         Run(after);
         if (!wasReady && isReady)
         {
-            // After its owner knows, if it is at its end already.
+            // Only now, so that the owner already knows if the connection is ending.
             _ready.TrySetResult();
         }
         return taken;
@@ -607,15 +434,7 @@ public sealed class Http2Connection : IUpstreamConnection
         }
     }
 
-    private bool IsWriting()
-    {
-        lock (_lock)
-        {
-            return _isWriting;
-        }
-    }
-
-    /// <summary>Collects, under the lock, what is to be called after it.</summary>
+    /// <summary>Collects the calls to make after the lock is released. Call it under the lock.</summary>
     private After Settle()
     {
         var active = _session.Count + _reserved;
@@ -653,7 +472,7 @@ public sealed class Http2Connection : IUpstreamConnection
     {
         if (after.Changed is { } changed)
         {
-            // The last one continues right here; the others may continue on other threads.
+            // The last one continues right here, the others on pool threads.
             for (var i = 0; i < changed.Count - 1; i++)
             {
                 ThreadPool.UnsafeQueueUserWorkItem(changed[i], preferLocal: false);

@@ -1,22 +1,20 @@
-using System.Buffers.Binary;
-using System.Text;
 using Kedge.Wire.Http2.Hpack;
 using Kedge.Wire.Upstream;
 
 namespace Kedge.Wire.Http2;
 
+// What the peer sends: its frames, and the header blocks in them.
 internal sealed partial class Http2Session
 {
-    /// <summary>The most bytes of a frame that can be needed at once: its header and the largest content that this side
-    /// permits.</summary>
+    /// <summary>
+    /// The most bytes that a frame can contain: its header and the largest payload that this side permits.
+    /// </summary>
     public const int MaxFrame = FrameHeader.Size + PeerSettings.LeastMaxFrameSize;
-
-    private const int MaxDebugText = 100;
 
     private readonly HpackDecoder _decoder;
     private readonly HeaderBlock _fields;
 
-    // A header block whose end is still to come, and the stream that it is for; 0 = there is none.
+    // An incomplete header block, and the stream that it belongs to; 0 = there is none.
     private byte[] _block = [];
     private int _blockLength;
     private int _blockStream;
@@ -24,17 +22,17 @@ internal sealed partial class Http2Session
 
     private int _connectionReceiveWindow;
     private int _connectionUnacknowledged;
-    private long _highestSendWindow = 65_535;
-    private int _lastGoAway = int.MaxValue;
 
-    /// <summary>The most bytes of one header block, over all of its frames. A section that is larger than permitted
-    /// fails its stream alone, unless it is larger than this.</summary>
+    /// <summary>
+    /// The limit for one header block over all its frames, in bytes. A section that is larger than permitted fails only
+    /// its stream, unless its block exceeds this.
+    /// </summary>
     public int MaxBlock => (4 * _options.MaxHeaderListSize) + PeerSettings.LeastMaxFrameSize;
 
-    /// <summary>Takes what the peer has sent: all whole frames of it.</summary>
-    /// <param name="bytes">Beginning with a frame. What the last call has left is to be given again with more.</param>
+    /// <summary>Processes all complete frames that the peer has sent.</summary>
+    /// <param name="bytes">Begin with a frame. Pass bytes that the last call has left again, with more.</param>
     /// <param name="now">A time in milliseconds that never goes backwards.</param>
-    /// <returns>How many bytes were taken.</returns>
+    /// <returns>How many bytes were processed.</returns>
     public int Receive(ReadOnlySpan<byte> bytes, long now)
     {
         _guard.Refill(now);
@@ -127,7 +125,7 @@ internal sealed partial class Http2Session
                 Idle();
                 break;
             default:
-                // RFC 9113, section 4.1: types that are not known are ignored.
+                // RFC 9113, section 4.1: unknown types are ignored.
                 Idle();
                 break;
         }
@@ -177,7 +175,7 @@ internal sealed partial class Http2Session
         {
             if (stream.DropsContent)
             {
-                // The status says that there is none: the response is complete without it.
+                // The method or the status rules out content: the response is complete without it.
                 AbandonResponse(stream);
                 return;
             }
@@ -255,7 +253,7 @@ internal sealed partial class Http2Session
 
     private void TakeBlock(FrameHeader header, ReadOnlySpan<byte> block, bool endsStream)
     {
-        // Whatever the stream: later blocks may refer to what this one adds to the table.
+        // Decode it whatever the stream: later blocks may refer to what this one adds to the table.
         if (!_decoder.TryDecode(block, _fields))
         {
             throw new Violation(Http2ErrorCode.CompressionError, "a header block cannot be decoded");
@@ -289,280 +287,6 @@ internal sealed partial class Http2Session
         }
     }
 
-    private void TakeHead(Http2StreamState stream, bool endsStream)
-    {
-        var problem = ResponseHead.Read(_fields.Fields, out var status, out var contentLength);
-        if (problem is null && status == 101)
-        {
-            problem = "its status is 101, which HTTP/2 does not have";
-        }
-        if (problem is null && status < 200)
-        {
-            if (!endsStream && ++stream.Informational <= _options.MaxInformational)
-            {
-                Idle();
-                stream.OnInformational(status, ResponseHead.ToList(_fields.Fields));
-                return;
-            }
-            if (!endsStream)
-            {
-                // What follows would end the connection soon anyway, with the next request on it.
-                throw new Violation(
-                    Http2ErrorCode.EnhanceYourCalm, "a response has too many informational responses before it");
-            }
-            problem = "it ends with an informational response";
-        }
-        stream.DropsContent = stream.IsHead || status is 204 or 205 or 304;
-        if (problem is null && endsStream && contentLength > 0 && !stream.DropsContent)
-        {
-            problem = "its content is shorter than its Content-Length says";
-        }
-        if (problem is not null)
-        {
-            Refuse(stream, problem);
-            return;
-        }
-        stream.HasHead = true;
-        stream.ContentLeft = stream.DropsContent ? -1 : contentLength;
-        var fields = ResponseHead.ToList(_fields.Fields);
-        if (endsStream)
-        {
-            stream.IsRemoteClosed = true;
-        }
-        stream.OnHead(status, fields, stream.ContentLeft < 0 ? null : contentLength, endsStream);
-        if (endsStream)
-        {
-            CloseRemote(stream);
-        }
-    }
-
-    private void TakeTrailers(Http2StreamState stream, bool endsStream)
-    {
-        var problem = endsStream ? ResponseHead.CheckTrailers(_fields.Fields) : "its trailer section does not end it";
-        if (problem is null)
-        {
-            EndRemote(stream, ResponseHead.ToTrailers(_fields.Fields));
-        }
-        else
-        {
-            Refuse(stream, problem);
-        }
-    }
-
-    private void TakeReset(FrameHeader header, ReadOnlySpan<byte> payload)
-    {
-        RequireStream(header);
-        RequireLength(header, 4);
-        var code = (Http2ErrorCode)BinaryPrimitives.ReadUInt32BigEndian(payload);
-        if (Find(header) is not { } stream)
-        {
-            Idle();
-            return;
-        }
-        _observer.StreamReset((uint)code, byPeer: true);
-        Remove(stream);
-        if (stream.IsRemoteClosed)
-        {
-            // RFC 9113, section 8.1: after a complete response it means that the rest of the request is not needed.
-            stream.OnRequestUnwanted();
-            return;
-        }
-        var sent = code == Http2ErrorCode.RefusedStream && !stream.HasAnyResponse
-            ? SentState.CertainlyNotProcessed
-            : SentState.MayHaveBeenProcessed;
-        stream.OnFailed(new StreamFailure(
-            FailureKind.StreamReset, sent, $"the endpoint reset the stream: {code.Name()}", code));
-    }
-
-    private void TakeSettings(FrameHeader header, ReadOnlySpan<byte> payload)
-    {
-        if (header.StreamId != 0)
-        {
-            throw new Violation(Http2ErrorCode.ProtocolError, "SETTINGS is on a stream");
-        }
-        if (header.Has(FrameFlags.Ack))
-        {
-            RequireLength(header, 0);
-            Idle();
-            return;
-        }
-        if (payload.Length % 6 != 0)
-        {
-            throw new Violation(Http2ErrorCode.FrameSizeError, "SETTINGS has a wrong length");
-        }
-        Idle();
-        for (; payload.Length > 0; payload = payload[6..])
-        {
-            Apply(
-                (SettingId)BinaryPrimitives.ReadUInt16BigEndian(payload),
-                BinaryPrimitives.ReadUInt32BigEndian(payload[2..]));
-        }
-        FrameWriter.SettingsAck(Output);
-        IsReady = true;
-    }
-
-    private void Apply(SettingId id, uint value)
-    {
-        switch (id)
-        {
-            case SettingId.HeaderTableSize:
-                _encoder.Resize(value);
-                break;
-            case SettingId.EnablePush when value != 0:
-                throw new Violation(Http2ErrorCode.ProtocolError, "a server cannot be pushed to");
-            case SettingId.MaxConcurrentStreams:
-                Peer.MaxConcurrentStreams = value;
-                break;
-            case SettingId.InitialWindowSize when value > int.MaxValue:
-                throw new Violation(Http2ErrorCode.FlowControlError, "the initial window is too large");
-            case SettingId.InitialWindowSize:
-                MoveWindows((int)value - (long)Peer.InitialWindow);
-                Peer.InitialWindow = (int)value;
-                break;
-            case SettingId.MaxFrameSize when value is < PeerSettings.LeastMaxFrameSize or > 0xFFFFFF:
-                throw new Violation(Http2ErrorCode.ProtocolError, "the largest size of frames is out of range");
-            case SettingId.MaxHeaderListSize:
-                Peer.MaxHeaderListSize = value;
-                break;
-            default:
-                // Frames of this side are never larger than any peer takes; settings that are not known are ignored.
-                break;
-        }
-    }
-
-    /// <summary>RFC 9113, section 6.9.2: the setting applies to open streams, too, and may make their windows
-    /// negative.</summary>
-    private void MoveWindows(long change)
-    {
-        if (change == 0)
-        {
-            return;
-        }
-        foreach (var stream in _streams.Values)
-        {
-            stream.SendWindow += change;
-            if (stream.SendWindow > int.MaxValue)
-            {
-                throw new Violation(Http2ErrorCode.FlowControlError, "a window is too large");
-            }
-        }
-        HasNewWindow = true;
-    }
-
-    private void TakePing(FrameHeader header, ReadOnlySpan<byte> payload)
-    {
-        if (header.StreamId != 0)
-        {
-            throw new Violation(Http2ErrorCode.ProtocolError, "PING is on a stream");
-        }
-        RequireLength(header, 8);
-        Idle();
-        if (!header.Has(FrameFlags.Ack))
-        {
-            FrameWriter.Ping(Output, isAck: true, payload);
-        }
-    }
-
-    private void TakeGoAway(FrameHeader header, ReadOnlySpan<byte> payload)
-    {
-        if (header.StreamId != 0)
-        {
-            throw new Violation(Http2ErrorCode.ProtocolError, "GOAWAY is on a stream");
-        }
-        if (payload.Length < 8)
-        {
-            throw new Violation(Http2ErrorCode.FrameSizeError, "GOAWAY is too short");
-        }
-        Idle();
-        // The last stream may only go down (RFC 9113, section 6.8).
-        _lastGoAway = Math.Min(_lastGoAway, BinaryPrimitives.ReadInt32BigEndian(payload) & int.MaxValue);
-        var code = (Http2ErrorCode)BinaryPrimitives.ReadUInt32BigEndian(payload[4..]);
-        _observer.GoAway((uint)code);
-        IsDraining = true;
-        var message = $"the endpoint ended the connection: {code.Name()}{DebugText(payload[8..])}";
-        foreach (var stream in _streams.Values.Where(stream => stream.Id > _lastGoAway).ToArray())
-        {
-            Remove(stream);
-            if (stream.IsRemoteClosed)
-            {
-                stream.OnRequestUnwanted();
-            }
-            else
-            {
-                var sent = stream.HasAnyResponse ? SentState.MayHaveBeenProcessed : SentState.CertainlyNotProcessed;
-                stream.OnFailed(new StreamFailure(FailureKind.GoAway, sent, message, code));
-            }
-        }
-        if (code != Http2ErrorCode.NoError)
-        {
-            // Streams that it covers may have been processed, but nothing more is to be expected of such a connection.
-            Failure = new StreamFailure(FailureKind.GoAway, SentState.MayHaveBeenProcessed, message, code);
-            FailAll(FailureKind.GoAway, message, code, null);
-        }
-    }
-
-    private static string DebugText(ReadOnlySpan<byte> data)
-    {
-        if (data.IsEmpty)
-        {
-            return "";
-        }
-        var text = new StringBuilder(" (");
-        foreach (var each in data[..Math.Min(data.Length, MaxDebugText)])
-        {
-            text.Append(each is >= 0x20 and < 0x7F ? (char)each : '?');
-        }
-        return text.Append(')').ToString();
-    }
-
-    private void TakeWindowUpdate(FrameHeader header, ReadOnlySpan<byte> payload)
-    {
-        RequireLength(header, 4);
-        var increment = BinaryPrimitives.ReadInt32BigEndian(payload) & int.MaxValue;
-        if (header.StreamId == 0)
-        {
-            if (increment == 0 || SendWindow + increment > int.MaxValue)
-            {
-                throw new Violation(
-                    increment == 0 ? Http2ErrorCode.ProtocolError : Http2ErrorCode.FlowControlError,
-                    "the window of the connection grows by nothing or too much");
-            }
-            SendWindow += increment;
-            // What gives back no more than was used is bounded by what this side sends.
-            if (SendWindow > _highestSendWindow)
-            {
-                _highestSendWindow = SendWindow;
-                Idle();
-            }
-            HasNewWindow = true;
-            return;
-        }
-        if (Find(header) is not { } stream)
-        {
-            Idle();
-            return;
-        }
-        if (increment == 0 || stream.SendWindow + increment > int.MaxValue)
-        {
-            if (stream.IsRemoteClosed)
-            {
-                AbandonRequest(stream, Http2ErrorCode.FlowControlError);
-                return;
-            }
-            FailStream(
-                stream, FailureKind.MalformedResponse,
-                increment == 0 ? Http2ErrorCode.ProtocolError : Http2ErrorCode.FlowControlError,
-                "the endpoint broke a rule of HTTP/2: the window of a stream grows by nothing or too much");
-            return;
-        }
-        stream.SendWindow += increment;
-        if (stream.SendWindow > Peer.InitialWindow)
-        {
-            Idle();
-        }
-        HasNewWindow = true;
-    }
-
     private static ReadOnlySpan<byte> WithoutPadding(FrameHeader header, ReadOnlySpan<byte> payload)
     {
         if (!header.Has(FrameFlags.Padded))
@@ -583,64 +307,12 @@ internal sealed partial class Http2Session
         {
             return stream;
         }
-        // Even numbers are the peer's own, which it may not use.
+        // Even identifiers are for the peer's own streams, which are not permitted.
         if (header.StreamId >= _nextId || header.StreamId % 2 == 0)
         {
             throw new Violation(Http2ErrorCode.ProtocolError, "a frame is on a stream that was never opened");
         }
         return null;
-    }
-
-    private void EndRemote(Http2StreamState stream, FieldList? trailers)
-    {
-        if (stream.ContentLeft > 0)
-        {
-            Refuse(stream, "its content is shorter than its Content-Length says");
-            return;
-        }
-        stream.IsRemoteClosed = true;
-        stream.OnEnd(trailers);
-        CloseRemote(stream);
-    }
-
-    private void CloseRemote(Http2StreamState stream)
-    {
-        if (stream.IsLocalClosed)
-        {
-            Remove(stream);
-        }
-    }
-
-    /// <summary>Takes the response as complete, although the peer sends more of it.</summary>
-    private void AbandonResponse(Http2StreamState stream)
-    {
-        stream.IsRemoteClosed = true;
-        stream.OnEnd(null);
-        AbandonRequest(stream, Http2ErrorCode.NoError);
-    }
-
-    /// <summary>Resets a stream whose response is complete.</summary>
-    private void AbandonRequest(Http2StreamState stream, Http2ErrorCode code)
-    {
-        Reset(stream, code);
-        if (!stream.IsLocalClosed)
-        {
-            stream.OnRequestUnwanted();
-        }
-    }
-
-    /// <summary>Ends a stream whose response is malformed (RFC 9113, section 8.1.1).</summary>
-    private void Refuse(Http2StreamState stream, string problem) =>
-        FailStream(
-            stream,
-            FailureKind.MalformedResponse,
-            Http2ErrorCode.ProtocolError,
-            $"the response is malformed: {problem}");
-
-    private void FailStream(Http2StreamState stream, FailureKind kind, Http2ErrorCode code, string message)
-    {
-        Reset(stream, code);
-        stream.OnFailed(new StreamFailure(kind, SentState.MayHaveBeenProcessed, message));
     }
 
     private void Fail(Violation violation)

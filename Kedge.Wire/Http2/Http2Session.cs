@@ -4,17 +4,17 @@ using Kedge.Wire.Upstream;
 namespace Kedge.Wire.Http2;
 
 /// <summary>
-/// The client's end of one HTTP/2 connection (RFC 9113): bytes in, calls of the streams and bytes out. It performs no
-/// I/O, reads no clock and takes no lock; whoever drives it calls it by one thread at a time.
+/// The client's side of one HTTP/2 connection (RFC 9113): bytes go in, and calls of the streams and bytes to send come
+/// out. It performs no I/O, reads no clock and takes no lock; only one thread at a time may call it.
 /// </summary>
 /// <remarks>
-/// This part opens streams and sends; the other one receives. What a hostile peer can make it hold is bounded: one
-/// header block (<see cref="MaxBlock"/>), the two tables of header compression, and for each stream that this side has
-/// opened a fixed state. Content is not held here.
+/// This part opens streams and sends; the other parts receive. The memory that a hostile peer can make it hold is
+/// bounded: one header block (<see cref="MaxBlock"/>), the two header compression tables, and a fixed state for each
+/// stream that this side has opened. It holds no content.
 /// </remarks>
 internal sealed partial class Http2Session
 {
-    /// <summary>A connection that has used up this many of its stream identifiers takes no more requests.</summary>
+    /// <summary>The last stream identifier that is used. After it, the connection accepts no more requests.</summary>
     private const int LastStreamId = int.MaxValue - 2;
 
     private readonly Http2Options _options;
@@ -25,7 +25,7 @@ internal sealed partial class Http2Session
     private int _nextId = 1;
     private int _grown;
 
-    // The number of the current output buffer, and how many bytes the ones before it had.
+    // The number of the current output buffer, and how many bytes the previous ones contained.
     private long _generation;
     private long _handedOver;
 
@@ -39,7 +39,7 @@ internal sealed partial class Http2Session
         _connectionReceiveWindow = options.ConnectionWindow;
     }
 
-    /// <summary>What is to be written. Frames are added at its end.</summary>
+    /// <summary>The bytes to write next. Frames are appended to it.</summary>
     public OutputBuffer Output { get; private set; } = new();
 
     public PeerSettings Peer { get; } = new();
@@ -53,24 +53,27 @@ internal sealed partial class Http2Session
     /// <summary>Whether the peer has sent GOAWAY: no more streams can be opened.</summary>
     public bool IsDraining { get; private set; }
 
-    /// <summary>Why the connection is at its end; null while it is not. It must then be closed, after
-    /// <see cref="Output"/> was written.</summary>
+    /// <summary>
+    /// Why the connection has ended; null while it has not. Once set, write <see cref="Output"/> and close the
+    /// connection.
+    /// </summary>
     public StreamFailure? Failure { get; private set; }
 
     /// <summary>The number of open streams.</summary>
     public int Count => _streams.Count;
 
-    /// <summary>How many more streams may be open.</summary>
+    /// <summary>How many more streams can be opened.</summary>
     public int FreeStreams =>
         IsReady && !IsDraining && Failure is null && _nextId <= LastStreamId
             ? (int)Math.Max(0, Math.Min(Peer.MaxConcurrentStreams, _options.MaxStreams) - _streams.Count)
             : 0;
 
-    /// <summary>Whether a stream has been answered on this connection.</summary>
+    /// <summary>Whether any stream of this connection has received a response.</summary>
     public bool HasAnswered { get; private set; }
 
-    /// <summary>Whether a window has opened since this was last set to false, so that content that waits may be
-    /// sent.</summary>
+    /// <summary>
+    /// Whether a window has opened since this was last set to false, so that waiting content may be sent.
+    /// </summary>
     public bool HasNewWindow { get; set; }
 
     /// <summary>The number of frames received that were not responses to a PING.</summary>
@@ -79,11 +82,12 @@ internal sealed partial class Http2Session
     /// <summary>The number of responses to PING that were received.</summary>
     public long PingsAnswered { get; private set; }
 
-    /// <summary>What the peer has made the session hold, in bytes: a header block whose end is still to come, and both
-    /// tables of header compression.</summary>
+    /// <summary>
+    /// How many bytes the peer makes the session hold: an incomplete header block, and both header compression tables.
+    /// </summary>
     public int HeldBytes => _block.Length + _decoder.TableSize + _encoder.TableSize;
 
-    /// <summary>Writes what a client sends first. To be called once, before anything else.</summary>
+    /// <summary>Writes the client's preface, settings and window. Call it once, before anything else.</summary>
     public void Start()
     {
         Output.Append(FrameWriter.Preface);
@@ -101,7 +105,7 @@ internal sealed partial class Http2Session
         }
     }
 
-    /// <summary>Replaces the output buffer, and returns the one that is to be written now.</summary>
+    /// <summary>Replaces the output buffer, and returns the previous one, which must be written now.</summary>
     public OutputBuffer SwapOutput(OutputBuffer empty)
     {
         var full = Output;
@@ -134,11 +138,9 @@ internal sealed partial class Http2Session
         return true;
     }
 
-    /// <summary>
-    /// Sends content as far as the windows permit, in frames of at most <paramref name="most"/> bytes together.
-    /// </summary>
-    /// <param name="isEnd">Whether the request ends with it.</param>
-    /// <returns>How many bytes were taken. The request has ended when all of them were.</returns>
+    /// <summary>Sends as much content as the windows permit, at most <paramref name="most"/> bytes in total.</summary>
+    /// <param name="isEnd">Whether the request ends with this content.</param>
+    /// <returns>How many bytes were sent. The request ends only when all of them were.</returns>
     public int Send(Http2StreamState stream, ReadOnlySpan<byte> content, int most, bool isEnd)
     {
         var sent = 0;
@@ -165,14 +167,14 @@ internal sealed partial class Http2Session
         return sent;
     }
 
-    /// <summary>Sends trailers, with which the request ends. <see cref="RequestHead"/> has checked them.</summary>
+    /// <summary>Sends trailers, which end the request. <see cref="RequestHead"/> must have checked them.</summary>
     public void SendTrailers(Http2StreamState stream, FieldList trailers)
     {
         var at = BeginHeaders();
         RequestHead.WriteTrailers(trailers, _encoder, Output);
         if (Output.Length == at + FrameHeader.Size)
         {
-            // Nothing of them is sent over HTTP/2.
+            // None of the fields is sent over HTTP/2.
             Output.Truncate(at);
             End(stream);
             return;
@@ -180,7 +182,7 @@ internal sealed partial class Http2Session
         EndHeaders(stream, at, true);
     }
 
-    /// <summary>Ends a stream from this side. The stream is not called any more.</summary>
+    /// <summary>Ends a stream from this side. The session no longer calls the stream.</summary>
     public void Reset(Http2StreamState stream, Http2ErrorCode code)
     {
         if (stream.IsClosed || stream.Id == 0)
@@ -192,12 +194,12 @@ internal sealed partial class Http2Session
         Remove(stream);
     }
 
-    /// <summary>Says that content of a response was read, so that more can come.</summary>
-    /// <param name="isWaiting">Whether the reader has read everything that came.</param>
+    /// <summary>Reports that content of a response was read, so that the peer may send more.</summary>
+    /// <param name="isWaiting">Whether the reader has read everything that has arrived.</param>
     public void Consumed(Http2StreamState stream, int count, bool isWaiting)
     {
         stream.Unacknowledged += count;
-        // What is still to come fits into the window already, as a rule: responses with a Content-Length.
+        // The rest of a response with a Content-Length usually fits into the window already.
         if (stream.IsRemoteClosed || stream.IsClosed || stream.Unacknowledged < stream.WindowSize / 2
             || (stream.ContentLeft >= 0 && stream.ContentLeft <= stream.ReceiveWindow))
         {
@@ -219,7 +221,9 @@ internal sealed partial class Http2Session
     /// <summary>Sends a PING.</summary>
     public void Ping() => FrameWriter.Ping(Output, isAck: false, "\0\0kedge\0"u8);
 
-    /// <summary>Says goodbye. For a connection without streams: some peers end open ones on it.</summary>
+    /// <summary>
+    /// Sends GOAWAY. Only for a connection without streams: some peers end open streams when they receive it.
+    /// </summary>
     public void Leave()
     {
         if (Failure is null)
@@ -230,7 +234,9 @@ internal sealed partial class Http2Session
         }
     }
 
-    /// <summary>The connection was lost. Every stream fails but those whose response is complete.</summary>
+    /// <summary>
+    /// Ends the session because the connection was lost. Fails every stream whose response is incomplete.
+    /// </summary>
     public void Lose(FailureKind kind, string message, Exception? cause)
     {
         Failure ??= new StreamFailure(kind, SentState.MayHaveBeenProcessed, message, Cause: cause);
@@ -245,7 +251,9 @@ internal sealed partial class Http2Session
         return at;
     }
 
-    /// <summary>Completes the frame that begins at an offset of the output, and splits it if it is too long.</summary>
+    /// <summary>
+    /// Completes the frame that begins at this offset of the output, and splits it if it is too long.
+    /// </summary>
     private void EndHeaders(Http2StreamState stream, int at, bool isEnd)
     {
         var length = Output.Length - at - FrameHeader.Size;
@@ -280,7 +288,9 @@ internal sealed partial class Http2Session
         }
     }
 
-    /// <summary>Ends a request: by its last frame when that has not been written, else by an empty one.</summary>
+    /// <summary>
+    /// Ends a request: with its last frame if that has not been written yet, otherwise with an empty one.
+    /// </summary>
     private void End(Http2StreamState stream)
     {
         if (stream.LastFrameGeneration == _generation)

@@ -2,7 +2,9 @@ using Kedge.Wire.Sockets;
 
 namespace Kedge.Wire.Http2;
 
-/// <summary>Where the content of a request is written to. Collects what is small until it is flushed.</summary>
+/// <summary>
+/// The stream to which the content of a request is written. Collects small writes until it is flushed.
+/// </summary>
 internal sealed class Http2RequestStream(Http2Exchange exchange) : AsyncOnlyStream
 {
     public override bool CanRead => false;
@@ -20,7 +22,7 @@ internal sealed class Http2RequestStream(Http2Exchange exchange) : AsyncOnlyStre
 }
 
 /// <summary>
-/// The content of a response. An empty buffer waits until something can be read, or the end is known.
+/// The content of a response. A read into an empty buffer waits until bytes can be read or the end is known.
 /// </summary>
 internal sealed class Http2ResponseStream(Http2Exchange exchange) : AsyncOnlyStream
 {

@@ -14,10 +14,10 @@ public static class InformationalFrame
     /// <param name="streamId">Of the request.</param>
     /// <param name="status">100 to 199.</param>
     /// <param name="fields">Names may be in any case; names and values must be sound.</param>
-    /// <returns>Null when the fields do not fit into one frame of the size that every client takes.</returns>
+    /// <returns>Null when the fields do not fit into one frame of the size that every client accepts.</returns>
     public static byte[]? Encode(int streamId, int status, FieldList fields)
     {
-        // The encoder says first that the table has no room: the client may have asked for less than there was.
+        // The encoder first sets the table size to 0: the client may have asked for a smaller table than before.
         var encoder = new HpackEncoder(maxTableSize: 0, usesHuffman: false);
         var output = new OutputBuffer();
         output.Reserve(FrameHeader.Size);

@@ -1,6 +1,6 @@
 namespace Kedge.Wire.Http2;
 
-/// <summary>What is to be done for a connection with open streams.</summary>
+/// <summary>What to do about a connection with open streams.</summary>
 internal enum KeepAliveAction
 {
     Nothing,
@@ -12,7 +12,7 @@ internal enum KeepAliveAction
 
 /// <summary>
 /// Decides when to ask a silent peer whether it is still there. gRPC servers end connections whose PINGs come too
-/// often, but forgive the ones before each frame of theirs, so one PING for each silence is safe, and further ones in
+/// often, but forgive earlier PINGs whenever they send a frame, so one PING per silence is safe, and further ones in
 /// the same silence must be rare.
 /// </summary>
 internal sealed class KeepAlive(Http2Options options)
@@ -24,16 +24,16 @@ internal sealed class KeepAlive(Http2Options options)
     private bool _isAwaiting;
     private bool _hasPinged;
 
-    // Whether anything but an answer to the last PING has come since.
+    // Whether anything but the response to the last PING has arrived since.
     private bool _isFresh = true;
 
-    /// <summary>Silence is counted from now, as the first stream was opened.</summary>
+    /// <summary>Measures silence from now on: the first stream was opened.</summary>
     public void Activate(long now) => _heard = now;
 
-    /// <summary>To be called from time to time while streams are open.</summary>
+    /// <summary>Call it from time to time while streams are open.</summary>
     /// <param name="now">A time in milliseconds that never goes backwards.</param>
-    /// <param name="frames">How many frames but answers to PING were received.</param>
-    /// <param name="answers">How many answers to PING were received.</param>
+    /// <param name="frames">How many frames were received, except responses to PING.</param>
+    /// <param name="answers">How many responses to PING were received.</param>
     public KeepAliveAction Decide(long now, long frames, long answers)
     {
         if (frames != _frames || answers != _answers)

@@ -2,11 +2,11 @@ using System.Buffers;
 
 namespace Kedge.Wire.Http2;
 
-/// <summary>Bytes that are gathered for one write.</summary>
+/// <summary>Collects bytes for one write.</summary>
 internal sealed class OutputBuffer
 {
     private const int Least = 4096;
-    // An array beyond this size is not kept for the next write.
+    // A larger array is not kept for the next write.
     private const int MostKept = 64 * 1024;
 
     private byte[] _bytes = [];
@@ -15,10 +15,12 @@ internal sealed class OutputBuffer
 
     public ReadOnlyMemory<byte> Memory => _bytes.AsMemory(0, Length);
 
-    /// <summary>The gathered bytes, which may be changed.</summary>
+    /// <summary>The collected bytes, which may be changed.</summary>
     public Span<byte> Written => _bytes.AsSpan(0, Length);
 
-    /// <summary>Room for at least so many bytes; <see cref="Advance"/> says how many were written into it.</summary>
+    /// <summary>
+    /// Reserves room for at least this many bytes. <see cref="Advance"/> commits those that were written into it.
+    /// </summary>
     public Span<byte> Reserve(int size)
     {
         if (_bytes.Length - Length < size)
@@ -39,8 +41,8 @@ internal sealed class OutputBuffer
         Length += bytes.Length;
     }
 
-    /// <summary>Takes back what was added last.</summary>
-    /// <param name="length">How much remains.</param>
+    /// <summary>Removes the bytes that were added last.</summary>
+    /// <param name="length">How many bytes remain.</param>
     public void Truncate(int length) => Length = length;
 
     /// <summary>Empties the buffer after its bytes were written.</summary>

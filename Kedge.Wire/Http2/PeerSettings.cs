@@ -1,6 +1,6 @@
 namespace Kedge.Wire.Http2;
 
-/// <summary>What the peer has set, at first what holds until it sets anything (RFC 9113, section 6.5.2).</summary>
+/// <summary>The peer's settings; initially the protocol's defaults (RFC 9113, section 6.5.2).</summary>
 internal sealed class PeerSettings
 {
     public const int LeastMaxFrameSize = 16 * 1024;

@@ -20,13 +20,13 @@ internal static class RequestHead
     private static readonly SearchValues<char> TokenCharacters = SearchValues.Create(
         "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
 
-    // A target is sent as it was matched: visible ASCII, and above it whatever was taken.
+    // A target is sent as it was matched: visible ASCII, and any accepted characters above it.
     private static readonly SearchValues<char> NotInTarget = SearchValues.Create(
         "\u0000\u0001\u0002\u0003\u0004\u0005\u0006\u0007\u0008\u0009\u000A\u000B\u000C\u000D\u000E\u000F\u0010\u0011"
         + "\u0012\u0013\u0014\u0015\u0016\u0017\u0018\u0019\u001A\u001B\u001C\u001D\u001E\u001F\u0020\u007F");
 
-    /// <summary>Says what makes a request one that cannot be sent; null when it can be.</summary>
-    /// <param name="size">Its size as SETTINGS_MAX_HEADER_LIST_SIZE counts, in bytes.</param>
+    /// <summary>Says why a request cannot be sent; null when it can be.</summary>
+    /// <param name="size">Its size in bytes, as SETTINGS_MAX_HEADER_LIST_SIZE counts it.</param>
     public static string? Check(UpstreamRequest request, out long size)
     {
         size = Size(Method.Text, request.Method) + Size(Scheme.Text, request.Scheme) + Size(Path.Text, request.Target)
@@ -44,8 +44,8 @@ internal static class RequestHead
             : "the authority contains a space or a control character";
     }
 
-    /// <summary>Says what makes fields ones that cannot be sent; null when they can be.</summary>
-    /// <param name="size">Is increased by their size.</param>
+    /// <summary>Says why fields cannot be sent; null when they can be.</summary>
+    /// <param name="size">Increased by their size.</param>
     public static string? Check(FieldList fields, ref long size)
     {
         foreach (ref readonly var field in fields.AsSpan())
@@ -66,8 +66,9 @@ internal static class RequestHead
         return null;
     }
 
-    /// <summary>Writes the header section of a request that <see cref="Check(UpstreamRequest, out long)"/> has
-    /// passed.</summary>
+    /// <summary>
+    /// Writes the header section of a request that has passed <see cref="Check(UpstreamRequest, out long)"/>.
+    /// </summary>
     public static void Write(UpstreamRequest request, HpackEncoder encoder, OutputBuffer output)
     {
         encoder.Begin(output);
@@ -107,8 +108,9 @@ internal static class RequestHead
         }
     }
 
-    /// <summary>Fields of one HTTP/1.1 connection are not sent, but TE with <c>trailers</c> (RFC 9113, section
-    /// 8.2.2).</summary>
+    /// <summary>
+    /// Connection-specific fields of HTTP/1.1 are not sent, except TE with <c>trailers</c> (RFC 9113, section 8.2.2).
+    /// </summary>
     private static bool IsSent(HeaderName name, string value) => name.Kind switch
     {
         HeaderKind.Regular => name != Host && name != Http2Settings,

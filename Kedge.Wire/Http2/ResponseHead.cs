@@ -8,7 +8,7 @@ internal static class ResponseHead
 {
     /// <summary>Reads a header section.</summary>
     /// <param name="status">The status code, 100 to 999.</param>
-    /// <param name="contentLength">What Content-Length says; -1 = nothing.</param>
+    /// <param name="contentLength">The value of Content-Length; -1 = there is none.</param>
     /// <returns>What is wrong with it; null when it is sound.</returns>
     public static string? Read(ReadOnlySpan<HeaderField> fields, out int status, out long contentLength)
     {
@@ -65,7 +65,7 @@ internal static class ResponseHead
         return list;
     }
 
-    /// <summary>The trailer fields without those that trailers must not have (RFC 9110, section 6.5.1).</summary>
+    /// <summary>The trailer fields without those that trailers must not contain (RFC 9110, section 6.5.1).</summary>
     public static FieldList? ToTrailers(ReadOnlySpan<HeaderField> fields)
     {
         FieldList? list = null;
@@ -109,7 +109,7 @@ internal static class ResponseHead
     private static bool TryReadLength(string text, out long length)
     {
         length = -1;
-        // As many digits as a number of 63 bits has for certain.
+        // 18 digits always fit.
         if (text.Length is 0 or > 18)
         {
             return false;

@@ -2,7 +2,7 @@ using System.Net.Sockets;
 
 namespace Kedge.Wire.Loops;
 
-/// <summary>The error numbers of Linux that matter here, and the platform's names for them.</summary>
+/// <summary>The Linux error numbers that matter here, and .NET's names for them.</summary>
 internal static class Errno
 {
     public const int Interrupted = 4;
@@ -10,7 +10,7 @@ internal static class Errno
     public const int BrokenPipe = 32;
     public const int InProgress = 115;
 
-    /// <summary>The exception for an error number of a system call on a socket.</summary>
+    /// <summary>The exception for the error number of a failed system call on a socket.</summary>
     public static SocketException ToException(int number) => new((int)ToSocketError(number));
 
     public static SocketError ToSocketError(int number) => number switch

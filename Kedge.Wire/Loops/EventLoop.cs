@@ -4,13 +4,13 @@ using System.Runtime.InteropServices;
 namespace Kedge.Wire.Loops;
 
 /// <summary>
-/// A thread that waits for the events of many sockets and handles them, one after the other (epoll, edge-triggered).
-/// Nothing on it may block: while one event is handled, all other sockets of the loop wait.
+/// A thread that waits for events on many sockets and handles them one by one (epoll, edge-triggered). Nothing on it
+/// may block: while it handles one event, all its other sockets wait.
 /// </summary>
 /// <remarks>
-/// A turn has three parts: the events that the system reports, what was posted before the turn, and what was put off to
-/// the end of the turn. Work that is posted or put off meanwhile belongs to the next turn, so that no connection can
-/// hold the loop by always having more to do.
+/// A turn has three parts: the events that the system reports, the work posted before the turn, and the work deferred
+/// to the end of the turn. Work that is posted during the turn, or deferred during its last part, belongs to the next
+/// turn, so that no connection can hold the loop by always having more to do.
 /// </remarks>
 [SuppressMessage("Design", "CA1001", Justification = "The thread of the loop owns the descriptors.")]
 public sealed unsafe class EventLoop
@@ -40,7 +40,7 @@ public sealed unsafe class EventLoop
     private bool _stops;
     private bool _hasStopped;
 
-    // Used on the thread of the loop only.
+    // Used only on the loop's thread.
     private List<ILoopWork> _running = [];
     private List<ILoopWork> _endOfTurn = [];
     private List<ILoopWork> _endingTurn = [];
@@ -54,23 +54,23 @@ public sealed unsafe class EventLoop
         _thread = new Thread(Run) { IsBackground = true, Name = $"loop {index}" };
     }
 
-    /// <summary>The loop of the current thread; null when it is none.</summary>
+    /// <summary>The loop of the current thread; null = none.</summary>
     public static EventLoop? Current => _current;
 
-    /// <summary>Its place among the loops of the process, counted from 0.</summary>
+    /// <summary>The loop's index among the loops of the process, from 0.</summary>
     public int Index { get; }
 
     public LoopStatistics Statistics { get; } = new();
 
-    /// <summary>How many sockets it serves.</summary>
+    /// <summary>How many sockets the loop serves.</summary>
     public int Sockets => _handlers.Count;
 
-    /// <summary>How many of the sockets are callers' connections.</summary>
+    /// <summary>How many of these sockets are callers' connections.</summary>
     public int Callers => Volatile.Read(ref _callers);
 
     internal EventLoops Group { get; }
 
-    /// <summary>Counts the turns. To be read on the thread of the loop only.</summary>
+    /// <summary>Counts the turns. Read it only on the loop's thread.</summary>
     internal long Turn { get; private set; }
 
     internal bool IsCurrent => _current == this;
@@ -78,10 +78,11 @@ public sealed unsafe class EventLoop
     internal void Start() => _thread.Start();
 
     /// <summary>
-    /// Registers a file. What it is ready for now is reported like a change; it may be reported before this returns.
+    /// Registers a file. The loop reports what the file is ready for now as it reports a change, possibly before this
+    /// returns.
     /// </summary>
-    /// <returns>What <see cref="Remove"/> needs.</returns>
-    /// <exception cref="System.Net.Sockets.SocketException">The system does not take it.</exception>
+    /// <returns>The key for <see cref="Remove"/>.</returns>
+    /// <exception cref="System.Net.Sockets.SocketException">The system cannot register it.</exception>
     internal ulong Add(SafeHandle file, ILoopHandler handler, LoopEvents events)
     {
         var key = _handlers.Add(handler);
@@ -97,12 +98,13 @@ public sealed unsafe class EventLoop
         }
     }
 
-    /// <summary>The handler gets no more events, but for one that is being handled now. Closing the file is left to the
-    /// caller, and removes it from the system's list.</summary>
+    /// <summary>
+    /// Stops the handler's events, except for one that it is handling now. The caller must close the file, which
+    /// removes it from the system's list.
+    /// </summary>
     internal void Remove(ulong key) => _handlers.Remove(key);
 
-    /// <summary>Runs work on the thread of the loop, in its next turn. After the end of the loop, on a pool thread.
-    /// </summary>
+    /// <summary>Runs work on the loop's thread in its next turn, or on a pool thread once the loop has ended.</summary>
     internal void Post(ILoopWork work)
     {
         bool wakes;
@@ -127,13 +129,13 @@ public sealed unsafe class EventLoop
 
     internal void CallerClosed() => Interlocked.Decrement(ref _callers);
 
-    /// <summary>Runs work at the end of the current turn. Called on the thread of the loop.</summary>
+    /// <summary>Runs work at the end of the current turn. Call it on the loop's thread.</summary>
     internal void AtEndOfTurn(ILoopWork work) => _endOfTurn.Add(work);
 
-    /// <summary>Reports an exception that is an error of this program.</summary>
+    /// <summary>Reports an exception that is a bug in this program.</summary>
     internal void Report(Exception e) => _failed(e);
 
-    /// <summary>Ends the thread after its turn, and waits for that, unless called by it.</summary>
+    /// <summary>Ends the thread after its turn and waits for that, unless called on that thread.</summary>
     internal void Stop()
     {
         lock (_lock)
@@ -161,7 +163,7 @@ public sealed unsafe class EventLoop
         }
     }
 
-    /// <summary>Each write is a new edge, so the counter is never read.</summary>
+    /// <summary>Wakes the loop. Each write is a new edge, so the counter need not be read.</summary>
     private void Wake()
     {
         ulong one = 1;
@@ -189,7 +191,7 @@ public sealed unsafe class EventLoop
                 var count = Libc.EpollWait(_epoll, events, MaxEvents, timeout);
                 if (count < 0 && Marshal.GetLastPInvokeError() is var error and not Errno.Interrupted)
                 {
-                    // It is of no use without events, and a proxy that serves nobody should not look alive.
+                    // The loop is useless without events, and a proxy that serves no one should not look alive.
                     Environment.FailFast($"epoll_wait failed with error {error}");
                 }
                 RunTurn(events, Math.Max(0, count));
@@ -264,6 +266,6 @@ public sealed unsafe class EventLoop
         {
             ThreadPool.UnsafeQueueUserWorkItem(static work => work.Run(), work, preferLocal: false);
         }
-        // The two descriptors are left to their finalizers: others may still be about to use them.
+        // The two descriptors are left to their finalizers: other threads may still be about to use them.
     }
 }

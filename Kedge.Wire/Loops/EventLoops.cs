@@ -9,8 +9,8 @@ public sealed class EventLoops : IDisposable
     private uint _next;
 
     /// <param name="count">At least 1.</param>
-    /// <param name="failed">Gets exceptions of handlers, which are errors of this program.</param>
-    /// <exception cref="PlatformNotSupportedException">There is no epoll here.</exception>
+    /// <param name="failed">Receives the exceptions that handlers throw, which are bugs in this program.</param>
+    /// <exception cref="PlatformNotSupportedException">The platform does not support event loops.</exception>
     public EventLoops(int count, Action<Exception> failed)
     {
         if (!IsSupported)
@@ -28,26 +28,27 @@ public sealed class EventLoops : IDisposable
         }
     }
 
-    /// <summary>Whether the system has what the loops need.</summary>
+    /// <summary>Whether the platform supports event loops.</summary>
     public static bool IsSupported =>
         OperatingSystem.IsLinux()
         && RuntimeInformation.ProcessArchitecture is Architecture.X64 or Architecture.Arm64;
 
     public IReadOnlyList<EventLoop> All => _loops;
 
-    /// <summary>The given loop if it is one of these, or else the one with the fewest sockets.</summary>
+    /// <summary>The given loop if it is one of these; otherwise the one with the fewest sockets.</summary>
     public EventLoop Near(EventLoop? loop) => loop?.Group == this ? loop : LeastLoaded();
 
-    /// <summary>The loop with the fewest sockets; of several, each in turn.</summary>
+    /// <summary>The loop with the fewest sockets; ties are broken in rotation.</summary>
     public EventLoop LeastLoaded() => Least(static loop => loop.Sockets);
 
     /// <summary>
-    /// The loop with the fewest connections of callers; of several, each in turn. Connections to backends do not count:
-    /// they are opened on the loops of the callers that need them, and would push the next callers away from there.
+    /// The loop with the fewest callers' connections; ties are broken in rotation. Connections to backends do not
+    /// count: they are opened on the loops of the callers that need them, and would steer new callers away from those
+    /// loops.
     /// </summary>
     public EventLoop WithFewestCallers() => Least(static loop => loop.Callers);
 
-    /// <summary>Ends the threads. What is still open is not closed.</summary>
+    /// <summary>Ends the threads. Does not close sockets that are still open.</summary>
     public void Dispose()
     {
         foreach (var loop in _loops)

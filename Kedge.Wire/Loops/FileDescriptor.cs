@@ -4,12 +4,12 @@ using Microsoft.Win32.SafeHandles;
 namespace Kedge.Wire.Loops;
 
 /// <summary>
-/// An open file, socket or epoll instance. Closed when it is disposed of, but never while a system call uses it.
+/// An open file, socket or epoll instance. Disposing of it closes it, but never while a system call uses it.
 /// </summary>
 internal sealed class FileDescriptor : SafeHandleMinusOneIsInvalid
 {
-    /// <param name="number">What the system call returned that opened it.</param>
-    /// <exception cref="System.Net.Sockets.SocketException">It returned -1.</exception>
+    /// <param name="number">The result of the system call that opened it.</param>
+    /// <exception cref="System.Net.Sockets.SocketException">The system call returned -1.</exception>
     public FileDescriptor(int number)
         : base(ownsHandle: true)
     {

@@ -1,8 +1,8 @@
 namespace Kedge.Wire.Loops;
 
 /// <summary>
-/// The handlers of the files of a loop, by keys that are never used twice: the system may still report events of a file
-/// after it was closed, when another file may have its number already.
+/// The handlers of a loop's files, under keys that are never reused: the system may still report events of a file after
+/// it was closed, when another file may already have its number.
 /// </summary>
 internal sealed class HandlerTable
 {
@@ -34,7 +34,7 @@ internal sealed class HandlerTable
         }
     }
 
-    /// <summary>Does nothing when the handler was removed before.</summary>
+    /// <summary>Does nothing if the handler was already removed.</summary>
     public void Remove(ulong key)
     {
         lock (_lock)
@@ -51,7 +51,7 @@ internal sealed class HandlerTable
         }
     }
 
-    /// <summary>Null when it was removed.</summary>
+    /// <summary>Finds a handler; null when it was removed.</summary>
     public ILoopHandler? Find(ulong key)
     {
         lock (_lock)

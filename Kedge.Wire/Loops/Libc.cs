@@ -4,7 +4,7 @@ namespace Kedge.Wire.Loops;
 
 /// <summary>
 /// The system calls of the event loops, on Linux. They return what the system returns; after -1,
-/// <see cref="Marshal.GetLastPInvokeError"/> has the error number.
+/// <see cref="Marshal.GetLastPInvokeError"/> returns the error number.
 /// </summary>
 internal static unsafe partial class Libc
 {

@@ -1,6 +1,6 @@
 namespace Kedge.Wire.Loops;
 
-/// <summary>What epoll reports of a file.</summary>
+/// <summary>The events that epoll reports for a file.</summary>
 [Flags]
 internal enum LoopEvents : uint
 {
@@ -18,18 +18,18 @@ internal enum LoopEvents : uint
     /// <summary>The peer has ended its direction.</summary>
     PeerEnded = 0x2000,
 
-    /// <summary>Reported once for each change, not as long as a condition holds.</summary>
+    /// <summary>Reports each change once, not for as long as a condition holds.</summary>
     EdgeTriggered = 1u << 31,
 }
 
-/// <summary>Gets the events of a file that is registered with an <see cref="EventLoop"/>.</summary>
+/// <summary>Receives the events of a file that is registered with an <see cref="EventLoop"/>.</summary>
 internal interface ILoopHandler
 {
-    /// <summary>Called on the thread of the loop. May be called once more after the file was removed.</summary>
+    /// <summary>Called on the loop's thread. May be called once more after the file was removed.</summary>
     void OnEvents(LoopEvents events);
 }
 
-/// <summary>Work for the thread of an <see cref="EventLoop"/>. It returns soon, and waits for nothing.</summary>
+/// <summary>Work for the thread of an <see cref="EventLoop"/>. It must return soon and must not block.</summary>
 internal interface ILoopWork
 {
     void Run();

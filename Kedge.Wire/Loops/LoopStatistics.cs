@@ -3,8 +3,8 @@ using System.Diagnostics;
 namespace Kedge.Wire.Loops;
 
 /// <summary>
-/// What a loop has done. Written by its own thread, read by any. A turn begins when the system reports events and ends
-/// when the loop asks for new ones: meanwhile, all other connections of the loop wait.
+/// Statistics of a loop. Only the loop's thread writes them; any thread may read them. A turn begins when the system
+/// reports events and ends when the loop asks for new ones: during a turn, all other connections of the loop wait.
 /// </summary>
 public sealed class LoopStatistics
 {
@@ -17,13 +17,13 @@ public sealed class LoopStatistics
     private long _longest;
     private long _longestBefore;
 
-    /// <summary>How many turns there were.</summary>
+    /// <summary>How many turns the loop has run.</summary>
     public long Turns => Volatile.Read(ref _turns);
 
-    /// <summary>How many events they had, together.</summary>
+    /// <summary>How many events these turns handled in total.</summary>
     public long Events => Volatile.Read(ref _events);
 
-    /// <summary>The longest turn of the last half minute to minute, or the current one if that is longer.</summary>
+    /// <summary>The longest turn of the last 30 to 60 seconds, or the current turn if that is longer.</summary>
     public TimeSpan Stall
     {
         get
@@ -32,7 +32,7 @@ public sealed class LoopStatistics
             var now = Stopwatch.GetTimestamp();
             var current = began == 0 ? 0 : now - began;
             var age = Stopwatch.GetElapsedTime(Volatile.Read(ref _windowBegan), now);
-            // An idle loop has no turn that would move the windows on.
+            // An idle loop runs no turns that would advance the windows.
             var longest = age < Window ? Math.Max(Volatile.Read(ref _longest), Volatile.Read(ref _longestBefore))
                 : age < 2 * Window ? Volatile.Read(ref _longest)
                 : 0;

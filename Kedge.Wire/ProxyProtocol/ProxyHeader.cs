@@ -6,10 +6,10 @@ using System.Text;
 
 namespace Kedge.Wire.ProxyProtocol;
 
-/// <summary>What the first bytes of a connection are, as far as the PROXY protocol is concerned.</summary>
+/// <summary>What the first bytes of a connection mean in the PROXY protocol.</summary>
 public enum ProxyHeaderStatus
 {
-    /// <summary>More bytes decide.</summary>
+    /// <summary>More bytes are needed to decide.</summary>
     Incomplete,
 
     /// <summary>A header of version 1 (text) that names the source.</summary>
@@ -19,35 +19,35 @@ public enum ProxyHeaderStatus
     V2,
 
     /// <summary>
-    /// A header of either version without a source: a connection of the sender itself, such as a health check, or of a
-    /// protocol that it does not know. The addresses of the socket count.
+    /// A header of either version without a source: the sender's own connection, such as a health check, or one of a
+    /// protocol that it does not know. The socket's addresses apply.
     /// </summary>
     Local,
 
-    /// <summary>They do not start a header.</summary>
+    /// <summary>The bytes do not start a header.</summary>
     Absent,
 
-    /// <summary>They start a header that is not valid, or not one of a TCP connection over IP.</summary>
+    /// <summary>The bytes start a header that is invalid, or that is not for a TCP connection over IP.</summary>
     Malformed,
 }
 
 /// <summary>
-/// The header that a load balancer puts before the bytes of a connection to say whose connection it is: "The PROXY
-/// protocol, versions 1 and 2" (haproxy.org, doc/proxy-protocol.txt). Pure: the same bytes give the same header,
-/// however they are split, and bytes after those that decide change nothing.
+/// The header that a load balancer puts before the bytes of a connection to identify its source: "The PROXY protocol,
+/// versions 1 and 2" (haproxy.org, doc/proxy-protocol.txt). Pure: the same bytes give the same header however they are
+/// split, and bytes after the deciding ones change nothing.
 /// </summary>
 /// <param name="Status">What the bytes are.</param>
-/// <param name="Source">Whose connection it is; null unless the status is V1 or V2.</param>
-/// <param name="Length">How many bytes the header takes; 0 unless there is a valid one.</param>
+/// <param name="Source">The source of the connection; null unless the status is V1 or V2.</param>
+/// <param name="Length">The length of the header in bytes; 0 unless it is valid.</param>
 public readonly record struct ProxyHeader(ProxyHeaderStatus Status, IPEndPoint? Source, int Length)
 {
     /// <summary>The longest header of version 1, with its line end.</summary>
     public const int MaxV1Length = 107;
 
-    /// <summary>What extensions (TLVs) may take in version 2. They are skipped.</summary>
+    /// <summary>The limit for extensions (TLVs) in version 2, in bytes. They are skipped.</summary>
     public const int MaxExtensions = 4096;
 
-    /// <summary>The longest valid header. No more bytes than that are needed for a decision.</summary>
+    /// <summary>The longest valid header, in bytes. A decision never needs more.</summary>
     public const int MaxLength = V2Prefix + AddressesV6 + MaxExtensions;
 
     // The signature, the version and command, the family and protocol, and the length of what follows.
@@ -75,15 +75,15 @@ public readonly record struct ProxyHeader(ProxyHeaderStatus Status, IPEndPoint? 
         : Is(ProxyHeaderStatus.Absent);
 
     /// <summary>
-    /// Whether a header starts here, be it valid or not; null while that is not clear. No TLS record and no request of
-    /// HTTP starts like one: the only method that would is <c>PROXY</c>, which nobody has registered.
+    /// Whether the bytes start a header, valid or not; null while that is not clear. No TLS record or HTTP request
+    /// starts like one: the only method that would is <c>PROXY</c>, which is not registered.
     /// </summary>
     public static bool? StartsOne(ReadOnlySpan<byte> bytes) =>
         IsStart(bytes, V2Signature) ? bytes.Length < V2Signature.Length ? null : true
         : IsStart(bytes, V1Signature) ? bytes.Length < V1Signature.Length ? null : true
         : false;
 
-    /// <summary>Whether the bytes are equal as far as there are both.</summary>
+    /// <summary>Whether one of the two starts with the other.</summary>
     private static bool IsStart(ReadOnlySpan<byte> bytes, ReadOnlySpan<byte> signature)
     {
         var length = Math.Min(bytes.Length, signature.Length);
@@ -110,7 +110,7 @@ public readonly record struct ProxyHeader(ProxyHeaderStatus Status, IPEndPoint? 
         var family = NextWord(ref rest);
         if (family.SequenceEqual("UNKNOWN"u8))
         {
-            // What follows is not specified (2.1).
+            // The rest of the line is not specified (2.1).
             return new(ProxyHeaderStatus.Local, null, end + 1);
         }
         var isV4 = family.SequenceEqual("TCP4"u8);
@@ -121,14 +121,14 @@ public readonly record struct ProxyHeader(ProxyHeaderStatus Status, IPEndPoint? 
         var source = AddressOf(NextWord(ref rest), isV4);
         var destination = AddressOf(NextWord(ref rest), isV4);
         var sourcePort = PortOf(NextWord(ref rest));
-        // The last word: more of them do not make a port.
+        // The last word: if more words follow, this is not a port.
         var destinationPort = PortOf(rest);
         return source is null || destination is null || sourcePort < 0 || destinationPort < 0
             ? Is(ProxyHeaderStatus.Malformed)
             : new(ProxyHeaderStatus.V1, new IPEndPoint(source, sourcePort), end + 1);
     }
 
-    /// <summary>What is before the next space, which is skipped: exactly one is between two words.</summary>
+    /// <summary>Takes the word before the next space, and skips that space: exactly one separates two words.</summary>
     private static ReadOnlySpan<byte> NextWord(ref ReadOnlySpan<byte> line)
     {
         var end = line.IndexOf((byte)' ');
@@ -139,7 +139,7 @@ public readonly record struct ProxyHeader(ProxyHeaderStatus Status, IPEndPoint? 
 
     private static IPAddress? AddressOf(ReadOnlySpan<byte> word, bool isV4)
     {
-        // The base library takes other forms, too, such as 1.2, 0x1.2.3.4, [::1]:80 and fe80::1%1.
+        // The base library accepts other forms, too, such as 1.2, 0x1.2.3.4, [::1]:80 and fe80::1%1.
         var allowed = isV4 ? "0123456789."u8 : "0123456789abcdefABCDEF:."u8;
         if (word.IsEmpty || word.ContainsAnyExcept(allowed))
         {
@@ -149,7 +149,7 @@ public readonly record struct ProxyHeader(ProxyHeaderStatus Status, IPEndPoint? 
         text = text[..Encoding.ASCII.GetChars(word, text)];
         return IPAddress.TryParse(text, out var address)
             && address.AddressFamily == (isV4 ? AddressFamily.InterNetwork : AddressFamily.InterNetworkV6)
-            // A leading zero means octal to some, and fewer than four numbers are an address to some.
+            // Some parsers read a leading zero as octal, and some accept fewer than four numbers.
             && (!isV4 || text.SequenceEqual(address.ToString()))
                 ? address
                 : null;
@@ -172,7 +172,7 @@ public readonly record struct ProxyHeader(ProxyHeaderStatus Status, IPEndPoint? 
         var command = bytes[V2Signature.Length];
         var family = bytes[V2Signature.Length + 1];
         var length = BinaryPrimitives.ReadUInt16BigEndian(bytes[(V2Prefix - 2)..]);
-        // Of a local connection, the family and the addresses are to be ignored (2.2).
+        // For a local connection, the family and the addresses must be ignored (2.2).
         var isLocal = command == Local || (command == Proxied && family == Unspecified);
         var addresses = isLocal ? 0
             : family == TcpOverV4 ? AddressesV4

@@ -1,8 +1,8 @@
 namespace Kedge.Wire.Sockets;
 
 /// <summary>
-/// A forward-only, asynchronous stream. Rejects, in one place, the operations of <see cref="Stream"/> that such a
-/// stream does not support.
+/// The base of forward-only, asynchronous streams: rejects the operations of <see cref="Stream"/> that they do not
+/// support.
 /// </summary>
 internal abstract class AsyncOnlyStream : Stream
 {

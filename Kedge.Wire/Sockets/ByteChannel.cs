@@ -4,20 +4,20 @@ using Kedge.Wire.Loops;
 namespace Kedge.Wire.Sockets;
 
 /// <summary>
-/// A byte stream to a peer and back: a TCP connection, or TLS on one. One reader and one writer may use it at the same
-/// time. Operations complete synchronously whenever they can.
+/// A bidirectional byte stream to a peer: a TCP connection, or TLS over one. One reader and one writer may use it at
+/// the same time. Operations complete synchronously whenever they can.
 /// </summary>
 public abstract class ByteChannel : IAsyncDisposable
 {
-    /// <summary>The protocol that ALPN negotiated (<c>h2</c>, <c>http/1.1</c>); null when none was.</summary>
+    /// <summary>The protocol that ALPN negotiated (<c>h2</c>, <c>http/1.1</c>); null = none.</summary>
     public virtual string? ApplicationProtocol => null;
 
     /// <summary>The event loop that serves the connection; null when none does.</summary>
     public virtual EventLoop? Loop => null;
 
     /// <summary>
-    /// Whether those who wait for a connection on an event loop continue on a pool thread rather than on the thread of
-    /// the loop. For work that takes long or might block, such as TLS handshakes with the verification of certificates.
+    /// Whether code that awaits the connection continues on a pool thread rather than on the event loop's thread. For
+    /// work that takes long or might block, such as TLS handshakes that verify certificates.
     /// </summary>
     public virtual bool ContinuesOnPool
     {
@@ -28,13 +28,13 @@ public abstract class ByteChannel : IAsyncDisposable
     }
 
     /// <summary>
-    /// Whether a read may find something at once; false when it would wait, and when that is not known. Cheaper than
-    /// reading into an empty buffer, which finds out.
+    /// Whether a read may complete at once; false when it would wait, or when that is not known. Cheaper than a read
+    /// into an empty buffer, which is exact.
     /// </summary>
     public virtual bool MayBeReadable => false;
 
     /// <summary>
-    /// Reads at least one byte. An empty buffer waits until bytes, or the end, can be read, and returns 0.
+    /// Reads at least one byte. With an empty buffer, waits until bytes or the end can be read, and returns 0.
     /// </summary>
     /// <returns>The number of bytes; 0 when the peer has ended the stream.</returns>
     /// <exception cref="IOException">The connection was reset or aborted.</exception>
@@ -43,17 +43,17 @@ public abstract class ByteChannel : IAsyncDisposable
 
     /// <summary>Writes all the bytes. The buffer may be reused when this completes.</summary>
     /// <exception cref="IOException">The connection was reset or aborted.</exception>
-    /// <exception cref="OperationCanceledException">The operation was canceled; the channel is of no further use.
+    /// <exception cref="OperationCanceledException">The operation was canceled; the channel can no longer be used.
     /// </exception>
     public abstract ValueTask WriteAsync(ReadOnlyMemory<byte> bytes, CancellationToken cancel = default);
 
     /// <summary>
     /// Closes the connection now. Operations in progress fail with an <see cref="IOException"/>. Can be called at any
-    /// time, by any thread, more than once; never throws.
+    /// time, from any thread, more than once; never throws.
     /// </summary>
     public abstract void Abort();
 
-    /// <summary>Closes the connection and releases what it holds.</summary>
+    /// <summary>Closes the connection and releases its resources.</summary>
     public abstract ValueTask DisposeAsync();
 }
 

@@ -1,6 +1,6 @@
 namespace Kedge.Wire.Sockets;
 
-/// <summary>A channel as a stream, for those who want one.</summary>
+/// <summary>Presents a channel as a stream.</summary>
 internal sealed class ChannelStream(ByteChannel channel) : AsyncOnlyStream
 {
     public override bool CanRead => true;

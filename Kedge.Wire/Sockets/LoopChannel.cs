@@ -8,14 +8,14 @@ using Kedge.Wire.Loops;
 namespace Kedge.Wire.Sockets;
 
 /// <summary>
-/// A TCP connection to a peer on an event loop. Whoever waits for it continues on the thread of the loop, or on a pool
-/// thread if <see cref="ContinuesOnPool"/> says so.
+/// A TCP connection to a peer on an event loop. Code that awaits it continues on the loop's thread, or on a pool thread
+/// if <see cref="ContinuesOnPool"/> is set.
 /// </summary>
 public sealed class LoopChannel : ByteChannel, ILoopHandler, ILoopWork, IValueTaskSource<int>, IValueTaskSource
 {
     private readonly LoopSocket _socket;
 
-    // Guarded by the lock of the socket. Whoever clears a flag completes the wait, after the lock.
+    // Guarded by the socket's lock. The thread that clears a flag completes the wait, after it releases the lock.
     private bool _isConnecting;
     private bool _isReading;
     private bool _isWriting;
@@ -37,7 +37,7 @@ public sealed class LoopChannel : ByteChannel, ILoopHandler, ILoopWork, IValueTa
 
     public override EventLoop Loop => _socket.Loop;
 
-    // Without the lock: it is out of date at once anyway.
+    // Needs no lock: the value is out of date at once anyway.
     public override bool MayBeReadable => _socket.IsReadable;
 
     /// <summary>Connects, with the keep-alive of <see cref="TcpConnection"/>.</summary>
@@ -135,7 +135,7 @@ public sealed class LoopChannel : ByteChannel, ILoopHandler, ILoopWork, IValueTa
             _failure = new IOException("the connection was aborted");
             _socket.Close(resets: false);
         }
-        // Not here: whoever aborts may hold locks.
+        // Runs continuations on the pool: this thread may hold locks.
         if (endsRead)
         {
             _read.RunContinuationsAsynchronously = true;
@@ -156,7 +156,7 @@ public sealed class LoopChannel : ByteChannel, ILoopHandler, ILoopWork, IValueTa
 
     void ILoopHandler.OnEvents(LoopEvents events) => Continue(events);
 
-    /// <summary>The next turn of a read that waits for it.</summary>
+    /// <summary>Continues a read that waited for its next turn.</summary>
     void ILoopWork.Run() => Continue(LoopEvents.None);
 
     int IValueTaskSource<int>.GetResult(short token) => _read.GetResult(token);
@@ -252,8 +252,8 @@ public sealed class LoopChannel : ByteChannel, ILoopHandler, ILoopWork, IValueTa
         }
     }
 
-    /// <summary>Under the lock.</summary>
-    /// <returns>False when there is nothing yet.</returns>
+    /// <summary>Call it under the lock.</summary>
+    /// <returns>False when there is nothing to read yet.</returns>
     private bool TryRead(Memory<byte> buffer, out int count, out IOException? error)
     {
         count = 0;
@@ -284,9 +284,9 @@ public sealed class LoopChannel : ByteChannel, ILoopHandler, ILoopWork, IValueTa
         return true;
     }
 
-    /// <summary>Under the lock.</summary>
-    /// <param name="bytes">What is left of them afterwards.</param>
-    /// <returns>False when there is no room for all of them.</returns>
+    /// <summary>Call it under the lock.</summary>
+    /// <param name="bytes">On return, the bytes that are still unsent.</param>
+    /// <returns>False when the socket has no room for all of them yet.</returns>
     private bool TryWrite(ref ReadOnlyMemory<byte> bytes, out IOException? error)
     {
         error = _failure;
@@ -303,7 +303,7 @@ public sealed class LoopChannel : ByteChannel, ILoopHandler, ILoopWork, IValueTa
             }
             else if (number != 0)
             {
-                // What the peer has sent before can still be read.
+                // Bytes that the peer sent before the error can still be read.
                 error = Failure(number);
             }
         }

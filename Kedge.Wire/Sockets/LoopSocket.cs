@@ -6,13 +6,13 @@ using Kedge.Wire.Loops;
 namespace Kedge.Wire.Sockets;
 
 /// <summary>
-/// A non-blocking TCP socket whose readiness an <see cref="EventLoop"/> reports. Everything but the constructor and
-/// <see cref="Attach"/> is called under <see cref="Lock"/>, by any thread: an event that is reported while another
-/// thread finds the socket empty waits for the lock, and is not lost.
+/// A non-blocking TCP socket whose readiness an <see cref="EventLoop"/> reports. Any thread may call it, but only under
+/// <see cref="Lock"/>, except for the constructor and <see cref="Attach"/>: an event that is reported while another
+/// thread finds the socket empty waits for the lock, so it is not lost.
 /// </summary>
 internal sealed unsafe class LoopSocket
 {
-    // What one socket may receive in a turn before the others of the loop have theirs.
+    // How much one socket may receive in a turn before the loop serves its other sockets.
     private const int MaxReceivedPerTurn = 256 * 1024;
     private const int MaxReceivesPerTurn = 64;
 
@@ -20,13 +20,13 @@ internal sealed unsafe class LoopSocket
     private ulong _key;
     private bool _isAttached;
     private bool _hasSpecialEvents;
-    // An error that a call took from the system, which reports it once, and that reading is still to report.
+    // An error that a send or a peek has consumed (the system reports it only once) and that the next read must report.
     private int _error;
     private long _turn;
     private int _receivedInTurn;
     private int _receivesInTurn;
 
-    /// <param name="socket">Non-blocking; owned by this from now on.</param>
+    /// <param name="socket">Non-blocking; this object takes ownership.</param>
     public LoopSocket(EventLoop loop, FileDescriptor socket)
     {
         Loop = loop;
@@ -37,7 +37,7 @@ internal sealed unsafe class LoopSocket
 
     public Lock Lock { get; } = new();
 
-    /// <summary>Whether there may be something to receive. False until the next event reports something.</summary>
+    /// <summary>Whether there may be something to receive. Once false, it stays false until the next event.</summary>
     public bool IsReadable { get; private set; }
 
     /// <summary>Whether there may be room to send.</summary>
@@ -46,8 +46,8 @@ internal sealed unsafe class LoopSocket
     public bool IsClosed { get; private set; }
 
     /// <summary>
-    /// Whether the socket has received so much in the current turn of the loop that runs this that it should wait for
-    /// the next one.
+    /// Whether the socket has received its share of the current turn of this thread's loop, so that it should wait for
+    /// the next turn.
     /// </summary>
     public bool HasHadItsTurn =>
         EventLoop.Current is { } loop
@@ -56,7 +56,7 @@ internal sealed unsafe class LoopSocket
 
     /// <summary>Opens a socket for outgoing connections.</summary>
     /// <param name="keepAlive">See <see cref="TcpConnection"/>.</param>
-    /// <exception cref="SocketException">The system has none.</exception>
+    /// <exception cref="SocketException">The system cannot open one.</exception>
     public static FileDescriptor Open(AddressFamily family, TimeSpan keepAlive)
     {
         var socket = new FileDescriptor(Libc.Socket(
@@ -75,8 +75,8 @@ internal sealed unsafe class LoopSocket
     public static void SetOption(SafeHandle socket, int level, int name, int value) =>
         _ = Libc.SetOption(socket, level, name, &value, sizeof(int));
 
-    /// <summary>Begins to connect. To be called before <see cref="Attach"/>.</summary>
-    /// <returns>The error number; 0 when it has begun, or has succeeded already.</returns>
+    /// <summary>Begins to connect. Call it before <see cref="Attach"/>.</summary>
+    /// <returns>The error number; 0 when connecting has begun or has already succeeded.</returns>
     public int Connect(IPEndPoint address)
     {
         var native = stackalloc byte[NativeAddress.MaxSize];
@@ -85,12 +85,12 @@ internal sealed unsafe class LoopSocket
         {
             return 0;
         }
-        // An interrupted one continues, too (connect(2)).
+        // An interrupted call also continues in the background (connect(2)).
         return Marshal.GetLastPInvokeError() is var error and not (Errno.InProgress or Errno.Interrupted) ? error : 0;
     }
 
-    /// <summary>Has the loop report the socket's events, from what it is ready for now.</summary>
-    /// <exception cref="SocketException">The system has no room for it.</exception>
+    /// <summary>Registers the socket with its loop, which reports first what the socket is ready for now.</summary>
+    /// <exception cref="SocketException">The system cannot register it.</exception>
     public void Attach(ILoopHandler handler)
     {
         var key = Loop.Add(
@@ -106,7 +106,7 @@ internal sealed unsafe class LoopSocket
         }
     }
 
-    /// <summary>Notes events, before they are acted upon.</summary>
+    /// <summary>Records events before they are handled.</summary>
     public void Note(LoopEvents events)
     {
         const LoopEvents special =
@@ -116,10 +116,10 @@ internal sealed unsafe class LoopSocket
         IsWritable |= (events & (LoopEvents.Writable | LoopEvents.HungUp | LoopEvents.Error)) != 0;
     }
 
-    /// <summary>Receives what is there.</summary>
+    /// <summary>Receives available bytes.</summary>
     /// <param name="buffer">Not empty.</param>
-    /// <param name="error">The error number when -1 is returned; 0 = there is nothing yet.</param>
-    /// <returns>The number of bytes; 0 = the peer has ended its direction; -1 = there is nothing yet, or an error.
+    /// <param name="error">The error number when -1 is returned; 0 = nothing is available yet.</param>
+    /// <returns>The number of bytes; 0 = the peer has ended its direction; -1 = nothing is available yet, or an error.
     /// </returns>
     public int Receive(Span<byte> buffer, out int error)
     {
@@ -142,8 +142,8 @@ internal sealed unsafe class LoopSocket
         if (count >= 0)
         {
             error = 0;
-            // A short read means that there is no more, and the next event is still to come, unless an event that was
-            // noted before stands for something behind these bytes: the end, an error, or urgent data.
+            // A short read means that the socket is empty and that another event will follow, unless an earlier event
+            // signals something after these bytes: the end, an error, or urgent data.
             if (count > 0 && count < buffer.Length && !_hasSpecialEvents)
             {
                 IsReadable = false;
@@ -175,7 +175,7 @@ internal sealed unsafe class LoopSocket
         return IsReadable;
     }
 
-    /// <summary>Sends as much as there is room for.</summary>
+    /// <summary>Sends as many bytes as the socket has room for.</summary>
     /// <param name="error">The error number when -1 is returned; 0 = there is no room.</param>
     /// <returns>The number of bytes, or -1.</returns>
     public int Send(ReadOnlySpan<byte> bytes, out int error)
@@ -206,7 +206,9 @@ internal sealed unsafe class LoopSocket
         return (int)count;
     }
 
-    /// <summary>The error that is pending on the socket; 0 = none. Also the outcome of connecting.</summary>
+    /// <summary>
+    /// Takes the error that is pending on the socket; 0 = none. Also reports the outcome of connecting.
+    /// </summary>
     public int TakeError()
     {
         var value = 0;
@@ -216,8 +218,8 @@ internal sealed unsafe class LoopSocket
             : Marshal.GetLastPInvokeError();
     }
 
-    /// <summary>Copies struct tcp_info, as far as there is room and the system knows it.</summary>
-    /// <returns>How much of it; 0 = nothing.</returns>
+    /// <summary>Copies as much of struct tcp_info as fits and the system provides.</summary>
+    /// <returns>How many bytes were copied; 0 = none.</returns>
     public int CopyTcpInfo(Span<byte> info)
     {
         if (IsClosed)
@@ -241,7 +243,7 @@ internal sealed unsafe class LoopSocket
     }
 
     /// <summary>Closes the socket. May be called more than once.</summary>
-    /// <param name="resets">Whether the peer gets a reset, and what is not sent yet is discarded.</param>
+    /// <param name="resets">Whether to send the peer a reset and discard unsent bytes.</param>
     public void Close(bool resets)
     {
         if (IsClosed)
@@ -269,7 +271,7 @@ internal sealed unsafe class LoopSocket
 
     private void Keep(int error)
     {
-        // After a broken pipe, the end of the peer's direction may be what it looks like: the peer has closed both.
+        // After a broken pipe, the end of the peer's direction may be real: the peer has closed both directions.
         if (error is not (Errno.Again or Errno.Interrupted or Errno.BrokenPipe))
         {
             _error = error;

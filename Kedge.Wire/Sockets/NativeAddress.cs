@@ -5,10 +5,12 @@ using Kedge.Wire.Loops;
 
 namespace Kedge.Wire.Sockets;
 
-/// <summary>Addresses as the system calls of Linux want and return them (struct sockaddr_in, sockaddr_in6).</summary>
+/// <summary>
+/// Converts addresses to and from the form that Linux system calls use (struct sockaddr_in, sockaddr_in6).
+/// </summary>
 internal static class NativeAddress
 {
-    /// <summary>Room for either.</summary>
+    /// <summary>Large enough for either struct.</summary>
     public const int MaxSize = 28;
 
     private const int Ipv4Size = 16;
@@ -31,7 +33,7 @@ internal static class NativeAddress
         return MaxSize;
     }
 
-    /// <summary>Null when it is not an IP address.</summary>
+    /// <summary>Reads an address; null when it is not an IP address.</summary>
     public static IPEndPoint? Read(ReadOnlySpan<byte> native)
     {
         if (native.Length < Ipv4Size)

@@ -3,12 +3,12 @@ using System.Net.Sockets;
 
 namespace Kedge.Wire.Sockets;
 
-/// <summary>A TCP connection on the platform's sockets.</summary>
+/// <summary>A TCP connection that uses the platform's sockets.</summary>
 public sealed class SocketChannel : ByteChannel
 {
     private readonly NetworkStream _stream;
 
-    /// <param name="socket">Connected; owned by the channel from now on.</param>
+    /// <param name="socket">Connected; the channel takes ownership.</param>
     public SocketChannel(Socket socket) => _stream = new NetworkStream(socket, ownsSocket: true);
 
     /// <summary>Connects, with the keep-alive of <see cref="TcpConnection"/>.</summary>

@@ -10,8 +10,8 @@ public static class TcpConnection
     public static readonly TimeSpan DefaultKeepAlive = TimeSpan.FromSeconds(30);
 
     /// <summary>
-    /// Connects, with TCP keep-alive, so that a peer that has vanished is noticed even while nothing is sent: after
-    /// <paramref name="keepAlive"/> without traffic the system sends up to three probes, a third of that time apart.
+    /// Connects, with TCP keep-alive, which detects a vanished peer even while nothing is sent: after
+    /// <paramref name="keepAlive"/> without traffic, the system sends up to three probes, a third of that time apart.
     /// </summary>
     /// <param name="address">An IP address, or a name that the system resolves.</param>
     /// <param name="keepAlive">At least 3 seconds.</param>

@@ -4,7 +4,7 @@ using Kedge.Wire.Loops;
 
 namespace Kedge.Wire.Sockets;
 
-/// <summary>TLS, as the client, on a channel.</summary>
+/// <summary>The client side of TLS over a channel.</summary>
 public sealed class TlsChannel : ByteChannel
 {
     private readonly ByteChannel _inner;
@@ -28,9 +28,9 @@ public sealed class TlsChannel : ByteChannel
         set => _inner.ContinuesOnPool = value;
     }
 
-    /// <summary>Does the handshake. The channel is owned by the result, and closed when the handshake fails.</summary>
+    /// <summary>Performs the handshake. The result owns the channel, which is closed if the handshake fails.</summary>
     /// <exception cref="System.Security.Authentication.AuthenticationException">The handshake failed.</exception>
-    /// <exception cref="IOException">The connection broke off.</exception>
+    /// <exception cref="IOException">The connection was lost.</exception>
     public static async ValueTask<ByteChannel> ConnectAsync(
         ByteChannel channel, SslClientAuthenticationOptions options, CancellationToken cancel)
     {

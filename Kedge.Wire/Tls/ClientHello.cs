@@ -4,7 +4,7 @@ using System.Text;
 
 namespace Kedge.Wire.Tls;
 
-/// <summary>Whether a <see cref="ClientHello"/> is there.</summary>
+/// <summary>Whether a <see cref="ClientHello"/> has arrived.</summary>
 internal enum ClientHelloStatus
 {
     /// <summary>More bytes are needed.</summary>
@@ -13,20 +13,22 @@ internal enum ClientHelloStatus
     /// <summary>The bytes are not a TLS handshake.</summary>
     NotTls,
 
-    /// <summary>It is there, or another message is. Whether that is right is for the TLS library to say.</summary>
+    /// <summary>
+    /// It has arrived, or another message has. Whether that is correct is for the TLS library to decide.
+    /// </summary>
     Complete,
 }
 
 /// <summary>
-/// Looks into the first message of a TLS handshake for the name that the client asks for (RFC 8446, 4.1.2; RFC 6066,
-/// 3), by which the certificate is chosen before the handshake begins.
+/// Finds, in the first message of a TLS handshake, the server name that the client asks for (RFC 8446, 4.1.2; RFC 6066,
+/// 3), so that the certificate can be chosen before the handshake begins.
 /// </summary>
 internal static class ClientHello
 {
-    /// <summary>The longest message that is accepted, in bytes. Those of today's clients have up to 4,000.</summary>
+    /// <summary>The longest message that is accepted, in bytes. Today's clients send up to 4,000.</summary>
     public const int MaxLength = 32 * 1024;
 
-    /// <summary>How many bytes may be received without the message being complete.</summary>
+    /// <summary>How many bytes may be received before the message is complete.</summary>
     public const int MaxReceived = MaxLength + 8 * 1024;
 
     private const byte ClientHelloMessage = 1;
@@ -35,7 +37,7 @@ internal static class ClientHello
     private const int ServerNameExtension = 0;
 
     /// <summary>Looks at the first bytes of a connection.</summary>
-    /// <param name="received">What was received so far.</param>
+    /// <param name="received">The bytes received so far.</param>
     /// <param name="name">The name; empty when the client asks for none, or the message is malformed.</param>
     public static ClientHelloStatus Read(in ReadOnlySequence<byte> received, out string name)
     {
@@ -59,7 +61,7 @@ internal static class ClientHello
     private static ClientHelloStatus Read(ReadOnlySpan<byte> received, out string name)
     {
         name = "";
-        // The message can be cut into records of any size.
+        // The message can be split into records of any size.
         byte[]? joined = null;
         var message = ReadOnlySpan<byte>.Empty;
         try
@@ -131,7 +133,7 @@ internal static class ClientHello
             return ClientHelloStatus.Incomplete;
         }
         var length = BinaryPrimitives.ReadUInt16BigEndian(received[3..]);
-        // Empty records would let a client send without end.
+        // Empty records would let a client send endlessly.
         if (length is 0 or > MaxRecord || before > MaxLength)
         {
             return ClientHelloStatus.NotTls;
@@ -166,7 +168,7 @@ internal static class ClientHello
             }
             if (type == ServerNameExtension)
             {
-                // A list of names with a type each, of which 0 is the only one.
+                // A list of names, each with a type; 0 is the only type.
                 return TryVector(ref extension, 2, out var names)
                     && TrySkip(ref names, 1)
                     && TryVector(ref names, 2, out var name)

@@ -5,13 +5,13 @@ using System.Security.Cryptography;
 namespace Kedge.Wire.Tls;
 
 /// <summary>
-/// The functions of OpenSSL 3 that a server needs: of the same library, in the same process, that the runtime uses for
-/// its own TLS streams and keys.
+/// The functions of OpenSSL 3 that a server needs, from the library that the runtime of this process uses for its own
+/// TLS streams and keys.
 /// </summary>
 /// <remarks>
-/// The error queue belongs to a thread, so it is cleared before each operation whose error is looked at
-/// (SSL_get_error(3)). Only <see cref="TlsServerContext"/> and <see cref="TlsSession"/> call this, and hold what keeps
-/// the pointers valid.
+/// Each thread has its own error queue, which must be cleared before each operation whose error is examined
+/// (SSL_get_error(3)). Only <see cref="TlsServerContext"/> and <see cref="TlsSession"/> call this, and they keep the
+/// pointers valid.
 /// </remarks>
 internal static unsafe partial class OpenSsl
 {
@@ -33,11 +33,11 @@ internal static unsafe partial class OpenSsl
     public const int ControlChainCertificate = 89;
     public const int ControlMinVersion = 123;
 
-    // SSL_CTX_set_mode(3): memory for records is kept only while there is a part of one.
+    // SSL_CTX_set_mode(3): buffers for records are kept only while they hold a part of one.
     public const int ModeMovingWriteBuffer = 2;
     public const int ModeReleaseBuffers = 16;
 
-    // What the selection of a protocol returns (SSL_CTX_set_alpn_select_cb(3)).
+    // The results of selecting a protocol (SSL_CTX_set_alpn_select_cb(3)).
     public const int AlpnSelected = 0;
     public const int AlpnFatal = 2;
     public const int NegotiatedProtocol = 1;
@@ -51,8 +51,8 @@ internal static unsafe partial class OpenSsl
     private const string Crypto = "libcrypto.so.3";
 
     /// <summary>
-    /// Whether the library is there, and is the one that the runtime uses: its keys and certificates are this library's
-    /// objects.
+    /// Whether the library is present and is the one that the runtime uses, whose keys and certificates are objects of
+    /// that library.
     /// </summary>
     [SupportedOSPlatformGuard("linux")]
     public static bool IsPresent { get; } = IsRuntimesOwn();
@@ -200,8 +200,8 @@ internal static unsafe partial class OpenSsl
     public static partial void BioClearFlags(nint bio, int flags);
 
     /// <summary>
-    /// Whether the system's configuration of the library (openssl.cnf) sets cipher suites: then new contexts have
-    /// others than the library's own.
+    /// Whether the system's configuration of the library (openssl.cnf) sets cipher suites: new contexts then have other
+    /// suites than the library's default.
     /// </summary>
     public static bool SystemSetsCiphers()
     {
@@ -243,7 +243,9 @@ internal static unsafe partial class OpenSsl
     [LibraryImport(Ssl, EntryPoint = "SSL_version")]
     private static partial int Version(nint ssl);
 
-    /// <summary>The reason of this thread's first error, in the library's words; empties its queue.</summary>
+    /// <summary>
+    /// Returns the reason for this thread's first error, in the library's words, and empties the queue.
+    /// </summary>
     public static string TakeReason()
     {
         var error = NextError();

@@ -8,18 +8,18 @@ using Kedge.Wire.Transport;
 namespace Kedge.Wire.Tls;
 
 /// <summary>
-/// What a caller sends, decrypted when the server asks for it. Records that the server does not ask for stay encrypted
-/// in the transport, which bounds them.
+/// Decrypts what a caller sends, when the server reads it. Records that the server has not read stay encrypted in the
+/// transport, which bounds them.
 /// </summary>
 /// <param name="inner">The transport.</param>
 /// <param name="session">Decrypts; used under its lock.</param>
-/// <param name="account">Charged for what was decrypted and is not consumed; null = nobody is.</param>
+/// <param name="account">Charged for bytes that were decrypted but not consumed; null = none.</param>
 internal sealed class TlsInput(PipeReader inner, TlsSession session, IMemoryAccount? account) : PipeReader
 {
-    // What is decrypted at once, whatever the reader has left.
+    // How many bytes are decrypted at once, in addition to those that the reader has left.
     private const long MaxDecrypted = 64 * 1024;
 
-    // One reader at a time, as for every pipe.
+    // One reader at a time, as with every pipe.
     private InputBuffer _buffer = new();
     private bool _hasEnded;
     private bool _isCompleted;
@@ -78,7 +78,9 @@ internal sealed class TlsInput(PipeReader inner, TlsSession session, IMemoryAcco
 
     public override void CancelPendingRead() => inner.CancelPendingRead();
 
-    /// <summary>Drops what is left. The transport is not completed: its owner still ends the connection.</summary>
+    /// <summary>
+    /// Drops the bytes that are left. Does not complete the transport: its owner still ends the connection.
+    /// </summary>
     public override void Complete(Exception? exception = null)
     {
         _isCompleted = true;
@@ -107,7 +109,7 @@ internal sealed class TlsInput(PipeReader inner, TlsSession session, IMemoryAcco
         }
     }
 
-    /// <summary>Takes what the transport has.</summary>
+    /// <summary>Decrypts what the transport has read.</summary>
     /// <returns>Whether the reader has a result.</returns>
     /// <exception cref="IOException">The peer has broken the protocol, or sent an alert.</exception>
     private bool TryTake(ReadResult read)
@@ -130,7 +132,7 @@ internal sealed class TlsInput(PipeReader inner, TlsSession session, IMemoryAcco
         return read.IsCanceled || HasResult;
     }
 
-    /// <returns>Up to where the bytes were taken.</returns>
+    /// <returns>The position up to which the records were consumed.</returns>
     private unsafe SequencePosition Decrypt(in ReadOnlySequence<byte> records)
     {
         lock (session.Lock)

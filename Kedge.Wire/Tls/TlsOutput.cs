@@ -4,7 +4,7 @@ using System.IO.Pipelines;
 namespace Kedge.Wire.Tls;
 
 /// <summary>
-/// What is sent to a caller: collected until it fills a record or is flushed, and then encrypted straight into the
+/// Collects what is sent to a caller until it fills a record or is flushed, and then encrypts it straight into the
 /// buffer of the transport.
 /// </summary>
 /// <param name="inner">The transport.</param>
@@ -14,7 +14,7 @@ internal sealed class TlsOutput(PipeWriter inner, TlsSession session) : PipeWrit
     // Most responses are small.
     private const int Least = 4096;
 
-    // One writer at a time, as for every pipe.
+    // One writer at a time, as with every pipe.
     private byte[]? _plaintext;
     private int _length;
     private bool _isLarge;
@@ -63,7 +63,7 @@ internal sealed class TlsOutput(PipeWriter inner, TlsSession session) : PipeWrit
 
     public override void CancelPendingFlush() => inner.CancelPendingFlush();
 
-    /// <summary>Encrypts what was written. The transport is not completed: the end of the session follows.</summary>
+    /// <summary>Encrypts what was written. Does not complete the transport: the end of the session follows.</summary>
     public override void Complete(Exception? exception = null)
     {
         Encrypt([]);
@@ -76,7 +76,7 @@ internal sealed class TlsOutput(PipeWriter inner, TlsSession session) : PipeWrit
         await inner.FlushAsync();
     }
 
-    /// <summary>Ends the server's direction with <c>close_notify</c>. What is written later is ignored.</summary>
+    /// <summary>Ends the server's direction with <c>close_notify</c>. Later writes are ignored.</summary>
     public async ValueTask ShutdownAsync()
     {
         Complete();
@@ -99,7 +99,7 @@ internal sealed class TlsOutput(PipeWriter inner, TlsSession session) : PipeWrit
             Math.Max(size, _isLarge ? TlsSession.MaxPlaintext : Least));
     }
 
-    /// <summary>Encrypts what was written, and more.</summary>
+    /// <summary>Encrypts the collected bytes, and then more.</summary>
     private void Encrypt(ReadOnlySpan<byte> more)
     {
         if (_length + more.Length > 0 && !_isCompleted)

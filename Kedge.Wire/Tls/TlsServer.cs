@@ -8,8 +8,8 @@ using Kedge.Wire.Transport;
 namespace Kedge.Wire.Tls;
 
 /// <summary>
-/// The server's side of TLS between a transport and the server above it: what is read is decrypted, and what is written
-/// is encrypted, without streams and copies in between.
+/// The server's side of TLS, between a transport and the server above it: decrypts reads and encrypts writes, without
+/// streams and copies in between.
 /// </summary>
 public sealed class TlsServer : IDuplexPipe, IDisposable
 {
@@ -31,19 +31,19 @@ public sealed class TlsServer : IDuplexPipe, IDisposable
 
     public PipeWriter Output => _output;
 
-    /// <summary>The version that was negotiated.</summary>
+    /// <summary>The negotiated version.</summary>
     public SslProtocols Protocol { get; }
 
-    /// <summary>The cipher suite that was negotiated.</summary>
+    /// <summary>The negotiated cipher suite.</summary>
     public TlsCipherSuite CipherSuite { get; }
 
-    /// <summary>The protocol that was chosen by ALPN; empty = the client offers none.</summary>
+    /// <summary>The protocol that ALPN selected; empty = the client offers none.</summary>
     public string ApplicationProtocol { get; }
 
-    /// <summary>Waits for the name that the client asks for. Consumes nothing.</summary>
+    /// <summary>Waits for the server name that the client asks for. Consumes nothing.</summary>
     /// <param name="input">The transport.</param>
-    /// <returns>The name; empty when the client asks for none, or none that could be one.</returns>
-    /// <exception cref="AuthenticationException">It does not begin a TLS handshake.</exception>
+    /// <returns>The name; empty when the client asks for none, or for an invalid one.</returns>
+    /// <exception cref="AuthenticationException">The input does not begin with a TLS handshake.</exception>
     /// <exception cref="IOException">The connection ended.</exception>
     public static async ValueTask<string> ReadNameAsync(PipeReader input, CancellationToken cancel)
     {
@@ -65,13 +65,14 @@ public sealed class TlsServer : IDuplexPipe, IDisposable
         }
     }
 
-    /// <summary>Makes the handshake.</summary>
-    /// <param name="context">The certificate.</param>
+    /// <summary>Performs the handshake.</summary>
+    /// <param name="context">Provides the certificate.</param>
     /// <param name="transport">Carries the records. Not disposed of or completed.</param>
-    /// <param name="account">Charged for what is held beyond the buffers of the transport; null = nobody is.</param>
+    /// <param name="account">Charged for the bytes held beyond the buffers of the transport; null = none.</param>
     /// <param name="loop">
     /// The loop of the transport; null = none. The handshake runs on pool threads up to the server's signature, which
-    /// takes a millisecond with a large key. What TLS 1.3 has left then is short, and continues on the loop.
+    /// takes a millisecond with a large key. The rest of a TLS 1.3 handshake is short, and continues on the loop. After
+    /// a HelloRetryRequest, which few clients need, the signature is made there too.
     /// </param>
     /// <exception cref="AuthenticationException">The handshake failed; the client was sent an alert.</exception>
     /// <exception cref="IOException">The connection ended.</exception>
@@ -97,12 +98,12 @@ public sealed class TlsServer : IDuplexPipe, IDisposable
                 catch (AuthenticationException)
                 {
                     transport.Input.AdvanceTo(read.Buffer.End);
-                    // The alert, as far as the client still takes it.
+                    // Sends the alert, if the client still accepts it.
                     await FlushAsync(session, transport.Output, cancel);
                     throw;
                 }
-                // After TLS 1.3's handshake these are tickets, which leave with the first response. TLS 1.2's ends with
-                // a message of the server.
+                // After a TLS 1.3 handshake, the records left are tickets, which are sent with the first response. A
+                // TLS 1.2 handshake ends with a message from the server.
                 if (!isDone || session.Protocol != SslProtocols.Tls13)
                 {
                     await FlushAsync(session, transport.Output, cancel);
@@ -129,7 +130,7 @@ public sealed class TlsServer : IDuplexPipe, IDisposable
     public ValueTask ShutdownAsync() => _output.ShutdownAsync();
 
     /// <summary>
-    /// Frees the session. Reads find the end from now on, and writes are ignored; somebody may still be at either.
+    /// Frees the session. From now on, reads return the end and writes are ignored; either may still be in progress.
     /// </summary>
     public void Dispose() => _session.Dispose();
 

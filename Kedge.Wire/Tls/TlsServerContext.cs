@@ -9,15 +9,15 @@ namespace Kedge.Wire.Tls;
 
 /// <summary>
 /// What the handshakes of one certificate share: the certificate with its chain, the versions, the protocols, and the
-/// keys of the tickets by which callers resume their sessions. Immutable, for any thread.
+/// keys of the tickets with which callers resume their sessions. Immutable and thread-safe.
 /// </summary>
 /// <remarks>
-/// Sessions are kept by callers, in tickets (RFC 5077; RFC 8446, 4.6.1); the server keeps none, so they cost it no
-/// memory. There are no early data, no renegotiation, no compression and no key log.
+/// Callers keep their sessions, in tickets (RFC 5077; RFC 8446, 4.6.1); the server keeps none, so they cost it no
+/// memory. There is no early data, no renegotiation, no compression and no key log.
 /// </remarks>
 public sealed unsafe class TlsServerContext : SafeHandle
 {
-    // For TLS 1.2, those of the runtime's own streams; TLS 1.3 has its own.
+    // For TLS 1.2, the suites that the runtime's own streams use; TLS 1.3 has its own.
     private static ReadOnlySpan<byte> Ciphers =>
         "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES256-GCM-SHA384:"u8
         + "ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-SHA384:ECDHE-ECDSA-AES128-SHA256:"u8
@@ -25,28 +25,28 @@ public sealed unsafe class TlsServerContext : SafeHandle
 
     private static readonly Lazy<bool> SystemSetsCiphers = new(OpenSsl.SystemSetsCiphers);
 
-    // Outlives every session, for sessions outlive the context. There are few different lists.
+    // Never freed, since sessions outlive the context. There are few different lists.
     private static readonly Lock ProtocolsLock = new();
     private static readonly Dictionary<string, nint> ProtocolLists = [];
 
-    /// <summary>For the runtime; <see cref="Create"/> makes contexts.</summary>
+    /// <summary>Only for the runtime; <see cref="Create"/> creates contexts.</summary>
     public TlsServerContext()
         : base(0, ownsHandle: true)
     {
     }
 
-    /// <summary>Whether this system has what contexts need: Linux, with OpenSSL 3.</summary>
+    /// <summary>Whether this system supports contexts: Linux, with OpenSSL 3.</summary>
     [SupportedOSPlatformGuard("linux")]
     public static bool IsSupported => OpenSsl.IsPresent;
 
     public override bool IsInvalid => handle == 0;
 
-    /// <summary>Makes a context.</summary>
-    /// <param name="certificate">That of the server, with its key.</param>
-    /// <param name="chain">What is sent after it, in this order.</param>
+    /// <summary>Creates a context.</summary>
+    /// <param name="certificate">The server's certificate, with its key.</param>
+    /// <param name="chain">The certificates to send after it, in this order.</param>
     /// <param name="isTls13Only">Whether TLS 1.2 is off.</param>
     /// <param name="protocols">The protocols for ALPN, the preferred one first.</param>
-    /// <returns>Null when its key is of a kind that this does not support.</returns>
+    /// <returns>Null when the kind of its key is not supported.</returns>
     /// <exception cref="AuthenticationException">The library rejects the certificate or the key.</exception>
     [SupportedOSPlatform("linux")]
     public static TlsServerContext? Create(
@@ -88,7 +88,7 @@ public sealed unsafe class TlsServerContext : SafeHandle
             GC.KeepAlive(certificate);
             foreach (var other in chain)
             {
-                // Takes a reference of its own.
+                // This adds a reference.
                 Check(OpenSsl.ContextControl(native, OpenSsl.ControlChainCertificate, 1, other.Handle) == 1);
                 GC.KeepAlive(other);
             }
@@ -104,7 +104,7 @@ public sealed unsafe class TlsServerContext : SafeHandle
         }
     }
 
-    /// <summary>A connection's native object, which keeps the native context for itself.</summary>
+    /// <summary>Creates a connection's native object, which holds a reference to the native context.</summary>
     internal nint NewSession()
     {
         var isHeld = false;
@@ -167,7 +167,7 @@ public sealed unsafe class TlsServerContext : SafeHandle
         return copy.DuplicateKeyHandle();
     }
 
-    /// <summary>The list as ALPN writes it (RFC 7301, 3.1), after its length.</summary>
+    /// <summary>The list in the wire format of ALPN (RFC 7301, 3.1), preceded by its length.</summary>
     private static nint ProtocolList(IReadOnlyList<string> protocols)
     {
         lock (ProtocolsLock)

@@ -8,13 +8,13 @@ using Kedge.Wire.Transport;
 
 namespace Kedge.Wire.Tls;
 
-/// <summary>What an operation of a <see cref="TlsSession"/> has come to.</summary>
+/// <summary>The outcome of an operation of a <see cref="TlsSession"/>.</summary>
 internal enum TlsProgress
 {
-    /// <summary>It is done.</summary>
+    /// <summary>The operation is complete.</summary>
     Done,
 
-    /// <summary>All input was taken, and more is needed.</summary>
+    /// <summary>All input was consumed, and more is needed.</summary>
     NeedsInput,
 
     /// <summary>The peer has ended its direction with <c>close_notify</c>.</summary>
@@ -22,20 +22,20 @@ internal enum TlsProgress
 }
 
 /// <summary>
-/// One TLS connection, the server's side, without a socket: records go in and come out by the caller's buffers. One
-/// thread at a time; those who read and those who write take <see cref="Lock"/>.
+/// The server's side of one TLS connection, without a socket: records go in and come out through the caller's buffers.
+/// One thread at a time: both readers and writers take <see cref="Lock"/>.
 /// </summary>
 internal sealed unsafe class TlsSession : IDisposable
 {
-    /// <summary>The most plaintext of one record (RFC 8446, 5.1).</summary>
+    /// <summary>The most plaintext that one record can contain, in bytes (RFC 8446, 5.1).</summary>
     public const int MaxPlaintext = 16 * 1024;
 
-    // What a record may be longer than its plaintext: the header, and with the oldest suites a vector, a MAC and the
+    // How much longer than its plaintext a record may be: the header and, with the oldest suites, an IV, a MAC and the
     // padding (RFC 5246, 6.2.3).
     private const int MaxExpansion = 512;
 
-    // What may wait for the next write once the handshake is done: tickets, and the answers to key updates and to
-    // attempts to renegotiate. A peer could ask for these without end.
+    // How many bytes may wait for the next write once the handshake is done: tickets, and the responses to key updates
+    // and to attempts to renegotiate. A peer could ask for these endlessly.
     private const int MaxRest = 16 * 1024;
 
     private static readonly nint Method = CreateMethod();
@@ -43,7 +43,7 @@ internal sealed unsafe class TlsSession : IDisposable
     private nint _ssl;
     private GCHandle _self;
 
-    // What the peer has sent, during one operation.
+    // The bytes that the peer has sent, during one operation.
     private byte* _input;
     private int _inputLength;
 
@@ -52,11 +52,11 @@ internal sealed unsafe class TlsSession : IDisposable
     private int _roomLength;
     private int _written;
 
-    // Records for which there was no room: those of the handshake, and those that answer what was read. They leave
-    // before what is written next.
+    // Records for which there was no room: those of the handshake, and responses to records that were read. They are
+    // sent before the next write.
     private OutputBytes _rest;
 
-    /// <exception cref="IOException">The library has no memory for it.</exception>
+    /// <exception cref="IOException">The library is out of memory.</exception>
     public TlsSession(TlsServerContext context)
     {
         _ssl = context.NewSession();
@@ -71,29 +71,29 @@ internal sealed unsafe class TlsSession : IDisposable
         _self = GCHandle.Alloc(this);
         OpenSsl.BioSetData(bio, GCHandle.ToIntPtr(_self));
         OpenSsl.BioSetInit(bio, 1);
-        // Belongs to the connection from here on.
+        // The connection owns it from here on.
         OpenSsl.SetBio(_ssl, bio, bio);
         OpenSsl.SetAcceptState(_ssl);
     }
 
     public Lock Lock { get; } = new();
 
-    /// <summary>Whether nothing more can be written: it has failed, or is closed.</summary>
+    /// <summary>Whether nothing more can be written: the session has failed, or is closed.</summary>
     public bool IsBroken { get; private set; }
 
-    /// <summary>How many bytes of what was given the session has not taken.</summary>
+    /// <summary>How many bytes of the input the session has not consumed.</summary>
     public int InputLeft => _inputLength;
 
-    /// <summary>Whether a part of the last record was decrypted and not read yet.</summary>
+    /// <summary>Whether a part of the last record was decrypted but not read yet.</summary>
     public bool HasPlaintext => _ssl != 0 && OpenSsl.Pending(_ssl) > 0;
 
-    /// <summary>Whether there are records to be sent that no write has taken along.</summary>
+    /// <summary>Whether there are records that no write has sent along yet.</summary>
     public bool HasRest => _rest.Length > 0;
 
-    /// <summary>The version that was negotiated.</summary>
+    /// <summary>The negotiated version.</summary>
     public SslProtocols Protocol => OpenSsl.IsTls13(_ssl) ? SslProtocols.Tls13 : SslProtocols.Tls12;
 
-    /// <summary>The cipher suite that was negotiated.</summary>
+    /// <summary>The negotiated cipher suite.</summary>
     public TlsCipherSuite CipherSuite
     {
         get
@@ -103,7 +103,7 @@ internal sealed unsafe class TlsSession : IDisposable
         }
     }
 
-    /// <summary>The protocol that was chosen by ALPN; empty = none.</summary>
+    /// <summary>The protocol that ALPN selected; empty = none.</summary>
     public string ApplicationProtocol
     {
         get
@@ -115,15 +115,15 @@ internal sealed unsafe class TlsSession : IDisposable
         }
     }
 
-    /// <summary>Sets what the peer has sent. It must stay where it is until the operation ends.</summary>
+    /// <summary>Sets the bytes that the peer has sent. They must stay in place until the operation ends.</summary>
     public void SetInput(byte* bytes, int length)
     {
         _input = bytes;
         _inputLength = length;
     }
 
-    /// <summary>Continues the handshake with what was set as input.</summary>
-    /// <exception cref="AuthenticationException">It failed; an alert may be among what is to be sent.</exception>
+    /// <summary>Continues the handshake with the input that was set.</summary>
+    /// <exception cref="AuthenticationException">It failed; an alert may be among the records to send.</exception>
     public TlsProgress Handshake()
     {
         OpenSsl.ClearErrors();
@@ -131,7 +131,7 @@ internal sealed unsafe class TlsSession : IDisposable
         return result == 1 ? TlsProgress.Done : Failed(result);
     }
 
-    /// <summary>Decrypts what was set as input, at most one record.</summary>
+    /// <summary>Decrypts the input that was set, at most one record.</summary>
     /// <exception cref="AuthenticationException">The peer has broken the protocol, or sent an alert.</exception>
     public TlsProgress Read(Span<byte> room, out int count)
     {
@@ -163,7 +163,7 @@ internal sealed unsafe class TlsSession : IDisposable
         return Failed(result);
     }
 
-    /// <summary>Encrypts, and gives the records to the output, after those that were left. Does not flush.</summary>
+    /// <summary>Encrypts, and writes the records to the output, after those that were left. Does not flush.</summary>
     public void Write(ReadOnlySpan<byte> plaintext, PipeWriter output)
     {
         while (plaintext.Length > 0 && !IsBroken)
@@ -185,7 +185,7 @@ internal sealed unsafe class TlsSession : IDisposable
         }
     }
 
-    /// <summary>Gives the records that were left to the output. Does not flush.</summary>
+    /// <summary>Writes the records that were left to the output. Does not flush.</summary>
     public void WriteRest(PipeWriter output)
     {
         if (HasRest)
@@ -201,15 +201,15 @@ internal sealed unsafe class TlsSession : IDisposable
         if (!IsBroken)
         {
             OpenSsl.ClearErrors();
-            // What the peer still sends is not waited for.
+            // Does not wait for what the peer still sends.
             _ = OpenSsl.Shutdown(_ssl);
             IsBroken = true;
         }
-        // It is an alert when the session has failed.
+        // If the session has failed, this is an alert.
         WriteRest(output);
     }
 
-    /// <summary>Frees what it holds. Reads find the end from now on, and writes are ignored.</summary>
+    /// <summary>Frees the session. From now on, reads return the end and writes are ignored.</summary>
     public void Dispose()
     {
         lock (Lock)
@@ -225,7 +225,7 @@ internal sealed unsafe class TlsSession : IDisposable
         }
     }
 
-    /// <summary>Room in the output, with the records that were left in front.</summary>
+    /// <summary>Returns room in the output, and puts the records that were left at its start.</summary>
     private Span<byte> Begin(PipeWriter output, int size)
     {
         var room = output.GetSpan(_rest.Length + size);
@@ -299,7 +299,7 @@ internal sealed unsafe class TlsSession : IDisposable
         }
         catch (OutOfMemoryException)
         {
-            // Nothing may be thrown through the library.
+            // No exception may pass through the library.
             return -1;
         }
     }

@@ -3,7 +3,7 @@ using Microsoft.AspNetCore.Http.Features;
 
 namespace Kedge.Wire.Transport;
 
-/// <summary>The features of a connection: those that it has itself, and those that others have set.</summary>
+/// <summary>The features of a connection: its own, and those that were set on it.</summary>
 internal sealed class ConnectionFeatures(LoopConnection connection) : IFeatureCollection
 {
     private readonly Dictionary<Type, object?> _set = [];

@@ -4,16 +4,16 @@ namespace Kedge.Wire.Transport;
 public interface IEventLoopFeature
 {
     /// <summary>
-    /// Whether those who wait for the connection continue on a pool thread; true at first. False: on the thread of the
-    /// loop, where nothing may block, and where long work holds up other connections.
+    /// Whether code that awaits the connection continues on a pool thread; initially true. False = on the loop's
+    /// thread, where nothing may block, and where long work holds up other connections.
     /// </summary>
     bool ContinuesOnPool { get; set; }
 }
 
-/// <summary>What the system knows of the TCP connection, where the server has no socket of the platform.</summary>
+/// <summary>What the system knows about the TCP connection, where the server has no platform socket to ask.</summary>
 public interface ITcpInfoFeature
 {
-    /// <summary>Copies Linux's struct tcp_info, as far as there is room and the system knows it.</summary>
-    /// <returns>How many bytes; 0 = nothing.</returns>
+    /// <summary>Copies as much of Linux's struct tcp_info as fits and the system provides.</summary>
+    /// <returns>How many bytes were copied; 0 = none.</returns>
     int CopyTcpInfo(Span<byte> info);
 }

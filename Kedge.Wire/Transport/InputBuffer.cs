@@ -3,8 +3,8 @@ using System.Buffers;
 namespace Kedge.Wire.Transport;
 
 /// <summary>
-/// What was received of a connection and not consumed, as a reader of a pipe sees it. Holds no memory while it is
-/// empty.
+/// The bytes that were received on a connection but not consumed, as a pipe reader sees them. Holds no memory while it
+/// is empty.
 /// </summary>
 internal struct InputBuffer
 {
@@ -19,7 +19,7 @@ internal struct InputBuffer
     private InputSegment? _spare;
     private int _start;
     private int _readSize;
-    // From the start of what is buffered.
+    // Counted from the start of the buffered bytes.
     private long _examined;
 
     public InputBuffer()
@@ -27,10 +27,10 @@ internal struct InputBuffer
         _readSize = LeastRead;
     }
 
-    /// <summary>How many bytes there are.</summary>
+    /// <summary>How many bytes are buffered.</summary>
     public long Length { get; private set; }
 
-    /// <summary>Whether there are bytes that the reader has not looked at.</summary>
+    /// <summary>Whether there are bytes that the reader has not examined.</summary>
     public readonly bool HasUnexamined => Length > _examined;
 
     public readonly ReadOnlySequence<byte> Content =>
@@ -58,11 +58,11 @@ internal struct InputBuffer
         return _last.Free;
     }
 
-    /// <summary>So many bytes were put into the room; 0 gives it back.</summary>
+    /// <summary>Commits the bytes written to the room; 0 returns it unused.</summary>
     public void Filled(int count)
     {
         var last = _last!;
-        // Large content comes in large pieces, and needs fewer system calls then.
+        // Large content is received in large pieces, which takes fewer system calls.
         _readSize = count == last.Free.Length ? Math.Min(MostRead, 2 * _readSize)
             : count < _readSize / 4 ? LeastRead
             : _readSize;
@@ -74,8 +74,8 @@ internal struct InputBuffer
         }
     }
 
-    /// <summary>The reader has consumed some of the bytes, and looked at some of the others.</summary>
-    /// <param name="consumed">A position in what <see cref="Content"/> was, as both are.</param>
+    /// <summary>The reader has consumed some of the bytes, and examined some of the rest.</summary>
+    /// <param name="consumed">A position in the previous <see cref="Content"/>, like the examined one.</param>
     public void Advance(SequencePosition consumed, SequencePosition examined)
     {
         var consumedBytes = Offset(consumed);
@@ -101,7 +101,7 @@ internal struct InputBuffer
         _start = consumed.GetInteger();
     }
 
-    /// <summary>Drops what is there.</summary>
+    /// <summary>Drops all bytes.</summary>
     public void Clear()
     {
         while (_first is { } segment)
@@ -118,7 +118,7 @@ internal struct InputBuffer
 
     private readonly long Offset(SequencePosition position)
     {
-        // That of an empty sequence has no segment of these.
+        // The position of an empty sequence is in none of these segments.
         if (position.GetObject() is not InputSegment segment || _first is null)
         {
             return 0;

@@ -2,14 +2,14 @@ using System.Buffers;
 
 namespace Kedge.Wire.Transport;
 
-/// <summary>A part of what was received: an array of the pool, filled up to <see cref="End"/>.</summary>
+/// <summary>A part of the received bytes: a pooled array, filled up to <see cref="End"/>.</summary>
 internal sealed class InputSegment : ReadOnlySequenceSegment<byte>
 {
     private byte[] _array = [];
 
     public int End { get; private set; }
 
-    /// <summary>What may still be filled.</summary>
+    /// <summary>The part that may still be filled.</summary>
     public Span<byte> Free => _array.AsSpan(End);
 
     public InputSegment? Following => (InputSegment?)Next;

@@ -11,7 +11,7 @@ using Microsoft.AspNetCore.Http.Features;
 
 namespace Kedge.Wire.Transport;
 
-/// <summary>A caller's connection on an event loop, as the server wants it.</summary>
+/// <summary>A caller's connection on an event loop, in the form that the server expects.</summary>
 public sealed class LoopConnection : ConnectionContext,
     IDuplexPipe,
     IConnectionIdFeature,
@@ -36,11 +36,11 @@ public sealed class LoopConnection : ConnectionContext,
         typeof(ITcpInfoFeature),
     ];
 
-    // How long the last bytes wait for a caller that takes nothing.
+    // How long the last bytes wait for a caller that accepts none of them.
     private static readonly TimeSpan CloseTimeout = TimeSpan.FromSeconds(10);
 
-    // What a caller has sent and nobody has read is discarded before the socket is closed, up to this: the system would
-    // reset the connection otherwise, and with it the last bytes on their way to the caller.
+    // How many unread bytes from the caller are discarded before the socket is closed: otherwise the system would reset
+    // the connection, and the last bytes on their way to the caller would be lost.
     private const int MaxDiscarded = 1024 * 1024;
 
     private static long _connections = DateTime.UtcNow.Ticks;
@@ -106,9 +106,7 @@ public sealed class LoopConnection : ConnectionContext,
 
     public MemoryPool<byte> MemoryPool { get; }
 
-    /// <summary>
-    /// Charged for what is held for the connection beyond the buffers of the server; null = nobody is.
-    /// </summary>
+    /// <summary>Charged for the bytes held for the connection beyond the buffers of the server; null = none.</summary>
     public IMemoryAccount? Account { get; set; }
 
     public bool ContinuesOnPool
@@ -133,11 +131,11 @@ public sealed class LoopConnection : ConnectionContext,
 
     /// <summary>
     /// Closes the connection with a reset. Reads fail with the reason, writes are ignored. Can be called at any time,
-    /// by any thread.
+    /// from any thread.
     /// </summary>
     public override void Abort(ConnectionAbortedException abortReason) => Break(abortReason);
 
-    /// <summary>Sends what was flushed, as long as the caller takes it, and closes the connection.</summary>
+    /// <summary>Sends the flushed bytes, as long as the caller accepts them, and closes the connection.</summary>
     public override async ValueTask DisposeAsync()
     {
         _output.Complete();
@@ -175,15 +173,15 @@ public sealed class LoopConnection : ConnectionContext,
         _input.Continue(events);
     }
 
-    /// <summary>Has the loop serve it.</summary>
-    /// <exception cref="SocketException">The system has no room for it.</exception>
+    /// <summary>Registers the connection with its loop.</summary>
+    /// <exception cref="SocketException">The system cannot register it.</exception>
     internal void Start()
     {
         _socket.Attach(this);
         _socket.Loop.CallerOpened();
     }
 
-    /// <summary>The connection is of no further use.</summary>
+    /// <summary>Resets the connection, which is of no further use.</summary>
     internal void Break(Exception reason)
     {
         bool endsRead, endsFlush;
@@ -201,10 +199,10 @@ public sealed class LoopConnection : ConnectionContext,
         End(endsRead, endsFlush);
     }
 
-    /// <summary>The caller's direction has ended, or failed. Under the lock.</summary>
+    /// <summary>The caller's direction has ended, or failed. Call it under the lock.</summary>
     internal void InputEnded() => ReportClosed();
 
-    /// <summary>There is nothing left to be sent. Under the lock.</summary>
+    /// <summary>Nothing is left to send. Call it under the lock.</summary>
     internal void OutputSent() => _sent?.TrySetResult();
 
     internal static IOException Failure(int error)
@@ -215,7 +213,7 @@ public sealed class LoopConnection : ConnectionContext,
             : new IOException(cause.Message, cause);
     }
 
-    /// <summary>Waits until everything is sent, or the caller has taken nothing for some time.</summary>
+    /// <summary>Waits until everything is sent, or the caller has accepted nothing for a while.</summary>
     private async Task SendRestAsync()
     {
         int unsent, before = int.MaxValue;
@@ -237,7 +235,7 @@ public sealed class LoopConnection : ConnectionContext,
         }
     }
 
-    /// <summary>Under the lock.</summary>
+    /// <summary>Call it under the lock.</summary>
     private void Close(bool resets)
     {
         if (!_socket.IsClosed)
@@ -279,7 +277,7 @@ public sealed class LoopConnection : ConnectionContext,
         ArrayPool<byte>.Shared.Return(buffer);
     }
 
-    /// <summary>Never on the loop: what is called may be anything.</summary>
+    /// <summary>Never on the loop: the callbacks may do anything.</summary>
     private void ReportClosed()
     {
         if (Interlocked.Exchange(ref _isClosedReported, 1) == 0)

@@ -6,16 +6,17 @@ using Kedge.Wire.Sockets;
 namespace Kedge.Wire.Transport;
 
 /// <summary>
-/// What a caller sends, read from its socket when the server asks for it: there is no buffer while it waits.
+/// Reads a caller's bytes from its socket when the server asks for them. Holds no buffer while it waits.
 /// </summary>
 internal sealed class LoopInput(LoopConnection connection, LoopSocket socket)
     : PipeReader, IValueTaskSource<ReadResult>, ILoopWork
 {
-    // What is read from a peer that has ended its direction, to learn whether that was all. Others have to wait until
-    // the server reads.
+    // How many bytes are read ahead from a peer that has ended its direction, to find its end. Other peers have to wait
+    // until the server reads.
     private const int MaxAhead = 1024 * 1024;
 
-    // Guarded by the lock of the socket. Whoever clears the flag, by EndWaiting, completes the wait, after the lock.
+    // Guarded by the socket's lock. The thread that clears the flag, with EndWaiting, completes the wait, after it
+    // releases the lock.
     private bool _isWaiting;
     private bool _isCanceled;
     private bool _isCompleted;
@@ -24,12 +25,12 @@ internal sealed class LoopInput(LoopConnection connection, LoopSocket socket)
     private CancellationToken _cancel;
     private CancellationTokenRegistration _registration;
 
-    // What the connection is charged for.
+    // How many bytes the connection is charged for.
     private long _held;
 
     private ManualResetValueTaskSourceCore<ReadResult> _read;
 
-    /// <summary>Whether the peer's direction has been read to its end. Under the lock.</summary>
+    /// <summary>Whether the peer's direction has been read to its end. Read it under the lock.</summary>
     public bool HasEnded { get; private set; }
 
     public override ValueTask<ReadResult> ReadAsync(CancellationToken cancellationToken = default)
@@ -53,7 +54,7 @@ internal sealed class LoopInput(LoopConnection connection, LoopSocket socket)
             read = new(this, _read.Version);
             if (cancellationToken.CanBeCanceled)
             {
-                // Under the lock, so that whoever ends the wait finds the registration.
+                // Under the lock, so that the thread that ends the wait finds the registration.
                 _cancel = cancellationToken;
                 _registration = cancellationToken.UnsafeRegister(
                     static (self, cancel) => ((LoopInput)self!).CancelRead(cancel), this);
@@ -123,7 +124,7 @@ internal sealed class LoopInput(LoopConnection connection, LoopSocket socket)
         }
     }
 
-    /// <summary>The socket may have something. Called on the thread of the loop, after the event was noted.</summary>
+    /// <summary>The socket may be readable. Called on the loop's thread, after the event was recorded.</summary>
     public void Continue(LoopEvents events)
     {
         const LoopEvents ends = LoopEvents.PeerEnded | LoopEvents.HungUp | LoopEvents.Error;
@@ -145,11 +146,11 @@ internal sealed class LoopInput(LoopConnection connection, LoopSocket socket)
         }
     }
 
-    /// <summary>The next turn of a read that waits for it.</summary>
+    /// <summary>Continues a read that waited for its next turn.</summary>
     void ILoopWork.Run() => Continue(LoopEvents.None);
 
-    /// <summary>Reads fail from now on. Under the lock.</summary>
-    /// <returns>Whether <see cref="EndWait"/> is to be called after the lock.</returns>
+    /// <summary>Reads fail from now on. Call it under the lock.</summary>
+    /// <returns>Whether the caller must call <see cref="EndWait"/> after it releases the lock.</returns>
     public bool Fail(Exception failure)
     {
         _failure ??= failure;
@@ -158,7 +159,7 @@ internal sealed class LoopInput(LoopConnection connection, LoopSocket socket)
 
     public void EndWait()
     {
-        // Not here: whoever aborts a connection may hold locks.
+        // Runs continuations on the pool: this thread may hold locks.
         _read.RunContinuationsAsynchronously = true;
         _read.SetException(_failure!);
     }
@@ -171,9 +172,9 @@ internal sealed class LoopInput(LoopConnection connection, LoopSocket socket)
         Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) =>
         _read.OnCompleted(continuation, state, token, flags);
 
-    /// <summary>Under the lock.</summary>
+    /// <summary>Call it under the lock.</summary>
     /// <param name="fills">Whether the socket may be read.</param>
-    /// <returns>False when there is nothing yet.</returns>
+    /// <returns>False when there is no result yet.</returns>
     private bool TryGet(bool fills, out ReadResult result, out Exception? failure)
     {
         result = default;
@@ -199,8 +200,8 @@ internal sealed class LoopInput(LoopConnection connection, LoopSocket socket)
         return true;
     }
 
-    /// <summary>Receives once. Under the lock.</summary>
-    /// <returns>Whether that changed anything.</returns>
+    /// <summary>Receives once. Call it under the lock.</summary>
+    /// <returns>Whether bytes, the end or an error arrived.</returns>
     private bool Fill()
     {
         if (!socket.IsReadable)
@@ -230,8 +231,8 @@ internal sealed class LoopInput(LoopConnection connection, LoopSocket socket)
     }
 
     /// <summary>
-    /// The server may be busy with a request and read nothing, and yet it wants to know when the caller has left. Under
-    /// the lock.
+    /// Reads ahead: the server may be busy with a request and read nothing, but it must still learn when the caller has
+    /// left. Call it under the lock.
     /// </summary>
     private void ReadAhead()
     {
@@ -241,7 +242,7 @@ internal sealed class LoopInput(LoopConnection connection, LoopSocket socket)
         Hold(_buffer.Length);
     }
 
-    /// <summary>Under the lock.</summary>
+    /// <summary>Call it under the lock.</summary>
     private void Hold(long bytes)
     {
         if (bytes != _held)
@@ -251,8 +252,8 @@ internal sealed class LoopInput(LoopConnection connection, LoopSocket socket)
         }
     }
 
-    /// <summary>The wait, if there is one, is about to be completed. Under the lock.</summary>
-    /// <returns>Whether there is one.</returns>
+    /// <summary>Ends the wait, if there is one, before the caller completes it. Call it under the lock.</summary>
+    /// <returns>Whether there was one.</returns>
     private bool EndWaiting()
     {
         if (!_isWaiting)
@@ -261,7 +262,7 @@ internal sealed class LoopInput(LoopConnection connection, LoopSocket socket)
         }
         _isWaiting = false;
         _cancel = default;
-        // Does not wait for a cancellation that runs at the same time: that one finds another wait, or none.
+        // Does not wait for a concurrent cancellation, which will find another wait, or none.
         _registration.Unregister();
         _registration = default;
         return true;

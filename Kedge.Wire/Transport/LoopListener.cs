@@ -8,8 +8,8 @@ using Kedge.Wire.Sockets;
 namespace Kedge.Wire.Transport;
 
 /// <summary>
-/// Accepts connections and deals them out to the loops. One socket listens for all: with one for each loop, callers
-/// would spread unevenly, and a second server on the same port would go unnoticed.
+/// Accepts connections and distributes them to the loops. One socket listens for all loops: with one for each, callers
+/// would be spread unevenly, and a second server on the same port would go unnoticed.
 /// </summary>
 public sealed class LoopListener : ILoopHandler, IDisposable
 {
@@ -22,7 +22,7 @@ public sealed class LoopListener : ILoopHandler, IDisposable
     private bool _isReadable = true;
     private TaskCompletionSource? _waiter;
 
-    /// <param name="socket">Listens; owned by this from now on.</param>
+    /// <param name="socket">Listens; this object takes ownership.</param>
     /// <param name="memory">For the buffers of the server.</param>
     public LoopListener(EventLoops loops, Socket socket, MemoryPool<byte> memory)
     {
@@ -38,7 +38,7 @@ public sealed class LoopListener : ILoopHandler, IDisposable
     public EndPoint EndPoint { get; }
 
     /// <summary>Waits for a connection. Only one may wait at a time.</summary>
-    /// <exception cref="SocketException">None can be accepted now, for example for want of file descriptors.
+    /// <exception cref="SocketException">No connection can be accepted now, for example for lack of file descriptors.
     /// </exception>
     /// <exception cref="ObjectDisposedException">The listener was closed.</exception>
     public async ValueTask<AcceptedConnection> AcceptAsync(CancellationToken cancel)
@@ -60,7 +60,7 @@ public sealed class LoopListener : ILoopHandler, IDisposable
         }
     }
 
-    /// <summary>Stops listening. Connections that nobody has accepted are reset.</summary>
+    /// <summary>Stops listening. Connections that were not accepted yet are reset.</summary>
     public void Dispose()
     {
         _loop.Remove(_key);
@@ -77,7 +77,7 @@ public sealed class LoopListener : ILoopHandler, IDisposable
         }
     }
 
-    /// <summary>Gives an accepted connection to a loop.</summary>
+    /// <summary>Assigns an accepted connection to a loop.</summary>
     internal LoopConnection Open(FileDescriptor socket, EndPoint? remote)
     {
         var connection = new LoopConnection(new LoopSocket(_loops.WithFewestCallers(), socket), remote, _memory);
@@ -85,7 +85,7 @@ public sealed class LoopListener : ILoopHandler, IDisposable
         return connection;
     }
 
-    /// <summary>Null when there is none. Under the lock.</summary>
+    /// <summary>Accepts a connection; null when there is none. Call it under the lock.</summary>
     private unsafe AcceptedConnection? TryAccept()
     {
         var address = stackalloc byte[NativeAddress.MaxSize];
@@ -110,7 +110,7 @@ public sealed class LoopListener : ILoopHandler, IDisposable
             {
                 throw Errno.ToException(error);
             }
-            // Other errors are those of one connection that has failed already (accept(2)).
+            // Other errors concern a single connection, which has already failed (accept(2)).
         }
         return null;
     }
@@ -131,8 +131,8 @@ public sealed class AcceptedConnection : IDisposable
         _remote = remote;
     }
 
-    /// <summary>Begins to serve it.</summary>
-    /// <exception cref="SocketException">The system has no room for it.</exception>
+    /// <summary>Begins to serve the connection.</summary>
+    /// <exception cref="SocketException">The system cannot register it.</exception>
     public LoopConnection Open()
     {
         var connection = _listener.Open(_socket, _remote);

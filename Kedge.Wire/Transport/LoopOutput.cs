@@ -6,40 +6,39 @@ using Kedge.Wire.Sockets;
 namespace Kedge.Wire.Transport;
 
 /// <summary>
-/// What is sent to a caller. What is flushed on the thread of the loop leaves at the end of the turn, in one piece;
-/// what is flushed on a pool thread, when the work that is queued there already has been done; during the TLS
-/// handshake, at once.
+/// Sends bytes to a caller. Bytes that are flushed on the loop's thread are sent at the end of the turn, in one piece;
+/// on a pool thread, after the work that is already queued there; during the TLS handshake, at once.
 /// </summary>
 internal sealed class LoopOutput(LoopConnection connection, LoopSocket socket)
     : PipeWriter, IValueTaskSource<FlushResult>, ILoopWork, IThreadPoolWorkItem
 {
-    // What is collected until the end of the turn.
+    // How many bytes are collected until the end of the turn.
     private const int MaxGathered = 64 * 1024;
 
-    // A flush waits while more than this could not be sent, until half of it is left.
+    // A flush that leaves more than this unsent waits until only half of this is left.
     private const int MaxUnsent = 64 * 1024;
 
-    // What is not flushed yet belongs to the one who writes, and is not touched by the loop.
+    // Bytes that are not flushed yet belong to the writer; the loop does not touch them.
     private OutputBytes _written;
 
-    // Guarded by the lock of the socket. Whoever clears the flag completes the wait, after the lock.
+    // Guarded by the socket's lock. The thread that clears the flag completes the wait, after it releases the lock.
     private OutputBytes _unsent;
     private bool _isWaiting;
     private bool _isCanceled;
     private bool _isCompleted;
     private bool _isPutOff;
-    // Whether the pool is to send. Apart from the other one: what is flushed on the loop does not wait for the pool.
+    // Whether a pool thread will send. Separate from _isPutOff: bytes flushed on the loop do not wait for the pool.
     private bool _isQueued;
     private ManualResetValueTaskSourceCore<FlushResult> _flush;
 
-    // What the connection is charged for: bytes whose flush waits.
+    // How many bytes the connection is charged for: those whose flush waits.
     private int _held;
 
     public override bool CanGetUnflushedBytes => true;
 
     public override long UnflushedBytes => _written.Length;
 
-    /// <summary>How many flushed bytes are still to be sent. Under the lock.</summary>
+    /// <summary>How many flushed bytes are still unsent. Read it under the lock.</summary>
     public int Unsent => _unsent.Length;
 
     public override Memory<byte> GetMemory(int sizeHint = 0) => _written.Room(sizeHint);
@@ -105,7 +104,7 @@ internal sealed class LoopOutput(LoopConnection connection, LoopSocket socket)
         _flush.SetResult(new(isCanceled: true, isCompleted: false));
     }
 
-    /// <summary>Sends what was written; does not wait for it.</summary>
+    /// <summary>Sends what was written; does not wait for that.</summary>
     public override void Complete(Exception? exception = null)
     {
         int error;
@@ -124,7 +123,7 @@ internal sealed class LoopOutput(LoopConnection connection, LoopSocket socket)
         }
     }
 
-    /// <summary>Sends what it can of what is to be sent. Called when there may be room.</summary>
+    /// <summary>Sends as many unsent bytes as it can. Called when the socket may have room.</summary>
     public void Continue()
     {
         bool completes;
@@ -154,7 +153,7 @@ internal sealed class LoopOutput(LoopConnection connection, LoopSocket socket)
         }
     }
 
-    /// <summary>The end of a turn.</summary>
+    /// <summary>Sends the bytes that were flushed during the turn.</summary>
     void ILoopWork.Run()
     {
         lock (socket.Lock)
@@ -164,7 +163,7 @@ internal sealed class LoopOutput(LoopConnection connection, LoopSocket socket)
         Continue();
     }
 
-    /// <summary>Sends what was flushed on pool threads.</summary>
+    /// <summary>Sends the bytes that were flushed on pool threads.</summary>
     void IThreadPoolWorkItem.Execute()
     {
         lock (socket.Lock)
@@ -174,8 +173,10 @@ internal sealed class LoopOutput(LoopConnection connection, LoopSocket socket)
         Continue();
     }
 
-    /// <summary>Sends what it can, drops the rest, and everything that is still written. Under the lock.</summary>
-    /// <returns>Whether <see cref="EndWait"/> is to be called after the lock.</returns>
+    /// <summary>
+    /// Sends what it can, and drops the rest and everything that is written later. Call it under the lock.
+    /// </summary>
+    /// <returns>Whether the caller must call <see cref="EndWait"/> after it releases the lock.</returns>
     public bool Fail()
     {
         SendUnsent();
@@ -188,7 +189,7 @@ internal sealed class LoopOutput(LoopConnection connection, LoopSocket socket)
 
     public void EndWait()
     {
-        // Not here: whoever aborts a connection may hold locks.
+        // Runs continuations on the pool: this thread may hold locks.
         _flush.RunContinuationsAsynchronously = true;
         _flush.SetResult(new(isCanceled: false, isCompleted: true));
     }
@@ -203,7 +204,9 @@ internal sealed class LoopOutput(LoopConnection connection, LoopSocket socket)
 
     private FlushResult Result(bool isCanceled) => new(isCanceled, socket.IsClosed || _isCompleted);
 
-    /// <summary>Takes over what was written, and more, and sends it or puts that off. Under the lock.</summary>
+    /// <summary>
+    /// Takes over the written bytes, and more, and sends them or defers that. Call it under the lock.
+    /// </summary>
     /// <returns>The error number; 0 = none.</returns>
     private int Take(ReadOnlySpan<byte> more)
     {
@@ -239,7 +242,7 @@ internal sealed class LoopOutput(LoopConnection connection, LoopSocket socket)
         return 0;
     }
 
-    /// <summary>Defers sending, so that what is written until then leaves with it. Under the lock.</summary>
+    /// <summary>Defers sending, so that bytes written in the meantime are sent along. Call it under the lock.</summary>
     /// <returns>False when the bytes must be sent at once.</returns>
     private bool TryPutOff()
     {
@@ -254,20 +257,20 @@ internal sealed class LoopOutput(LoopConnection connection, LoopSocket socket)
         }
         if (connection.ContinuesOnPool)
         {
-            // A handshake: the other side waits for each of its messages.
+            // During a handshake, the peer waits for each message.
             return false;
         }
         if (!_isQueued)
         {
             _isQueued = true;
-            // Not to this thread's own queue, which comes first: over HTTP/2, the work that is already queued is mostly
+            // Not to this thread's own queue, which runs first: with HTTP/2, the work that is already queued is mostly
             // other streams of the connection, which are about to write.
             ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
         }
         return true;
     }
 
-    /// <summary>Under the lock.</summary>
+    /// <summary>Call it under the lock.</summary>
     private void Hold(int bytes)
     {
         if (bytes != _held)
@@ -277,7 +280,7 @@ internal sealed class LoopOutput(LoopConnection connection, LoopSocket socket)
         }
     }
 
-    /// <summary>Under the lock.</summary>
+    /// <summary>Call it under the lock.</summary>
     /// <returns>The error number; 0 = none.</returns>
     private int SendUnsent()
     {

@@ -2,7 +2,7 @@ using System.Buffers;
 
 namespace Kedge.Wire.Transport;
 
-/// <summary>Bytes to be sent, in one array of the pool; none while there are no bytes.</summary>
+/// <summary>Bytes to send, in one pooled array. There is no array while there are no bytes.</summary>
 internal struct OutputBytes
 {
     private const int Least = 4096;
@@ -15,7 +15,7 @@ internal struct OutputBytes
 
     public readonly ReadOnlySpan<byte> Span => _array.AsSpan(_start, _end - _start);
 
-    /// <summary>Room at the end for at least so many bytes, and at least one.</summary>
+    /// <summary>Returns room at the end for at least this many bytes, and at least one.</summary>
     public Memory<byte> Room(int size)
     {
         size = Math.Max(1, size);
@@ -32,7 +32,7 @@ internal struct OutputBytes
         return _array.AsMemory(_end);
     }
 
-    /// <summary>So many bytes were put into the room.</summary>
+    /// <summary>Commits the bytes written to the room.</summary>
     public void Added(int count)
     {
         if (count < 0 || count > (_array?.Length ?? 0) - _end)
@@ -51,7 +51,7 @@ internal struct OutputBytes
         }
     }
 
-    /// <summary>Adds all bytes of another one, which is empty afterwards.</summary>
+    /// <summary>Takes all bytes from another instance, which is empty afterwards.</summary>
     public void TakeOver(ref OutputBytes other)
     {
         if (Length == 0)
@@ -66,7 +66,7 @@ internal struct OutputBytes
         }
     }
 
-    /// <summary>The first bytes were sent.</summary>
+    /// <summary>Removes the first bytes, which were sent.</summary>
     public void Sent(int count)
     {
         _start += count;

@@ -1,8 +1,8 @@
 namespace Kedge.Wire.Upstream;
 
 /// <summary>
-/// Bounds the connections of all pools together. When the budget is spent, an idle connection of another pool makes
-/// room.
+/// Limits the connections of all pools together. When the budget is spent, the connection that has been idle longest
+/// makes room.
 /// </summary>
 /// <param name="max">At least 1.</param>
 public sealed class ConnectionBudget(int max)

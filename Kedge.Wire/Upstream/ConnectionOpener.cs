@@ -5,11 +5,11 @@ using Kedge.Wire.Sockets;
 
 namespace Kedge.Wire.Upstream;
 
-/// <summary>Opens a channel to an endpoint: TCP, and TLS on it where that is used.</summary>
-/// <param name="near">The event loop of the caller that needs it; null when that is on none.</param>
+/// <summary>Opens a channel to an endpoint: TCP, or TLS over it.</summary>
+/// <param name="near">The event loop of the caller that needs it; null = none.</param>
 public delegate ValueTask<ByteChannel> OpenChannel(EventLoop? near, CancellationToken cancel);
 
-/// <summary>Starts HTTP/2 on a channel: completes when the settings of the endpoint have arrived.</summary>
+/// <summary>Starts HTTP/2 on a channel: completes when the endpoint's settings have arrived.</summary>
 public delegate ValueTask<IUpstreamConnection> StartHttp2(
     ByteChannel channel, IConnectionOwner owner, ConnectionObserver observer, CancellationToken cancel);
 
@@ -19,11 +19,11 @@ public sealed class ConnectionOpener
     /// <summary>Opens the channels.</summary>
     public required OpenChannel Open { get; init; }
 
-    /// <summary>Null when HTTP/2 is not spoken to the endpoint.</summary>
+    /// <summary>Null when the endpoint is never reached over HTTP/2.</summary>
     public StartHttp2? StartHttp2 { get; init; }
 
     /// <summary>
-    /// Whether only HTTP/2 is spoken to the endpoint, also when ALPN negotiated nothing. If not, ALPN decides, and
+    /// Whether the endpoint is reached only over HTTP/2, even when ALPN negotiated nothing. Otherwise ALPN decides, and
     /// HTTP/1.1 is the default.
     /// </summary>
     public bool IsHttp2Only { get; init; }
@@ -33,10 +33,10 @@ public sealed class ConnectionOpener
     public bool MayBeHttp2 => StartHttp2 is not null;
 
     /// <summary>Opens a connection.</summary>
-    /// <param name="timeout">The time limit, with all handshakes.</param>
+    /// <param name="timeout">The time limit, including all handshakes.</param>
     /// <param name="near">See <see cref="OpenChannel"/>.</param>
     /// <exception cref="UpstreamException">
-    /// It failed (<see cref="FailureKind.Connect"/>); the cause says why.
+    /// Opening failed (<see cref="FailureKind.Connect"/>); the cause says why.
     /// </exception>
     public async Task<IUpstreamConnection> OpenAsync(
         IConnectionOwner owner, ConnectionObserver observer, TimeSpan timeout, EventLoop? near)

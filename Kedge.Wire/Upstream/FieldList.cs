@@ -10,12 +10,12 @@ public readonly record struct Field(string Name, string Value);
 /// The fields of a header or trailer section in their order. A name can occur more than once, with one field for each
 /// line. Names are compared without regard to case (RFC 9110, 5.1).
 /// </summary>
-/// <param name="expected">How many fields it is going to have; 0 = it is not known.</param>
+/// <param name="expected">How many fields the list will contain; 0 = unknown.</param>
 public sealed class FieldList(int expected = 0)
 {
     private const int UsualCount = 16;
 
-    // A peer that sends many fields once shall not cost much for those that follow.
+    // A peer that once sends many fields must not make later sections costly.
     private const int MaxExpected = 64;
 
     private Field[] _fields = [];
@@ -38,7 +38,7 @@ public sealed class FieldList(int expected = 0)
         _fields[_count++] = new Field(name, value);
     }
 
-    /// <summary>Removes all fields of that name.</summary>
+    /// <summary>Removes all fields with this name.</summary>
     public void Remove(string name)
     {
         var kept = 0;
@@ -52,7 +52,7 @@ public sealed class FieldList(int expected = 0)
         _count = kept;
     }
 
-    /// <summary>The value of the first field of that name.</summary>
+    /// <summary>Gets the value of the first field with this name.</summary>
     public bool TryGet(string name, [NotNullWhen(true)] out string? value)
     {
         foreach (ref readonly var field in AsSpan())

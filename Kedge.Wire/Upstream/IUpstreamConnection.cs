@@ -6,7 +6,7 @@ namespace Kedge.Wire.Upstream;
 public interface IUpstreamConnection
 {
     /// <summary>
-    /// How many requests it can take in addition to the current ones; 0 when it takes no more at all.
+    /// How many requests it can accept in addition to the current ones; 0 when it accepts no more at all.
     /// </summary>
     int FreeStreams { get; }
 
@@ -19,11 +19,12 @@ public interface IUpstreamConnection
     long? IdleSince { get; }
 
     /// <summary>
-    /// How long it may stay idle, as the endpoint said (Keep-Alive: timeout), in milliseconds; null = it said nothing.
+    /// How long it may stay idle according to the endpoint (Keep-Alive: timeout), in milliseconds; null = the endpoint
+    /// sets no limit.
     /// </summary>
     long? MaxIdle { get; }
 
-    /// <summary>The event loop that serves it; null when none does.</summary>
+    /// <summary>The event loop that serves it; null = none.</summary>
     EventLoop? Loop => null;
 
     /// <summary>Reserves a place for one request, to be used by <see cref="SendAsync"/>.</summary>
@@ -36,26 +37,28 @@ public interface IUpstreamConnection
     /// <exception cref="OperationCanceledException">The exchange was canceled.</exception>
     ValueTask<UpstreamResponse> SendAsync(UpstreamRequest request, CancellationToken cancel);
 
-    /// <summary>Takes no more requests, and closes when the current ones have ended.</summary>
+    /// <summary>Stops accepting requests, and closes when the current ones have ended.</summary>
     void Retire();
 }
 
 /// <summary>
-/// Who owns a connection. Called by any thread, not under a lock of the connection; the callee returns soon.
+/// The owner of a connection. Called from any thread, not under a lock of the connection; the methods must return soon.
 /// </summary>
 public interface IConnectionOwner
 {
-    /// <summary>The connection can take a request, and could not before.</summary>
+    /// <summary>The connection can accept a request, and could not before.</summary>
     void Available(IUpstreamConnection connection);
 
-    /// <summary>The connection takes no more requests. Called once; those in flight may continue.</summary>
+    /// <summary>The connection accepts no more requests. Called once; requests in flight may continue.</summary>
     void Retired(IUpstreamConnection connection);
 
-    /// <summary>The connection has closed. Called once, after <see cref="Retired"/>.</summary>
+    /// <summary>
+    /// The connection has closed. Called once; another thread may still be about to call <see cref="Retired"/>.
+    /// </summary>
     void Closed(IUpstreamConnection connection);
 }
 
-/// <summary>Observes connections, for metrics. All members may be called by any thread.</summary>
+/// <summary>Observes connections, for metrics. All members may be called from any thread.</summary>
 public abstract class ConnectionObserver
 {
     /// <summary>Observes nothing.</summary>
@@ -67,7 +70,7 @@ public abstract class ConnectionObserver
     }
 
     /// <summary>A connection was opened.</summary>
-    /// <param name="duration">Of the TCP and TLS handshakes.</param>
+    /// <param name="duration">The time that TCP, TLS and the HTTP/2 settings took.</param>
     public virtual void Dialed(TimeSpan duration)
     {
     }
@@ -83,8 +86,8 @@ public abstract class ConnectionObserver
     }
 
     /// <summary>A stream was reset.</summary>
-    /// <param name="code">RFC 9113, 7.</param>
-    /// <param name="byPeer">By the endpoint, or by this side.</param>
+    /// <param name="code">The error code (RFC 9113, 7).</param>
+    /// <param name="byPeer">Whether the endpoint reset it; otherwise this side did.</param>
     public virtual void StreamReset(uint code, bool byPeer)
     {
     }

@@ -6,18 +6,16 @@ public sealed record PoolOptions
     /// <summary>The limit for connections to one endpoint with the same settings; at least 1.</summary>
     public int MaxConnections { get; init; } = 1024;
 
-    /// <summary>
-    /// The limit for requests that wait for a connection to one endpoint; those beyond fail at once.
-    /// </summary>
+    /// <summary>The limit for requests that wait for a connection to one endpoint; further ones fail at once.</summary>
     public int MaxWaiting { get; init; } = 8192;
 
     /// <summary>
-    /// How long a request waits for a place on a connection; then it fails. <see cref="Timeout.InfiniteTimeSpan"/> = no
-    /// limit.
+    /// How long a request waits for a place on a connection before it fails. <see cref="Timeout.InfiniteTimeSpan"/> =
+    /// no limit.
     /// </summary>
     public TimeSpan MaxWait { get; init; } = TimeSpan.FromSeconds(30);
 
-    /// <summary>The time limit for opening a connection, with all its handshakes.</summary>
+    /// <summary>The time limit for opening a connection, including all handshakes.</summary>
     public TimeSpan ConnectTimeout { get; init; } = TimeSpan.FromSeconds(5);
 
     /// <summary>How long an idle connection is kept.</summary>

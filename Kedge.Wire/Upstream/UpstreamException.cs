@@ -22,20 +22,21 @@ public enum FailureKind
     /// <summary>No connection could be made, including its TLS handshake and HTTP/2 settings.</summary>
     Connect,
 
-    /// <summary>As many connections are open as are allowed, and as many requests wait as may.</summary>
+    /// <summary>The limit for connections or for waiting requests is reached.</summary>
     Limit,
 
-    /// <summary>No connection took the request in time.</summary>
+    /// <summary>No connection accepted the request in time.</summary>
     Waited,
 
-    /// <summary>The request cannot be sent as it is: a field contains characters that it must not contain.</summary>
+    /// <summary>
+    /// The request cannot be sent as it is: it contains invalid characters, or its header section is too large.
+    /// </summary>
     InvalidRequest,
 
     /// <summary>The connection was closed or reset.</summary>
     Closed,
 
-    /// <summary>The stream was reset by the endpoint; <see cref="UpstreamException.Http2ErrorCode"/> says
-    /// why.</summary>
+    /// <summary>The endpoint reset the stream; <see cref="UpstreamException.Http2ErrorCode"/> says why.</summary>
     StreamReset,
 
     /// <summary>The endpoint ended the HTTP/2 connection; <see cref="UpstreamException.Http2ErrorCode"/> says why.
@@ -53,8 +54,8 @@ public enum FailureKind
 }
 
 /// <summary>
-/// An attempt to send a request, or to read its response, failed. The properties are the facts that decide whether it
-/// may be sent again.
+/// An attempt to send a request, or to read its response, failed. The properties are the facts that decide whether the
+/// request may be sent again.
 /// </summary>
 public sealed class UpstreamException : IOException
 {

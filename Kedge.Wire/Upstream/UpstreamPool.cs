@@ -6,25 +6,25 @@ namespace Kedge.Wire.Upstream;
 
 /// <summary>
 /// The connections to one endpoint with the same TLS settings and protocol. A request takes a place on the connection
-/// that was used last, or waits for the next place that becomes free. For those that wait, connections are opened, as
-/// many as they need by what is known of how many requests a connection takes.
+/// that was used last, or waits for the next place that becomes free. For waiting requests, the pool opens as many
+/// connections as they need, judging by how many requests a connection is known to accept.
 /// </summary>
 public sealed class UpstreamPool : IConnectionOwner
 {
-    // Of HTTP/2 connections, until one is open. RFC 9113, 6.5.2, recommends no less.
+    // For HTTP/2 connections, until one is open. RFC 9113, 6.5.2, recommends no fewer.
     private const int AssumedStreams = 100;
 
-    // How many connections may turn out to be closed before one is used.
+    // How many connections may turn out to be closed before a request fails.
     private const int MaxUnused = 8;
 
-    // How many free connections are looked at for one on the loop of the caller.
+    // How many free connections are searched for one on the caller's loop.
     private const int MaxLookedAt = 16;
 
     private readonly Lock _lock = new();
     private readonly PoolOptions _options;
     private readonly ConnectionBudget _budget;
     private readonly ConnectionOpener _opener;
-    // Connections that are open, also those that are retired.
+    // Open connections, including retired ones.
     private readonly Dictionary<IUpstreamConnection, OpenConnection> _open = [];
     // Connections with free places; the last one became free last.
     private readonly List<IUpstreamConnection> _free = [];
@@ -48,11 +48,11 @@ public sealed class UpstreamPool : IConnectionOwner
         budget.Add(this);
     }
 
-    /// <summary>Whether it was removed; then it takes no more requests.</summary>
+    /// <summary>Whether the pool was removed, so that it accepts no more requests.</summary>
     public bool IsRemoved => Volatile.Read(ref _isRemoved);
 
     /// <summary>Sends a request on one of the connections.</summary>
-    /// <param name="onNewConnection">Whether it must be one that has not carried a request.</param>
+    /// <param name="onNewConnection">Whether the connection must be one that has not carried a request.</param>
     /// <param name="observer">Of a connection that is opened for this request.</param>
     /// <returns>Null when the pool was removed: get another one.</returns>
     /// <inheritdoc cref="IUpstreamConnection.SendAsync"/>
@@ -120,7 +120,7 @@ public sealed class UpstreamPool : IConnectionOwner
         return true;
     }
 
-    /// <summary>Takes no more requests; connections close when their current requests have ended.</summary>
+    /// <summary>Stops accepting requests; connections close when their current requests have ended.</summary>
     public void Retire()
     {
         IUpstreamConnection[] connections;
@@ -136,7 +136,7 @@ public sealed class UpstreamPool : IConnectionOwner
         }
     }
 
-    /// <summary>What is open now, for metrics.</summary>
+    /// <summary>Counts the current connections and requests, for metrics.</summary>
     public PoolCounts Count()
     {
         lock (_lock)
@@ -157,7 +157,7 @@ public sealed class UpstreamPool : IConnectionOwner
         lock (_lock)
         {
             isRemoved = _isRemoved;
-            // One that is being added is not there yet.
+            // A connection that is being added is not in it yet.
             if (_open.ContainsKey(connection))
             {
                 MakeAvailable(connection);
@@ -181,7 +181,7 @@ public sealed class UpstreamPool : IConnectionOwner
             }
             else
             {
-                // Another thread may have reported already that it has closed.
+                // Another thread may have already reported that it has closed.
                 _early.TryAdd(connection, false);
             }
         }
@@ -259,17 +259,17 @@ public sealed class UpstreamPool : IConnectionOwner
         }
         catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
         {
-            // An endpoint that allows no streams would otherwise keep a call without a deadline forever.
+            // An endpoint that allows no streams would otherwise keep a call without a deadline waiting forever.
             throw new UpstreamException(
                 FailureKind.Waited, SentState.NothingSent, "no connection to the endpoint took the request in time");
         }
     }
 
-    /// <summary>Under the lock.</summary>
-    /// <param name="near">Where the connection should be served; null when that does not matter.</param>
+    /// <summary>Call it under the lock.</summary>
+    /// <param name="near">The loop that should serve the connection; null when that does not matter.</param>
     private IUpstreamConnection? TryTakeFree(EventLoop? near)
     {
-        // What happens on one loop needs no other thread.
+        // An exchange on a single loop needs no other thread.
         for (var i = _free.Count - 1; near is not null && i >= Math.Max(0, _free.Count - MaxLookedAt); i--)
         {
             if (_free[i].Loop == near && TryTake(i) is { } connection)
@@ -288,7 +288,7 @@ public sealed class UpstreamPool : IConnectionOwner
     }
 
     /// <summary>
-    /// Takes a place on a connection, which leaves the list if it has no more. Under the lock.
+    /// Takes a place on a connection, and removes it from the list if it has no more. Call it under the lock.
     /// </summary>
     private IUpstreamConnection? TryTake(int index)
     {
@@ -301,19 +301,19 @@ public sealed class UpstreamPool : IConnectionOwner
         return isReserved ? connection : null;
     }
 
-    /// <summary>Under the lock.</summary>
+    /// <summary>Call it under the lock.</summary>
     private void MakeAvailable(IUpstreamConnection connection)
     {
         _free.Add(connection);
         while (_waiters.First is { } first && TryTakeFree(near: null) is { } taken)
         {
             _waiters.RemoveFirst();
-            // Nobody else completes it: it is canceled only while it is in the list.
+            // Nothing else completes it: it is canceled only while it is in the list.
             first.Value.SetResult(taken);
         }
     }
 
-    /// <summary>Opens as many connections as those who wait need. Under the lock.</summary>
+    /// <summary>Opens as many connections as the waiting requests need. Call it under the lock.</summary>
     private void OpenForWaiters()
     {
         long waiting = _waiters.Count;
@@ -333,7 +333,7 @@ public sealed class UpstreamPool : IConnectionOwner
 
     private async Task OpenForWaiterAsync(ConnectionObserver observer, EventLoop? near)
     {
-        // Not under the lock of the caller.
+        // Not under the caller's lock.
         await Task.Yield();
         try
         {
@@ -346,7 +346,7 @@ public sealed class UpstreamPool : IConnectionOwner
             {
                 var streams = Math.Max(1, _streams);
                 var isLimit = e.Kind == FailureKind.Limit;
-                // Those that it was for. If only the limit is reached, they can wait for the open connections.
+                // The requests that it was for. If only the limit is reached, they can wait for the open connections.
                 var count = !isLimit ? Math.Clamp(_waiters.Count - (long)_dialing * streams, 0, streams)
                     : _open.Count + _dialing > 0 ? 0
                     : _waiters.Count;
@@ -383,12 +383,12 @@ public sealed class UpstreamPool : IConnectionOwner
             _dialing++;
         }
         var near = EventLoop.Current;
-        // To open a connection may need files.
+        // Opening a connection may have to read files, for which a loop must not wait.
         await Task.Yield();
         return await OpenAsync(observer, near, isReserved: true);
     }
 
-    /// <summary>Opens a connection that is counted as being opened.</summary>
+    /// <summary>Opens a connection that _dialing already counts.</summary>
     private async Task<IUpstreamConnection> OpenAsync(
         ConnectionObserver observer, EventLoop? near, bool isReserved)
     {
@@ -427,7 +427,7 @@ public sealed class UpstreamPool : IConnectionOwner
             }
             if (isEarly)
             {
-                // It takes no requests at all: as if it had not been opened.
+                // It accepts no requests at all: treat it as if it had not been opened.
                 isOpen &= isReserved;
             }
             else
@@ -438,14 +438,14 @@ public sealed class UpstreamPool : IConnectionOwner
                     MakeAvailable(connection);
                     if (connection is Http1Connection { FreeStreams: > 0 } idle)
                     {
-                        // Not needed now: from here on it is watched.
+                        // Not needed now: watch it from here on.
                         idle.ReadAhead();
                     }
                 }
             }
             if (_dialing == 0)
             {
-                // What is left never came to be a connection.
+                // The entries that are left never became connections of the pool.
                 _early.Clear();
             }
             if (isOpen)
@@ -455,7 +455,7 @@ public sealed class UpstreamPool : IConnectionOwner
         }
         if (isClosed)
         {
-            // Those that it was opened for are failed first.
+            // The requests that it was opened for fail first.
             Released(observer, opensAnother: isReserved);
         }
         if (isRemoved)
@@ -476,7 +476,7 @@ public sealed class UpstreamPool : IConnectionOwner
         {
             lock (_lock)
             {
-                // There may be room for one that could not be opened before.
+                // There may be room for a connection that could not be opened before.
                 OpenForWaiters();
             }
         }
@@ -488,7 +488,7 @@ public sealed class UpstreamPool : IConnectionOwner
     {
         public ConnectionObserver Observer { get; } = observer;
 
-        /// <summary>Whether it takes no more requests.</summary>
+        /// <summary>Whether the connection accepts no more requests.</summary>
         public bool IsRetired { get; set; }
     }
 
@@ -507,7 +507,7 @@ public sealed class UpstreamPool : IConnectionOwner
 
         public ConnectionObserver Observer { get; }
 
-        /// <summary>The loop of the request; null when it is on none.</summary>
+        /// <summary>The loop of the request; null = none.</summary>
         public EventLoop? Near { get; } = EventLoop.Current;
 
         public LinkedListNode<Waiter> Node { get; }
@@ -527,7 +527,7 @@ public sealed class UpstreamPool : IConnectionOwner
     }
 }
 
-/// <summary>The connections of a pool at one time.</summary>
+/// <summary>The connections and requests of a pool at one moment.</summary>
 /// <param name="Open">Connections that are open.</param>
 /// <param name="Idle">Of these, those without a request.</param>
 /// <param name="Streams">Requests in flight.</param>

@@ -19,7 +19,7 @@ public sealed class UpstreamRequest
     public required string Authority { get; set; }
 
     /// <summary>
-    /// The header fields, without Host, Content-Length, Transfer-Encoding and those of the hop (RFC 9110, 7.6.1); but
+    /// The header fields, without Host, Content-Length, Transfer-Encoding and hop-by-hop fields (RFC 9110, 7.6.1), but
     /// with Connection and Upgrade when <see cref="Upgrade"/> is set.
     /// </summary>
     public FieldList Fields { get; } = new();
@@ -36,8 +36,8 @@ public sealed class UpstreamRequest
     public long? ContentLength { get; set; }
 
     /// <summary>
-    /// Whether the fields contain <c>Expect: 100-continue</c>: the content is then not asked for before the endpoint
-    /// says so, or says nothing for a second (RFC 9110, 10.1.1).
+    /// Whether the fields contain <c>Expect: 100-continue</c>: the content is then sent only once the endpoint asks for
+    /// it, or has sent no response for a second (RFC 9110, 10.1.1).
     /// </summary>
     public bool ExpectsContinue { get; init; }
 
@@ -47,20 +47,20 @@ public sealed class UpstreamRequest
     /// <summary>Passed to the callbacks, so that these can be static.</summary>
     public object? State { get; init; }
 
-    /// <summary>The trailers to send after the content, asked for when that has been sent.</summary>
+    /// <summary>Returns the trailers to send after the content. Called when that has been sent.</summary>
     public Func<object?, FieldList?>? Trailers { get; init; }
 
-    /// <summary>Charged for what has come of the response and is not read; null = nobody is.</summary>
+    /// <summary>Charged for content of the response that was received but not read; null = none.</summary>
     public IMemoryAccount? Account { get; init; }
 
     /// <summary>
-    /// Called for each informational response but 100 and 101, and awaited before the next one is read.
+    /// Called for each informational response except 100 and 101, and awaited before the next one is passed on.
     /// </summary>
     public Func<object?, int, FieldList, ValueTask>? OnInformational { get; init; }
 
     /// <summary>
-    /// Called, by any thread, when the endpoint takes no more of the content: it has responded and stopped reading, or
-    /// closed the connection. Writes after that are discarded without an error, so copying may end quietly.
+    /// Called, from any thread, when the endpoint accepts no more of the content: it has responded and stopped reading,
+    /// or closed the connection. Writes after that are discarded without an error, so copying may end quietly.
     /// </summary>
     public Action<object?>? ContentUnwanted { get; set; }
 
@@ -68,8 +68,8 @@ public sealed class UpstreamRequest
     public Action? Sending { get; set; }
 
     /// <summary>
-    /// The same request, with the same fields, for an attempt that reports to somebody else. An earlier attempt may
-    /// still report.
+    /// The same request, with the same fields, for another attempt, which can have other callbacks. An earlier attempt
+    /// may still call its own.
     /// </summary>
     public UpstreamRequest ForNextAttempt() => (UpstreamRequest)MemberwiseClone();
 }

@@ -4,7 +4,7 @@ namespace Kedge.Wire.Upstream;
 
 /// <summary>
 /// The response of an endpoint. Its fields are in <see cref="Fields"/> and <see cref="Trailers"/>, not in the
-/// collections of the base class, except for a 101, which has them in both. Dispose of it, or read its content to the
+/// collections of the base class, except for a 101, whose fields are in both. Dispose of it, or read its content to the
 /// end, to release the connection.
 /// </summary>
 public sealed class UpstreamResponse : HttpResponseMessage
@@ -24,7 +24,8 @@ public sealed class UpstreamResponse : HttpResponseMessage
     public FieldList? Trailers { get; set; }
 
     /// <summary>
-    /// Whether the content is known to be empty, so that nothing needs to be read. The trailers are there then, too.
+    /// Whether the content is known to be empty, so that nothing needs to be read. The trailers are then available,
+    /// too.
     /// </summary>
     public bool HasNoContent { get; init; }
 }

@@ -10,13 +10,13 @@ namespace Kedge.Host.Backends.Connections;
 
 /// <summary>Opens the connections of backends with the same TLS settings.</summary>
 /// <param name="tls">Null for plain text.</param>
-/// <param name="loops">Serve the connections; null = the platform's sockets do.</param>
+/// <param name="loops">The event loops that serve the connections; null = the platform's sockets do.</param>
 internal sealed class Connector(UpstreamTls? tls, EventLoops? loops)
 {
     private readonly TlsMaterial? _material = tls is null ? null : new TlsMaterial(tls);
 
-    /// <summary>The name for SNI and verification, unless the settings name another one.</summary>
-    /// <param name="endpointName">The DNS name of the endpoint; empty when it has none.</param>
+    /// <summary>The name for SNI and verification: from the settings, otherwise of the endpoint.</summary>
+    /// <param name="endpointName">The DNS name of the endpoint; empty = use its address.</param>
     public string NameFor(IPEndPoint address, string endpointName)
     {
         var name = tls is null ? "" : tls.ServerName.Length > 0 ? tls.ServerName : endpointName;
@@ -27,8 +27,8 @@ internal sealed class Connector(UpstreamTls? tls, EventLoops? loops)
     /// <param name="name">See <see cref="NameFor"/>.</param>
     /// <param name="offerHttp2">Whether ALPN offers HTTP/2.</param>
     /// <param name="offerHttp11">Whether ALPN offers HTTP/1.1.</param>
-    /// <param name="near">The loop that should serve it; null when that does not matter.</param>
-    /// <exception cref="IOException">No connection could be made.</exception>
+    /// <param name="near">The preferred event loop for the connection; null = any.</param>
+    /// <exception cref="IOException">The connection attempt failed.</exception>
     /// <exception cref="AuthenticationException">The TLS handshake failed; the message says why.</exception>
     public async ValueTask<ByteChannel> OpenAsync(
         IPEndPoint address,

@@ -10,7 +10,7 @@ namespace Kedge.Host.Backends.Connections;
 
 /// <summary>
 /// The connections to all endpoints of the backends that have the same TLS settings and protocol: one pool for each
-/// endpoint, whatever hosts the requests are for.
+/// endpoint, regardless of the hosts of the requests.
 /// </summary>
 internal sealed class UpstreamClient : IDisposable
 {
@@ -29,7 +29,7 @@ internal sealed class UpstreamClient : IDisposable
     /// <param name="tls">Null for plain text.</param>
     /// <param name="protocol">The protocol of its requests.</param>
     /// <param name="limits">Shared by all clients.</param>
-    /// <param name="loops">Serve the connections; null = the platform's sockets do.</param>
+    /// <param name="loops">The event loops that serve the connections; null = the platform's sockets do.</param>
     public UpstreamClient(UpstreamTls? tls, Protocol protocol, UpstreamLimits limits, EventLoops? loops)
     {
         IsTls = tls is not null;
@@ -46,16 +46,16 @@ internal sealed class UpstreamClient : IDisposable
     /// <summary>The scheme of requests to the backends.</summary>
     public string Scheme => IsTls ? "https" : "http";
 
-    /// <summary>What is open now, for metrics.</summary>
+    /// <summary>The current connections and requests, for metrics.</summary>
     public PoolCounts Count() =>
         _pools.Values.Aggregate(default(PoolCounts), static (sum, pool) => sum + pool.Count());
 
     /// <summary>
-    /// Sends a request to an endpoint: gRPC over HTTP/2; HTTP in plain text over HTTP/1.1, over TLS over what ALPN
-    /// negotiates, but an upgrade over HTTP/1.1.
+    /// Sends a request to an endpoint. gRPC uses HTTP/2, and plain-text HTTP uses HTTP/1.1. HTTP over TLS uses the
+    /// version that ALPN negotiates, except that an upgrade uses HTTP/1.1.
     /// </summary>
-    /// <param name="onNewConnection">Whether it must be a connection that has not carried a request.</param>
-    /// <param name="observer">Of a connection that is opened for this request.</param>
+    /// <param name="onNewConnection">Whether the connection must not have carried a request before.</param>
+    /// <param name="observer">Observes a connection that is opened for this request.</param>
     /// <inheritdoc cref="IUpstreamConnection.SendAsync"/>
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     public async ValueTask<UpstreamResponse> SendAsync(
@@ -75,12 +75,12 @@ internal sealed class UpstreamClient : IDisposable
             {
                 return response;
             }
-            // It was removed at the same time.
+            // The pool was removed concurrently.
             _pools.TryRemove(new(key, pool));
         }
     }
 
-    /// <summary>Closes idle connections; those with requests close when these have ended.</summary>
+    /// <summary>Closes idle connections now, and busy ones when their requests have ended.</summary>
     public void Dispose()
     {
         _isDisposed = true;

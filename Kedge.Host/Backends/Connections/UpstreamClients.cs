@@ -18,7 +18,7 @@ internal sealed class UpstreamClients : IDisposable
     private readonly PerProtocol<UpstreamClient> _plain;
 
     /// <param name="limits">Shared by all clients.</param>
-    /// <param name="loops">Serve the connections; null = the platform's sockets do.</param>
+    /// <param name="loops">The event loops that serve the connections; null = the platform's sockets do.</param>
     public UpstreamClients(UpstreamLimits limits, EventLoops? loops)
     {
         _limits = limits;

@@ -8,7 +8,7 @@ using Kedge.Wire.Upstream;
 
 namespace Kedge.Host.Backends.Health;
 
-/// <summary>A health check of an endpoint: a GET request, or a call of grpc.health.v1's Check.</summary>
+/// <summary>A health check of an endpoint: a GET request, or a call to grpc.health.v1's Check.</summary>
 internal sealed class HealthProbe(UpstreamClient client, HealthCheck check, ConnectionObserver observer)
 {
     private const int MaxReplyBytes = 1024;
@@ -16,7 +16,7 @@ internal sealed class HealthProbe(UpstreamClient client, HealthCheck check, Conn
     private readonly byte[] _message = client.Protocol.IsGrpc ? Request(check.GrpcService) : [];
 
     /// <summary>Checks once.</summary>
-    /// <returns>Null when the endpoint is healthy, else why it is not.</returns>
+    /// <returns>Null when the endpoint is healthy, otherwise the reason why not.</returns>
     /// <exception cref="OperationCanceledException"><paramref name="stop"/> was cancelled.</exception>
     public async Task<string?> ProbeAsync(Endpoint endpoint, TimeSpan timeout, CancellationToken stop)
     {
@@ -78,7 +78,7 @@ internal sealed class HealthProbe(UpstreamClient client, HealthCheck check, Conn
         await using var body = await response.Content.ReadAsStreamAsync(cancel);
         var reply = new byte[MaxReplyBytes];
         var length = await body.ReadAtLeastAsync(reply, reply.Length, throwOnEndOfStream: false, cancel);
-        // A trailers-only response has the status in its headers.
+        // A trailers-only response carries the status in its headers.
         if (!response.Fields.TryGet(GrpcHeaders.Status, out var status)
             && response.Trailers?.TryGet(GrpcHeaders.Status, out status) is not true)
         {

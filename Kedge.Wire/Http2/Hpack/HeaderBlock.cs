@@ -1,7 +1,7 @@
 namespace Kedge.Wire.Http2.Hpack;
 
 /// <summary>The fields of one decoded block, up to a limit.</summary>
-/// <param name="limit">The most that the sizes of all fields may add up to, in bytes (RFC 9113, section 6.5.2).</param>
+/// <param name="limit">The limit for the total size of all fields, in bytes (RFC 9113, section 6.5.2).</param>
 internal sealed class HeaderBlock(int limit)
 {
     private HeaderField[] _fields = new HeaderField[16];
@@ -18,7 +18,7 @@ internal sealed class HeaderBlock(int limit)
 
     public bool HasRoomFor(int size) => !IsTooLarge && size <= limit - Size;
 
-    /// <summary>Says that a field was left out.</summary>
+    /// <summary>Records that a field was left out.</summary>
     public void Exceed() => IsTooLarge = true;
 
     public void Add(in HeaderField field)
@@ -39,7 +39,7 @@ internal sealed class HeaderBlock(int limit)
 
     public void Clear()
     {
-        // What the fields refer to is let go when they are overwritten or, after a large block, now.
+        // The objects that fields refer to are released when the fields are overwritten or, after a large block, now.
         if (Count > 64)
         {
             Array.Clear(_fields, 0, Count);

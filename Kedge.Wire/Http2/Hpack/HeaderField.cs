@@ -5,15 +5,15 @@ namespace Kedge.Wire.Http2.Hpack;
 /// <summary>A decoded field.</summary>
 /// <param name="Name">The name; its kind says whether it may be in a message.</param>
 /// <param name="Value">The value, one character for each byte.</param>
-/// <param name="IsSound">Whether the value has no control characters and neither begins nor ends in white
-/// space.</param>
+/// <param name="IsSound">Whether the value contains no control characters and neither begins nor ends with white space.
+/// </param>
 internal readonly record struct HeaderField(HeaderName Name, string Value, bool IsSound)
 {
-    /// <summary>What each field counts in addition to its bytes (RFC 7541, section 4.1).</summary>
+    /// <summary>What each field adds to the size of its name and value, in bytes (RFC 7541, section 4.1).</summary>
     public const int Overhead = 32;
 
     // RFC 9110, section 5.5. RFC 9113, section 8.2.1 names only NUL, CR and LF; the other control characters are
-    // refused because an HTTP/1.1 hop may take them for something else.
+    // refused because an HTTP/1.1 hop may misinterpret them.
     private static readonly SearchValues<byte> ControlBytes = SearchValues.Create(
         [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24,
             25, 26, 27, 28, 29, 30, 31, 127]);
@@ -32,7 +32,9 @@ internal readonly record struct HeaderField(HeaderName Name, string Value, bool 
         || (!value.ContainsAny(ControlBytes)
             && value[0] is not ((byte)' ' or (byte)'\t') && value[^1] is not ((byte)' ' or (byte)'\t'));
 
-    /// <summary>Whether a value may be sent: as received ones, and each character must fit into one byte.</summary>
+    /// <summary>
+    /// Whether a value may be sent: it must be sound like a received one, and each character must fit into one byte.
+    /// </summary>
     public static bool IsSoundValue(ReadOnlySpan<char> value) =>
         value.IsEmpty
         || (!value.ContainsAny(ControlCharacters) && !value.ContainsAnyInRange('\u0100', '\uFFFF')

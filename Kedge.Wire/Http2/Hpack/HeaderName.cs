@@ -6,7 +6,7 @@ namespace Kedge.Wire.Http2.Hpack;
 /// <summary>What a field's name means for a message (RFC 9113, section 8.2).</summary>
 internal enum HeaderKind : byte
 {
-    /// <summary>A field that passes as it is.</summary>
+    /// <summary>A field that passes unchanged.</summary>
     Regular,
 
     /// <summary>The length of the content in bytes.</summary>
@@ -18,10 +18,10 @@ internal enum HeaderKind : byte
     /// <summary>Any other pseudo-header field; none may be in a response or in trailers.</summary>
     OtherPseudo,
 
-    /// <summary>A field of one HTTP/1.1 connection; it makes a message malformed.</summary>
+    /// <summary>A connection-specific field of HTTP/1.1; it makes a message malformed.</summary>
     ConnectionSpecific,
 
-    /// <summary>Not a name in lower case.</summary>
+    /// <summary>Not a valid name in lower case.</summary>
     Malformed,
 }
 
@@ -89,7 +89,7 @@ internal sealed class HeaderName
     public static HeaderName Of(ReadOnlySpan<byte> name) =>
         FindCommon(name) ?? new HeaderName(Encoding.Latin1.GetString(name), 0);
 
-    /// <summary>The common name in these bytes; null when it is not a common one.</summary>
+    /// <summary>The common name that these bytes spell; null = none.</summary>
     public static HeaderName? FindCommon(ReadOnlySpan<byte> name)
     {
         if (name.Length > 0 && Known[Slot(name[0], name[name.Length / 2], name[^1], name.Length)] is { } candidates)
@@ -105,7 +105,7 @@ internal sealed class HeaderName
         return null;
     }
 
-    /// <summary>The common name that is equal to this text in any case; null when it is not a common one.</summary>
+    /// <summary>The common name that equals this text in any case; null = none.</summary>
     public static HeaderName? FindCommon(string name)
     {
         if (name.Length > 0 && Known[Slot(name[0], name[name.Length / 2], name[^1], name.Length)] is { } candidates)
@@ -129,7 +129,7 @@ internal sealed class HeaderName
     private static void Add(string text, int staticIndex)
     {
         ref var slot = ref Known[Slot(text[0], text[text.Length / 2], text[^1], text.Length)];
-        // Entries of one name follow each other, and are added from the last to the first, which is to stay.
+        // Entries with the same name are adjacent, and are added from last to first, so that the first one remains.
         slot = [new HeaderName(text, staticIndex), .. (slot ?? []).Where(other => other.Text != text)];
     }
 

@@ -3,7 +3,7 @@ using System.Text;
 
 namespace Kedge.Wire.Http2.Hpack;
 
-/// <summary>Decodes the header blocks of one connection, in their order (RFC 7541).</summary>
+/// <summary>Decodes the header blocks of one connection, in order (RFC 7541).</summary>
 internal sealed class HpackDecoder
 {
     private const int RecentNames = 32;
@@ -19,12 +19,12 @@ internal sealed class HpackDecoder
     private int _size;
     private int _sizeLimit;
 
-    // Names and values that came last, so that one that comes again is not made again.
+    // The latest names and values, so that a repeated one is not allocated again.
     private readonly HeaderName?[] _recentNames = new HeaderName?[RecentNames];
     private readonly string?[] _recentValues = new string?[RecentValues];
     private byte[] _decoded = [];
 
-    /// <param name="maxTableSize">What SETTINGS_HEADER_TABLE_SIZE says, in bytes.</param>
+    /// <param name="maxTableSize">The value of SETTINGS_HEADER_TABLE_SIZE, in bytes.</param>
     public HpackDecoder(int maxTableSize)
     {
         _maxTableSize = maxTableSize;
@@ -33,14 +33,14 @@ internal sealed class HpackDecoder
             BitOperations.RoundUpToPowerOf2((uint)Math.Max(1, maxTableSize / HeaderField.Overhead))];
     }
 
-    /// <summary>The size of the dynamic table, in bytes as RFC 7541, section 4.1 counts.</summary>
+    /// <summary>The size of the dynamic table, in bytes, as RFC 7541, section 4.1 counts it.</summary>
     public int TableSize => _size;
 
     /// <summary>Decodes a whole block.</summary>
     /// <param name="source">All fragments of the block, one after the other.</param>
-    /// <param name="block">Is emptied, then takes the fields up to its limit. Fields beyond it are read, since the ones
-    /// of later blocks may refer to them, but are not kept.</param>
-    /// <returns>False when the block is malformed, a connection error of the type COMPRESSION_ERROR.</returns>
+    /// <param name="block">Emptied, then filled with the fields up to its limit. Fields beyond the limit are decoded,
+    /// since later blocks may refer to them, but not kept.</param>
+    /// <returns>False when the block is malformed, a connection error of type COMPRESSION_ERROR.</returns>
     public bool TryDecode(ReadOnlySpan<byte> source, HeaderBlock block)
     {
         block.Clear();
@@ -51,7 +51,8 @@ internal sealed class HpackDecoder
             var first = source[position];
             if ((first & 0xE0) == 0x20)
             {
-                // RFC 7541, section 4.2: at the beginning of a block only, and not above the setting.
+                // RFC 7541, section 4.2: a size update is allowed only at the beginning of a block, and not above the
+                // setting.
                 if (!mayResize
                     || !HpackInteger.TryRead(source, ref position, 5, out var limit)
                     || limit > _maxTableSize)

@@ -4,8 +4,8 @@ using System.Text;
 namespace Kedge.Wire.Http2.Hpack;
 
 /// <summary>
-/// Encodes the header blocks of one connection, in their order (RFC 7541). The names and values that it is given must
-/// be sound, since a block cannot be taken back once it was begun.
+/// Encodes the header blocks of one connection, in order (RFC 7541). The names and values must be sound, since a block
+/// cannot be undone once it has begun.
 /// </summary>
 /// <remarks>
 /// A field enters the dynamic table when it occurs for the second time within a short while, so values that occur only
@@ -27,7 +27,7 @@ internal sealed class HpackEncoder
     private int _size;
     private int _sizeLimit;
 
-    // Where an entry with a certain hash may be: its number, or one that is gone.
+    // Where an entry with a certain hash may be: its number, or that of an evicted entry.
     private readonly long[] _numbers = new long[MemorySlots];
     // Hashes of fields that were encoded as literals.
     private readonly int[] _seen = new int[MemorySlots];
@@ -35,9 +35,9 @@ internal sealed class HpackEncoder
     private int? _lowestUpdate;
     private byte[] _scratch = [];
 
-    /// <param name="maxTableSize">The most that the dynamic table may hold, in bytes, whatever the peer
-    /// permits.</param>
-    /// <param name="usesHuffman">Whether texts are shortened by the Huffman code, which costs both sides time.</param>
+    /// <param name="maxTableSize">The limit for the size of the dynamic table, in bytes, even if the peer permits more.
+    /// </param>
+    /// <param name="usesHuffman">Whether texts are Huffman-encoded, which costs both sides time.</param>
     public HpackEncoder(int maxTableSize, bool usesHuffman)
     {
         _maxTableSize = maxTableSize;
@@ -52,7 +52,7 @@ internal sealed class HpackEncoder
         Array.Fill(_numbers, -1);
     }
 
-    /// <summary>The size of the dynamic table, in bytes as RFC 7541, section 4.1 counts.</summary>
+    /// <summary>The size of the dynamic table, in bytes, as RFC 7541, section 4.1 counts it.</summary>
     public int TableSize => _size;
 
     /// <summary>Applies the peer's SETTINGS_HEADER_TABLE_SIZE.</summary>
@@ -63,7 +63,7 @@ internal sealed class HpackEncoder
         {
             return;
         }
-        // RFC 7541, section 4.2: the lowest size in between must be said, too.
+        // RFC 7541, section 4.2: the lowest size in between must be sent, too.
         _lowestUpdate = Math.Min(limit, _lowestUpdate ?? int.MaxValue);
         _sizeLimit = limit;
         Evict(limit);
@@ -196,7 +196,7 @@ internal sealed class HpackEncoder
         return true;
     }
 
-    /// <summary>Whether a field with this hash was there a short while ago, and may enter the table.</summary>
+    /// <summary>Whether a field with this hash occurred a short while ago, so that it may enter the table.</summary>
     private bool WasSeen(int hash, int length)
     {
         if (length > LongestIndexed || _sizeLimit == 0)

@@ -14,11 +14,11 @@ internal static class HpackHuffman
 
     private static readonly uint[] Codes = new uint[257];
 
-    // By the first eight bits: the symbol and its length, or length 0 where the code is longer.
+    // Indexed by the first eight bits: the symbol and its length, or length 0 where the code is longer.
     private static readonly (byte Symbol, byte Length)[] Short = new (byte, byte)[256];
 
-    // For each length: the first 32-bit prefix beyond the codes of that length, that of its first code, and where its
-    // symbols begin.
+    // For each length: the first 32-bit prefix beyond the codes of that length, the prefix of its first code, and the
+    // index of its first symbol.
     private static readonly ulong[] Limits = new ulong[MaxLength + 1];
     private static readonly uint[] Firsts = new uint[MaxLength + 1];
     private static readonly int[] Offsets = new int[MaxLength + 1];
@@ -75,7 +75,7 @@ internal static class HpackHuffman
         30,
     ];
 
-    /// <summary>The most bytes that so many encoded bytes can decode to: the shortest code has five bits.</summary>
+    /// <summary>The most bytes that this many encoded bytes can decode to: the shortest code has five bits.</summary>
     public static int MaxDecodedLength(int encodedLength) => (int)((long)encodedLength * 8 / 5);
 
     /// <summary>The length of the encoded form in bytes, padding included.</summary>
@@ -119,11 +119,11 @@ internal static class HpackHuffman
 
     /// <summary>Decodes into a span of at least <see cref="MaxDecodedLength"/> bytes.</summary>
     /// <returns>False for what RFC 7541, section 5.2 forbids: the end-of-string symbol, and padding that is longer than
-    /// seven bits or has a zero in it.</returns>
+    /// seven bits or contains a zero.</returns>
     public static bool TryDecode(ReadOnlySpan<byte> source, Span<byte> destination, out int written)
     {
         written = 0;
-        // The bits to be read next, from the highest bit downwards.
+        // The bits to read next, from the highest bit down.
         ulong bits = 0;
         var count = 0;
         var position = 0;

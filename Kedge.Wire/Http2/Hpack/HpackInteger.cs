@@ -1,14 +1,14 @@
 namespace Kedge.Wire.Http2.Hpack;
 
-/// <summary>Integers with a prefix of some bits (RFC 7541, section 5.1).</summary>
+/// <summary>Integers with an N-bit prefix (RFC 7541, section 5.1).</summary>
 internal static class HpackInteger
 {
-    /// <summary>The most bytes that an integer of 31 bits takes.</summary>
+    /// <summary>The most bytes that an integer of 31 bits can take.</summary>
     public const int MaxLength = 6;
 
     /// <summary>Reads an integer of at most 31 bits.</summary>
     /// <param name="source">The block.</param>
-    /// <param name="position">Where the integer begins; afterwards, where it has ended.</param>
+    /// <param name="position">Where the integer begins; on return, where it ends.</param>
     /// <param name="prefixBits">The size of the prefix, 1 to 8 bits.</param>
     /// <param name="value">The integer.</param>
     /// <returns>False when the block ends within the integer, or the integer has more than 31 bits or more than
@@ -45,7 +45,7 @@ internal static class HpackInteger
         return false;
     }
 
-    /// <summary>Writes an integer, not negative, into a span of at least <see cref="MaxLength"/> bytes.</summary>
+    /// <summary>Writes a non-negative integer into a span of at least <see cref="MaxLength"/> bytes.</summary>
     /// <param name="destination">Where to write.</param>
     /// <param name="pattern">The bits of the first byte above the prefix.</param>
     /// <param name="prefixBits">The size of the prefix, 1 to 8 bits.</param>

@@ -1,6 +1,6 @@
 namespace Kedge.Wire.Http2.Hpack;
 
-/// <summary>The static table (RFC 7541, appendix A). Its indexes begin with 1.</summary>
+/// <summary>The static table (RFC 7541, appendix A). Its indexes start at 1.</summary>
 internal static class HpackStaticTable
 {
     public const int Count = 61;
@@ -28,13 +28,13 @@ internal static class HpackStaticTable
     /// <summary>The name of an entry, 1 to <see cref="Count"/>.</summary>
     public static string NameAt(int index) => Entries[index - 1].Name;
 
-    /// <summary>The entry, 1 to <see cref="Count"/>.</summary>
+    /// <summary>The entry at an index, 1 to <see cref="Count"/>.</summary>
     public static HeaderField At(int index) => (_fields ??= MakeFields())[index - 1];
 
-    /// <summary>The entry with both; 0 = there is none.</summary>
+    /// <summary>The index of the entry with this name and value; 0 = there is none.</summary>
     public static int Find(HeaderName name, string value)
     {
-        // Entries of one name follow each other.
+        // Entries with the same name are adjacent.
         for (var index = name.StaticIndex; index is > 0 and <= Count && Entries[index - 1].Name == name.Text; index++)
         {
             if (Entries[index - 1].Value == value)

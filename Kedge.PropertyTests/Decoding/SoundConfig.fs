@@ -1,0 +1,271 @@
+namespace Kedge.PropertyTests
+
+open System
+open FsCheck.FSharp
+open Kedge.Domain
+open Kedge.Domain.Decoded
+
+/// Configuration files in their first shape that break no rule of validation.
+module SoundConfig =
+
+    let private few item = Gen.listOf item |> Gen.resize 3
+
+    let private soundPort =
+        Gen.frequency
+            [
+                3, Gen.elements [ 0u; 80u; 443u ]
+                1, Gen.choose (1, 65535) |> Gen.map uint32
+            ]
+
+    let private soundHost =
+        Gen.elements
+            [
+                ""
+                "a.example"
+                "B.Example."
+                "[::1]"
+                "10.0.0.1"
+                "x--y.example"
+                "*.wild.example"
+            ]
+
+    // Values with characters of several bytes, so that columns and bytes differ.
+    let private soundText = Gen.elements [ "prod"; "ä𝄞\"//"; "" ]
+
+    let private soundHeaders =
+        let condition =
+            Gen.frequency
+                [
+                    3, Gen.map HeaderCondition.Is soundText
+                    1, Gen.constant (HeaderCondition.StartsWith "Bearer ")
+                    1, Gen.constant HeaderCondition.Present
+                ]
+
+        few (Gen.zip (Gen.elements [ "x-env"; "X-Team"; "accept" ]) condition)
+        |> Gen.map Map.ofList
+
+    let private soundQuery =
+        few (Gen.zip (Gen.elements [ "v"; "a b" ]) soundText) |> Gen.map Map.ofList
+
+    let private soundRewrite =
+        Gen.elements
+            [
+                {
+                    ReplacePrefix = None
+                    ReplaceFull = Some "/v1"
+                    Host = ""
+                    ReverseLocation = false
+                }
+                {
+                    ReplacePrefix = None
+                    ReplaceFull = None
+                    Host = "Shop.internal:8080"
+                    ReverseLocation = true
+                }
+            ]
+
+    let private soundHeaderChanges =
+        Gen.elements
+            [
+                {
+                    Set = Map [ "x-who", "{token_subject}"; "X-Where", "" ]
+                    Add = Map [ "via", "edge {route}" ]
+                    Remove = [ "x-debug" ]
+                }
+            ]
+
+    let private soundTimeouts =
+        Gen.constant
+            {
+                Request = TimeSpan.FromSeconds 30.0
+                Attempt = TimeSpan.FromSeconds 5.0
+            }
+
+    let private soundRetry =
+        Gen.constant
+            {
+                Attempts = 2u
+                On = [ "503"; "RESET_BEFORE_HEADERS" ]
+                Methods = RetryMethods.Idempotent
+                MaxBody = Some 1024u
+                Backoff = None
+            }
+
+    let private soundMirrors =
+        Gen.frequency
+            [
+                2, Gen.constant []
+                1,
+                Gen.elements [ "other"; "not-there-2" ]
+                |> Gen.map (fun name ->
+                    [
+                        {
+                            Mirror.BackendName = name
+                            Percent = Some 10u
+                            MaxBody = None
+                            UnsafeMethods = false
+                            WithCredentials = true
+                        }
+                    ])
+            ]
+
+    let soundHttpRoute =
+        gen {
+            let! backend = Gen.elements [ "web"; "api_2"; "not-there" ]
+            let! host = soundHost
+            let! port = soundPort
+            let! methods = few (Gen.elements [ "GET"; "POST"; "PURGE" ])
+            let! paths = few (Gen.elements [ "/"; "/api/*"; "*"; "/x/y"; "/tree/**" ])
+            let! query = soundQuery
+            let! headers = soundHeaders
+            let! mode = Gen.elements (Enum.GetValues<ProxyMode>())
+            let! rewrite = Gen.optionOf soundRewrite
+            let! requestHeaders = Gen.optionOf soundHeaderChanges
+            let! timeouts = Gen.optionOf soundTimeouts
+            let! retry = Gen.optionOf soundRetry
+            let! mirrors = soundMirrors
+
+            return
+                {
+                    Name = ""
+                    BackendName = backend
+                    Backends = []
+                    SplitBy = None
+                    OnUnavailable = OnUnavailable.Fail
+                    Mirror = mirrors
+                    HostMatcher = host
+                    PortMatcher = port
+                    Methods = methods
+                    PathRules = paths
+                    QueryMatcher = query
+                    HeaderMatcher = headers
+                    ProxyMode = mode
+                    Rewrite = rewrite
+                    RequestHeaders = requestHeaders
+                    ResponseHeaders = None
+                    Listener = Listener.Tls
+                    Redirect = None
+                    Respond = None
+                    Timeouts = timeouts
+                    Retry = retry
+                    Autogenerated = false
+                    Authorization = None
+                    RateLimits = []
+                    RateLimitHeaders = false
+                }
+        }
+
+    /// With one backend, or with several.
+    let soundForwardingRoute =
+        gen {
+            let! route = soundHttpRoute
+            let! other = Gen.elements [ "new-1"; "new-2" ]
+            let! weight = Gen.choose (0, 100)
+
+            let! key =
+                Gen.elements [ None; Some(SplitKey.Cookie "session"); Some SplitKey.ClientAddress ]
+
+            let! onUnavailable = Gen.elements (Enum.GetValues<OnUnavailable>())
+
+            let split =
+                { route with
+                    BackendName = ""
+                    Backends =
+                        [
+                            {
+                                Name = route.BackendName
+                                Weight = None
+                                RequestHeaders = route.RequestHeaders
+                                ResponseHeaders = None
+                            }
+                            {
+                                Name = other
+                                Weight = Some(uint32 weight)
+                                RequestHeaders = None
+                                ResponseHeaders = route.RequestHeaders
+                            }
+                        ]
+                    SplitBy = key
+                    OnUnavailable = onUnavailable
+                }
+
+            return! Gen.frequency [ 2, Gen.constant route; 1, Gen.constant split ]
+        }
+
+    let soundBackend (name: string) =
+        gen {
+            let! balancer = Gen.elements (Enum.GetValues<Balancer>())
+            let! insecure = Gen.optionOf (Gen.elements [ true; false ])
+
+            let! resolver =
+                Gen.elements
+                    [
+                        K8s "svc.ns:http"
+                        Host("a.example", 80u)
+                        Host("::1", 1u)
+                        Srv("_a._tcp.example", 0u)
+                    ]
+
+            return
+                {
+                    Name = name
+                    Balancer = balancer
+                    DisableConntracking = false
+                    Security =
+                        insecure
+                        |> Option.map (fun insecure ->
+                            {
+                                InsecureSkipVerify = insecure
+                                ConfigName = if insecure then "" else "internal_ca"
+                            })
+                    Interceptors = []
+                    Resolver = resolver
+                    Autogenerated = false
+                    MaxRequests = 10u
+                    HealthCheck = None
+                    OutlierDetection = None
+                    RetryBudget = None
+                }
+        }
+
+    let soundDirector =
+        gen {
+            let! routes = Gen.listOf soundForwardingRoute |> Gen.resize 6
+
+            return
+                {
+                    HttpRoutes = routes
+                    GrpcRoutes = []
+                    AdhocRules = PerProtocol.Both []
+                    RateLimits = []
+                    RateLimitHeaders = false
+                    TokenIssuers = []
+                }
+        }
+
+    let soundPool =
+        gen {
+            let! http =
+                few (Gen.elements [ "web"; "api_2"; "other"; "new-1" ])
+                |> Gen.bind (List.distinct >> Gen.collectToList soundBackend)
+
+            let! grpc =
+                few (Gen.constant "web")
+                |> Gen.bind (List.distinct >> Gen.collectToList soundBackend)
+
+            return
+                {
+                    TlsServerConfigs =
+                        [
+                            {
+                                Name = "internal_ca"
+                                CaFiles = [ "ca.crt" ]
+                                ServerName = ""
+                                ClientCertFile = ""
+                                ClientKeyFile = ""
+                                MinVersion = TlsVersion.Tls12
+                            }
+                        ]
+                    Backends = { Http = http; Grpc = grpc }
+                }
+        }
