@@ -10,6 +10,7 @@ public static class FlagChecks
     public static IEnumerable<string> Errors(FlagValues flags) =>
         [
             .. Combinations(flags),
+            .. TokenFile(flags),
             .. Platform(flags),
             .. Kubernetes(flags),
             .. Directories(flags),
@@ -17,7 +18,7 @@ public static class FlagChecks
         ];
 
     /// <summary>
-    /// The rules that need no file but a bearer token's: also for commands that run on another machine than the server.
+    /// The rules that need no file: also for commands that run on another machine than the server.
     /// </summary>
     public static IEnumerable<string> Combinations(FlagValues flags) =>
         [
@@ -139,14 +140,19 @@ public static class FlagChecks
         {
             yield return $"{FlagCatalogue.BearerToken}: cannot be used together with {FlagCatalogue.BearerTokenFile}";
         }
-        if (file && AuthorizationOptions.ReadToken(flags.Get(FlagCatalogue.BearerTokenFile), out var problem) is null)
-        {
-            yield return problem;
-        }
         if (!provider && !token && flags.Get(FlagCatalogue.OidcForDebug))
         {
             yield return
                 $"{FlagCatalogue.OidcForDebug}: needs {FlagCatalogue.OidcProviderUrl} or {FlagCatalogue.BearerToken}";
+        }
+    }
+
+    private static IEnumerable<string> TokenFile(FlagValues flags)
+    {
+        if (flags.IsChanged(FlagCatalogue.BearerTokenFile)
+            && AuthorizationOptions.ReadToken(flags.Get(FlagCatalogue.BearerTokenFile), out var problem) is null)
+        {
+            yield return problem;
         }
     }
 

@@ -23,17 +23,15 @@ internal static class CancellationSources
     /// <summary>Returns a source, which must not be cancelled or registered with from now on.</summary>
     public static void Return(CancellationTokenSource source)
     {
-        if (source.TryReset() && Interlocked.Increment(ref _count) <= MaxPooled)
+        if (source.TryReset())
         {
-            Pool.Enqueue(source);
-        }
-        else
-        {
-            if (!source.IsCancellationRequested)
+            if (Interlocked.Increment(ref _count) <= MaxPooled)
             {
-                Interlocked.Decrement(ref _count);
+                Pool.Enqueue(source);
+                return;
             }
-            source.Dispose();
+            Interlocked.Decrement(ref _count);
         }
+        source.Dispose();
     }
 }

@@ -1,5 +1,6 @@
 using System.ComponentModel;
 using System.Diagnostics;
+using System.Globalization;
 using System.Net.Http.Headers;
 using System.Text;
 using System.Text.Json;
@@ -174,7 +175,11 @@ internal sealed class ExecPlugin(
             Of(status, "token"),
             certificate,
             Of(status, "clientKeyData"),
-            DateTimeOffset.TryParse(Of(status, "expirationTimestamp"), out var expires) ? expires : null);
+            DateTimeOffset.TryParse(
+                Of(status, "expirationTimestamp"),
+                CultureInfo.InvariantCulture,
+                DateTimeStyles.AssumeUniversal,
+                out var expires) ? expires : null);
         if ((certificate.Length == 0) != (credential.Key.Length == 0))
         {
             throw Failure("its output has only one of clientCertificateData and clientKeyData");

@@ -48,7 +48,8 @@ public static class LogLine
             text.Append(": ").Append(OneLine(exception.Message));
             if (entry.LogLevel >= LogLevel.Error)
             {
-                text.Append('\n').Append(exception);
+                // Indented, so that no line of it looks like an entry of the log.
+                text.Append("\n    ").Append(exception.ToString().ReplaceLineEndings("\n    "));
             }
         }
         return Encoding.UTF8.GetBytes(text.Append('\n').ToString());

@@ -25,6 +25,8 @@ internal sealed class HostsFile(string path)
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException)
             {
+                // It may come back with the time that it had before.
+                _lastWrite = DateTime.MinValue;
                 _names = [];
             }
             return _names.GetValueOrDefault(name.TrimEnd('.'));

@@ -58,9 +58,9 @@ public static class ServerMetrics
     public static void RegisterConnections(Meter meter, ConnectionGate gate)
     {
         meter.CreateObservableGauge("kedge_connections_limit", () => gate.Limit,
-            description: "How many connections callers can have open, on both proxy listeners together.");
+            description: "How many connections callers can have open, on all proxy listeners together.");
         meter.CreateObservableGauge("kedge_connections_open", () => gate.Open,
-            description: "Connections of callers that are open, on both proxy listeners together.");
+            description: "Connections of callers that are open, on all proxy listeners together.");
         meter.CreateObservableCounter("kedge_connections_evicted_total", () => gate.Evicted,
             description: "Idle connections of callers that were closed to make room for new ones.");
         meter.CreateObservableGauge("kedge_held_bytes", () => gate.Memory.Held,

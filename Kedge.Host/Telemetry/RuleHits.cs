@@ -51,7 +51,7 @@ public sealed class RuleHits
         {
             result[--last] = previous[--lastPrevious].For(rules[last]);
         }
-        var known = new Dictionary<(string, string), Queue<RuleHits>>();
+        var known = new Dictionary<(bool, string, string), Queue<RuleHits>>();
         foreach (var hits in previous.AsSpan(first, lastPrevious - first))
         {
             var key = KeyOf(hits.Info);
@@ -73,9 +73,9 @@ public sealed class RuleHits
 
     public void Hit() => Interlocked.Increment(ref _count.Value);
 
-    // Conditions never equal a name: they contain a `=`, or are `any`, which is followed by a backend.
-    private static (string, string) KeyOf(RouteInfo info) =>
-        info.Name.Length > 0 ? (info.Name, "") : (info.Rule, info.BackendName);
+    // A name may look like the conditions of a rule that has none.
+    private static (bool, string, string) KeyOf(RouteInfo info) =>
+        info.Name.Length > 0 ? (true, info.Name, "") : (false, info.Rule, info.BackendName);
 
     private static bool IsSame(RouteInfo left, RouteInfo right) => KeyOf(left) == KeyOf(right);
 

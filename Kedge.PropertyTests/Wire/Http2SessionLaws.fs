@@ -153,6 +153,19 @@ let tests =
                     [ 0uy, 1uy, 0 ]
                     "")
 
+            testCase "a request that ends after its frames were dropped is ended by an empty frame" (fun () ->
+                let session = Session.Ready(Http2Options.Default, 0, true)
+                session.Written() |> ignore
+                let stream = session.Open false
+
+                session.Inner.Send(stream, ReadOnlySpan(text "abc"), Int32.MaxValue, false)
+                |> ignore
+
+                session.Inner.DropOutput()
+                session.Inner.Send(stream, ReadOnlySpan.Empty, 0, true) |> ignore
+                let frames = PeerFrame.parse (session.Written())
+                Expect.equal [ for frame in frames -> frame.Kind, frame.Flags ] [ 0uy, 1uy ] "")
+
             testCase "a long header section goes out in several frames" (fun () ->
                 let session = Session.Ready(Http2Options.Default, 0, true)
                 session.Written() |> ignore

@@ -296,6 +296,20 @@ let tests =
                     Expect.stringContains (text "message" finding) "/nowhere/director.json" "names it"
                 })
 
+            case "the flags of a server may name a token file that only the server has" (fun () ->
+                task {
+                    let! code, _, errors =
+                        run
+                            [
+                                "check"
+                                "--unsafe_bearer_token_proxy_auth_file=/nowhere/token"
+                                "--kedge_config_director_config={}"
+                                "--kedge_config_backendpool_config={}"
+                            ]
+
+                    Expect.equal (code, errors) (0, [||]) "no error"
+                })
+
             case "an error in a file has its place in JSON too" (fun () ->
                 task {
                     use scratch = new Scratch()

@@ -189,6 +189,30 @@ let tests =
                     Expect.isGreaterThan hits["host=stays.example"] 0L "kept over the reload"
                 })
 
+            case "a route with the name `any` does not get the hits of a rule without name and conditions" (fun () ->
+                task {
+                    let fallback = """{ "respond": { "status": 404 } }"""
+
+                    let named =
+                        """{ "name": "any", "host_matcher": "new.example", "respond": { "status": 200 } }"""
+
+                    use! kedge = Kedge.Start(Json.director [ fallback ] [], Json.pool [] [], [])
+                    use client = Clients.http1 kedge.HttpsPort None
+                    let! _ = get client "https://else.example/" []
+                    File.WriteAllText(kedge.DirectorFile, Json.director [ named ] [])
+
+                    do!
+                        wait "the new route" (fun () ->
+                            task {
+                                let! answer = get client "https://new.example/" []
+                                return int answer.Status = 200
+                            })
+
+                    let! status = DebugPort.json kedge "/debug/status"
+                    let route = status.GetProperty("routes").EnumerateArray() |> Seq.exactlyOne
+                    Expect.equal (route.GetProperty("hits").GetInt64()) 1L "hits"
+                })
+
             case
                 "a broken file: the old configuration serves; the error is on the page, in the log and in a metric; mended: gone"
                 (fun () ->

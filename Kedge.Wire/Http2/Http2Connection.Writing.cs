@@ -128,7 +128,7 @@ public sealed partial class Http2Connection
         }
         if (_writeFailed)
         {
-            _session.Output.Clear();
+            _session.DropOutput();
             output = null;
             return false;
         }
@@ -150,7 +150,7 @@ public sealed partial class Http2Connection
             _isWriting = false;
             output.Free();
             _spareOutput = output;
-            _session.Output.Clear();
+            _session.DropOutput();
             _isRetired = true;
             after = Settle();
         }

@@ -115,6 +115,14 @@ internal sealed partial class Http2Session
         return full;
     }
 
+    /// <summary>Discards the frames that were not handed over, because the connection takes no more.</summary>
+    public void DropOutput()
+    {
+        Output.Clear();
+        // The last frame of a stream is not there any more to be marked as its last.
+        _generation++;
+    }
+
     /// <summary>Opens a stream for a request that <see cref="RequestHead"/> has checked.</summary>
     /// <param name="isEnd">Whether the request has neither content nor trailers.</param>
     /// <returns>False when no stream can be opened; nothing was sent then.</returns>

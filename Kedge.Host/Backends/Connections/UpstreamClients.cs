@@ -63,7 +63,7 @@ internal sealed class UpstreamClients : IDisposable
             var entry = _entries[key];
             if (--entry.Holders == 0)
             {
-                _ = DisposeLaterAsync(key, entry);
+                _ = DisposeLaterAsync(key, entry, ++entry.Idles);
             }
         }
     }
@@ -80,12 +80,12 @@ internal sealed class UpstreamClients : IDisposable
         }
     }
 
-    private async Task DisposeLaterAsync((UpstreamTls?, Protocol) key, Entry entry)
+    private async Task DisposeLaterAsync((UpstreamTls?, Protocol) key, Entry entry, int idles)
     {
         await Task.Delay(Linger);
         lock (_lock)
         {
-            if (entry.Holders == 0 && _entries.GetValueOrDefault(key) == entry)
+            if (entry.Holders == 0 && entry.Idles == idles && _entries.GetValueOrDefault(key) == entry)
             {
                 _entries.Remove(key);
                 // Closes idle connections only; open streams can finish.
@@ -99,5 +99,8 @@ internal sealed class UpstreamClients : IDisposable
         public UpstreamClient Client { get; } = client;
 
         public int Holders { get; set; }
+
+        /// <summary>How often the last holder has left.</summary>
+        public int Idles { get; set; }
     }
 }
